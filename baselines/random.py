@@ -1,0 +1,73 @@
+"""Random search over the same genomes, at the same budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from revo_ray.config import SearchOptions
+from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
+from revo_ray.evolve.plan import Plan
+from revo_ray.evolve.proposals import Proposals, Sample
+from revo_ray.evolve.space import Space
+from revo_ray.methods import Method, RevoBinary, RevoContinuous
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample, drawn uniformly on each variable's scale."""
+
+    sample: Sample
+
+
+class Draws:
+    """An optimiser that never learns, so it has no generations.
+
+    Args:
+        space: what to draw from.
+        seed: of the draws.
+    """
+
+    population_size = None
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+
+    def ask(self) -> Draw:
+        """The next draw."""
+        return Draw(self._space.random(self._rng))
+
+    def tell(self, solutions: list[tuple[Draw, float]]) -> None:
+        """Nothing: the draws do not depend on the values."""
+
+
+class Random(Method):
+    """Random search over the genome of revo-continuous or revo-binary."""
+
+    name = "random"
+
+    class Options(RevoContinuous.Options, RevoBinary.Options):
+        encoding: Literal["continuous", "binary"] = "continuous"
+        """The genome that it draws."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        encoded = RevoContinuous if options.encoding == "continuous" else RevoBinary
+        self._genome: Genome = encoded(options).genome_type
+
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        return self._genome.space(units)
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        return self._genome.plan(sample, units)
+
+    def genome(self, sample: Sample) -> list[float]:
+        return self._genome.genome(sample)
+
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        draws = Draws(space, search.seed)
+        return Proposals(draws, space.key, budget=search.evaluations, reuse=True)

@@ -1,0 +1,1 @@
+"""Programs that measure; each prints one JSON line, and the README quotes them."""

@@ -1,0 +1,236 @@
+"""The command line: `revo-ray` and `python -m revo_ray`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from revo_ray.config import SearchConfig, preset_names
+from revo_ray.errors import Interrupted, SearchError, UserError
+
+if TYPE_CHECKING:
+    from revo_ray.finetune.loop import Epoch
+    from revo_ray.search.run import SearchResult
+
+app = typer.Typer(
+    name="revo-ray",
+    help="Find how fast each layer of a pretrained vision model should learn.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any key, e.g. search.evaluations=20."),
+]
+OptionalConfig = Annotated[
+    str | None,
+    typer.Argument(metavar="[CONFIG.yaml]", help="A file or preset:NAME; default: the quick start."),
+]
+Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or preset:NAME.")]
+
+
+@app.command()
+def search(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join a Ray cluster: auto, or its address. Default: an embedded Ray."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run directory stands.")
+    ] = False,
+) -> None:
+    """Search for the best layer-wise learning rates, and keep the best model."""
+    settings = SearchConfig.load(config, overrides or [])
+
+    try:
+        with _located(settings):
+            from revo_ray.search.run import run_search
+
+            result = run_search(settings, address=address, resume=resume, console=out)
+    except KeyboardInterrupt:
+        _say(f"Stopped; every finished evaluation is kept. Go on with: {_again(config, overrides)}")
+        raise
+    _show(result, config, overrides)
+    if result.best is None:
+        raise SearchError(
+            f"no evaluation succeeded ({_counts(result)}); the causes are in "
+            f"{result.directory}/ledger"
+        )
+
+
+@app.command()
+def train(
+    config: Config,
+    plan: Annotated[Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")],
+    overrides: Overrides = None,
+    with_validation: Annotated[
+        bool, typer.Option("--with-validation", help="Train on the validation images too.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option("--out", help="Write the weights to this .safetensors file.")
+    ] = None,
+) -> None:
+    """Fine-tune once under a known plan, without Ray, and test."""
+    settings = SearchConfig.load(config, overrides or [])
+    if save is not None and not save.parent.is_dir():
+        raise UserError(f"--out: no such folder {str(save.parent)!r}")
+
+    with _located(settings):
+        from revo_ray.storage import Storage
+        from revo_ray.train import read_plan, train_plan
+
+        local = Storage(settings.storage).local or Path.home() / ".cache" / "revo_ray"
+        trained = train_plan(
+            settings,
+            read_plan(plan),
+            with_validation=with_validation,
+            tables=local / "tables",
+            on_epoch=_show_epoch,
+        )
+        if trained.validation is not None:
+            _say(f"validation: {_metrics(trained.validation)}")
+        _say(f"test:       {_metrics(trained.test)}")
+        if save is not None:
+            from safetensors.torch import save_file
+
+            save_file(trained.tuner.state_dict(), save, {"format": "pt"})
+            _say(f"weights:    {save}")
+
+
+@app.command()
+def methods(
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A module with more methods, beside `baselines`.")
+    ] = None,
+) -> None:
+    """List the methods and their options."""
+    from revo_ray.methods import load_methods
+
+    for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
+        out.print(f"[bold]{name}[/]  {method.summary()}")
+        for key, field in method.Options.model_fields.items():
+            out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
+    _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
+
+
+@app.command()
+def models(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Part of a name, e.g. resnet18. Default: all.")
+    ] = None,
+) -> None:
+    """List the pretrained models by the name that `model.name` takes."""
+    from revo_ray.finetune.backbone import list_models
+
+    found = list_models(pattern)
+    if not found:
+        raise UserError(f"no model's name contains {pattern!r}; `revo-ray models` lists all")
+    out.print("\n".join(found), markup=False, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; see DESIGN's exit statuses in the README."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error), 2)
+    except SearchError as error:
+        status = _fail(str(error), 3)
+    except OSError as error:
+        status = _fail(f"{error}; what is finished is kept, go on with --resume", 3)
+    except (Interrupted, KeyboardInterrupt):
+        status = 130
+    except typer.Abort:
+        status = 130
+    except Exception as error:
+        # click's own usage errors know how to show themselves.
+        show: Callable[[], None] | None = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        status = int(getattr(error, "exit_code", 2))
+    sys.exit(status or 0)
+
+
+@contextmanager
+def _located(settings: SearchConfig) -> Iterator[None]:
+    """An error that names a key also says where that key was set."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(settings.locate(error)) from None
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"revo-ray: {message}", file=sys.stderr)
+    return status
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _show(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
+    from revo_ray.report.progress import duration
+
+    cost = f"{result.epochs} epochs, {result.images} images"
+    _say(
+        f"{result.evaluations} evaluations ({_counts(result)}) in {duration(result.wall_seconds)}: "
+        f"{cost}, {duration(result.device_seconds)} of device time"
+    )
+    if result.best is None:
+        _say("best: null")
+        return
+    grid = Grid("", "loss", "accuracy", "AUC", box=None, pad_edge=False)
+    best, test = result.best, result.test or {}
+    grid.add_row(
+        f"validation (evaluation {best['evaluation']})",
+        *(_number(best[key]) for key in ("val_loss", "val_accuracy", "val_auc")),
+    )
+    grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
+    out.print(grid)
+    plan = f"{result.directory}/best/plan.json"
+    _say(f"model:       {result.directory}/best/model.safetensors")
+    _say(f"ledger:      {result.directory}/ledger.parquet")
+    _say(f"TensorBoard: tensorboard --logdir {result.directory}/tensorboard")
+    changes = "".join(f" --set {override}" for override in overrides or [])
+    _say(
+        "next:        train the best plan on train + validation images:\n"
+        f"             revo-ray train {config or 'preset:quickstart'}{changes} --plan {plan} "
+        "--with-validation --out model.safetensors"
+    )
+
+
+def _show_epoch(epoch: Epoch) -> None:
+    if epoch.train_loss is not None:
+        _say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
+
+
+def _again(config: str | None, overrides: list[str] | None) -> str:
+    parts = ["revo-ray search", config, *(f"--set {o}" for o in overrides or []), "--resume"]
+    return " ".join(part for part in parts if part)
+
+
+def _counts(result: SearchResult) -> str:
+    return ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+
+
+def _metrics(metrics: object) -> str:
+    loss, accuracy, auc = (getattr(metrics, name) for name in ("loss", "accuracy", "auc"))
+    return f"loss {_number(loss)}, accuracy {_number(accuracy)}, AUC {_number(auc)}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,310 @@
+"""Every option, with its default and its check, in one file; and where each value was set."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from revo_ray.errors import UserError
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys and non-finite numbers are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+
+class ModelConfig(Section):
+    """Which pretrained network."""
+
+    name: str = "timm/tf_efficientnet_lite0"
+    """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
+    weights: str = "pretrained"
+    """`pretrained`, `none`, a `.pth` or `.safetensors` file, or `package:NAME` for a package."""
+    granularity: Literal["layer", "block", "stage"] = "layer"
+    """What one gene stands for."""
+
+
+class DataConfig(Section):
+    """Which images, and how they are split."""
+
+    source: str = "digits"
+    """The reader of the data set; see `revo_ray/data/sources.py`."""
+    root: str | None = None
+    """Where the data set lies; None for sources that need no files."""
+    image_size: int = Field(64, ge=8, le=4096)
+    """Pixels: the shorter side is resized to it, then the centre is cut out."""
+    max_images: int | None = Field(None, ge=1)
+    """A seeded, stratified subset of at most this many images."""
+    train_fraction: float = Field(0.05, gt=0, lt=1)
+    """Training images, as a fraction of the whole data set."""
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    """Validation images, as a fraction of the whole data set: what the search sees."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """Test images, as a fraction of the whole data set: seen once, by the best model."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the split and of the subset."""
+
+    @model_validator(mode="after")
+    def _fractions_fit(self) -> DataConfig:
+        total = self.train_fraction + self.validation_fraction + self.test_fraction
+        if total > 1 + 1e-9:
+            raise ValueError(
+                f"train_fraction + validation_fraction + test_fraction is {total:g}; "
+                "together they may be at most 1"
+            )
+        return self
+
+
+class MethodConfig(BaseModel):
+    """Which method; the other keys are that method's own (`revo-ray methods` lists them)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    name: str = "revo-continuous"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's own keys, unchecked; the method checks them."""
+        return dict(self.model_extra or {})
+
+
+class TrainConfig(Section):
+    """One fine-tuning; the same for every evaluation of a search."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=2)
+    """Images a step; a last batch of one image joins the one before it."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Of SGD; 0 is the paper's plain rule."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What every rate is multiplied by, step by step; cosine falls from 1 to 0."""
+    augment: Literal["none", "flip", "crop-flip", "trivial"] = "none"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_epochs: Literal["last", "every"] = "last"
+    """Which epochs are validated; the search itself reads only the last."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the new head, the data order, the augmentation and dropout."""
+
+
+class SearchOptions(Section):
+    """The budget, and how proposals are made."""
+
+    evaluations: int = Field(100, ge=1)
+    """Ledger rows: fine-tunings that are paid for."""
+    budget: Literal["evaluations", "epochs"] = "evaluations"
+    """What a method that stops trials early is held to."""
+    population: int = Field(10, ge=4)
+    """Evaluations a generation."""
+    lookahead: int = Field(0, ge=0)
+    """Candidates of the next generation that are sampled before this one is told."""
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _lookahead_fits(self) -> SearchOptions:
+        if self.lookahead > self.population:
+            raise ValueError(
+                f"lookahead is {self.lookahead}; it may be at most the population, "
+                f"{self.population}"
+            )
+        return self
+
+
+class ResourcesConfig(Section):
+    """What one evaluation holds while it runs."""
+
+    cpus_per_trial: int = Field(1, ge=1)
+    """Cores, and threads of torch."""
+    gpus_per_trial: float | Literal["auto"] = "auto"
+    """GPUs; a fraction puts several evaluations on one. auto: 1 where the cluster has GPUs."""
+    device: Literal["auto", "cpu"] = "auto"
+    """cpu lets an evaluation that holds a GPU run without CUDA."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """Evaluations at once; None: as many as the cluster holds."""
+
+    @model_validator(mode="after")
+    def _gpus_are_pinnable(self) -> ResourcesConfig:
+        gpus = self.gpus_per_trial
+        if gpus != "auto" and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise ValueError(f"gpus_per_trial is {gpus:g}; use 0, a fraction up to 1 or a whole number")
+        return self
+
+
+class SearchConfig(Section):
+    """One search, whole: what `revo-ray search` reads and `config.yaml` records.
+
+    Example:
+        >>> SearchConfig.load(overrides=["search.evaluations=20"]).search.evaluations
+        20
+    """
+
+    KEYS_THAT_MAY_CHANGE: ClassVar[tuple[str, ...]] = ("name", "storage", "resources", "plugins")
+
+    name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run directory's name, below `storage`."""
+    storage: str = "./revo_results"
+    """Any path or URI that pyarrow.fs opens."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    method: MethodConfig = MethodConfig()
+    train: TrainConfig = TrainConfig()
+    search: SearchOptions = SearchOptions()
+    resources: ResourcesConfig = ResourcesConfig()
+    plugins: list[str] = ["baselines"]
+    """Modules that register more methods."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls, source: str | Path | None = None, overrides: Iterable[str] = ()
+    ) -> SearchConfig:
+        """Read a YAML file, or the built-in quick start, and apply overrides.
+
+        Args:
+            source: a file, `preset:NAME` for a configuration that comes with the package, or
+                None for the quick start.
+            overrides: `KEY=VALUE` strings, KEY dotted, VALUE in YAML.
+
+        Raises:
+            UserError: a missing file, a key that does not exist, or a value that does not fit;
+                one line for each, in the order of the file.
+        """
+        text, label = _read(source)
+        values, origins = _parse(text, label)
+        values.pop("recorded", None)  # provenance, in the config.yaml of a run directory
+        for override in overrides:
+            _apply_override(values, origins, override)
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError("; ".join(_explain(error, origins))) from None
+        config._origins.update(origins)
+        return config
+
+    def locate(self, error: UserError) -> str:
+        """The error's line, with where the key that it names was set."""
+        origin = self._origins.get(error.key or "")
+        return f"{error} (from {origin})" if origin else str(error)
+
+
+def preset_names() -> list[str]:
+    """The configurations that come with the package."""
+    folder = resources.files("revo_ray") / "presets"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def _read(source: str | Path | None) -> tuple[str, str]:
+    """The text of a configuration, and what to call it in an error."""
+    if source is None:
+        source = "preset:quickstart"
+    if str(source).startswith("preset:"):
+        name = str(source).removeprefix("preset:")
+        if name not in preset_names():
+            raise UserError(f"no preset {name!r}; there are {', '.join(preset_names())}")
+        return (resources.files("revo_ray") / "presets" / f"{name}.yaml").read_text(), str(source)
+    path = Path(source)
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
+        raise UserError(f"cannot read the configuration {str(path)!r}: {reason}") from None
+
+
+def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """YAML to plain values, and the line on which each dotted key stands."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UserError(f"{label}{line}: {problem}") from None
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise UserError(f"{label}: a configuration is a mapping of keys to values")
+    origins: dict[str, str] = {}
+
+    def walk(node: yaml.Node, prefix: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                path = f"{prefix}{key.value}"
+                origins[path] = f"{label} line {key.start_mark.line + 1}"
+                walk(value, f"{path}.")
+
+    walk(node, "")
+    return values, origins
+
+
+def _apply_override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise UserError(f"--set {override!r}: write KEY=VALUE, for example search.evaluations=20")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *sections, last = key.split(".")
+    target = values
+    for section in sections:
+        inner = target.get(section)
+        if not isinstance(inner, dict):
+            inner = target[section] = {}
+        target = inner
+    target[last] = value
+    origins[key] = "--set"
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    """One line for each thing that is wrong."""
+    lines = []
+    for detail in error.errors():
+        location = [str(part) for part in detail["loc"]]
+        # Members of a union are no keys: pydantic appends them to the location.
+        key = next((k for n in range(len(location), 0, -1) if (k := ".".join(location[:n])) in origins),
+                   ".".join(location))  # fmt: skip
+        where = f" (from {origins[key]})" if key in origins else ""
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{key}: no such key{nearest_key(key)}{where}")
+            continue
+        message = detail["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        value = detail["input"]
+        shown = "" if isinstance(value, Mapping | BaseModel) else f", not {value!r}"
+        line = f"{key}: {message}{shown}{where}" if key else message
+        if line not in lines:
+            lines.append(line)
+    return lines
+
+
+def nearest_key(key: str, extra: Iterable[str] = ()) -> str:
+    """`; did you mean X?` for the known key nearest to an unknown one, or nothing."""
+    known = [*_keys(SearchConfig, ""), *extra]
+    by_last: dict[str, str] = {}
+    for candidate in known:
+        by_last.setdefault(candidate.rpartition(".")[2], candidate)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    if not close:
+        last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.6)
+        close = [by_last[last[0]]] if last else []
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _keys(section: type[BaseModel], prefix: str) -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+    return keys

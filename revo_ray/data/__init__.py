@@ -1,0 +1,1 @@
+"""Images in, tensors out: sources, the decoded table, splits and augmentation."""

@@ -1,0 +1,70 @@
+"""Augmentation of a batch of images where they are, on the CPU or on the GPU."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+Kind = Literal["none", "flip", "crop-flip", "trivial"]
+
+_TRIVIAL = v2.TrivialAugmentWide()
+
+
+def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
+    """Change every image at random, each one on its own draw.
+
+    - `flip`: left and right are exchanged with probability 1/2.
+    - `crop-flip`: moved by up to 1/8 of the side both ways, the gap filled by reflection; `flip`.
+    - `trivial`: one random operation of random strength, TrivialAugment Wide
+      (arXiv 2103.10158) as torchvision has it.
+
+    The draws come from `generator` alone; torch's global random state is left as it was.
+
+    Args:
+        images: (B, 3, S, S) uint8, or floats in 0 … 1; not changed.
+        generator: on the CPU, so that the draws are the same on every device.
+
+    Returns:
+        (B, 3, S, S) of the same type on the same device.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind == "none":
+        return images
+    if kind == "flip":
+        return _flip(images, generator)
+    if kind == "crop-flip":
+        return _flip(_shift(images, generator), generator)
+    if kind == "trivial":
+        return _trivial(images, generator)
+    raise ValueError(f"unknown augmentation {kind!r}")
+
+
+def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    flipped = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(flipped.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    batch, side = len(images), images.shape[-1]
+    reach = max(side // 8, 1)
+    shifts = torch.randint(-reach, reach + 1, (2, batch, 1), generator=generator)
+    at = (torch.arange(side) + shifts).abs()
+    at = (side - 1) - ((side - 1) - at).abs()
+    rows, columns = at.to(images.device)
+    index = torch.arange(batch, device=images.device).view(-1, 1, 1)
+    # Indexed from both sides of the channels, the channels come last.
+    moved = images[index, :, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2).contiguous()
+
+
+def _trivial(images: Tensor, generator: torch.Generator) -> Tensor:
+    seed = int(torch.randint(2**62, (), generator=generator))
+    # torchvision draws from the global state of the CPU, whatever the images' device.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return torch.stack([_TRIVIAL(image) for image in images])

@@ -1,0 +1,279 @@
+"""The determinism contract: what is proposed, in which order, whatever happens to the trials.
+
+It stands above any ask/tell optimiser and below every searcher, and knows neither Ray nor
+training. A generation is sampled whole and told whole, in proposal order, so the proposals depend
+on the seed and on the values alone: not on how many workers there are, on who finishes first, or
+on how often the search was interrupted.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+Sample = dict[str, Any]
+
+
+class CandidateLike(Protocol):
+    """What an optimiser hands out: a sample, and whatever it wants back with its value."""
+
+    @property
+    def sample(self) -> Sample:
+        """Variable names to values."""
+        ...
+
+
+C = TypeVar("C", bound=CandidateLike)
+
+
+class Optimiser(Protocol[C]):
+    """Anything with ask and tell; it minimises."""
+
+    @property
+    def population_size(self) -> int | None:
+        """Evaluations a generation; None for one that never learns, such as random search."""
+        ...
+
+    def ask(self) -> C:
+        """Sample one candidate from the current distribution."""
+        ...
+
+    def tell(self, solutions: list[tuple[C, float]]) -> None:
+        """Learn from exactly `population_size` finite values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One evaluation to be made.
+
+    Attributes:
+        evaluation: 0-based number, in proposal order.
+        generation: 0-based, or None where the optimiser has none.
+        sample: variable names to values.
+        source: the finished evaluation of an equal sample whose result answers this one, or None
+            where it must be run.
+    """
+
+    evaluation: int
+    generation: int | None
+    sample: Sample
+    source: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an evaluation.
+
+    Attributes:
+        value: lower is better; None, NaN and infinities are failures.
+        reusable: whether an equal sample would end the same way.
+    """
+
+    value: float | None
+    reusable: bool = True
+
+    @property
+    def failed(self) -> bool:
+        return self.value is None or not math.isfinite(self.value)
+
+
+class ReplayError(Exception):
+    """The recorded evaluations are not those that this search would have proposed."""
+
+
+class Proposals(Generic[C]):
+    """Proposals of one search, in order, with lookahead, reuse and replay.
+
+    The first `lookahead` candidates of each generation are sampled before the generation in front
+    of it is told, always that many, so that workers have something to do at the barrier.
+
+    Args:
+        optimiser: what samples candidates.
+        key: equal keys mean equal samples (`Space.key`).
+        budget: how many evaluations there are; None for no end.
+        lookahead: candidates of the next generation sampled early, at most the population.
+        reuse: answer a sample that was evaluated before from that evaluation.
+
+    Raises:
+        ValueError: lookahead is negative or larger than the population.
+
+    Example:
+        >>> while (proposal := proposals.ask()) is not None:          # doctest: +SKIP
+        ...     proposals.tell(proposal.evaluation, Outcome(train(proposal.sample)))
+    """
+
+    def __init__(
+        self,
+        optimiser: Optimiser[C],
+        key: Callable[[Sample], Hashable],
+        *,
+        budget: int | None = None,
+        lookahead: int = 0,
+        reuse: bool = False,
+    ) -> None:
+        population = optimiser.population_size
+        if lookahead < 0 or (population is not None and lookahead > population):
+            raise ValueError(
+                f"lookahead is {lookahead}; it may be 0 to the population, {population}"
+            )
+        self.optimiser = optimiser
+        self.budget = budget
+        self._key = key
+        self._lookahead = lookahead
+        self._reuse = reuse
+        self._population = population
+        self._candidates: list[C] = []
+        self._ready: list[int] = []  # heap of evaluations that nobody works on
+        self._outcomes: dict[int, Outcome] = {}
+        self._owners: dict[Hashable, int] = {}  # the evaluation that is run for a key
+        self._waiting: dict[int, list[int]] = {}  # owner → equal samples that wait for it
+        self._answered: list[Proposal] = []
+        self._generations_told = 0
+        if population is not None:
+            self._sample(population + lookahead)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole budget has an outcome."""
+        return self.budget is not None and len(self._outcomes) >= self.budget
+
+    def generation_of(self, evaluation: int) -> int | None:
+        """The generation that an evaluation belongs to."""
+        return None if self._population is None else evaluation // self._population
+
+    def first_dependent(self, evaluation: int) -> int | None:
+        """The first evaluation that could not be proposed before this one had an outcome."""
+        if self._population is None:
+            return None
+        return (evaluation // self._population + 1) * self._population + self._lookahead
+
+    def ask(self) -> Proposal | None:
+        """The next evaluation to run; None at the generation's barrier and at the budget's end.
+
+        Equal samples do not come out here but in `take_answered`.
+        """
+        while True:
+            if not self._ready and self._population is None and self._within_budget():
+                self._sample(1)
+            if not self._ready:
+                return None
+            evaluation = heapq.heappop(self._ready)
+            if evaluation in self._outcomes:
+                continue
+            if self._reuse and not self._claim(evaluation):
+                continue
+            return self._proposal(evaluation)
+
+    def requeue(self, evaluation: int) -> None:
+        """Propose again an evaluation whose trial was lost; nothing where it has an outcome."""
+        if evaluation not in self._outcomes and evaluation not in self._ready:
+            heapq.heappush(self._ready, evaluation)
+
+    def take_answered(self) -> list[Proposal]:
+        """Proposals whose `source` answers them; each wants one `tell`, like any other."""
+        answered, self._answered = self._answered, []
+        return answered
+
+    def tell(self, evaluation: int, outcome: Outcome) -> bool:
+        """Record an outcome; a second one for the same evaluation changes nothing.
+
+        Returns:
+            Whether it was the first.
+
+        Raises:
+            ValueError: that evaluation was never sampled.
+        """
+        if not 0 <= evaluation < len(self._candidates):
+            raise ValueError(f"evaluation {evaluation} was never proposed")
+        if evaluation in self._outcomes:
+            return False
+        self._outcomes[evaluation] = outcome
+        for waiter in self._waiting.pop(evaluation, []):
+            heapq.heappush(self._ready, waiter)
+        if self._population is not None:
+            self._close_generations(self._population)
+        return True
+
+    def replay(self, rows: Mapping[int, tuple[Sample, Outcome]]) -> None:
+        """Bring a fresh instance to where recorded evaluations left off.
+
+        Raises:
+            ReplayError: a row's sample is not the one proposed here, or could not have been
+                proposed yet.
+        """
+        for evaluation in sorted(rows):
+            sample, outcome = rows[evaluation]
+            if self._population is None:
+                self._sample(max(0, evaluation + 1 - len(self._candidates)))
+            if evaluation >= len(self._candidates):
+                raise ReplayError(
+                    f"evaluation {evaluation} is recorded, but its generation "
+                    f"{self.generation_of(evaluation)} cannot have begun: rows before it are missing"
+                )
+            proposed = self._candidates[evaluation].sample
+            if self._key(sample) != self._key(proposed):
+                raise ReplayError(
+                    f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
+                    f"this search proposes {_short(proposed)}"
+                )
+            if outcome.reusable:
+                self._owners.setdefault(self._key(proposed), evaluation)
+            self.tell(evaluation, outcome)
+
+    def _within_budget(self) -> bool:
+        return self.budget is None or len(self._candidates) < self.budget
+
+    def _sample(self, count: int) -> None:
+        for _ in range(count):
+            evaluation = len(self._candidates)
+            self._candidates.append(self.optimiser.ask())
+            if self.budget is None or evaluation < self.budget:
+                heapq.heappush(self._ready, evaluation)
+
+    def _proposal(self, evaluation: int, source: int | None = None) -> Proposal:
+        sample = self._candidates[evaluation].sample
+        return Proposal(evaluation, self.generation_of(evaluation), dict(sample), source)
+
+    def _claim(self, evaluation: int) -> bool:
+        """Whether this evaluation is the one to run for its key; else it waits or is answered."""
+        key = self._key(self._candidates[evaluation].sample)
+        owner = self._owners.get(key, evaluation)
+        if owner != evaluation:
+            outcome = self._outcomes.get(owner)
+            if outcome is None:
+                self._waiting.setdefault(owner, []).append(evaluation)
+                return False
+            if outcome.reusable:
+                self._answered.append(self._proposal(evaluation, source=owner))
+                return False
+        self._owners[key] = evaluation
+        return True
+
+    def _close_generations(self, population: int) -> None:
+        while True:
+            first = self._generations_told * population
+            members = range(first, first + population)
+            if not all(member in self._outcomes for member in members):
+                return
+            self._tell_optimiser([(self._candidates[m], self._outcomes[m]) for m in members])
+            self._generations_told += 1
+            self._sample(population)
+
+    def _tell_optimiser(self, generation: list[tuple[C, Outcome]]) -> None:
+        """Failures become the worst finite value: a tie, which infinities could not be."""
+        finite = [o.value for _, o in generation if not o.failed and o.value is not None]
+        if not finite or max(finite) == min(finite):
+            return
+        worst = max(finite)
+        self.optimiser.tell(
+            [(c, worst if o.failed or o.value is None else o.value) for c, o in generation]
+        )
+
+
+def _short(sample: Sample, limit: int = 120) -> str:
+    text = repr(sample)
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,1 @@
+"""One evaluation: a pretrained model, its units, and a fine-tuning under a plan."""

@@ -1,0 +1,346 @@
+"""FineTuner: one pretrained model on one device, fine-tuned under one plan after the other."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from revo_ray.config import TrainConfig
+from revo_ray.data.augment import augment
+from revo_ray.data.splits import Indices, Splits
+from revo_ray.data.table import Table
+from revo_ray.evolve.plan import Plan
+from revo_ray.finetune.backbone import Backbone
+from revo_ray.finetune.metrics import Metrics, classification_metrics
+from revo_ray.finetune.units import Unit
+
+SplitName = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images gave.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over the images, each before its step; None if nothing trains or the
+            epoch diverged.
+        val_loss, val_accuracy, val_auc: after the epoch; None if it was not validated, or the
+            validation loss is not finite. `val_auc` can also be undefined.
+        images: training images processed since the run began.
+        seconds: time since the run began, without what the caller spent between epochs.
+        diverged: the training loss, or the last validation loss, is not finite; no epoch follows.
+    """
+
+    epoch: int
+    train_loss: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    val_auc: float | None
+    images: int
+    seconds: float
+    diverged: bool
+
+
+class FineTuner:
+    """Holds a pretrained model, its data and its device, and runs plans on them.
+
+    On a CPU a run is a function of the plan and the configuration: earlier runs, other draws from
+    torch's global random state and the process it runs in change no bit of it, at one number of
+    threads (`torch.set_num_threads` is the caller's). The model belongs to the tuner from here on.
+
+    Example:
+        >>> tuner = FineTuner(backbone, find_units(backbone.model), table, splits, config.train)
+        >>> *_, last = tuner.run(Plan(unit_lrs=(0.01,) * len(tuner.units)))
+        >>> tuner.evaluate("test").accuracy
+
+    Args:
+        backbone: the model with its new head; its weights now are what every run starts from.
+        units: the model's units; together they hold each parameter once.
+        table: images (N, 3, S, S) uint8 and labels (N,).
+        splits: positions in the table.
+        train: what is the same for every plan.
+        device: where the model lives, and the training and validation images as uint8.
+
+    Raises:
+        ValueError: the units do not hold each of the model's parameters once.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        units: Sequence[Unit],
+        table: Table,
+        splits: Splits,
+        train: TrainConfig,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model: nn.Module = backbone.model.to(self.device)
+        self.units = tuple(units)
+        self.train = train
+        self.images = 0
+        """Training images processed since the run began; a policy adds those it looks at."""
+        self.order = torch.empty(0, dtype=torch.int64)
+        """(n,) the current epoch's training images in their order, as `loss` takes them."""
+        self._table, self._splits = table, splits
+        self._parameters = dict(self.model.named_parameters())
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._frozen: list[nn.Module] = []
+        self._rng: list[Tensor] = []
+        if sorted(chain.from_iterable(u.parameters for u in self.units)) != sorted(
+            self._parameters
+        ):
+            raise ValueError("the units do not hold each parameter of the model once")
+        self._pretrained = {name: t.detach().clone() for name, t in self._tensors()}
+        self._mean, self._std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (backbone.mean, backbone.std)
+        )
+        self._resident = {
+            "train": self._gather(splits.train),
+            "validation": self._gather(splits.validation),
+        }
+
+    def run(self, plan: Plan, policy: Policy | None = None) -> Iterator[Epoch]:
+        """Fine-tune the pretrained weights under a plan, and yield after each epoch.
+
+        The weights that a finished run leaves are those that `evaluate`, `predict` and
+        `state_dict` see. Only one run may be under way at a time.
+
+        Args:
+            plan: rates of the units, in their order; units at 0 keep weights and statistics.
+            policy: may change the rates as each epoch starts; without it the one that
+                `POLICIES` holds under `plan.policy`.
+
+        Raises:
+            ValueError: the plan has another number of units, or its policy is unknown.
+        """
+        rates = self._by_parameter(plan.unit_lrs)
+        if policy is None and plan.policy is not None:
+            if plan.policy not in POLICIES:
+                known = ", ".join(sorted(POLICIES)) or "none"
+                raise ValueError(f"unknown policy {plan.policy!r}; known: {known}")
+            policy = POLICIES[plan.policy]
+        return self._run(plan, rates, policy)
+
+    def _run(
+        self, plan: Plan, rates: Mapping[str, float], policy: Policy | None
+    ) -> Iterator[Epoch]:
+        started, paused = time.perf_counter(), 0.0
+        self._restore()
+        self._set_rates(rates, plan.weight_decay)
+        shuffler = torch.Generator().manual_seed(self.train.seed)
+        augmenter = torch.Generator().manual_seed(self.train.seed + 1)
+        for number in range(1, self.train.epochs + 1):
+            with self._own_rng():
+                size = len(self._resident["train"][1])
+                self.order = torch.randperm(size, generator=shuffler).to(self.device)
+                if policy is not None:
+                    changed = policy(number, self)
+                    if changed is not None:
+                        self._set_rates(self._by_parameter(changed), plan.weight_decay)
+                train_loss = self._train_epoch(number, augmenter)
+            diverged = train_loss is not None and not math.isfinite(train_loss)
+            last = number == self.train.epochs
+            metrics = None
+            if not diverged and (last or self.train.validate_epochs == "every"):
+                metrics = self.evaluate("validation")
+                if not math.isfinite(metrics.loss):
+                    metrics, diverged = None, last
+            pause = time.perf_counter()
+            yield Epoch(
+                epoch=number,
+                train_loss=None if diverged else train_loss,
+                val_loss=metrics.loss if metrics else None,
+                val_accuracy=metrics.accuracy if metrics else None,
+                val_auc=metrics.auc if metrics else None,
+                images=self.images,
+                seconds=pause - started - paused,
+                diverged=diverged,
+            )
+            paused += time.perf_counter() - pause
+            if diverged:
+                return
+
+    def loss(self, index: Tensor, augmenter: torch.Generator | None = None) -> Tensor:
+        """Mean cross-entropy () of the training images at `index` (B,), positions in the split."""
+        images, labels = self._resident["train"]
+        batch = images[index]
+        if augmenter is not None:
+            batch = augment(batch, self.train.augment, augmenter)
+        return functional.cross_entropy(self._logits(batch), labels[index])
+
+    def predict(self, split: SplitName) -> Tensor:
+        """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
+        indices = getattr(self._splits, split)
+        # Bounds the activations: 256 images up to 128 pixels, 83 at 224.
+        size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2))
+        resident = self._resident.get(split)
+        # .train() first: some attention layers drop what they cached in eval mode only there.
+        self.model.train().eval()
+        outputs = []
+        with torch.inference_mode():
+            for start in range(0, len(indices), size):
+                stop = start + size
+                part = resident[0][start:stop] if resident else self._gather(indices[start:stop])[0]
+                outputs.append(self._logits(part))
+        return torch.cat(outputs)
+
+    def evaluate(self, split: SplitName) -> Metrics:
+        """Loss, accuracy and AUC of a split with the weights as they are."""
+        labels = self._table.labels[getattr(self._splits, split)]
+        return classification_metrics(self.predict(split), labels)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of the weights and buffers as they are, on the CPU and contiguous."""
+        return {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in self.model.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
+        self.model.load_state_dict(state)
+
+    def _gather(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, S, S) uint8 and labels (n,) of table positions, on the device."""
+        images = torch.from_numpy(self._table.images[indices])
+        labels = torch.from_numpy(self._table.labels[indices])
+        return images.to(self.device), labels.to(self.device)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter and buffer, those too that a state dict leaves out."""
+        return chain(self.model.named_parameters(), self.model.named_buffers())
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) uint8 to logits (B, C) float32."""
+        x = ((images.float() / 255) - self._mean) / self._std
+        bf16 = self.train.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            logits: Tensor = self.model(x)
+        return logits.float()
+
+    def _restore(self) -> None:
+        """Go back to the pretrained weights, in place, and to the seeds."""
+        with torch.no_grad():
+            for name, tensor in self._tensors():
+                tensor.copy_(self._pretrained[name])
+        self.images = 0
+        self._rng = [
+            torch.Generator(device).manual_seed(self.train.seed).get_state()
+            for device in self._rng_devices()
+        ]
+
+    def _rng_devices(self) -> list[torch.device]:
+        """Where dropout and stochastic depth draw their random numbers."""
+        cpu = torch.device("cpu")
+        return [cpu] if self.device == cpu else [cpu, self.device]
+
+    @contextmanager
+    def _own_rng(self) -> Iterator[None]:
+        """Lend torch's global random state to the run, so that neither disturbs the other."""
+        cuda = self._rng_devices()[1:]
+        with torch.random.fork_rng(cuda):
+            torch.set_rng_state(self._rng[0])
+            for device, state in zip(cuda, self._rng[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self._rng = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
+
+    def _by_parameter(self, rates: Sequence[float] | Mapping[str, float]) -> Mapping[str, float]:
+        if isinstance(rates, Mapping):
+            return rates
+        if len(rates) != len(self.units):
+            raise ValueError(f"the plan has {len(rates)} units, the model {len(self.units)}")
+        return {
+            name: rate
+            for unit, rate in zip(self.units, rates, strict=True)
+            for name in unit.parameters
+        }
+
+    def _set_rates(self, rates: Mapping[str, float], weight_decay: float) -> None:
+        """Freeze what has no rate, and build the optimizer of the rest, one group for each rate."""
+        unknown = set(rates) - set(self._parameters)
+        if unknown:
+            raise ValueError(f"no parameter is called {min(unknown)!r}")
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in self._parameters.items():
+            rate = rates.get(name, 0.0)
+            parameter.requires_grad_(rate > 0)
+            parameter.grad = None
+            if rate > 0:
+                groups.setdefault(rate, []).append(parameter)
+        self._frozen = [
+            self.model.get_submodule(module)
+            for unit in self.units
+            if not any(self._parameters[name].requires_grad for name in unit.parameters)
+            for module in unit.modules
+        ]
+        parts = [{"params": tensors, "lr": rate, "rate": rate} for rate, tensors in groups.items()]
+        if not parts:
+            self._optimizer = None
+        elif self.train.optimizer == "sgd":
+            self._optimizer = torch.optim.SGD(
+                parts, momentum=self.train.momentum, weight_decay=weight_decay
+            )
+        else:
+            self._optimizer = torch.optim.AdamW(parts, weight_decay=weight_decay)
+
+    def _train_epoch(self, number: int, augmenter: torch.Generator) -> float | None:
+        """One pass; the mean loss, not finite as soon as one step's is, None if nothing trains."""
+        if self._optimizer is None:
+            return None
+        self.model.train()
+        for module in self._frozen:
+            module.training = False  # of the norm alone, not of a dropout inside
+        batches = _batches(self.order, self.train.batch_size)
+        total = torch.zeros((), device=self.device)
+        for step, index in enumerate(batches, start=(number - 1) * len(batches)):
+            loss = self.loss(index, augmenter)
+            self.images += len(index)
+            total += loss.detach() * len(index)
+            # On a GPU the sum tells at the end: to look at each step would wait for each step.
+            if self.device.type == "cpu" and not total.isfinite():
+                return math.nan
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._schedule(step, self.train.epochs * len(batches))
+            self._optimizer.step()
+        return total.item() / len(self.order)
+
+    def _schedule(self, step: int, steps: int) -> None:
+        if self.train.schedule == "cosine" and self._optimizer is not None:
+            factor = 0.5 * (1 + math.cos(math.pi * step / steps))
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["rate"] * factor
+
+
+Policy = Callable[[int, FineTuner], Mapping[str, float] | Sequence[float] | None]
+"""Called with the epoch (from 1) and the tuner before the epoch's first step.
+
+It returns the rates of the units, or those of single parameters by name (the others are frozen),
+or None to change nothing. Where it returns rates the optimizer starts anew; where it has changed
+`requires_grad` it must return rates.
+"""
+
+POLICIES: dict[str, Policy] = {}
+"""The policies that a plan can name."""
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Cut `order` (n,) into batches; a last one of one image joins the one before (BatchNorm)."""
+    edges = list(range(0, len(order), size))
+    if len(edges) > 1 and len(order) - edges[-1] == 1:
+        edges.pop()
+    return [order[start:stop] for start, stop in pairwise([*edges, len(order)])]

@@ -1,0 +1,260 @@
+"""A model's layers as ordered units: what one gene of a genome speaks for."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from revo_ray.errors import UserError
+
+GRANULARITIES = ("layer", "block", "stage")
+
+_WEIGHT_TYPES = (nn.modules.conv._ConvNd, nn.Linear)
+_CONTAINER_TYPES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The parameters that share one gene, and the modules that freeze together with them.
+
+    `name` is the qualified name of the layer, block or stage; `parameters` are the qualified names
+    of its parameters, in the model's order. `modules` are the qualified names of its convolutions
+    and linear layers and of everything without one that has state (norms, layer scales): calling
+    `.eval()` on each of them keeps the BatchNorm statistics of a frozen unit, and touches no other
+    unit. `head` marks the new classifier.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    modules: tuple[str, ...]
+    head: bool
+
+
+def find_units(model: nn.Module, granularity: str = "layer", head: str | None = None) -> list[Unit]:
+    """Cut a model into units that hold every parameter once, from the input to the output.
+
+    Every granularity is a union of the finer one's units; the classifier head is always a unit of
+    its own, and the order is the one in which the modules are registered.
+
+    - `layer`: one convolution or linear layer, with the norm and the loose parameters around it.
+    - `block`: one residual or transformer block, or a single layer outside the blocks (stem,
+      downsampling, classifier).
+    - `stage`: one child of the module that holds all the blocks (`layer1` … of a ResNet,
+      `features.0` … of a ConvNeXt), and each child of the modules above it. A network that does not
+      group its blocks (MobileNet's `features`, a vision transformer) has one stage per block. Other
+      layers of the module that holds the head join the stage before it.
+
+    `head` is the qualified name of the classifier, or of a module whose last layer it is; without
+    it the model's last layer. Raises `UserError` for an unknown granularity, a `head` without a
+    layer, and a model whose parameters cannot be assigned.
+    """
+    if granularity not in GRANULARITIES:
+        raise UserError(
+            f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
+        )
+    tree = _Tree.of(model, head)
+    layers = {weight: _Layer() for weight in tree.weights}
+    for parameter, _ in model.named_parameters():
+        layers[_home(tree, parameter.rpartition(".")[0])].parameters.append(parameter)
+    for path, module in tree.modules.items():
+        if path in layers or (_has_state(module) and not tree.inside.get(path)):
+            layers[_home(tree, path)].modules.append(path)
+
+    if granularity == "layer":
+        groups = {weight: [weight] for weight in tree.weights}
+    elif granularity == "block":
+        groups = _blocks(tree)
+    else:
+        groups = _stages(tree)
+
+    order = {name: i for i, (name, _) in enumerate(model.named_parameters())}
+    units = [
+        Unit(
+            name=name,
+            parameters=tuple(
+                sorted((p for w in ws for p in layers[w].parameters), key=order.__getitem__)
+            ),
+            modules=tuple(m for w in ws for m in layers[w].modules),
+            head=tree.head in ws,
+        )
+        for name, ws in groups.items()
+    ]
+    _check(units, list(order))
+    return units
+
+
+@dataclass
+class _Layer:
+    parameters: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The module tree by qualified name; the root's name is the empty string."""
+
+    modules: dict[str, nn.Module]
+    weights: list[str]  # convolutions and linear layers, in order
+    inside: dict[str, list[str]]  # module → the weights at or below it, in order
+    head: str
+
+    @classmethod
+    def of(cls, model: nn.Module, head: str | None) -> "_Tree":
+        modules = dict(model.named_modules())
+        weights: list[str] = []
+        inside: dict[str, list[str]] = {}
+        for path, module in modules.items():
+            if isinstance(module, _WEIGHT_TYPES) and not any(
+                a in weights for a in _ancestors(path)
+            ):
+                weights.append(path)
+                for above in (path, *_ancestors(path)):
+                    inside.setdefault(above, []).append(path)
+        if not weights:
+            raise UserError(f"{type(model).__name__} has no convolution or linear layer to tune")
+        below_head = inside.get("" if head is None else head)
+        if not below_head:
+            raise UserError(
+                f"{type(model).__name__} has no convolution or linear layer at {head!r}"
+            )
+        return cls(modules, weights, inside, below_head[-1])
+
+    def children(self, path: str) -> list[str]:
+        """The children of a module that hold a weight, in order."""
+        names = (_join(path, name) for name, _ in self.modules[path].named_children())
+        return [child for child in names if self.inside.get(child)]
+
+
+def _home(tree: _Tree, path: str) -> str:
+    """The weight to whose unit the own parameters of the module at `path` belong."""
+    for above in (path, *_ancestors(path)):
+        if above in tree.inside and tree.inside[above] == [above]:
+            return above
+    inside = tree.inside.get(path, [])
+    if path == "":
+        return inside[0]
+    if inside and _holds_stack(tree, path):
+        # A position embedding of the whole encoder: it acts on what enters the first block.
+        first = tree.weights.index(inside[0])
+        return tree.weights[max(first - 1, 0)]
+    if inside:
+        return inside[-1]
+    return _neighbour(tree, path)
+
+
+def _neighbour(tree: _Tree, path: str) -> str:
+    """The weight that a norm or another module without weights stands next to."""
+    is_norm = "norm" in type(tree.modules[path]).__name__.lower()
+    parent = path.rpartition(".")[0]
+    while not tree.inside.get(parent):
+        path, parent = parent, parent.rpartition(".")[0]
+    names = [_join(parent, name) for name, _ in tree.modules[parent].named_children()]
+    position = names.index(path)
+    before = [name for name in names[:position] if tree.inside.get(name)]
+    after = [name for name in names[position + 1 :] if tree.inside.get(name)]
+    follows_weight = bool(before) and tree.inside[before[-1]] == [before[-1]]
+    # What follows a whole block, not a single layer, normalises the input of the next one.
+    if before and (follows_weight or not is_norm or not after):
+        return tree.inside[before[-1]][-1]
+    return tree.inside[after[0]][0]
+
+
+def _blocks(tree: _Tree) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+
+    def walk(path: str) -> None:
+        weights = tree.inside[path]
+        if weights == [path] or _is_block(tree, path):
+            groups[path] = weights
+        else:
+            for child in tree.children(path):
+                walk(child)
+
+    walk("")
+    return groups
+
+
+def _is_block(tree: _Tree, path: str) -> bool:
+    module, weights = tree.modules[path], tree.inside[path]
+    if path == "" or len(weights) < 2 or tree.head in weights:
+        return False
+    if isinstance(module, _CONTAINER_TYPES) or _holds_stack(tree, path):
+        return False
+    parent = tree.modules[path.rpartition(".")[0]]
+    # A stage may hold its blocks as plain attributes (timm's RegNet); an element of a container
+    # that does so is a block of several parts (an MLP-Mixer's two MLPs).
+    return isinstance(parent, _CONTAINER_TYPES) or not _repeats_blocks(tree, path)
+
+
+def _holds_stack(tree: _Tree, path: str) -> bool:
+    """Whether a container at or below the module holds several blocks of one type."""
+    prefix = f"{path}." if path else ""
+    return any(
+        (below == path or below.startswith(prefix)) and _repeats_blocks(tree, below)
+        for below in tree.inside
+        if isinstance(tree.modules[below], _CONTAINER_TYPES)
+    )
+
+
+def _repeats_blocks(tree: _Tree, path: str) -> bool:
+    types = Counter(
+        type(tree.modules[child])
+        for child in tree.children(path)
+        if len(tree.inside[child]) > 1 and not isinstance(tree.modules[child], _CONTAINER_TYPES)
+    )
+    return any(count > 1 for count in types.values())
+
+
+def _stages(tree: _Tree) -> dict[str, list[str]]:
+    blocks = _blocks(tree)
+    whole = {name for name, weights in blocks.items() if weights != [name]}
+    if not whole:
+        return blocks
+
+    def holds_block(path: str) -> bool:
+        return any(name == path or name.startswith(f"{path}.") for name in whole)
+
+    paths = tree.children("")
+    while True:
+        holders = [path for path in paths if holds_block(path)]
+        if len(holders) > 1 or holders[0] in whole:
+            break
+        at = paths.index(holders[0])
+        paths[at : at + 1] = tree.children(holders[0])
+
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        weights = [weight for weight in tree.inside[path] if weight != tree.head]
+        with_head = len(weights) < len(tree.inside[path])
+        if weights and with_head and groups:
+            groups[next(reversed(groups))].extend(weights)
+        elif weights:
+            groups[path] = weights
+        if with_head:
+            groups[tree.head] = [tree.head]
+    return groups
+
+
+def _has_state(module: nn.Module) -> bool:
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return len(own) > 0
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _join(parent: str, name: str) -> str:
+    return f"{parent}.{name}" if parent else name
+
+
+def _check(units: list[Unit], parameters: list[str]) -> None:
+    counts = Counter(parameter for unit in units for parameter in unit.parameters)
+    wrong = [parameter for parameter in parameters if counts[parameter] != 1]
+    empty = [unit.name for unit in units if not unit.parameters]
+    if wrong or empty or len(counts) != len(parameters):
+        what = f"parameter {wrong[0]!r}" if wrong else f"unit {empty[0]!r} without parameters"
+        raise UserError(f"the model cannot be cut into units: {what} (shared between layers?)")

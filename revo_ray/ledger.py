@@ -1,0 +1,208 @@
+"""The ledger: one object per finished evaluation, and the only state that a search has."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from revo_ray.errors import UserError
+from revo_ray.storage import Storage
+
+Status = Literal["ok", "diverged", "error", "stopped", "cached"]
+
+
+class EpochMetrics(BaseModel):
+    """One point of an evaluation's curve.
+
+    Attributes:
+        epoch: 1-based.
+        train_loss: mean cross-entropy over the epoch's images while it trained.
+        val_loss, val_accuracy, val_auc: after the epoch; None where nobody asked.
+        images: training images so far.
+        seconds: since the evaluation began.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_auc: float | None = None
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Evaluation(BaseModel):
+    """A row: one finished evaluation, with all that a reader or a resumed search needs.
+
+    Attributes:
+        evaluation: 0-based, in proposal order.
+        generation: 0-based; None for methods without generations.
+        sample, genome, plan, unit_lrs: what was tried, from names to rates (0 = frozen).
+        status: `ok`; `diverged`, the loss was not finite; `error`, with its cause in `error`;
+            `stopped`, by a scheduler; `cached`, answered from the row `source`.
+        attempts: trials that it took, lost ones counted.
+        val_loss, val_accuracy, val_auc: after the last epoch; AUC is macro one-vs-rest.
+        seconds: of training and validation, on one device.
+        started_at, finished_at: seconds since 1970, UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluation: int
+    generation: int | None = None
+    trial_id: str = ""
+    sample: dict[str, Any]
+    genome: list[float] = []
+    plan: dict[str, Any] = {}
+    unit_lrs: list[float] = []
+    status: Status
+    error: str | None = None
+    source: int | None = None
+    attempts: int = 1
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_auc: float | None = None
+    curve: list[EpochMetrics] = []
+    epochs: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    node: str = ""
+    device: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+
+    @property
+    def score(self) -> tuple[float, int]:
+        """What the best row has least of: validation loss, and proposal order for a tie."""
+        loss = self.val_loss
+        finite = loss is not None and math.isfinite(loss) and self.status in ("ok", "cached")
+        return (loss if finite and loss is not None else math.inf, self.evaluation)
+
+    @property
+    def whole_plan(self) -> dict[str, Any]:
+        """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
+        return {"unit_lrs": self.unit_lrs} | self.plan
+
+    @property
+    def scored(self) -> bool:
+        """Whether it has a finite validation loss."""
+        return math.isfinite(self.score[0])
+
+
+class Ledger:
+    """The rows of one search, in memory and in `ledger/` of its run directory.
+
+    Args:
+        storage: the run directory.
+    """
+
+    FOLDER = "ledger"
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._rows: dict[int, Evaluation] = {}
+        self._best: Evaluation | None = None
+
+    @classmethod
+    def load(cls, storage: Storage) -> Ledger:
+        """Read every row.
+
+        Raises:
+            UserError: a row is unreadable or is not what its name says.
+        """
+        ledger = cls(storage)
+        for name in storage.list(cls.FOLDER):
+            if not name.endswith(".json"):
+                continue
+            path = f"{cls.FOLDER}/{name}"
+            try:
+                row = Evaluation.model_validate(json.loads(storage.read(path)))
+            except (ValueError, ValidationError):
+                raise UserError(
+                    f"{storage.uri}/{path} is not a ledger row (torn or edited); "
+                    "delete it to have that evaluation made again"
+                ) from None
+            if name != _file_name(row.evaluation):
+                raise UserError(f"{storage.uri}/{path} holds evaluation {row.evaluation}")
+            ledger._keep(row)
+        return ledger
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        """Rows in proposal order."""
+        return iter(self._rows[number] for number in sorted(self._rows))
+
+    def __contains__(self, evaluation: int) -> bool:
+        return evaluation in self._rows
+
+    def __getitem__(self, evaluation: int) -> Evaluation:
+        return self._rows[evaluation]
+
+    def append(self, row: Evaluation) -> None:
+        """Write a row, whole or not at all; it is then final.
+
+        Raises:
+            ValueError: that evaluation has a row.
+            OSError: the storage is full or unreachable.
+        """
+        if row.evaluation in self._rows:
+            raise ValueError(f"evaluation {row.evaluation} has a row already")
+        text = json.dumps(row.model_dump(mode="json"), allow_nan=False)
+        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", text.encode())
+        self._keep(row)
+
+    def remove(self, evaluations: Iterable[int]) -> None:
+        """Take rows back, so that those evaluations are made again; last one first."""
+        for evaluation in sorted(evaluations, reverse=True):
+            self.storage.delete(f"{self.FOLDER}/{_file_name(evaluation)}")
+            self._rows.pop(evaluation, None)
+        kept, self._rows, self._best = list(self._rows.values()), {}, None
+        for row in kept:
+            self._keep(row)
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The row with the least validation loss that has weights of its own; None without one."""
+        return self._best
+
+    def errors_around(self, evaluation: int) -> list[int]:
+        """The unbroken run of `error` rows, in proposal order, that an evaluation stands in."""
+        run = []
+        for step in (-1, 1):
+            neighbour = evaluation if step == 1 else evaluation - 1
+            while (row := self._rows.get(neighbour)) is not None and row.status == "error":
+                run.append(neighbour)
+                neighbour += step
+        return sorted(run) if evaluation in run else []
+
+    def _keep(self, row: Evaluation) -> None:
+        self._rows[row.evaluation] = row
+        if row.status == "ok" and row.scored and (not self._best or row.score < self._best.score):
+            self._best = row
+
+    def write_parquet(self) -> None:
+        """Write `ledger.parquet`: the same rows as a table; nested values stay nested or JSON."""
+        columns: dict[str, list[Any]] = {name: [] for name in Evaluation.model_fields}
+        for row in self:
+            values = row.model_dump(mode="json")
+            for name in columns:
+                is_free_form = name in ("sample", "plan")
+                columns[name].append(json.dumps(values[name]) if is_free_form else values[name])
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer)
+        self.storage.write("ledger.parquet", buffer.getvalue())
+
+
+def _file_name(evaluation: int) -> str:
+    return f"{evaluation:06d}.json"

@@ -1,0 +1,217 @@
+"""A method: what may vary, who proposes it, and how a proposal becomes a plan; and their registry.
+
+A method is a class with `name`, `Options` and `searcher`, `space`, `plan`. It is found in three
+places: here (the two of the paper), in the modules that the configuration's `plugins` names, and
+in the entry points of the group `revo_ray.methods` that other packages install.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError
+
+from revo_ray.config import MethodConfig, SearchOptions, Section
+from revo_ray.errors import UserError
+from revo_ray.evolve.cmamv import CMAMV
+from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
+from revo_ray.evolve.plan import Plan
+from revo_ray.evolve.proposals import Proposals, Sample
+from revo_ray.evolve.space import Space
+
+SHARED_KEYS = ("algorithm", "scale", "encoding", "global_lr")
+"""Keys of `method:` that any method accepts and only some use, so that one file fits several."""
+
+ENTRY_POINTS = "revo_ray.methods"
+
+
+class Method(ABC):
+    """One way of choosing plans.
+
+    Subclasses set `name` and `Options`, and are instantiated with validated options.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Section]] = Section
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        """What may vary in a network of these units, input to output."""
+
+    @abstractmethod
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """How the network learns under a sample of that space."""
+
+    @abstractmethod
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        """Who proposes samples: one instance serves one search."""
+
+    def genome(self, sample: Sample) -> list[float]:
+        """The sample as numbers, for the ledger; categories by their place where not numbers."""
+        return [float(value) for value in sample.values() if isinstance(value, int | float)]
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the class's docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+class EvolveOptions(Section):
+    """Keys that both encodings share."""
+
+    algorithm: Literal["catcmawm", "cmawm", "sop", "cma"] = "catcmawm"
+    """The variant of mixed-variable CMA-ES; sop is the one that the paper cites."""
+    sigma: float | None = Field(None, gt=0, le=1)
+    """Initial standard deviation, as a fraction of each gene's range; None: the algorithm's."""
+
+
+class _Evolved(Method):
+    """What the two encodings of the paper share: CMA-ES over a genome."""
+
+    genome_type: Genome
+
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        return self.genome_type.space(units)
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        return self.genome_type.plan(sample, units)
+
+    def genome(self, sample: Sample) -> list[float]:
+        return self.genome_type.genome(sample)
+
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        try:
+            optimiser = CMAMV(
+                space,
+                algorithm=self.options.algorithm,
+                population_size=search.population,
+                sigma=self.options.sigma,
+                seed=search.seed,
+            )
+        except ValueError as error:
+            raise UserError(str(error), key="method.algorithm") from None
+        return Proposals(
+            optimiser,
+            space.key,
+            budget=search.evaluations,
+            lookahead=search.lookahead,
+            reuse=True,
+        )
+
+
+class RevoBinary(_Evolved):
+    """REVO-Tune's binary encoding: which units train, at one shared rate (eq. 1)."""
+
+    name = "revo-binary"
+
+    class Options(EvolveOptions):
+        global_lr: float | Literal["searched"] = "searched"
+        """The shared rate, or `searched`."""
+        head: Literal["trained", "searched"] = "trained"
+        """searched: the new head may be frozen too, the paper's literal reading."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.genome_type = BinaryGenome(global_lr=options.global_lr, head=options.head)
+
+
+class RevoContinuous(_Evolved):
+    """REVO-Tune's continuous encoding: a rate for each unit (eq. 2)."""
+
+    name = "revo-continuous"
+
+    class Options(EvolveOptions):
+        scale: Literal["log", "linear"] = "log"
+        """log: rates from 10^low to 10^high; linear: the gene is the rate, as in the paper."""
+        low: float = Field(-4.0, ge=-12, le=4)
+        high: float = Field(0.0, ge=-12, le=4)
+        start: float | None = Field(None, ge=0, le=1)
+        """The genes' initial mean; None: 0.5."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        if options.low >= options.high:
+            raise UserError(
+                f"is {options.low:g}; it must be below method.high, {options.high:g}",
+                key="method.low",
+            )
+        self.genome_type = ContinuousGenome(
+            scale=options.scale, low=options.low, high=options.high, start=options.start
+        )
+
+
+BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary)
+
+
+def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Method]]:
+    """Every method by name: built in, from plugin modules, from entry points.
+
+    A plugin module has a `METHODS` sequence of `Method` classes. It is looked for in the working
+    folder too, so that a checkout, or a Ray job's upload, needs no installation.
+
+    Raises:
+        UserError: a plugin cannot be imported, or has no such sequence.
+    """
+    found: dict[str, type[Method]] = {method.name: method for method in BUILT_IN}
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for plugin in plugins:
+        try:
+            methods = importlib.import_module(plugin).METHODS
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"cannot load methods from {plugin!r}: {error}", key="plugins") from None
+        found.update((method.name, method) for method in methods)
+    for entry in entry_points(group=ENTRY_POINTS):
+        method = entry.load()
+        found.setdefault(method.name, method)
+    return found
+
+
+def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -> Method:
+    """The configured method, with its options checked.
+
+    Raises:
+        UserError: no such method, a key that it does not have, or a value that does not fit.
+    """
+    known = load_methods(plugins)
+    if config.name not in known:
+        close = difflib.get_close_matches(config.name, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(
+            f"no method {config.name!r}{hint} There are {', '.join(sorted(known))}",
+            key="method.name",
+        )
+    method = known[config.name]
+    own = {
+        key: value
+        for key, value in config.options.items()
+        if key in method.Options.model_fields or key not in SHARED_KEYS
+    }
+    try:
+        options = method.Options.model_validate(own)
+    except ValidationError as error:
+        raise _option_error(error, method) from None
+    return method(options)
+
+
+def _option_error(error: ValidationError, method: type[Method]) -> UserError:
+    detail = error.errors()[0]
+    name = str(detail["loc"][0]) if detail["loc"] else ""
+    key = f"method.{name}" if name else "method"
+    if detail["type"] == "extra_forbidden":
+        fields = [*method.Options.model_fields, "name"]
+        close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+        hint = f"; did you mean method.{close[0]}?" if close else ""
+        return UserError(f"{method.name} has no such key{hint}", key=key)
+    message = detail["msg"].removeprefix("Value error, ")
+    return UserError(f"{message[:1].lower()}{message[1:]}, not {detail['input']!r}", key=key)

@@ -1,0 +1,1 @@
+"""Readers of the ledger: what people look at."""

@@ -1,0 +1,1 @@
+"""The Ray floor: searches as Ray Tune experiments."""

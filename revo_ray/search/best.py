@@ -1,0 +1,81 @@
+"""The best model of a search on disk: one file at a time, whatever is interrupted."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+from revo_ray.ledger import Evaluation
+from revo_ray.storage import Storage
+
+CANDIDATES = "candidates"
+MODEL = "best/model.safetensors"
+
+
+class BestModel:
+    """Moves the weights of record-breaking evaluations to `best/`, and deletes all others.
+
+    A worker writes its weights to `candidates/` before its result leaves it; only when the row is
+    in the ledger does `accept` move them over the old best. A weight file names its evaluation in
+    its own header, so that a crash between any two steps leaves no doubt whose weights are where.
+
+    Args:
+        storage: the run directory.
+        card: what is needed to load the model, for `best/config.json`.
+    """
+
+    def __init__(self, storage: Storage, card: dict[str, Any]) -> None:
+        self._storage = storage
+        self._card = card
+
+    def accept(self, row: Evaluation) -> None:
+        """Make a row's weights the best model; nothing where they were not written."""
+        candidate = candidate_path(row.evaluation)
+        if self._storage.exists(candidate):
+            self._storage.move(candidate, MODEL)
+        self._describe(row)
+
+    def reject(self, evaluation: int) -> None:
+        """Delete the weights that an evaluation wrote before a better one was known."""
+        self._storage.delete(candidate_path(evaluation))
+
+    def reconcile(self, best: Evaluation | None) -> None:
+        """After an interruption: finish what was begun and delete what nobody will ask for."""
+        if best is not None and self._storage.exists(candidate_path(best.evaluation)):
+            self.accept(best)
+        for name in self._storage.list(CANDIDATES):
+            self._storage.delete(f"{CANDIDATES}/{name}")
+
+    def holds(self, row: Evaluation) -> bool:
+        """Whether `best/model.safetensors` has this row's weights."""
+        return weights_owner(self._storage, MODEL) == row.evaluation
+
+    def _describe(self, row: Evaluation) -> None:
+        card = self._card | {
+            "evaluation": row.evaluation,
+            "val_loss": row.val_loss,
+            "val_accuracy": row.val_accuracy,
+            "val_auc": row.val_auc,
+        }
+        self._storage.write("best/config.json", _pretty(card))
+        self._storage.write("best/plan.json", _pretty(row.whole_plan))
+
+
+def candidate_path(evaluation: int) -> str:
+    """Where a worker writes the weights of an evaluation."""
+    return f"{CANDIDATES}/{evaluation:06d}.safetensors"
+
+
+def weights_owner(storage: Storage, path: str) -> int | None:
+    """The evaluation that a weight file's header names; None without a readable file."""
+    try:
+        (size,) = struct.unpack("<Q", storage.read_head(path, 8))
+        header = json.loads(storage.read_head(path, min(size, 1 << 26), offset=8))
+        return int(header["__metadata__"]["evaluation"])
+    except (OSError, struct.error, ValueError, KeyError, TypeError):
+        return None
+
+
+def _pretty(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()

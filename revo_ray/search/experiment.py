@@ -1,0 +1,295 @@
+"""Any number of searches as one Ray Tune experiment.
+
+Tune sees one searcher, one scheduler and one callback; behind them stands a `Board` that knows
+which trial works on which evaluation of which search. A worker that one search leaves idle at its
+barrier serves the next, and stays warm.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from revo_ray.errors import SearchError, UserError
+from revo_ray.evolve.proposals import Proposal
+from revo_ray.search.state import SearchState
+from revo_ray.search.trainable import EvaluationTrial
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interruption ends the run at once; rows are on disk
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # resuming reads the ledger, not Tune's state
+    "TUNE_MAX_PENDING_TRIALS_PG": "1024",  # `Board.slots` is the limit
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one evaluation holds: CPUs, and GPUs or a fraction of one."""
+
+    cpus: int
+    gpus: float
+
+    @property
+    def request(self) -> tune.PlacementGroupFactory:
+        """The same, as Tune asks for it."""
+        return tune.PlacementGroupFactory(
+            [{"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})]
+        )
+
+    def slots(self) -> int:
+        """How many evaluations the cluster's machines hold at once, now."""
+        return sum(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"])
+
+    def check(self) -> None:
+        """Refuse what no machine of the cluster could ever hold.
+
+        Raises:
+            UserError: naming the resource and the most that one machine has.
+        """
+        if self.slots():
+            return
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+        most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
+        key, value, most = (
+            ("resources.cpus_per_trial", self.cpus, most_cpus)
+            if self.cpus > most_cpus
+            else ("resources.gpus_per_trial", self.gpus, most_gpus)
+        )
+        raise UserError(f"is {value:g}, but no machine of the cluster has more than {most:g}", key=key)
+
+    def _fits(self, resources: dict[str, float]) -> int:
+        by_cpus = int(resources.get("CPU", 0) // self.cpus)
+        if not self.gpus:
+            return by_cpus
+        gpus = resources.get("GPU", 0)
+        by_gpus = int(gpus // self.gpus) if self.gpus >= 1 else int(gpus) * int(1 // self.gpus)
+        return min(by_cpus, by_gpus)
+
+
+@dataclass
+class Assignment:
+    """A trial's work."""
+
+    state: SearchState
+    proposal: Proposal
+    trial: Trial | None = None
+
+
+class Board:
+    """Who works on what; shared by the three faces that Tune sees.
+
+    Args:
+        states: the searches; they take turns.
+        slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
+    """
+
+    REFRESH_S = 5.0
+
+    def __init__(self, states: Sequence[SearchState], slots: Callable[[], int]) -> None:
+        self.states = list(states)
+        self.live: dict[str, Assignment] = {}
+        self.failure: BaseException | None = None
+        self._ask_slots = slots
+        self._slots, self._asked_at = 0, float("-inf")
+        self._turn = 0
+
+    @property
+    def slots(self) -> int:
+        """Trials that may be live now."""
+        now = time.monotonic()
+        if now - self._asked_at > self.REFRESH_S:
+            self._slots, self._asked_at = max(1, self._ask_slots()), now
+        return self._slots
+
+    @contextmanager
+    def keeping_failure(self) -> Iterator[None]:
+        """Remember what went wrong: Tune turns exceptions into text."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    def assign(self, trial_id: str) -> dict[str, Any] | None:
+        """A trial's configuration from the next search that has work; None where none has."""
+        if len(self.live) >= self.slots:
+            return None
+        for offset in range(len(self.states)):
+            index = (self._turn + offset) % len(self.states)
+            request = self.states[index].next_request()
+            if request is not None:
+                self._turn = index + 1
+                self.live[trial_id] = Assignment(self.states[index], request.proposal)
+                return request.config
+        return None
+
+    def reconcile(self) -> None:
+        """Settle trials that ended without a word: their workers died, or they never began."""
+        for trial_id, work in list(self.live.items()):
+            if work.trial is None or not work.trial.is_finished():
+                continue
+            del self.live[trial_id]
+            if work.trial.status == Trial.ERROR:
+                work.state.lost(work.proposal, _cause(work.trial))
+            else:
+                work.state.returned(work.proposal)
+
+
+class Proposer(Searcher):
+    """Tune's searcher: proposals of all searches, in turn."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next evaluation; None at every search's barrier; FINISHED when all rows stand."""
+        with self._board.keeping_failure():
+            if all(state.done for state in self._board.states):
+                return Searcher.FINISHED
+            config = self._board.assign(trial_id)
+            if config is None and all(state.done for state in self._board.states):
+                return Searcher.FINISHED  # the last rows were answered from the ledger
+            return config
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the search what its ledger holds; lost trials are settled by `reconcile`."""
+        work = self._board.live.get(trial_id)
+        if work is not None and work.proposal.evaluation in work.state.ledger:
+            del self._board.live[trial_id]
+            work.state.settle(work.proposal.evaluation)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the state is the seed and the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed run replays the ledger."""
+
+
+class Scheduler(FIFOScheduler):
+    """Tune's scheduler: first in, first out; and workers that stay warm at a barrier."""
+
+    def __init__(self, board: Board, footprint: Footprint) -> None:
+        super().__init__()
+        self._board = board
+        self._footprint = footprint
+        self._kept = 0
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
+        controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        if (more := self._board.slots - self._kept) > 0:
+            controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
+            self._kept += more
+        work = self._board.live.get(trial.trial_id)
+        if work is not None:
+            work.trial = trial
+
+
+class Recorder(tune.Callback):
+    """Tune's callback: writes each row when its trial's last result arrives."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look after trials whose end nobody told."""
+        with self._board.keeping_failure():
+            self._board.reconcile()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The row is on disk before the searcher learns of it."""
+        work = self._board.live.get(trial.trial_id)
+        if work is not None and result.get("done") and "row" in result:
+            with self._board.keeping_failure():
+                work.state.record(work.proposal, result, trial.trial_id)
+
+
+def run_experiment(
+    states: Sequence[SearchState], footprint: Footprint, max_concurrent: int | None
+) -> None:
+    """Run searches to the end of their budgets; Ray must be connected.
+
+    Args:
+        states: searches that are not done.
+        footprint: what each evaluation holds.
+        max_concurrent: evaluations at once; None for as many as the cluster holds.
+
+    Raises:
+        SearchError, OSError: why it stopped; every search can be resumed.
+    """
+
+    def slots() -> int:
+        held = footprint.slots()
+        return min(held, max_concurrent) if max_concurrent else held
+
+    board = Board(states, slots)
+    scratch = tempfile.mkdtemp(prefix="revo-")  # Tune wants a folder; nothing in it is read again
+    try:
+        with _environment(ENVIRONMENT):
+            tune.run(
+                EvaluationTrial,
+                name="tune",
+                search_alg=Proposer(board),
+                scheduler=Scheduler(board, footprint),
+                callbacks=[Recorder(board)],
+                num_samples=-1,
+                resources_per_trial=footprint.request,
+                reuse_actors=True,
+                storage_path=scratch,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+                raise_on_failed_trial=False,
+                verbose=0,
+            )
+    except Exception as error:
+        if board.failure is not None:
+            raise board.failure from None
+        raise SearchError(f"Ray Tune stopped: {_last_line(str(error))}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not all(state.done for state in states):
+        raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Tune takes settings from the environment alone; put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _cause(trial: Trial) -> str:
+    return _last_line(str(trial.get_error() or "no cause given"))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no cause given"

@@ -1,0 +1,332 @@
+"""`run_search`: a configuration in, a finished run directory out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from revo_ray.config import ResourcesConfig, SearchConfig
+from revo_ray.data.table import Table, prepare_table
+from revo_ray.errors import Interrupted, SearchError, UserError
+from revo_ray.evolve.plan import Plan
+from revo_ray.finetune.assemble import load_network, split_table, use_threads
+from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.methods import make_method
+from revo_ray.report.progress import Progress
+from revo_ray.report.tensorboard import EvaluationCurves
+from revo_ray.search.best import MODEL
+from revo_ray.search.experiment import Footprint, run_experiment
+from revo_ray.search.lock import RunLock
+from revo_ray.search.record import FILE, check_record, write_record
+from revo_ray.search.state import SearchState
+from revo_ray.search.trainable import tuner_for
+from revo_ray.storage import Storage
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search ends with; `result.json` holds the same.
+
+    Attributes:
+        name, directory: of the run.
+        best: the best evaluation's number, plan, genome and validation metrics; None where no
+            evaluation succeeded.
+        test: loss, accuracy and AUC of the best model on the test set, measured once.
+        evaluations: ledger rows; `statuses` counts them by status.
+        epochs, images, device_seconds: what all evaluations cost together.
+        wall_seconds: from this command's start to its end; a resumed run counts its last part.
+        cold_starts: workers that had to load torch, network and data in this part.
+    """
+
+    name: str
+    directory: str
+    best: dict[str, Any] | None
+    test: dict[str, float | None] | None
+    evaluations: int
+    statuses: dict[str, int]
+    epochs: int
+    images: int
+    device_seconds: float
+    wall_seconds: float
+    cold_starts: int
+
+
+def run_search(
+    config: SearchConfig,
+    *,
+    address: str | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> SearchResult:
+    """Run one search to the end of its budget and test its best model.
+
+    Args:
+        config: the search.
+        address: None for an embedded Ray on this machine (or the job's own cluster inside a Ray
+            job), `auto` or a URL to join a cluster.
+        resume: go on where the run directory stands; also right where there is nothing yet.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        UserError: the configuration, the data or the run directory is wrong.
+        SearchError: it stopped, resumable.
+        Interrupted: asked to stop, resumable.
+
+    Example:
+        >>> from revo_ray import SearchConfig, run_search          # doctest: +SKIP
+        >>> result = run_search(SearchConfig.load("config.yaml"))  # doctest: +SKIP
+    """
+    started = time.monotonic()
+    with ExitStack() as stack:
+        storage = _open_run_directory(config, resume, stack)
+        if resume and (finished := _finished(storage, config)):
+            return finished
+        state = _prepare(config, storage, console, stack)
+        # Before Ray starts, so that its processes find torch's threads set.
+        stack.enter_context(_stopping_on_signals())
+        stack.enter_context(_ray(address, config.resources))
+        footprint = _footprint(config.resources)
+        footprint.check()
+        if not state.done:
+            run_experiment([state], footprint, config.resources.max_concurrent)
+        test = _test_best(state, footprint) if state.best else None
+        return _write_result(state, test, time.monotonic() - started)
+
+
+def _open_run_directory(config: SearchConfig, resume: bool, stack: ExitStack) -> Storage:
+    """Lock the run directory, and refuse one that is not ours to write."""
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        for key, path in (("storage", config.storage), ("data.root", config.data.root)):
+            if path and "://" not in path and not os.path.isabs(path):
+                raise UserError(
+                    f"{path!r} is relative, and a Ray job's folder changes with every upload; "
+                    "use an absolute path or a URI",
+                    key=key,
+                )
+    storage = Storage(config.storage).child(config.name)
+    stack.enter_context(RunLock(storage))
+    if not resume and storage.list(Ledger.FOLDER):
+        raise UserError(
+            f"{storage.uri} already holds a search; go on with --resume, or choose another name "
+            f"with --set name={config.name}-2"
+        )
+    return storage
+
+
+def _finished(storage: Storage, config: SearchConfig) -> SearchResult | None:
+    """The result of a run directory that has nothing left to do."""
+    try:
+        result = SearchResult(**json.loads(storage.read(RESULT)))
+    except (OSError, ValueError, TypeError):
+        return None
+    return result if result.evaluations == config.search.evaluations else None
+
+
+def _prepare(
+    config: SearchConfig, storage: Storage, console: Console | None, stack: ExitStack
+) -> SearchState:
+    """Everything that can be wrong is found here, before any trial."""
+    method = make_method(config.method, config.plugins)
+    table = prepare_table(config.data, _tables_folder(config))
+    splits = split_table(table, config.data)
+    use_threads(config.resources.cpus_per_trial)
+    backbone, units = load_network(config.model, config.data, config.train, table)
+    checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
+    if storage.exists(FILE):
+        check_record(storage, config, checksums)
+    else:
+        write_record(storage, config, checksums)
+    progress = stack.enter_context(Progress(config.search.evaluations, console))
+    curves = EvaluationCurves(storage)
+    state = SearchState(
+        config,
+        storage,
+        method,
+        list(units),
+        _task(config, storage, table),
+        _card(config, table, backbone.mean, backbone.std, [unit.name for unit in units]),
+        listeners=(progress, curves),
+    )
+    curves.catch_up(state.ledger)
+    progress.begin(
+        state.ledger,
+        f"{config.method.name}: {config.model.name} on {config.data.source}, "
+        f"{len(units)} units, {len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
+        f"images to train/validate/test on, {config.search.evaluations} evaluations",
+    )
+    return state
+
+
+def _tables_folder(config: SearchConfig) -> Path:
+    """Beside the run directories; in the user's cache where those are not on a disk."""
+    local = Storage(config.storage).local
+    return local / "tables" if local else Path.home() / ".cache" / "revo_ray" / "tables"
+
+
+def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:
+    return {
+        "model": config.model.model_dump(mode="json") | {"weights": _portable(config.model.weights)},
+        "data": config.data.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "table": str(table.path),
+        "run": storage.uri,
+        "cpus": config.resources.cpus_per_trial,
+        "device": config.resources.device,
+        "report_epochs": False,
+    }
+
+
+def _portable(weights: str) -> str:
+    """A worker's folder is not the driver's, so a path of weights travels absolute."""
+    is_path = weights not in ("pretrained", "none") and not weights.startswith("package:")
+    return os.path.abspath(os.path.expanduser(weights)) if is_path else weights
+
+
+def _card(
+    config: SearchConfig,
+    table: Table,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    units: list[str],
+) -> dict[str, Any]:
+    return {
+        "model": config.model.name,
+        "classes": table.classes,
+        "image_size": config.data.image_size,
+        "mean": list(mean),
+        "std": list(std),
+        "granularity": config.model.granularity,
+        "units": units,
+    }
+
+
+@contextmanager
+def _ray(address: str | None, resources: ResourcesConfig) -> Iterator[None]:
+    """Ray, connected: embedded, or the cluster that was named; left as it was found."""
+    if ray.is_initialized():
+        yield
+        return
+    inside_job = bool(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"))
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None and not inside_job:
+        address = "local"
+        options |= {"include_dashboard": False}
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM end the run where it stands; every finished row is on disk already."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)  # one is enough; the second must not stop the stop
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _footprint(resources: ResourcesConfig) -> Footprint:
+    gpus = resources.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    return Footprint(resources.cpus_per_trial, float(gpus))
+
+
+def _test_best(state: SearchState, footprint: Footprint) -> dict[str, float | None]:
+    """Test the best model once, on a machine like the one that trained it."""
+    assert state.best is not None
+    measure = ray.remote(_measure).options(num_cpus=footprint.cpus, num_gpus=footprint.gpus)
+    retrain = None if state.best_is_stored else state.best.whole_plan
+    answer = measure.remote(state.task, retrain, state.best.evaluation)
+    try:
+        test: dict[str, float | None] = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        raise SearchError(
+            f"cannot test the best model: {str(error).strip().splitlines()[-1]}; "
+            "every evaluation is kept, go on with --resume"
+        ) from None
+    return test
+
+
+def _measure(
+    task: dict[str, Any], retrain: dict[str, Any] | None, evaluation: int
+) -> dict[str, float | None]:
+    """In a worker: the test metrics of `best/`, trained again first where the file was lost."""
+    import safetensors.torch
+
+    storage = Storage(task["run"])
+    tuner = tuner_for(task)
+    if retrain is not None:
+        for _ in tuner.run(Plan.from_json(retrain)):
+            pass
+        metadata = {"evaluation": str(evaluation), "format": "pt"}
+        storage.write(MODEL, safetensors.torch.save(tuner.state_dict(), metadata))
+    tuner.load_state_dict(safetensors.torch.load(storage.read(MODEL)))
+    metrics = tuner.evaluate("test")
+    return {"loss": metrics.loss, "accuracy": metrics.accuracy, "auc": metrics.auc}
+
+
+def _write_result(
+    state: SearchState, test: dict[str, float | None] | None, wall_seconds: float
+) -> SearchResult:
+    rows = list(state.ledger)
+    statuses = [row.status for row in rows]
+    result = SearchResult(
+        name=state.config.name,
+        directory=state.storage.uri,
+        best=_summary(state.best) if state.best else None,
+        test=test,
+        evaluations=len(rows),
+        statuses={status: statuses.count(status) for status in sorted(set(statuses))},
+        epochs=sum(row.epochs for row in rows),
+        images=sum(row.images for row in rows),
+        device_seconds=round(sum(row.seconds for row in rows), 3),
+        wall_seconds=round(wall_seconds, 3),
+        cold_starts=state.cold_starts,
+    )
+    state.ledger.write_parquet()
+    state.storage.write(RESULT, (json.dumps(asdict(result), indent=2) + "\n").encode())
+    return result
+
+
+def _summary(best: Evaluation) -> dict[str, Any]:
+    return {
+        "evaluation": best.evaluation,
+        "generation": best.generation,
+        "val_loss": best.val_loss,
+        "val_accuracy": best.val_accuracy,
+        "val_auc": best.val_auc,
+        "genome": best.genome,
+        "plan": best.whole_plan,
+    }

@@ -1,0 +1,285 @@
+"""`CMAMVSearch`: mixed-variable CMA-ES for anyone's `tune.Tuner`, over any Tune search space."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from ray.tune.search.sample import (
+    Categorical as TuneCategorical,
+)
+from ray.tune.search.sample import (
+    Domain,
+    Float,
+    LogUniform,
+    Quantized,
+    Uniform,
+)
+from ray.tune.search.sample import (
+    Integer as TuneInteger,
+)
+from ray.tune.search.variant_generator import assign_value, parse_spec_vars
+
+from revo_ray.evolve.cmamv import CMAMV
+from revo_ray.evolve.proposals import Outcome, Proposals, Sample
+from revo_ray.evolve.space import Categorical, Integer, Real, Space, Variable
+
+KeyPath = tuple[Any, ...]
+FORMAT = 1
+
+
+class CMAMVSearch(Searcher):
+    """Proposes by mixed-variable CMA-ES; a thin face of `Proposals` for Ray Tune.
+
+    Real, integer and categorical parameters may be mixed, nested in dictionaries and lists, and
+    stand beside constants. The proposals are a function of the seed and of the reported values:
+    neither the number of concurrent trials nor the order in which they end changes them. A trial
+    that fails, or whose value is not finite, counts as the worst of its generation.
+
+    Give `metric` and `mode` here where `space` is given here; else `tune.TuneConfig` has them.
+
+    Args:
+        space: a Tune search space; None takes `param_space` of the `Tuner`.
+        metric: what trials report.
+        mode: `min` or `max`.
+        algorithm: `catcmawm`, `cmawm`, `sop` or `cma` (continuous parameters only).
+        population: trials a generation.
+        lookahead: candidates sampled ahead of each generation's end, so that no worker idles.
+        sigma: initial standard deviation, as a fraction of each parameter's range.
+        seed: of the proposals.
+
+    Raises:
+        ValueError: the space has grid searches, functions or unbounded parameters.
+
+    Example:
+        >>> tuner = tune.Tuner(                                            # doctest: +SKIP
+        ...     train,
+        ...     param_space={"lr": tune.loguniform(1e-4, 1), "depth": tune.randint(1, 9)},
+        ...     tune_config=tune.TuneConfig(
+        ...         metric="loss", mode="min", num_samples=100, search_alg=CMAMVSearch()
+        ...     ),
+        ... )
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        *,
+        algorithm: str = "catcmawm",
+        population: int = 10,
+        lookahead: int = 0,
+        sigma: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(metric=metric, mode=mode)
+        self._settings: dict[str, Any] = {
+            "algorithm": algorithm,
+            "population_size": population,
+            "sigma": sigma,
+            "seed": seed,
+        }
+        self._lookahead = lookahead
+        self._template: dict[str, Any] = {}
+        self._paths: dict[str, KeyPath] = {}
+        self._proposals: Proposals[Any] | None = None
+        self._live: dict[str, tuple[int, Sample]] = {}
+        self._told: dict[int, tuple[Sample, Outcome]] = {}
+        if space is not None:
+            self._set_space(space)
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric, mode and search space from the `Tuner`, where they were not given before."""
+        if self._proposals is not None and config:
+            return False
+        if metric:
+            self._metric = metric
+        if mode:
+            self._mode = mode
+        if self._proposals is None:
+            self._set_space(config)
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next configuration; None while the generation's last trials run."""
+        if self._proposals is None or self._metric is None or self._mode is None:
+            raise RuntimeError(
+                "CMAMVSearch needs a search space, a metric and a mode: pass them to it, or "
+                "param_space to the Tuner and metric and mode to tune.TuneConfig"
+            )
+        if trial_id not in self._live:
+            proposal = self._proposals.ask()
+            if proposal is None:
+                return None
+            self._live[trial_id] = (proposal.evaluation, proposal.sample)
+        return self._config(self._live[trial_id][1])
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: only a trial's last value counts."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Learn the value of a trial; unknown and repeated trials change nothing.
+
+        A trial that ended before it reported anything, without an error, is proposed again.
+        """
+        if self._proposals is None or trial_id not in self._live:
+            return
+        evaluation, sample = self._live.pop(trial_id)
+        if not result and not error:
+            self._proposals.requeue(evaluation)
+            return
+        outcome = Outcome(None if error else self._value(result))
+        self._told[evaluation] = (sample, outcome)
+        self._proposals.tell(evaluation, outcome)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state as JSON: seed, told values, live trials; no pickle."""
+        state = {
+            "format": FORMAT,
+            "settings": self._settings | {"lookahead": self._lookahead},
+            "told": {str(n): [self._code(s), o.value] for n, (s, o) in self._told.items()},
+            "live": {trial: [n, self._code(s)] for trial, (n, s) in self._live.items()},
+        }
+        temporary = f"{checkpoint_path}.tmp"
+        Path(temporary).write_text(json.dumps(state))
+        os.replace(temporary, checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Continue the trajectory that `save` wrote, on an instance made with the same arguments.
+
+        Raises:
+            ValueError: it was saved with other settings or another search space.
+        """
+        state = json.loads(Path(checkpoint_path).read_text())
+        settings = self._settings | {"lookahead": self._lookahead}
+        if state.get("format") != FORMAT or state["settings"] != settings:
+            raise ValueError(
+                f"{checkpoint_path} was saved with {state.get('settings')}, not {settings}"
+            )
+        if self._proposals is None:
+            raise ValueError("restore needs the search space: pass `space` to CMAMVSearch")
+        told = {
+            int(n): (self._decode(codes), Outcome(value))
+            for n, (codes, value) in state["told"].items()
+        }
+        self._proposals = self._make_proposals()
+        self._proposals.replay(told)
+        self._told = told
+        self._live = {trial: (n, self._decode(codes)) for trial, (n, codes) in state["live"].items()}
+        # Proposals hands out what has no value; what live trials work on is theirs already.
+        taken = {n for n, _ in self._live.values()}
+        again = []
+        while taken and (proposal := self._proposals.ask()) is not None:
+            if proposal.evaluation in taken:
+                taken.discard(proposal.evaluation)
+            else:
+                again.append(proposal.evaluation)
+        for evaluation in again:
+            self._proposals.requeue(evaluation)
+
+    def _set_space(self, space: Mapping[str, Any]) -> None:
+        self._template = copy.deepcopy(dict(space))
+        _, domains, grids = parse_spec_vars(self._template)
+        if grids:
+            name = "/".join(map(str, grids[0][0]))
+            raise ValueError(f"{name}: a grid_search cannot be evolved; use tune.choice")
+        if not domains:
+            raise ValueError("the search space has nothing to search: no tune.uniform or the like")
+        self._paths = {"/".join(map(str, path)): tuple(path) for path, _ in domains}
+        self._space = Space(
+            {"/".join(map(str, path)): to_variable(path, domain) for path, domain in domains}
+        )
+        self._proposals = self._make_proposals()
+
+    def _make_proposals(self) -> Proposals[Any]:
+        return Proposals(
+            CMAMV(self._space, **self._settings), self._space.key, lookahead=self._lookahead
+        )
+
+    def _config(self, sample: Sample) -> dict[str, Any]:
+        config = copy.deepcopy(self._template)
+        for name, value in sample.items():
+            assign_value(config, self._paths[name], value)
+        return config
+
+    def _value(self, result: Mapping[str, Any] | None) -> float | None:
+        value = (result or {}).get(str(self._metric))
+        if value is None:
+            return None
+        return float(value) if self._mode == "min" else -float(value)
+
+    def _code(self, sample: Sample) -> dict[str, Any]:
+        """Categories by their place, since they need not be JSON."""
+        coded = dict(sample)
+        for name, variable in self._space.items():
+            if isinstance(variable, Categorical):
+                coded[name] = variable.index(sample[name])
+        return coded
+
+    def _decode(self, coded: Mapping[str, Any]) -> Sample:
+        sample = dict(coded)
+        for name, variable in self._space.items():
+            if isinstance(variable, Categorical):
+                sample[name] = variable.choices[coded[name]]
+        return sample
+
+
+class Reconciler(tune.Callback):
+    """Tells a searcher of trials that Tune marked as failed without telling it.
+
+    Tune does so when a reused worker cannot be reset; without this, the searcher would wait for
+    that trial at its generation's barrier for ever. Pass it as a callback of the run.
+
+    Args:
+        searcher: any searcher.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._told: set[str] = set()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look for failed trials that were not told before; the searcher ignores those it knew."""
+        for trial in trials:
+            if trial.status == Trial.ERROR and trial.trial_id not in self._told:
+                self._told.add(trial.trial_id)
+                self._searcher.on_trial_complete(trial.trial_id, error=True)
+
+
+def to_variable(path: KeyPath, domain: Domain) -> Variable:
+    """A Tune domain as a variable of `Space`; Tune's upper bounds of integers are exclusive.
+
+    Raises:
+        ValueError: it has no bounds, or no fixed distribution.
+    """
+    name = "/".join(map(str, path))
+    sampler = domain.get_sampler()
+    step = None
+    if isinstance(sampler, Quantized):
+        step, sampler = sampler.q, sampler.sampler
+    if isinstance(domain, TuneCategorical):
+        return Categorical(tuple(domain.categories))
+    log = isinstance(sampler, LogUniform)
+    if isinstance(domain, TuneInteger) and isinstance(sampler, Uniform | LogUniform):
+        # With a step Tune includes the upper bound: its samples are rounded to it.
+        high = domain.upper if step and step > 1 else domain.upper - 1
+        return Integer(int(domain.lower), int(high), log=log, step=int(step or 1))
+    if isinstance(domain, Float) and isinstance(sampler, Uniform | LogUniform):
+        return Real(float(domain.lower), float(domain.upper), log=log, step=step)
+    raise ValueError(
+        f"{name}: CMAMVSearch needs bounds, so it takes uniform, loguniform, randint, lograndint, "
+        f"their quantised kinds and choice, not {type(domain).__name__} with "
+        f"{type(sampler).__name__}"
+    )

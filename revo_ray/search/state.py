@@ -1,0 +1,254 @@
+"""One search as its driver sees it: what to run next, and what becomes of the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from revo_ray.config import SearchConfig
+from revo_ray.errors import SearchError, UserError
+from revo_ray.evolve.genome import UnitLike
+from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
+from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.methods import Method
+from revo_ray.search.best import BestModel
+from revo_ray.storage import Storage
+
+MAX_DEATHS = 3
+"""Trials that one genome may lose to dead workers before its row says error."""
+MAX_ERRORS = 3
+"""Errors in a row, in proposal order, that stop the search."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker is asked to do.
+
+    Attributes:
+        proposal: which evaluation, and its sample.
+        config: for the trial; plain values.
+    """
+
+    proposal: Proposal
+    config: dict[str, Any]
+
+
+class SearchState:
+    """Proposals on one side, ledger on the other; Ray-free, so a test can drive it by hand.
+
+    The order of writing is the contract: a record-breaking evaluation's weights (by the worker),
+    then its row, then the old best goes; only then is the searcher told. Every exception from
+    here is meant to stop the run, which can then be resumed.
+
+    Args:
+        config: the search.
+        storage: its run directory.
+        method: the configured method.
+        units: the network's units, input to output.
+        task: what a worker needs besides the plan; plain values.
+        card: what is needed to load the best model.
+        listeners: called with each new row.
+
+    Raises:
+        UserError: the ledger in the run directory is not this search's.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        storage: Storage,
+        method: Method,
+        units: list[UnitLike],
+        task: dict[str, Any],
+        card: dict[str, Any],
+        listeners: tuple[Callable[[Evaluation], None], ...] = (),
+    ) -> None:
+        self.config = config
+        self.storage = storage
+        self.method = method
+        self.units = units
+        self.task = task
+        self.cold_starts = 0
+        self._listeners = listeners
+        self._deaths: dict[int, list[str]] = {}
+        self.proposals = method.searcher(method.space(units), config.search)
+        self.ledger = Ledger.load(storage)
+        self._drop_errors_that_stopped()
+        try:
+            self.proposals.replay({row.evaluation: (row.sample, outcome(row)) for row in self.ledger})
+        except ReplayError as error:
+            raise UserError(
+                f"cannot resume {storage.uri}: {error}; the ledger was edited, or comes from "
+                "another version"
+            ) from None
+        self._model = BestModel(storage, card)
+        self._model.reconcile(self.ledger.best)
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole budget has its rows."""
+        return self.proposals.finished
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The best row so far that has weights of its own."""
+        return self.ledger.best
+
+    @property
+    def best_is_stored(self) -> bool:
+        """Whether `best/` holds the best row's weights."""
+        best = self.best
+        return best is not None and self._model.holds(best)
+
+    def next_request(self) -> Request | None:
+        """The next evaluation for a worker; None at the barrier and at the end."""
+        while True:
+            proposal = self.proposals.ask()
+            answered = self.proposals.take_answered()
+            for duplicate in answered:
+                self._answer(duplicate)
+            if proposal is not None:
+                return self._request(proposal)
+            if not answered:
+                return None
+
+    def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
+        """Write the row of a finished evaluation, then settle whose weights are the best.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+            SearchError: a worker could not write, or too many errors in a row.
+        """
+        if proposal.evaluation in self.ledger:
+            return
+        if measured["storage_error"]:
+            raise SearchError(f"a worker could not write weights: {measured['storage_error']}")
+        self.cold_starts += bool(measured["cold"])
+        before = self.best
+        row = self._row(
+            proposal,
+            trial_id=trial_id,
+            attempts=1 + len(self._deaths.get(proposal.evaluation, ())),
+            **measured["row"],
+        )
+        self._append(row)
+        if row.scored and (before is None or row.score < before.score):
+            self._model.accept(row)
+        elif measured["weights"]:
+            self._model.reject(row.evaluation)
+        self._check_errors(row.evaluation)
+
+    def settle(self, evaluation: int) -> None:
+        """Tell the proposals what the ledger holds of an evaluation."""
+        self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
+
+    def lost(self, proposal: Proposal, cause: str) -> None:
+        """A worker died with this evaluation: propose it again, or give up on it.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+            SearchError: too many errors in a row.
+        """
+        deaths = self._deaths.setdefault(proposal.evaluation, [])
+        deaths.append(cause)
+        if len(deaths) < MAX_DEATHS:
+            self.proposals.requeue(proposal.evaluation)
+            return
+        now = time.time()
+        error = f"its worker died {len(deaths)} times: {cause}"
+        row = self._row(
+            proposal,
+            status="error",
+            error=error,
+            attempts=len(deaths),
+            started_at=now,
+            finished_at=now,
+        )
+        self._append(row)
+        self._check_errors(row.evaluation)
+        self.settle(row.evaluation)
+
+    def returned(self, proposal: Proposal) -> None:
+        """A trial ended before it ran: propose its evaluation again."""
+        self.proposals.requeue(proposal.evaluation)
+
+    def _request(self, proposal: Proposal) -> Request:
+        best = self.best
+        plan = self.method.plan(proposal.sample, self.units)
+        return Request(
+            proposal,
+            {
+                "task": self.task,
+                "evaluation": proposal.evaluation,
+                "plan": plan.to_json(),
+                "best": list(best.score) if best else None,
+            },
+        )
+
+    def _answer(self, proposal: Proposal) -> None:
+        """Write the row of a sample that was evaluated before."""
+        assert proposal.source is not None
+        source = self.ledger[proposal.source]
+        now = time.time()
+        row = self._row(
+            proposal,
+            status="cached",
+            source=source.evaluation,
+            error=source.error,
+            val_loss=source.val_loss,
+            val_accuracy=source.val_accuracy,
+            val_auc=source.val_auc,
+            curve=source.curve,
+            started_at=now,
+            finished_at=now,
+        )
+        self._append(row)
+        self.settle(row.evaluation)
+
+    def _row(self, proposal: Proposal, **values: Any) -> Evaluation:
+        plan = self.method.plan(proposal.sample, self.units).to_json()
+        rates = plan.pop("unit_lrs")
+        return Evaluation(
+            evaluation=proposal.evaluation,
+            generation=proposal.generation,
+            sample=proposal.sample,
+            genome=self.method.genome(proposal.sample),
+            plan=plan,
+            unit_lrs=rates,
+            **values,
+        )
+
+    def _append(self, row: Evaluation) -> None:
+        self.ledger.append(row)
+        for listener in self._listeners:
+            listener(row)
+
+    def _check_errors(self, evaluation: int) -> None:
+        run = self.ledger.errors_around(evaluation)
+        if len(run) >= MAX_ERRORS:
+            raise SearchError(
+                f"evaluations {run[0]} to {run[-1]} all failed, the last one with: "
+                f"{self.ledger[run[-1]].error}. Mend that and go on with --resume, which makes "
+                "them again"
+            )
+
+    def _drop_errors_that_stopped(self) -> None:
+        """Take back the errors in a row that stopped the search, and what was bred from them."""
+        doomed: set[int] = set()
+        for row in self.ledger:
+            run = self.ledger.errors_around(row.evaluation)
+            if len(run) >= MAX_ERRORS:
+                bred = self.proposals.first_dependent(run[0])
+                doomed |= set(run)
+                if bred is not None:
+                    doomed |= {later.evaluation for later in self.ledger if later.evaluation >= bred}
+                break
+        self.ledger.remove(doomed)
+
+
+def outcome(row: Evaluation) -> Outcome:
+    """What a row tells the proposals; an error may not happen again, all else would."""
+    value = row.val_loss if row.scored else None
+    return Outcome(value, reusable=row.status != "error")

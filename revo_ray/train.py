@@ -1,0 +1,91 @@
+"""One fine-tuning under a known plan, without Ray: `revo-ray train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from revo_ray.config import SearchConfig
+from revo_ray.data.table import prepare_table
+from revo_ray.errors import SearchError, UserError
+from revo_ray.evolve.plan import Plan
+from revo_ray.finetune.assemble import load_network, pick_device, split_table, use_threads
+from revo_ray.finetune.loop import Epoch, FineTuner
+from revo_ray.finetune.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model fine-tuned under a plan.
+
+    Attributes:
+        tuner: holds the weights.
+        validation: None where the model was trained on the validation images too.
+        test: on the test images.
+    """
+
+    tuner: FineTuner
+    validation: Metrics | None
+    test: Metrics
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a `plan.json`.
+
+    Raises:
+        UserError: it is missing or not a plan.
+    """
+    try:
+        return Plan.from_json(json.loads(Path(path).read_text()))
+    except OSError as error:
+        raise UserError(f"cannot read the plan {str(path)!r}: {error.strerror}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{str(path)!r} is not a plan: {error}") from None
+
+
+def train_plan(
+    config: SearchConfig,
+    plan: Plan,
+    *,
+    with_validation: bool = False,
+    tables: Path,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Trained:
+    """Fine-tune under a plan, exactly as an evaluation of a search does, and test.
+
+    Args:
+        config: model, data and training.
+        plan: rates for the units of that model.
+        with_validation: train on the validation images too, for a model to keep.
+        tables: folder of prepared tables.
+        on_epoch: called after each epoch.
+
+    Raises:
+        UserError: the configuration or the data is wrong, or the plan is for another network.
+        SearchError: the training diverged.
+    """
+    use_threads(config.resources.cpus_per_trial)
+    table = prepare_table(config.data, tables)
+    splits = split_table(table, config.data)
+    if with_validation:
+        both = np.sort(np.concatenate([splits.train, splits.validation]))
+        splits = replace(splits, train=both)
+    backbone, units = load_network(config.model, config.data, config.train, table)
+    if len(plan.unit_lrs) != len(units):
+        raise UserError(
+            f"the plan has {len(plan.unit_lrs)} units, but {config.model.name} has {len(units)} "
+            f"at granularity {config.model.granularity}"
+        )
+    device = pick_device(config.resources.device, torch.cuda.is_available())
+    tuner = FineTuner(backbone, units, table, splits, config.train, device=device)
+    for epoch in tuner.run(plan):
+        on_epoch(epoch)
+        if epoch.diverged:
+            raise SearchError(f"the training diverged in epoch {epoch.epoch} under this plan")
+    validation = None if with_validation else tuner.evaluate("validation")
+    return Trained(tuner, validation, tuner.evaluate("test"))
