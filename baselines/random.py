@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from revo_ray.config import SearchOptions
-from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
+from revo_ray.evolve.genome import Genome, UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
@@ -60,14 +60,18 @@ class Random(Method):
         self._genome: Genome = encoded(options).genome_type
 
     def space(self, units: Sequence[UnitLike]) -> Space:
+        """The space of the drawn genome."""
         return self._genome.space(units)
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """The plan of the drawn genome."""
         return self._genome.plan(sample, units)
 
     def genome(self, sample: Sample) -> list[float]:
+        """The genes as numbers."""
         return self._genome.genome(sample)
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        """Independent draws: no generations, so nothing ever waits."""
         draws = Draws(space, search.seed)
         return Proposals(draws, space.key, budget=search.evaluations, reuse=True)

@@ -14,12 +14,14 @@ import json
 import logging
 import math
 import os
+import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import ray
 from ray import tune
 from ray.tune.search import Searcher
@@ -41,8 +43,6 @@ SPACE: dict[str, Any] = {
 
 def quality(config: dict[str, Any], seed: int) -> float:
     """Distance from a seeded optimum, each variable on its own scale and with its own weight."""
-    import random
-
     rng = random.Random(seed)
 
     def near(x: float, low: float, high: float) -> float:
@@ -101,8 +101,8 @@ def search(searcher: Searcher | None, seed: int, evaluations: int, concurrent: i
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-        best: float = results.get_best_result().metrics["loss"]
-    return best
+        metrics = results.get_best_result().metrics or {}
+    return float(metrics["loss"])
 
 
 def main() -> None:
@@ -127,13 +127,8 @@ def main() -> None:
         started = time.perf_counter()
         values = []
         for seed in range(arguments.seeds):
-            tune_seed = seed
-            import numpy as np
-
-            np.random.seed(tune_seed)  # random search draws from the global state
-            values.append(
-                search(make(seed), seed, arguments.evaluations, arguments.concurrent)
-            )
+            np.random.seed(seed)  # Tune's random search draws from the global state
+            values.append(search(make(seed), seed, arguments.evaluations, arguments.concurrent))
         line[name] = {
             "mean": round(statistics.mean(values), 4),
             "stdev": round(statistics.stdev(values), 4) if len(values) > 1 else None,

@@ -30,11 +30,15 @@ out = Console()
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any key, e.g. search.evaluations=20."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override any key, e.g. search.evaluations=20."
+    ),
 ]
 OptionalConfig = Annotated[
     str | None,
-    typer.Argument(metavar="[CONFIG.yaml]", help="A file or preset:NAME; default: the quick start."),
+    typer.Argument(
+        metavar="[CONFIG.yaml]", help="A file or preset:NAME; default: the quick start."
+    ),
 ]
 Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or preset:NAME.")]
 
@@ -73,7 +77,9 @@ def search(
 @app.command()
 def train(
     config: Config,
-    plan: Annotated[Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")],
+    plan: Annotated[
+        Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")
+    ],
     overrides: Overrides = None,
     with_validation: Annotated[
         bool, typer.Option("--with-validation", help="Train on the validation images too.")

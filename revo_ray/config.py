@@ -135,7 +135,9 @@ class ResourcesConfig(Section):
     def _gpus_are_pinnable(self) -> ResourcesConfig:
         gpus = self.gpus_per_trial
         if gpus != "auto" and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
-            raise ValueError(f"gpus_per_trial is {gpus:g}; use 0, a fraction up to 1 or a whole number")
+            raise ValueError(
+                f"gpus_per_trial is {gpus:g}; use 0, a fraction up to 1 or a whole number"
+            )
         return self
 
 
@@ -165,9 +167,7 @@ class SearchConfig(Section):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def load(
-        cls, source: str | Path | None = None, overrides: Iterable[str] = ()
-    ) -> SearchConfig:
+    def load(cls, source: str | Path | None = None, overrides: Iterable[str] = ()) -> SearchConfig:
         """Read a YAML file, or the built-in quick start, and apply overrides.
 
         Args:
@@ -200,7 +200,9 @@ class SearchConfig(Section):
 def preset_names() -> list[str]:
     """The configurations that come with the package."""
     folder = resources.files("revo_ray") / "presets"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
 
 
 def _read(source: str | Path | None) -> tuple[str, str]:
@@ -243,6 +245,7 @@ def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
                 origins[path] = f"{label} line {key.start_mark.line + 1}"
                 walk(value, f"{path}.")
 
+    assert node is not None
     walk(node, "")
     return values, origins
 
@@ -272,8 +275,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     for detail in error.errors():
         location = [str(part) for part in detail["loc"]]
         # Members of a union are no keys: pydantic appends them to the location.
-        key = next((k for n in range(len(location), 0, -1) if (k := ".".join(location[:n])) in origins),
-                   ".".join(location))  # fmt: skip
+        prefixes = [".".join(location[:n]) for n in range(len(location), 0, -1)]
+        key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
         where = f" (from {origins[key]})" if key in origins else ""
         if detail["type"] == "extra_forbidden":
             lines.append(f"{key}: no such key{nearest_key(key)}{where}")

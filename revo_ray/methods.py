@@ -169,7 +169,9 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
         try:
             methods = importlib.import_module(plugin).METHODS
         except (ImportError, AttributeError) as error:
-            raise UserError(f"cannot load methods from {plugin!r}: {error}", key="plugins") from None
+            raise UserError(
+                f"cannot load methods from {plugin!r}: {error}", key="plugins"
+            ) from None
         found.update((method.name, method) for method in methods)
     for entry in entry_points(group=ENTRY_POINTS):
         method = entry.load()

@@ -27,7 +27,10 @@ class Storage:
             if "://" in uri:
                 self._fs, self._root = fs.FileSystem.from_uri(uri)
             else:
-                self._fs, self._root = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+                self._fs, self._root = (
+                    fs.LocalFileSystem(),
+                    os.path.abspath(os.path.expanduser(uri)),
+                )
         except (ValueError, OSError) as error:
             raise UserError(f"cannot open {uri!r}: {error}", key="storage") from None
         self.uri = uri if "://" in uri else self._root

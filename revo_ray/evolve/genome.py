@@ -21,10 +21,14 @@ class UnitLike(Protocol):
     """What a genome needs to know of one unit of the network."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Qualified name, such as `layer1.0.conv1`."""
+        ...
 
     @property
-    def head(self) -> bool: ...
+    def head(self) -> bool:
+        """Whether it is the new classifier head."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
+        """Whether there is no finite value."""
         return self.value is None or not math.isfinite(self.value)
 
 
@@ -212,7 +213,7 @@ class Proposals(Generic[C]):
             if evaluation >= len(self._candidates):
                 raise ReplayError(
                     f"evaluation {evaluation} is recorded, but its generation "
-                    f"{self.generation_of(evaluation)} cannot have begun: rows before it are missing"
+                    f"{self.generation_of(evaluation)} cannot have begun: earlier rows are missing"
                 )
             proposed = self._candidates[evaluation].sample
             if self._key(sample) != self._key(proposed):

@@ -25,6 +25,9 @@ from revo_ray.finetune.units import Unit
 
 SplitName = Literal["train", "validation", "test"]
 
+LOSS_LIMIT = 1e6
+"""A mean loss above this has diverged: normalisation layers can keep ruined weights finite."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -35,10 +38,11 @@ class Epoch:
         train_loss: mean over the images, each before its step; None if nothing trains or the
             epoch diverged.
         val_loss, val_accuracy, val_auc: after the epoch; None if it was not validated, or the
-            validation loss is not finite. `val_auc` can also be undefined.
+            validation loss is not finite or absurd. `val_auc` can also be undefined.
         images: training images processed since the run began.
         seconds: time since the run began, without what the caller spent between epochs.
-        diverged: the training loss, or the last validation loss, is not finite; no epoch follows.
+        diverged: the training loss, or the last validation loss, is not finite or above
+            `LOSS_LIMIT`; no epoch follows.
     """
 
     epoch: int
@@ -151,12 +155,12 @@ class FineTuner:
                     if changed is not None:
                         self._set_rates(self._by_parameter(changed), plan.weight_decay)
                 train_loss = self._train_epoch(number, augmenter)
-            diverged = train_loss is not None and not math.isfinite(train_loss)
+            diverged = train_loss is not None and not train_loss <= LOSS_LIMIT
             last = number == self.train.epochs
             metrics = None
             if not diverged and (last or self.train.validate_epochs == "every"):
                 metrics = self.evaluate("validation")
-                if not math.isfinite(metrics.loss):
+                if not metrics.loss <= LOSS_LIMIT:
                     metrics, diverged = None, last
             pause = time.perf_counter()
             yield Epoch(

@@ -71,7 +71,9 @@ class Footprint:
             if self.cpus > most_cpus
             else ("resources.gpus_per_trial", self.gpus, most_gpus)
         )
-        raise UserError(f"is {value:g}, but no machine of the cluster has more than {most:g}", key=key)
+        raise UserError(
+            f"is {value:g}, but no machine of the cluster has more than {most:g}", key=key
+        )
 
     def _fits(self, resources: dict[str, float]) -> int:
         by_cpus = int(resources.get("CPU", 0) // self.cpus)
@@ -158,7 +160,7 @@ class Proposer(Searcher):
         super().__init__()
         self._board = board
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next evaluation; None at every search's barrier; FINISHED when all rows stand."""
         with self._board.keeping_failure():
             if all(state.done for state in self._board.states):

@@ -31,12 +31,16 @@ class RunLock:
             storage.local.mkdir(parents=True, exist_ok=True)
             self._file = os.open(storage.local / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UserError(f"cannot write to {storage.uri!r}: {error.strerror}", key="storage") from None
+            raise UserError(
+                f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
+            ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.close()
-            raise UserError(f"another search is running in {storage.uri}; wait for it or stop it") from None
+            raise UserError(
+                f"another search is running in {storage.uri}; wait for it or stop it"
+            ) from None
 
     def close(self) -> None:
         """Let go."""

@@ -179,7 +179,8 @@ def _tables_folder(config: SearchConfig) -> Path:
 
 def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:
     return {
-        "model": config.model.model_dump(mode="json") | {"weights": _portable(config.model.weights)},
+        "model": config.model.model_dump(mode="json")
+        | {"weights": _portable(config.model.weights)},
         "data": config.data.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"),
         "table": str(table.path),

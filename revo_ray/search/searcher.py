@@ -177,7 +177,9 @@ class CMAMVSearch(Searcher):
         self._proposals = self._make_proposals()
         self._proposals.replay(told)
         self._told = told
-        self._live = {trial: (n, self._decode(codes)) for trial, (n, codes) in state["live"].items()}
+        self._live = {
+            trial: (n, self._decode(codes)) for trial, (n, codes) in state["live"].items()
+        }
         # Proposals hands out what has no value; what live trials work on is theirs already.
         taken = {n for n, _ in self._live.values()}
         again = []

@@ -77,7 +77,9 @@ class SearchState:
         self.ledger = Ledger.load(storage)
         self._drop_errors_that_stopped()
         try:
-            self.proposals.replay({row.evaluation: (row.sample, outcome(row)) for row in self.ledger})
+            self.proposals.replay(
+                {row.evaluation: (row.sample, outcome(row)) for row in self.ledger}
+            )
         except ReplayError as error:
             raise UserError(
                 f"cannot resume {storage.uri}: {error}; the ledger was edited, or comes from "
@@ -243,7 +245,9 @@ class SearchState:
                 bred = self.proposals.first_dependent(run[0])
                 doomed |= set(run)
                 if bred is not None:
-                    doomed |= {later.evaluation for later in self.ledger if later.evaluation >= bred}
+                    doomed |= {
+                        later.evaluation for later in self.ledger if later.evaluation >= bred
+                    }
                 break
         self.ledger.remove(doomed)
 

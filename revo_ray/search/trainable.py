@@ -182,4 +182,5 @@ def _spent(curve: list[dict[str, Any]]) -> dict[str, Any]:
     """What a failed evaluation had cost by its last whole epoch."""
     if not curve:
         return {}
-    return {"epochs": curve[-1]["epoch"], "images": curve[-1]["images"], "seconds": curve[-1]["seconds"]}
+    last = curve[-1]
+    return {"epochs": last["epoch"], "images": last["images"], "seconds": last["seconds"]}

@@ -176,6 +176,7 @@ def test_a_run_is_the_plain_torch_loop_bit_for_bit(
 def test_frozen_units_keep_weights_and_statistics_and_the_others_move() -> None:
     tuner = make_tuner(momentum=0.9)
     before = tuner.state_dict()
+    list(tuner.run(Plan((0.1,) * 4)))
     plan = Plan((0.0, 0.1, 0.0, 0.1), weight_decay=0.1)
     _, after = finish(tuner, plan)
     for unit, rate in zip(tuner.units, plan.unit_lrs, strict=True):

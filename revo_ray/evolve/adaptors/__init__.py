@@ -1,0 +1,1 @@
+"""One adaptor per algorithm of the `cmaes` library: a space's variables in its coordinates."""

@@ -1,0 +1,97 @@
+"""Adaptor: an algorithm of `cmaes` (arXiv 2402.01373) over variables, whose updates stay finite."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from revo_ray.evolve.space import Categorical, Integer, Sample, Variable
+
+_log = logging.getLogger(__name__)
+
+
+class Adaptor(ABC):
+    """One algorithm of the library, over variables with more than one value each."""
+
+    _optimizer: Any
+
+    @abstractmethod
+    def ask(self) -> tuple[Sample, Any]:
+        """Return the variables' values, in any order, and what the library must be told."""
+
+    @abstractmethod
+    def variables(self) -> dict[str, float | list[float]]:
+        """Return each variable's mean, or the probabilities of its choices, in any order."""
+
+    @property
+    def _parts(self) -> list[Any]:
+        """The library's objects that hold the distribution; the Gaussian is in the last one."""
+        return [self._optimizer]
+
+    @property
+    def sigma(self) -> float:
+        """The step size, in units of a scale's width."""
+        return float(self._parts[-1]._sigma)
+
+    def tell(self, told: list[tuple[Any, float]]) -> None:
+        """Update the distribution, or leave it where the update would not be finite."""
+        before = [_copy_state(part) for part in self._parts]
+        try:
+            with np.errstate(all="ignore"):
+                self._optimizer.tell(told)
+            if all(_is_finite(part) for part in self._parts):
+                return
+        except np.linalg.LinAlgError:
+            pass
+        _log.warning("an update was not finite; the distribution stays as it was")
+        for part, state in zip(self._parts, before, strict=True):
+            vars(part).update(state)
+
+
+def _copy_state(part: Any) -> dict[str, Any]:
+    # The library updates some of its arrays and lists in place.
+    return {
+        name: copy.copy(value) if isinstance(value, np.ndarray | list) else value
+        for name, value in vars(part).items()
+    }
+
+
+def _is_finite(part: Any) -> bool:
+    names = ("_mean", "_sigma", "_C", "_A", "_p_sigma", "_pc", "_pmut", "_q", "_s", "_Delta")
+    return all(np.all(np.isfinite(getattr(part, name, 0.0))) for name in names)
+
+
+def initial_cov(variables: Sequence[Variable], sigma: float) -> np.ndarray:
+    """Return the covariance matrix in units of sigma², one dimension per variable given."""
+    deviations = [
+        # From the middle of three values, a small sigma would hardly ever reach the other two.
+        max(sigma, 0.5 / (each.size - 1)) if isinstance(each, Integer) and each.size > 2 else sigma
+        for each in variables
+    ]
+    return np.diag((np.array(deviations) / sigma) ** 2)
+
+
+def initial_probabilities(variable: Integer | Categorical) -> np.ndarray:
+    """Return how probable a Categorical's choices or an Integer's two values are at first."""
+    if isinstance(variable, Categorical):
+        return variable.probabilities
+    # A start at an end still has to be able to leave it.
+    second = min(max(variable.start_unit, 0.05), 0.95)
+    return np.array([1 - second, second])
+
+
+def summary_of(variable: Integer | Categorical, probabilities: np.ndarray) -> float | list[float]:
+    """Return a Categorical's probabilities as they are, of an Integer of two values the mean."""
+    if isinstance(variable, Categorical):
+        return [float(probability) for probability in probabilities]
+    return float(variable.low + probabilities[1] * (variable.high - variable.low))
+
+
+def levels(variable: Integer) -> list[float]:
+    """Return the positions of an Integer's values on its scale, in [0, 1]."""
+    return [variable.to_unit(variable.at(i)) for i in range(variable.size)]

@@ -1,0 +1,331 @@
+"""Real, Integer and Categorical: what a search may vary, each with its values and its scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from numbers import Integral
+from numbers import Real as RealNumber
+from typing import Any
+
+import numpy as np
+
+# Beyond this a float's resolution on a log scale no longer tells neighbouring integers apart.
+_LARGEST_INTEGER = 2**40
+# An optimiser divides by the square root of a probability.
+_SMALLEST_WEIGHT = 1e-6
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number in [low, high], searched on a linear or a log scale.
+
+    Args:
+        low, high: Finite bounds in the variable's own units, both included.
+        log: Whether distances are ratios; needs low > 0.
+        step: Values are rounded to the nearest multiple of it, then clipped to the bounds.
+        start: Where the initial distribution is centred; default the middle of the scale.
+
+    Raises:
+        ValueError: Bounds, step or start that do not fit together.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    start: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "step", "start"):
+            value = getattr(self, name)
+            if value is not None and not _is_finite_number(value):
+                raise ValueError(f"Real: {name}={value!r} is not a finite number")
+        if not self.low < self.high:
+            raise ValueError(
+                f"Real: low={self.low!r} must be less than high={self.high!r};"
+                " for a constant use Categorical with one choice"
+            )
+        if not math.isfinite(float(self.high) - float(self.low)):
+            raise ValueError(
+                f"Real: high - low overflows for low={self.low!r}, high={self.high!r};"
+                " use narrower bounds"
+            )
+        _check_log("Real", self.log, self.low)
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise ValueError(
+                f"Real: step={self.step!r} must be in (0, {self.high - self.low!r}],"
+                " the width of the bounds; leave it out for no rounding"
+            )
+        _check_start("Real", self.start, self.low, self.high)
+
+    @property
+    def start_unit(self) -> float:
+        """Where the initial distribution is centred, in [0, 1]."""
+        return 0.5 if self.start is None else self.to_unit(self.start)
+
+    def to_unit(self, value: float) -> float:
+        """Return the position of a value on the variable's scale, in [0, 1]."""
+        return _to_unit(value, self.low, self.high, self.log)
+
+    def interpolate(self, unit: float) -> float:
+        """Return the value at a position on the scale (clipped to [0, 1]), without rounding."""
+        return _interpolate(unit, self.low, self.high, self.log)
+
+    def from_unit(self, unit: float) -> float:
+        """Return the value at a position on the scale (clipped to [0, 1]), rounded to `step`."""
+        value = self.interpolate(unit)
+        return value if self.step is None else self._rounded(value)
+
+    def random(self, rng: np.random.Generator) -> float:
+        """Draw a value, uniformly on the variable's scale."""
+        return self.from_unit(rng.random())
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value is one that a sample may hold."""
+        if not _is_finite_number(value) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or math.isclose(
+            value, self._rounded(float(value)), rel_tol=1e-9, abs_tol=1e-9 * self.step
+        )
+
+    def key(self, value: Any) -> Hashable:
+        """Return what identifies a value among the variable's values."""
+        return float(value)
+
+    def _rounded(self, value: float) -> float:
+        assert self.step is not None
+        return float(min(max(round(value / self.step) * self.step, self.low), self.high))
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer among low, low + step, …, high, searched on a linear or a log scale.
+
+    Args:
+        low, high: Bounds, both included; equal ones make a constant.
+        log: Whether distances are ratios; needs low > 0.
+        step: Distance between neighbouring values; must divide high - low.
+        start: Where the initial distribution is centred, not necessarily an integer;
+            default the middle of the scale.
+
+    Raises:
+        ValueError: Bounds, step or start that do not fit together.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+    start: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "step"):
+            value = getattr(self, name)
+            if not _is_integer(value):
+                raise ValueError(f"Integer: {name}={value!r} is not an integer; see Real")
+            if abs(value) > _LARGEST_INTEGER:
+                raise ValueError(
+                    f"Integer: {name}={value!r} is beyond ±{_LARGEST_INTEGER}; use Real"
+                )
+        if self.low > self.high:
+            raise ValueError(f"Integer: low={self.low} is above high={self.high}; swap them")
+        _check_log("Integer", self.log, self.low)
+        if self.step < 1 or (self.high - self.low) % self.step:
+            reached = self.high - (self.high - self.low) % max(self.step, 1)
+            raise ValueError(
+                f"Integer: step={self.step} from low={self.low} does not reach"
+                f" high={self.high}; use a step of at least 1, here with high={reached}"
+            )
+        if self.start is not None and not _is_finite_number(self.start):
+            raise ValueError(f"Integer: start={self.start!r} is not a finite number")
+        _check_start("Integer", self.start, self.low, self.high)
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    @property
+    def start_unit(self) -> float:
+        """Where the initial distribution is centred, in [0, 1]."""
+        return 0.5 if self.start is None else self.to_unit(self.start)
+
+    def at(self, index: int) -> int:
+        """Return the value number `index`, counted from low."""
+        return int(self.low + index * self.step)
+
+    def to_unit(self, value: float) -> float:
+        """Return the position of a value on the variable's scale, in [0, 1]."""
+        return _to_unit(value, self.low, self.high, self.log)
+
+    def interpolate(self, unit: float) -> float:
+        """Return the value at a position on the scale (clipped to [0, 1]), without rounding."""
+        return _interpolate(unit, self.low, self.high, self.log)
+
+    def from_unit(self, unit: float) -> int:
+        """Return the value nearest to a position on the scale (clipped to [0, 1])."""
+        return self.at(round((self.interpolate(unit) - self.low) / self.step))
+
+    def random(self, rng: np.random.Generator) -> int:
+        """Draw a value, uniformly on the variable's scale.
+
+        On a log scale a value v has the probability mass of [v, v + step).
+        """
+        if not self.log:
+            return self.at(int(rng.integers(self.size)))
+        value = _interpolate(rng.random(), self.low, self.high + self.step, log=True)
+        return self.at(min(int((value - self.low) // self.step), self.size - 1))
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value is one that a sample may hold."""
+        return (
+            _is_integer(value)
+            and self.low <= value <= self.high
+            and (value - self.low) % self.step == 0
+        )
+
+    def key(self, value: Any) -> Hashable:
+        """Return what identifies a value among the variable's values."""
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of several choices that have no order.
+
+    Args:
+        choices: Distinct values of any type; a single one makes a constant.
+        weights: Initial probabilities, one per choice, up to a common factor; default equal.
+
+    Raises:
+        ValueError: No choice, equal choices, or weights that do not fit.
+    """
+
+    choices: tuple[Any, ...]
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.choices or isinstance(self.choices, str):
+            raise ValueError(
+                f"Categorical: choices={self.choices!r} must be a tuple of at least 2 choices"
+                " (1 for a constant)"
+            )
+        object.__setattr__(self, "choices", tuple(self.choices))
+        for i, choice in enumerate(self.choices):
+            if any(_identical(choice, other) for other in self.choices[:i]):
+                raise ValueError(
+                    f"Categorical: the choice {choice!r} stands twice;"
+                    " use weights to make a choice more probable"
+                )
+        if self.weights is None:
+            return
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if len(self.weights) != self.size:
+            raise ValueError(
+                f"Categorical: {len(self.weights)} weights for {self.size} choices;"
+                " give one per choice"
+            )
+        if not all(_is_finite_number(weight) and weight > 0 for weight in self.weights) or (
+            min(self.weights) < _SMALLEST_WEIGHT * sum(self.weights)
+        ):
+            raise ValueError(
+                f"Categorical: weights={self.weights!r} must be positive, the smallest at least"
+                f" {_SMALLEST_WEIGHT} of their sum; leave out a choice that is not wanted"
+            )
+
+    @property
+    def size(self) -> int:
+        """How many choices there are."""
+        return len(self.choices)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Initial probabilities, shape (size,), summing to 1."""
+        weights = np.ones(self.size) if self.weights is None else np.array(self.weights, float)
+        return weights / weights.sum()
+
+    def at(self, index: int) -> Any:
+        """Return the choice number `index`."""
+        return self.choices[index]
+
+    def index(self, value: Any) -> int:
+        """Return the number of a choice; a list equals a tuple, as JSON does not tell them apart.
+
+        Raises:
+            ValueError: The value is not one of the choices.
+        """
+        for same in (_identical, _equal):
+            for i, choice in enumerate(self.choices):
+                if same(choice, value):
+                    return i
+        raise ValueError(f"{value!r} is not one of the choices {self.choices!r}")
+
+    def random(self, rng: np.random.Generator) -> Any:
+        """Draw a choice, all of them equally probable."""
+        return self.choices[int(rng.integers(self.size))]
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value is one that a sample may hold."""
+        return any(_equal(choice, value) for choice in self.choices)
+
+    def key(self, value: Any) -> Hashable:
+        """Return what identifies a value among the variable's values."""
+        return self.index(value)
+
+
+Variable = Real | Integer | Categorical
+
+
+def _to_unit(value: float, low: float, high: float, log: bool) -> float:
+    if low == high:
+        return 0.5
+    if log:
+        unit = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    else:
+        unit = (value - low) / (high - low)
+    return min(max(unit, 0.0), 1.0)
+
+
+def _interpolate(unit: float, low: float, high: float, log: bool) -> float:
+    unit = min(max(float(unit), 0.0), 1.0)
+    if log:
+        value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    else:
+        value = low + unit * (high - low)
+    return float(min(max(value, low), high))
+
+
+def _check_log(kind: str, log: bool, low: float) -> None:
+    if log and not low > 0:
+        raise ValueError(f"{kind}: log=True needs low > 0, not low={low!r}; raise low or drop log")
+
+
+def _check_start(kind: str, start: float | None, low: float, high: float) -> None:
+    if start is not None and not low <= start <= high:
+        raise ValueError(
+            f"{kind}: start={start!r} is outside [{low!r}, {high!r}];"
+            " move it inside, or leave it out for the middle"
+        )
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, RealNumber) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _identical(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) and _equal(a, b))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    try:
+        return a is b or bool(a == b)
+    except ValueError:  # an array's comparison has no single truth value
+        return False

@@ -1,0 +1,230 @@
+"""The determinism contract, with the real optimisers and arbitrary orders of completion."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revo_ray.evolve.cmamv import CMAMV
+from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError
+from revo_ray.evolve.space import Categorical, Real, Space
+
+MIXED = Space(
+    {f"bit{i}": Categorical((0, 1)) for i in range(5)}
+    | {f"real{i}": Real(0.0, 1.0) for i in range(3)}
+)
+BITS = Space({f"bit{i}": Categorical((0, 1)) for i in range(3)})
+
+
+def loss(sample: dict[str, Any]) -> float:
+    return sum((float(v) - 0.3) ** 2 for v in sample.values())
+
+
+def make(
+    space: Space = MIXED, budget: int | None = 40, lookahead: int = 0, reuse: bool = False
+) -> Proposals[Any]:
+    return Proposals(
+        CMAMV(space, seed=7), space.key, budget=budget, lookahead=lookahead, reuse=reuse
+    )
+
+
+def drive(
+    proposals: Proposals[Any],
+    workers: int,
+    rng: random.Random,
+    outcome: Callable[[Proposal], Outcome] = lambda p: Outcome(loss(p.sample)),
+    lose: float = 0.0,
+) -> dict[int, tuple[dict[str, Any], Outcome, int | None]]:
+    """Run to the end on a number of workers that finish, and die, in random order."""
+    rows: dict[int, tuple[dict[str, Any], Outcome, int | None]] = {}
+    busy: list[Proposal] = []
+    while not proposals.finished:
+        while len(busy) < workers and (proposal := proposals.ask()) is not None:
+            busy.append(proposal)
+        for answered in proposals.take_answered():
+            assert answered.source is not None
+            rows[answered.evaluation] = (answered.sample, rows[answered.source][1], answered.source)
+            proposals.tell(answered.evaluation, rows[answered.evaluation][1])
+        if not busy:
+            continue
+        proposal = busy.pop(rng.randrange(len(busy)))
+        if rng.random() < lose:
+            proposals.requeue(proposal.evaluation)
+            continue
+        assert proposal.evaluation not in rows
+        rows[proposal.evaluation] = (proposal.sample, outcome(proposal), None)
+        proposals.tell(proposal.evaluation, rows[proposal.evaluation][1])
+    return rows
+
+
+@pytest.mark.parametrize("lookahead", [0, 3, 10])
+@given(workers=st.integers(1, 16), seed=st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_rows_do_not_depend_on_workers_order_or_deaths(
+    lookahead: int, workers: int, seed: int
+) -> None:
+    serial = drive(make(lookahead=lookahead), 1, random.Random(0))
+    parallel = drive(make(lookahead=lookahead), workers, random.Random(seed), lose=0.2)
+    assert parallel == serial
+    assert sorted(serial) == list(range(40))
+
+
+@pytest.mark.parametrize("lookahead", [0, 4])
+@given(workers=st.integers(1, 8), seed=st.integers(0, 10**6), kept=st.integers(0, 40))
+@settings(max_examples=15, deadline=None)
+def test_replay_of_any_prefix_in_time_continues_the_same_search(
+    lookahead: int, workers: int, seed: int, kept: int
+) -> None:
+    whole = drive(make(lookahead=lookahead), 1, random.Random(0))
+    rng = random.Random(seed)
+    finished: list[int] = []
+    drive(
+        make(lookahead=lookahead),
+        workers,
+        rng,
+        outcome=lambda p: finished.append(p.evaluation) or Outcome(loss(p.sample)),
+    )
+    resumed = make(lookahead=lookahead)
+    before = set(finished[:kept])
+    resumed.replay({n: whole[n][:2] for n in before})
+    rest = drive(resumed, workers, rng)
+    assert set(rest) == set(whole) - before  # nothing is made twice
+    assert all(rest[n] == whole[n] for n in rest)
+
+
+def test_lookahead_is_sampled_from_the_distribution_before_the_update() -> None:
+    plain, ahead = make(budget=None), make(budget=None, lookahead=3)
+    asked = [plain.ask() for _ in range(10)]
+    asked_ahead = [ahead.ask() for _ in range(13)]
+    assert plain.ask() is None
+    assert ahead.ask() is None
+    bare = CMAMV(MIXED, seed=7)
+    expected = [bare.ask().sample for _ in range(13)]
+    assert [p.sample for p in asked if p] == expected[:10]
+    assert [p.sample for p in asked_ahead if p] == expected
+
+
+def test_a_repeated_sample_is_run_once_and_answered_by_the_first() -> None:
+    runs: list[tuple[Any, ...]] = []
+
+    def count(proposal: Proposal) -> Outcome:
+        runs.append(tuple(proposal.sample.values()))
+        return Outcome(loss(proposal.sample))
+
+    rows = drive(make(BITS, reuse=True), 4, random.Random(1), outcome=count)
+    assert len(rows) == 40
+    assert len(runs) == len(set(runs)) <= 8
+    for sample, outcome, source in rows.values():
+        if source is not None:
+            assert rows[source][0] == sample
+            assert rows[source][1] == outcome
+    one_worker = drive(make(BITS, reuse=True), 1, random.Random(5), outcome=count)
+    assert one_worker == rows
+
+
+def test_a_repeated_sample_whose_first_run_failed_by_accident_is_run_itself() -> None:
+    failed: set[tuple[Any, ...]] = set()
+
+    def flaky(proposal: Proposal) -> Outcome:
+        key = tuple(proposal.sample.values())
+        if key not in failed:
+            failed.add(key)
+            return Outcome(None, reusable=False)
+        return Outcome(loss(proposal.sample))
+
+    rows = drive(make(BITS, reuse=True), 3, random.Random(1), outcome=flaky)
+    assert rows == {
+        n: row
+        for n, row in drive(
+            make(BITS, reuse=True), 1, random.Random(2), outcome=_fresh_flaky()
+        ).items()
+    }
+    assert any(outcome.value is not None for _, outcome, _ in rows.values())
+
+
+def _fresh_flaky() -> Callable[[Proposal], Outcome]:
+    failed: set[tuple[Any, ...]] = set()
+
+    def flaky(proposal: Proposal) -> Outcome:
+        key = tuple(proposal.sample.values())
+        if key in failed:
+            return Outcome(loss(proposal.sample))
+        failed.add(key)
+        return Outcome(None, reusable=False)
+
+    return flaky
+
+
+class Listening(CMAMV):
+    """Keeps what the optimiser was told."""
+
+    def __init__(self) -> None:
+        super().__init__(MIXED, seed=7)
+        self.told: list[list[float]] = []
+
+    def tell(self, solutions: Any) -> None:
+        self.told.append([value for _, value in solutions])
+        super().tell(solutions)
+
+
+def test_failures_are_told_as_the_worst_finite_value_in_proposal_order() -> None:
+    optimiser = Listening()
+    proposals: Proposals[Any] = Proposals(optimiser, MIXED.key, budget=10)
+    values = [3.0, math.nan, 1.0, math.inf, None, -math.inf, 2.0, 5.0, 4.0, 0.5]
+    for value in values:
+        proposal = proposals.ask()
+        assert proposal is not None
+        proposals.tell(proposal.evaluation, Outcome(value))
+    assert optimiser.told == [[3.0, 5.0, 1.0, 5.0, 5.0, 5.0, 2.0, 5.0, 4.0, 0.5]]
+
+
+@pytest.mark.parametrize("values", [[math.nan] * 10, [1.0] * 10, [None] * 9 + [1.0]])
+def test_a_generation_without_spread_leaves_the_distribution_alone(values: list[Any]) -> None:
+    optimiser = Listening()
+    proposals: Proposals[Any] = Proposals(optimiser, MIXED.key)
+    before = optimiser.distribution()
+    for value in values:
+        proposal = proposals.ask()
+        assert proposal is not None
+        proposals.tell(proposal.evaluation, Outcome(value))
+    assert optimiser.told == []
+    assert repr(optimiser.distribution()) == repr(before)
+    assert proposals.ask() is not None  # and the next generation begins
+
+
+def test_a_second_outcome_changes_nothing_and_an_unknown_one_is_an_error() -> None:
+    proposals = make()
+    first = proposals.ask()
+    assert first is not None
+    assert proposals.tell(first.evaluation, Outcome(1.0))
+    assert not proposals.tell(first.evaluation, Outcome(math.nan))
+    proposals.requeue(first.evaluation)
+    second = proposals.ask()
+    assert second is not None
+    assert second.evaluation == 1
+    with pytest.raises(ValueError, match="never proposed"):
+        proposals.tell(99, Outcome(1.0))
+
+
+def test_replay_refuses_rows_of_another_search() -> None:
+    rows = {n: row[:2] for n, row in drive(make(), 1, random.Random(0)).items()}
+    edited = dict(rows) | {12: ({**rows[12][0], "real0": 0.123}, rows[12][1])}
+    with pytest.raises(ReplayError, match="evaluation 12 is recorded with the sample"):
+        make().replay(edited)
+    missing = {n: row for n, row in rows.items() if n != 3}
+    with pytest.raises(ReplayError, match="evaluation 10 is recorded, but its generation 1"):
+        make().replay(missing)
+    changed_value = dict(rows) | {3: (rows[3][0], Outcome(99.0))}
+    with pytest.raises(ReplayError):
+        make().replay(changed_value)
+
+
+def test_lookahead_larger_than_the_population_is_refused() -> None:
+    with pytest.raises(ValueError, match="lookahead is 11"):
+        make(lookahead=11)
