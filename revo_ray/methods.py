@@ -26,8 +26,8 @@ from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
 
-SHARED_KEYS = ("algorithm", "scale", "encoding", "global_lr")
-"""Keys of `method:` that any method accepts and only some use, so that one file fits several."""
+DOCUMENTED_KEYS = frozenset({"algorithm", "scale", "encoding", "global_lr"})
+"""Keys of `method:` that every file may have, whichever methods are installed."""
 
 ENTRY_POINTS = "revo_ray.methods"
 
@@ -182,23 +182,23 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
 def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -> Method:
     """The configured method, with its options checked.
 
+    Keys that belong to other methods are passed over, so that one file fits several methods.
+
     Raises:
-        UserError: no such method, a key that it does not have, or a value that does not fit.
+        UserError: no such method, a key that no method has, or a value that does not fit.
     """
     known = load_methods(plugins)
     if config.name not in known:
         close = difflib.get_close_matches(config.name, known, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(
-            f"no method {config.name!r}{hint} There are {', '.join(sorted(known))}",
+            f"no method {config.name!r}{hint} (there are {', '.join(sorted(known))})",
             key="method.name",
         )
     method = known[config.name]
-    own = {
-        key: value
-        for key, value in config.options.items()
-        if key in method.Options.model_fields or key not in SHARED_KEYS
-    }
+    others = DOCUMENTED_KEYS.union(*(other.Options.model_fields for other in known.values()))
+    foreign = others - set(method.Options.model_fields)
+    own = {key: value for key, value in config.options.items() if key not in foreign}
     try:
         options = method.Options.model_validate(own)
     except ValidationError as error:

@@ -60,8 +60,8 @@ def load_tuner(
 
 
 def use_threads(count: int) -> None:
-    """Hold torch to a number of threads in this process."""
-    os.environ["OMP_NUM_THREADS"] = str(count)
+    """Hold torch to a number of threads in this process, at most one for each core."""
+    count = min(count, os.cpu_count() or count)
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
 

@@ -29,7 +29,7 @@ class Progress:
         self._done_before = 0
         self._failed = 0
         self._said = 0
-        self._started = time.monotonic()
+        self._first: float | None = None  # when the first new row came: workers start slowly
         self._bar: Bar | None = None
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
@@ -37,7 +37,6 @@ class Progress:
         for row in rows:
             self._count(row)
         self._done_before = self._said = self._done
-        self._started = time.monotonic()
         if self._console is None:
             return
         self._console.print(headline, highlight=False, markup=False)
@@ -58,6 +57,7 @@ class Progress:
     def __call__(self, row: Evaluation) -> None:
         """Take note of a new row."""
         improved = self._count(row)
+        self._first = self._first or time.monotonic()
         if self._console is None:
             return
         if self._bar is not None:
@@ -105,9 +105,13 @@ class Progress:
         return f", {self._failed} failed" if self._failed else ""
 
     def _left_text(self) -> str:
-        made = self._done - self._done_before
-        seconds = (time.monotonic() - self._started) / max(1, made) * (self._total - self._done)
-        return f"{duration(seconds)} left" if self._done < self._total else "testing the best model"
+        if self._done >= self._total:
+            return "testing the best model"
+        made = self._done - self._done_before - 1
+        if made < 1 or self._first is None:
+            return "time left not known yet"
+        each = (time.monotonic() - self._first) / made
+        return f"{duration(each * (self._total - self._done))} left"
 
 
 def duration(seconds: float) -> str:

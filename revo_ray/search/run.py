@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from revo_ray.config import ResourcesConfig, SearchConfig
+from revo_ray.config import MethodConfig, ResourcesConfig, SearchConfig
 from revo_ray.data.table import Table, prepare_table
 from revo_ray.errors import Interrupted, SearchError, UserError
 from revo_ray.evolve.plan import Plan
@@ -96,9 +96,9 @@ def run_search(
         if resume and (finished := _finished(storage, config)):
             return finished
         state = _prepare(config, storage, console, stack)
-        # Before Ray starts, so that its processes find torch's threads set.
         stack.enter_context(_stopping_on_signals())
-        stack.enter_context(_ray(address, config.resources))
+        stack.enter_context(_ray(address))
+        stack.enter_context(_stopping_on_signals())  # Ray puts a handler of its own on SIGTERM
         footprint = _footprint(config.resources)
         footprint.check()
         if not state.done:
@@ -141,6 +141,8 @@ def _prepare(
 ) -> SearchState:
     """Everything that can be wrong is found here, before any trial."""
     method = make_method(config.method, config.plugins)
+    resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
+    config = config.model_copy(update={"method": resolved})
     table = prepare_table(config.data, _tables_folder(config))
     splits = split_table(table, config.data)
     use_threads(config.resources.cpus_per_trial)
@@ -216,7 +218,7 @@ def _card(
 
 
 @contextmanager
-def _ray(address: str | None, resources: ResourcesConfig) -> Iterator[None]:
+def _ray(address: str | None) -> Iterator[None]:
     """Ray, connected: embedded, or the cluster that was named; left as it was found."""
     if ray.is_initialized():
         yield
@@ -254,7 +256,7 @@ def _stopping_on_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not set from Python
 
 
 def _footprint(resources: ResourcesConfig) -> Footprint:

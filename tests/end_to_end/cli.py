@@ -1,0 +1,108 @@
+"""The command line as a user types it, on a small network: real Ray, real torch, real images."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from revo_ray.cli import main
+from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.storage import Storage
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = (
+    "model.name=timm/test_efficientnet",
+    "model.weights=none",
+    "data.image_size=32",
+    "train.epochs=2",
+    "train.batch_size=32",
+    "search.evaluations=23",
+)
+"""A quarter of a second an evaluation: 18 units, BatchNorm, the quick start's 89 digits."""
+
+MOMENTS = {"trial_id", "attempts", "seconds", "node", "device", "started_at", "finished_at"}
+
+
+class Cli:
+    """`python -m revo_ray` in a folder of its own.
+
+    Attributes:
+        folder: where the run directories are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str, small: bool = True, **overrides: str) -> Any:
+        """Start a command; keywords are options of `--set` (dots as double underscores)."""
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "revo_ray", *self._words(arguments, small, overrides)],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *arguments: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        process = self.start(*arguments, **overrides)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def call(self, *arguments: str, **overrides: str) -> None:
+        """Run a command in this process; it raises SystemExit."""
+        before = sys.argv
+        sys.argv = ["revo-ray", *self._words(arguments, True, overrides)]
+        try:
+            main()
+        finally:
+            sys.argv = before
+
+    def _words(self, arguments: Iterable[str], small: bool, overrides: dict[str, str]) -> list[str]:
+        sets = [f"storage={self.folder}", *(SMALL if small else ())]
+        sets += [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
+        return [*arguments, *(part for item in sets for part in ("--set", item))]
+
+    def ledger(self, name: str) -> list[Evaluation]:
+        """The rows of a run directory."""
+        return list(Ledger.load(Storage(str(self.folder / name))))
+
+    def facts(self, name: str) -> list[dict[str, Any]]:
+        """The rows without what differs from run to run: moments, places and durations."""
+        rows = []
+        for row in self.ledger(name):
+            facts = row.model_dump(exclude=MOMENTS)
+            for point in facts["curve"]:
+                del point["seconds"]
+            rows.append(facts)
+        return rows
+
+    def wait_for_rows(self, name: str, count: int, process: Any = None) -> None:
+        """Until a running search has that many rows."""
+        deadline = time.monotonic() + 120
+        while len(list((self.folder / name / "ledger").glob("*.json"))) < count:
+            assert time.monotonic() < deadline, "no rows came"
+            if process is not None and process.poll() is not None:
+                out, err = process.communicate()
+                raise AssertionError(f"the search ended ({process.returncode}): {out}\n{err}")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        for process in self._started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

