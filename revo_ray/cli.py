@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,11 +213,11 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     plan = f"{result.directory}/best/plan.json"
     _say(f"model:       {result.directory}/best/model.safetensors")
     _say(f"ledger:      {result.directory}/ledger.parquet")
-    _say(f"TensorBoard: tensorboard --logdir {result.directory}/tensorboard")
-    changes = "".join(f" --set {override}" for override in overrides or [])
+    _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
+    changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     _say(
         "next:        train the best plan on train + validation images:\n"
-        f"             revo-ray train {config or 'preset:quickstart'}{changes} --plan {plan} "
+        f"             {_program('revo-ray')} train {config or 'preset:quickstart'}{changes} --plan {plan} "
         "--with-validation --out model.safetensors"
     )
 
@@ -225,8 +228,23 @@ def _show_epoch(epoch: Epoch) -> None:
 
 
 def _again(config: str | None, overrides: list[str] | None) -> str:
-    parts = ["revo-ray search", config, *(f"--set {o}" for o in overrides or []), "--resume"]
+    parts = [
+        _program("revo-ray"),
+        "search",
+        config,
+        *(f"--set {shlex.quote(o)}" for o in overrides or []),
+        "--resume",
+    ]
     return " ".join(part for part in parts if part)
+
+
+def _program(name: str) -> str:
+    """How to type a program that this environment installed: by its path where it is not found."""
+    here = Path(sys.executable).parent / name
+    if not here.exists():
+        return "python -m revo_ray" if name == "revo-ray" else name
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(here) else os.path.relpath(here)
 
 
 def _counts(result: SearchResult) -> str:

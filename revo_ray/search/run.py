@@ -189,7 +189,6 @@ def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any
         "run": storage.uri,
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,
-        "report_epochs": False,
     }
 
 

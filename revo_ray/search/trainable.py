@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -36,28 +35,21 @@ class EvaluationTrial(tune.Trainable):
     a failure, a process or a machine died.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Nothing is loaded here, where an exception would look like a dead worker."""
-        self._run: Iterator[dict[str, Any]] | None = None
+    def step(self) -> dict[str, Any]:
+        """The whole evaluation; what is loaded on the way stays for the next one."""
+        return evaluate(self.config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next evaluation; always possible."""
-        self._run = None
         return True
-
-    def step(self) -> dict[str, Any]:
-        """Train to the next epoch that Tune wants to hear of, or to the end."""
-        if self._run is None:
-            self._run = evaluate(self.config)
-        return next(self._run)
 
     def cleanup(self) -> None:
         """Let go of the networks."""
         _tuners.clear()
 
 
-def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run one request of `SearchState`; the last result has `done`, and all that was measured.
+def evaluate(config: dict[str, Any]) -> dict[str, Any]:
+    """Run one request of `SearchState`, and report all that was measured.
 
     Args:
         config: `task`, `evaluation`, `plan`, and `best`, the score to beat.
@@ -75,8 +67,6 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         last: Epoch | None = None
         for last in tuner.run(plan):
             curve.append(_point(last))
-            if task["report_epochs"] and not last.diverged and last.epoch < tuner.train.epochs:
-                yield {"val_loss": last.val_loss, "epoch": last.epoch, "done": False}
         assert last is not None
         row |= {
             "status": "diverged" if last.diverged else "ok",
@@ -97,9 +87,8 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         row |= {"status": "error", "error": describe(error), **_spent(curve)}
         _tuners.clear()  # whatever state the failure left is not used again
     row |= {"curve": curve, "finished_at": time.time()}
-    yield {
+    return {
         "row": row,
-        "val_loss": row.get("val_loss"),
         "weights": weights,
         "storage_error": storage_error,
         "cold": cold,
@@ -112,7 +101,7 @@ def tuner_for(task: dict[str, Any]) -> FineTuner:
     from revo_ray.finetune.assemble import load_tuner, pick_device, use_threads
 
     use_threads(task["cpus"])
-    key = json.dumps(task, sort_keys=True)
+    key = json.dumps(task | {"run": ""}, sort_keys=True)  # searches share networks
     if key not in _tuners:
         while len(_tuners) >= MAX_TUNERS:
             _tuners.popitem(last=False)

@@ -164,7 +164,7 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert time.monotonic() - asked < 10
-    assert "Go on with: revo-ray search" in out
+    assert "every finished evaluation is kept. Go on with: " in out
     assert "--resume" in out
     assert "Traceback" not in err
     done = cli.run("search", "--resume", name="stopped")
