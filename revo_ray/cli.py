@@ -210,15 +210,15 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
     grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
     out.print(grid)
-    plan = f"{result.directory}/best/plan.json"
+    plan = f"--plan {result.directory}/best/plan.json"
     _say(f"model:       {result.directory}/best/model.safetensors")
     _say(f"ledger:      {result.directory}/ledger.parquet")
     _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     _say(
         "next:        train the best plan on train + validation images:\n"
-        f"             {_program('revo-ray')} train {config or 'preset:quickstart'}{changes} --plan {plan} "
-        "--with-validation --out model.safetensors"
+        f"             {_program('revo-ray')} train {config or 'preset:quickstart'}{changes} "
+        f"{plan} --with-validation --out model.safetensors"
     )
 
 

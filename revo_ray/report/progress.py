@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
@@ -39,7 +38,7 @@ class Progress:
         self._done_before = self._said = self._done
         if self._console is None:
             return
-        self._console.print(headline, highlight=False, markup=False)
+        self._line(headline)
         if self._done:
             self._line(f"resumed with {self._done} evaluations done{self._best_text()}")
         if self._console.is_terminal:
@@ -70,15 +69,8 @@ class Progress:
                 f"{self._left_text()}"
             )
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the live line off the terminal."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from types import TracebackType
 
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
@@ -47,14 +46,3 @@ class RunLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-    def __enter__(self) -> RunLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

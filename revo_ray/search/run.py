@@ -118,7 +118,7 @@ def _open_run_directory(config: SearchConfig, resume: bool, stack: ExitStack) ->
                     key=key,
                 )
     storage = Storage(config.storage).child(config.name)
-    stack.enter_context(RunLock(storage))
+    stack.callback(RunLock(storage).close)
     if not resume and storage.list(Ledger.FOLDER):
         raise UserError(
             f"{storage.uri} already holds a search; go on with --resume, or choose another name "
@@ -152,7 +152,8 @@ def _prepare(
         check_record(storage, config, checksums)
     else:
         write_record(storage, config, checksums)
-    progress = stack.enter_context(Progress(config.search.evaluations, console))
+    progress = Progress(config.search.evaluations, console)
+    stack.callback(progress.close)
     curves = EvaluationCurves(storage)
     state = SearchState(
         config,
