@@ -61,14 +61,19 @@ def search(
     """Search for the best layer-wise learning rates, and keep the best model."""
     settings = SearchConfig.load(config, overrides or [])
 
+    from revo_ray.search.stopping import stopping_on_signals
+
     try:
-        with _located(settings):
+        with stopping_on_signals(), _located(settings):
             from revo_ray.search.run import run_search
 
             result = run_search(settings, address=address, resume=resume, console=out)
     except KeyboardInterrupt:
-        _say(f"Stopped; every finished evaluation is kept. Go on with: {_again(config, overrides)}")
+        again = _again(config, overrides, address)
+        _say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
+    except OSError as error:
+        raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
     _show(result, config, overrides)
     if result.best is None:
         raise SearchError(
@@ -150,7 +155,7 @@ def models(
 
 
 def main() -> None:
-    """Run the command line; see DESIGN's exit statuses in the README."""
+    """Run the command line, and end with the exit status that the README lists."""
     try:
         status = app(standalone_mode=False)
     except UserError as error:
@@ -158,7 +163,7 @@ def main() -> None:
     except SearchError as error:
         status = _fail(str(error), 3)
     except OSError as error:
-        status = _fail(f"{error}; what is finished is kept, go on with --resume", 3)
+        status = _fail(str(error), 3)
     except (Interrupted, KeyboardInterrupt):
         status = 130
     except typer.Abort:
@@ -227,12 +232,13 @@ def _show_epoch(epoch: Epoch) -> None:
         _say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
 
 
-def _again(config: str | None, overrides: list[str] | None) -> str:
+def _again(config: str | None, overrides: list[str] | None, address: str | None) -> str:
     parts = [
         _program("revo-ray"),
         "search",
         config,
         *(f"--set {shlex.quote(o)}" for o in overrides or []),
+        address and f"--address {address}",
         "--resume",
     ]
     return " ".join(part for part in parts if part)

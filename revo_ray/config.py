@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -148,8 +148,6 @@ class SearchConfig(Section):
         >>> SearchConfig.load(overrides=["search.evaluations=20"]).search.evaluations
         20
     """
-
-    KEYS_THAT_MAY_CHANGE: ClassVar[tuple[str, ...]] = ("name", "storage", "resources", "plugins")
 
     name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run directory's name, below `storage`."""

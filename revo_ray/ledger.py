@@ -98,6 +98,28 @@ class Evaluation(BaseModel):
         return math.isfinite(self.score[0])
 
 
+_POINT = pa.struct(
+    [("epoch", pa.int64())]
+    + [(name, pa.float64()) for name in ("train_loss", "val_loss", "val_accuracy", "val_auc")]
+    + [("images", pa.int64()), ("seconds", pa.float64())]
+)
+_TYPES = {
+    "evaluation": pa.int64(),
+    "generation": pa.int64(),
+    "genome": pa.list_(pa.float64()),
+    "unit_lrs": pa.list_(pa.float64()),
+    "source": pa.int64(),
+    "attempts": pa.int64(),
+    "curve": pa.list_(_POINT),
+    "epochs": pa.int64(),
+    "images": pa.int64(),
+} | dict.fromkeys(
+    ("val_loss", "val_accuracy", "val_auc", "seconds", "started_at", "finished_at"), pa.float64()
+)
+SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Evaluation.model_fields])
+"""Columns of `ledger.parquet`; `sample` and `plan`, which differ by method, are JSON."""
+
+
 class Ledger:
     """The rows of one search, in memory and in `ledger/` of its run directory.
 
@@ -192,7 +214,7 @@ class Ledger:
             self._best = row
 
     def write_parquet(self) -> None:
-        """Write `ledger.parquet`: the same rows as a table; nested values stay nested or JSON."""
+        """Write `ledger.parquet`: the same rows as a table, by `SCHEMA`."""
         columns: dict[str, list[Any]] = {name: [] for name in Evaluation.model_fields}
         for row in self:
             values = row.model_dump(mode="json")
@@ -200,7 +222,7 @@ class Ledger:
                 is_free_form = name in ("sample", "plan")
                 columns[name].append(json.dumps(values[name]) if is_free_form else values[name])
         buffer = io.BytesIO()
-        pq.write_table(pa.table(columns), buffer)
+        pq.write_table(pa.table(columns, schema=SCHEMA), buffer)
         self.storage.write("ledger.parquet", buffer.getvalue())
 
 

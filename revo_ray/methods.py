@@ -11,10 +11,11 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -57,7 +58,7 @@ class Method(ABC):
         """Who proposes samples: one instance serves one search."""
 
     def genome(self, sample: Sample) -> list[float]:
-        """The sample as numbers, for the ledger; categories by their place where not numbers."""
+        """The sample as numbers, for the ledger; what is no number is left out."""
         return [float(value) for value in sample.values() if isinstance(value, int | float)]
 
     @classmethod
@@ -115,7 +116,7 @@ class RevoBinary(_Evolved):
     name = "revo-binary"
 
     class Options(EvolveOptions):
-        global_lr: float | Literal["searched"] = "searched"
+        global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
         """The shared rate, or `searched`."""
         head: Literal["trained", "searched"] = "trained"
         """searched: the new head may be frozen too, the paper's literal reading."""
@@ -168,13 +169,17 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
     for plugin in plugins:
         try:
             methods = importlib.import_module(plugin).METHODS
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a plugin is anyone's code
             raise UserError(
                 f"cannot load methods from {plugin!r}: {error}", key="plugins"
             ) from None
         found.update((method.name, method) for method in methods)
     for entry in entry_points(group=ENTRY_POINTS):
-        method = entry.load()
+        try:
+            method = entry.load()
+        except Exception as error:  # one broken package must not stop those who do not use it
+            warnings.warn(f"cannot load the method {entry.name!r}: {error}", stacklevel=2)
+            continue
         found.setdefault(method.name, method)
     return found
 

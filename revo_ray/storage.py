@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import posixpath
 import uuid
@@ -37,7 +38,11 @@ class Storage:
 
     def child(self, name: str) -> Storage:
         """The folder of that name below this one; it need not exist."""
-        return Storage(posixpath.join(self.uri, name))
+        made = copy.copy(self)
+        made._root = posixpath.join(self._root, name)
+        path, query, options = self.uri.partition("?")  # s3://bucket/folder?region=…
+        made.uri = posixpath.join(path, name) + query + options
+        return made
 
     @property
     def local(self) -> Path | None:

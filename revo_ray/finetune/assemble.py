@@ -39,7 +39,7 @@ def split_table(table: Table, data: DataConfig) -> Splits:
     Raises:
         UserError: a class has too few images.
     """
-    return split(table.labels, data, groups=table.groups)
+    return split(table.labels, data, groups=table.groups, classes=table.classes)
 
 
 def load_tuner(

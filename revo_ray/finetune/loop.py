@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,8 @@ class FineTuner:
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            _choose_deterministic_kernels()
         self.model: nn.Module = backbone.model.to(self.device)
         self.units = tuple(units)
         self.train = train
@@ -340,6 +343,13 @@ or None to change nothing. Where it returns rates the optimizer starts anew; whe
 
 POLICIES: dict[str, Policy] = {}
 """The policies that a plan can name."""
+
+
+def _choose_deterministic_kernels() -> None:
+    """Two runs of one plan on one kind of GPU shall end alike, wherever CUDA has the kernel."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,13 +54,12 @@ def classification_metrics(logits: Tensor | ArrayLike, labels: Tensor | ArrayLik
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
-    """The Mann-Whitney form of the AUC, with mid-ranks for ties."""
+    """The mean over the classes for which the AUC is defined."""
+    from sklearn.metrics import roc_auc_score
+
     # Any increasing function of a class's probability ranks alike; these two do not saturate.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
-    ranks = rankdata(scores.numpy(), axis=0)
     positive = labels[:, None] == np.arange(logits.shape[1])
-    inside = positive.sum(0)
-    pairs = inside * (len(labels) - inside)
-    wins = np.where(positive, ranks, 0.0).sum(0) - inside * (inside + 1) / 2
-    usable = pairs > 0
-    return float((wins[usable] / pairs[usable]).mean()) if usable.any() else None
+    defined = np.flatnonzero(positive.any(0) & ~positive.all(0))
+    areas = [roc_auc_score(positive[:, c], scores[:, c].numpy()) for c in defined]
+    return float(np.mean(areas)) if areas else None

@@ -37,9 +37,8 @@ class EvaluationCurves:
 
     def catch_up(self, rows: Iterable[Evaluation]) -> None:
         """Write the runs of rows that have none."""
-        written = set(self._storage.list(FOLDER))
         for row in rows:
-            if _run(row) not in written:
+            if not self._storage.exists(_path(row)):
                 self(row)
 
     def __call__(self, row: Evaluation) -> None:
@@ -54,9 +53,10 @@ class EvaluationCurves:
                         value = getattr(point, field)
                         if value is not None:
                             writer.add_scalar(tag, value, point.epoch, walltime=at)
-            for file in Path(folder).iterdir():
-                self._storage.write(f"{FOLDER}/{_run(row)}/{file.name}", file.read_bytes())
+            (file,) = Path(folder).iterdir()
+            self._storage.write(_path(row), file.read_bytes())
 
 
-def _run(row: Evaluation) -> str:
-    return f"{row.evaluation:06d}"
+def _path(row: Evaluation) -> str:
+    """One name for each evaluation, so that a row made again replaces its curve."""
+    return f"{FOLDER}/{row.evaluation:06d}/events.out.tfevents.revo"

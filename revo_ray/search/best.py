@@ -42,8 +42,8 @@ class BestModel:
 
     def reconcile(self, best: Evaluation | None) -> None:
         """After an interruption: finish what was begun and delete what nobody will ask for."""
-        if best is not None and self._storage.exists(candidate_path(best.evaluation)):
-            self.accept(best)
+        if best is not None:
+            self.accept(best)  # also where only the description was missing
         for name in self._storage.list(CANDIDATES):
             self._storage.delete(f"{CANDIDATES}/{name}")
 

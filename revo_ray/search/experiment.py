@@ -7,6 +7,7 @@ barrier serves the next, and stays warm.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -80,7 +81,11 @@ class Footprint:
         if not self.gpus:
             return by_cpus
         gpus = resources.get("GPU", 0)
-        by_gpus = int(gpus // self.gpus) if self.gpus >= 1 else int(gpus) * int(1 // self.gpus)
+        by_gpus = (
+            int(gpus // self.gpus)
+            if self.gpus >= 1
+            else int(gpus) * math.floor(1 / self.gpus + 1e-9)
+        )
         return min(by_cpus, by_gpus)
 
 
@@ -162,6 +167,8 @@ class Proposer(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next evaluation; None at every search's barrier; FINISHED when all rows stand."""
+        if self._board.failure is not None:  # Tune swallows what `on_trial_complete` raises
+            raise self._board.failure
         with self._board.keeping_failure():
             if all(state.done for state in self._board.states):
                 return Searcher.FINISHED
@@ -176,8 +183,9 @@ class Proposer(Searcher):
         """Tell the search what its ledger holds; lost trials are settled by `reconcile`."""
         work = self._board.live.get(trial_id)
         if work is not None and work.proposal.evaluation in work.state.ledger:
+            with self._board.keeping_failure():
+                work.state.settle(work.proposal.evaluation)
             del self._board.live[trial_id]
-            work.state.settle(work.proposal.evaluation)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state is the seed and the ledger."""
@@ -189,21 +197,27 @@ class Proposer(Searcher):
 class Scheduler(FIFOScheduler):
     """Tune's scheduler: first in, first out; and workers that stay warm at a barrier."""
 
-    def __init__(self, board: Board, footprint: Footprint) -> None:
+    def __init__(self, board: Board) -> None:
         super().__init__()
         self._board = board
-        self._footprint = footprint
         self._kept = 0
+        self._controller: Any = None
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
-        controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        self._controller = getattr(tune_controller, "_tune_controller", tune_controller)
         if (more := self._board.slots - self._kept) > 0:
-            controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
+            self._controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
             self._kept += more
         work = self._board.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
+
+    def release(self) -> None:
+        """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
+        if self._controller is not None:
+            self._controller._actor_force_cleanup_timeout = 0
+            self._controller.cleanup()
 
 
 class Recorder(tune.Callback):
@@ -228,7 +242,11 @@ class Recorder(tune.Callback):
 
 
 def run_experiment(
-    states: Sequence[SearchState], footprint: Footprint, max_concurrent: int | None
+    states: Sequence[SearchState],
+    footprint: Footprint,
+    max_concurrent: int | None,
+    *,
+    ray_stays: bool = False,
 ) -> None:
     """Run searches to the end of their budgets; Ray must be connected.
 
@@ -236,6 +254,7 @@ def run_experiment(
         states: searches that are not done.
         footprint: what each evaluation holds.
         max_concurrent: evaluations at once; None for as many as the cluster holds.
+        ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
 
     Raises:
         SearchError, OSError: why it stopped; every search can be resumed.
@@ -246,6 +265,7 @@ def run_experiment(
         return min(held, max_concurrent) if max_concurrent else held
 
     board = Board(states, slots)
+    scheduler = Scheduler(board)
     scratch = tempfile.mkdtemp(prefix="revo-")  # Tune wants a folder; nothing in it is read again
     try:
         with _environment(ENVIRONMENT):
@@ -253,7 +273,7 @@ def run_experiment(
                 EvaluationTrial,
                 name="tune",
                 search_alg=Proposer(board),
-                scheduler=Scheduler(board, footprint),
+                scheduler=scheduler,
                 callbacks=[Recorder(board)],
                 num_samples=-1,
                 resources_per_trial=footprint.request,
@@ -267,6 +287,10 @@ def run_experiment(
         if board.failure is not None:
             raise board.failure from None
         raise SearchError(f"Ray Tune stopped: {_last_line(str(error))}") from error
+    except KeyboardInterrupt:
+        if ray_stays:
+            scheduler.release()
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not all(state.done for state in states):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,9 +17,9 @@ from rich.console import Console
 
 from revo_ray.config import MethodConfig, ResourcesConfig, SearchConfig
 from revo_ray.data.table import Table, prepare_table
-from revo_ray.errors import Interrupted, SearchError, UserError
+from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, split_table, use_threads
+from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import make_method
 from revo_ray.report.progress import Progress
@@ -29,12 +27,15 @@ from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
 from revo_ray.search.experiment import Footprint, run_experiment
 from revo_ray.search.lock import RunLock
-from revo_ray.search.record import FILE, check_record, write_record
+from revo_ray.search.record import check_record, write_record
 from revo_ray.search.state import SearchState
+from revo_ray.search.stopping import listen, stopping_on_signals
 from revo_ray.search.trainable import tuner_for
 from revo_ray.storage import Storage
 
 RESULT = "result.json"
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the driver of a submitted job."""
 
 
 @dataclass(frozen=True)
@@ -92,24 +93,24 @@ def run_search(
     """
     started = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(stopping_on_signals())
         storage = _open_run_directory(config, resume, stack)
-        if resume and (finished := _finished(storage, config)):
-            return finished
         state = _prepare(config, storage, console, stack)
-        stack.enter_context(_stopping_on_signals())
-        stack.enter_context(_ray(address))
-        stack.enter_context(_stopping_on_signals())  # Ray puts a handler of its own on SIGTERM
+        if finished := _finished(state):
+            return finished
+        ray_stays = stack.enter_context(_ray(address))
         footprint = _footprint(config.resources)
         footprint.check()
         if not state.done:
-            run_experiment([state], footprint, config.resources.max_concurrent)
+            limit = config.resources.max_concurrent
+            run_experiment([state], footprint, limit, ray_stays=ray_stays)
         test = _test_best(state, footprint) if state.best else None
         return _write_result(state, test, time.monotonic() - started)
 
 
 def _open_run_directory(config: SearchConfig, resume: bool, stack: ExitStack) -> Storage:
     """Lock the run directory, and refuse one that is not ours to write."""
-    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+    if os.environ.get(JOB):
         for key, path in (("storage", config.storage), ("data.root", config.data.root)):
             if path and "://" not in path and not os.path.isabs(path):
                 raise UserError(
@@ -127,13 +128,14 @@ def _open_run_directory(config: SearchConfig, resume: bool, stack: ExitStack) ->
     return storage
 
 
-def _finished(storage: Storage, config: SearchConfig) -> SearchResult | None:
-    """The result of a run directory that has nothing left to do."""
+def _finished(state: SearchState) -> SearchResult | None:
+    """The result of a run directory in which nothing is left to do."""
+    if not (state.done and state.best_is_stored):
+        return None
     try:
-        result = SearchResult(**json.loads(storage.read(RESULT)))
+        return SearchResult(**json.loads(state.storage.read(RESULT)))
     except (OSError, ValueError, TypeError):
         return None
-    return result if result.evaluations == config.search.evaluations else None
 
 
 def _prepare(
@@ -145,10 +147,9 @@ def _prepare(
     config = config.model_copy(update={"method": resolved})
     table = prepare_table(config.data, _tables_folder(config))
     splits = split_table(table, config.data)
-    use_threads(config.resources.cpus_per_trial)
     backbone, units = load_network(config.model, config.data, config.train, table)
     checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
-    if storage.exists(FILE):
+    if storage.list(Ledger.FOLDER):
         check_record(storage, config, checksums)
     else:
         write_record(storage, config, checksums)
@@ -218,45 +219,37 @@ def _card(
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """Ray, connected: embedded, or the cluster that was named; left as it was found."""
+def _ray(address: str | None) -> Iterator[bool]:
+    """Ray, connected: embedded or the cluster that was named; yields whether it was before."""
+    if address and address.startswith("ray://"):
+        raise UserError(
+            f"--address {address}: Ray Client cannot run Tune with the ledger here; use auto on a "
+            "machine of the cluster, its GCS address host:port, or ray job submit"
+        )
     if ray.is_initialized():
-        yield
+        if address is not None:
+            raise UserError(f"--address {address}: this process is connected to Ray already")
+        yield True
         return
-    inside_job = bool(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"))
+    inside_job = bool(os.environ.get(JOB))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None and not inside_job:
         address = "local"
         options |= {"include_dashboard": False}
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    tune_logger = logging.getLogger("ray.tune")
+    level = tune_logger.level
+    tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
+    listen()  # Ray sets a handler of its own on SIGTERM
     try:
-        yield
+        yield False
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the run where it stands; every finished row is on disk already."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)  # one is enough; the second must not stop the stop
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: it was not set from Python
+        tune_logger.setLevel(level)
 
 
 def _footprint(resources: ResourcesConfig) -> Footprint:
@@ -274,6 +267,7 @@ def _test_best(state: SearchState, footprint: Footprint) -> dict[str, float | No
     answer = measure.remote(state.task, retrain, state.best.evaluation)
     try:
         test: dict[str, float | None] = ray.get(answer)
+        state.describe_best()
     except ray.exceptions.RayError as error:
         raise SearchError(
             f"cannot test the best model: {str(error).strip().splitlines()[-1]}; "

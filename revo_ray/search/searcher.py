@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import os
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.sample import (
@@ -44,6 +45,7 @@ class CMAMVSearch(Searcher):
     that fails, or whose value is not finite, counts as the worst of its generation.
 
     Give `metric` and `mode` here where `space` is given here; else `tune.TuneConfig` has them.
+    With `reuse_actors` and a `reset_config` that may fail, add a `Reconciler`.
 
     Args:
         space: a Tune search space; None takes `param_space` of the `Tuner`.
@@ -91,6 +93,7 @@ class CMAMVSearch(Searcher):
         self._template: dict[str, Any] = {}
         self._paths: dict[str, KeyPath] = {}
         self._proposals: Proposals[Any] | None = None
+        self._max_concurrent: int | None = None
         self._live: dict[str, tuple[int, Sample]] = {}
         self._told: dict[int, tuple[Sample, Outcome]] = {}
         if space is not None:
@@ -118,11 +121,18 @@ class CMAMVSearch(Searcher):
                 "param_space to the Tuner and metric and mode to tune.TuneConfig"
             )
         if trial_id not in self._live:
+            if self._max_concurrent is not None and len(self._live) >= self._max_concurrent:
+                return None
             proposal = self._proposals.ask()
             if proposal is None:
                 return None
             self._live[trial_id] = (proposal.evaluation, proposal.sample)
         return self._config(self._live[trial_id][1])
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Hold to `max_concurrent_trials` itself: a limiter would miss what `Reconciler` tells."""
+        self._max_concurrent = max_concurrent
+        return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: only a trial's last value counts."""
@@ -145,9 +155,16 @@ class CMAMVSearch(Searcher):
         self._proposals.tell(evaluation, outcome)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state as JSON: seed, told values, live trials; no pickle."""
+        """Write the state as JSON: seed, told values, live trials, and the search space.
+
+        The optimiser is not in it: `restore` replays the told values. Ray Tune's domains have no
+        form but a pickle, so the search space is one, as in Tune's own files beside it.
+        """
         state = {
             "format": FORMAT,
+            "space": base64.b64encode(cloudpickle.dumps(self._template)).decode(),
+            "metric": self._metric,
+            "mode": self._mode,
             "settings": self._settings | {"lookahead": self._lookahead},
             "told": {str(n): [self._code(s), o.value] for n, (s, o) in self._told.items()},
             "live": {trial: [n, self._code(s)] for trial, (n, s) in self._live.items()},
@@ -157,7 +174,9 @@ class CMAMVSearch(Searcher):
         os.replace(temporary, checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Continue the trajectory that `save` wrote, on an instance made with the same arguments.
+        """Continue the trajectory that `save` wrote, on an instance made with the same settings.
+
+        Restore only what you saved: like Tune's own experiment files, it can run code.
 
         Raises:
             ValueError: it was saved with other settings or another search space.
@@ -168,8 +187,10 @@ class CMAMVSearch(Searcher):
             raise ValueError(
                 f"{checkpoint_path} was saved with {state.get('settings')}, not {settings}"
             )
-        if self._proposals is None:
-            raise ValueError("restore needs the search space: pass `space` to CMAMVSearch")
+        if self._proposals is None:  # `Tuner.restore` may leave the search space out
+            self._set_space(cloudpickle.loads(base64.b64decode(state["space"])))
+        self._metric = self._metric or state["metric"]
+        self._mode = self._mode or state["mode"]
         told = {
             int(n): (self._decode(codes), Outcome(value))
             for n, (codes, value) in state["told"].items()
@@ -220,7 +241,10 @@ class CMAMVSearch(Searcher):
         value = (result or {}).get(str(self._metric))
         if value is None:
             return None
-        return float(value) if self._mode == "min" else -float(value)
+        try:
+            return float(value) if self._mode == "min" else -float(value)
+        except (TypeError, ValueError):
+            return None
 
     def _code(self, sample: Sample) -> dict[str, Any]:
         """Categories by their place, since they need not be JSON."""
@@ -242,10 +266,13 @@ class Reconciler(tune.Callback):
     """Tells a searcher of trials that Tune marked as failed without telling it.
 
     Tune does so when a reused worker cannot be reset; without this, the searcher would wait for
-    that trial at its generation's barrier for ever. Pass it as a callback of the run.
+    that trial at its generation's barrier for ever.
 
     Args:
-        searcher: any searcher.
+        searcher: the one that the `Tuner` has.
+
+    Example:
+        >>> tune.RunConfig(callbacks=[Reconciler(searcher)])               # doctest: +SKIP
     """
 
     def __init__(self, searcher: Searcher) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from revo_ray.config import SearchConfig
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.genome import UnitLike
+from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import Method
@@ -100,9 +101,13 @@ class SearchState:
 
     @property
     def best_is_stored(self) -> bool:
-        """Whether `best/` holds the best row's weights."""
-        best = self.best
-        return best is not None and self._model.holds(best)
+        """Whether `best/` holds the best row's weights, or there is no best row."""
+        return self.best is None or self._model.holds(self.best)
+
+    def describe_best(self) -> None:
+        """Write what is needed to load the best model beside it."""
+        if self.best is not None:
+            self._model.accept(self.best)
 
     def next_request(self) -> Request | None:
         """The next evaluation for a worker; None at the barrier and at the end."""
@@ -153,6 +158,7 @@ class SearchState:
             OSError: the storage is full or unreachable.
             SearchError: too many errors in a row.
         """
+        self._model.reject(proposal.evaluation)  # it may have died after writing its weights
         deaths = self._deaths.setdefault(proposal.evaluation, [])
         deaths.append(cause)
         if len(deaths) < MAX_DEATHS:
@@ -178,7 +184,7 @@ class SearchState:
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best
-        plan = self.method.plan(proposal.sample, self.units)
+        plan = self._plan(proposal)
         return Request(
             proposal,
             {
@@ -210,7 +216,7 @@ class SearchState:
         self.settle(row.evaluation)
 
     def _row(self, proposal: Proposal, **values: Any) -> Evaluation:
-        plan = self.method.plan(proposal.sample, self.units).to_json()
+        plan = self._plan(proposal).to_json()
         rates = plan.pop("unit_lrs")
         return Evaluation(
             evaluation=proposal.evaluation,
@@ -221,6 +227,12 @@ class SearchState:
             unit_lrs=rates,
             **values,
         )
+
+    def _plan(self, proposal: Proposal) -> Plan:
+        try:
+            return self.method.plan(proposal.sample, self.units)
+        except ValueError as error:
+            raise UserError(f"{self.method.name} makes no valid plan: {error}") from None
 
     def _append(self, row: Evaluation) -> None:
         self.ledger.append(row)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,8 @@ import ray
 from ray import tune
 
 from revo_ray import CMAMVSearch
+
+ROOT = Path(__file__).parents[2]
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),
@@ -42,9 +49,20 @@ class Objective(tune.Trainable):
         return True
 
 
-def run(folder: Path, concurrent: int, **options: Any) -> list[dict[str, Any]]:
-    results = tune.Tuner(
-        tune.with_resources(Objective, {"cpu": 1}),
+class Slow(Objective):
+    """Leaves a mark for each trial that ended."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(0.2)
+        try:
+            return super().step()
+        finally:
+            (Path(self.logdir) / f"done-{self.trial_id}").touch()
+
+
+def tuner(folder: Path | str, concurrent: int, objective: Any, **options: Any) -> tune.Tuner:
+    return tune.Tuner(
+        tune.with_resources(objective, {"cpu": 1}),
         param_space=SPACE,
         tune_config=tune.TuneConfig(
             metric="loss",
@@ -59,7 +77,11 @@ def run(folder: Path, concurrent: int, **options: Any) -> list[dict[str, Any]]:
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
-    ).fit()
+    )
+
+
+def run(folder: Path, concurrent: int, **options: Any) -> list[dict[str, Any]]:
+    results = tuner(folder, concurrent, Objective, **options).fit()
     assert len(results) == 30
     return [result.config or {} for result in results]
 
@@ -67,10 +89,45 @@ def run(folder: Path, concurrent: int, **options: Any) -> list[dict[str, Any]]:
 def test_trials_at_once_change_no_configuration(tmp_path: Path) -> None:
     serial = run(tmp_path / "one", 1)
     parallel = run(tmp_path / "four", 4)
-    assert sorted(map(repr, parallel)) == sorted(map(repr, serial))
+    assert parallel == serial
 
 
 def test_lookahead_under_tune_too(tmp_path: Path) -> None:
     serial = run(tmp_path / "one", 1, lookahead=3)
     parallel = run(tmp_path / "four", 4, lookahead=3)
-    assert sorted(map(repr, parallel)) == sorted(map(repr, serial))
+    assert parallel == serial
+
+
+def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
+    tmp_path: Path,
+) -> None:
+    """`Tuner.restore`, without the search space, after a driver that was killed."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.end_to_end.test_tuner import *
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+tuner({str(tmp_path)!r}, 2, Slow).fit()
+"""
+    environment = os.environ | {"TUNE_GLOBAL_CHECKPOINT_S": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while len(list(tmp_path.rglob("done-*"))) < 13:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (folder,) = (path.parent for path in tmp_path.rglob("tuner.pkl"))
+    results = tune.Tuner.restore(str(folder), Slow, restart_errored=True).fit()
+    restored = [repr(result.config) for result in results]
+    undisturbed = [repr(config) for config in run(tmp_path / "whole", 2)]
+    assert sorted(restored) == sorted(undisturbed)

@@ -110,7 +110,7 @@ def test_it_improves_and_maximises_too() -> None:
 
 
 REPORTS: dict[str, Callable[..., None]] = {
-    "nan": lambda s, t, c, n: s.on_trial_complete(t, {"loss": math.nan}),
+    "no number": lambda s, t, c, n: s.on_trial_complete(t, {"loss": [1.0]}),
     "inf": lambda s, t, c, n: s.on_trial_complete(t, {"loss": math.inf}),
     "-inf": lambda s, t, c, n: s.on_trial_complete(t, {"loss": -math.inf}),
     "none": lambda s, t, c, n: s.on_trial_complete(t, {"loss": None}),
@@ -132,9 +132,8 @@ def test_failures_count_as_the_worst_of_their_generation(failure: str, algorithm
             searcher.on_trial_complete(trial_id, {"loss": value(config)})
 
     def worst(searcher: Searcher, trial_id: str, config: dict[str, Any], number: int) -> None:
-        REPORTS["nan"](searcher, trial_id, config, number) if number % 10 < 7 else (
-            searcher.on_trial_complete(trial_id, {"loss": value(config)})
-        )
+        loss = math.nan if number % 10 < 7 else value(config)
+        searcher.on_trial_complete(trial_id, {"loss": loss})
 
     seen = generations(make(algorithm=algorithm), 6, report)
     assert seen == generations(make(algorithm=algorithm), 6, worst)
@@ -166,6 +165,20 @@ def test_the_order_of_completion_does_not_matter() -> None:
             forwards.on_trial_complete(trial_id, {"loss": value(config)})
         for trial_id, config in reversed(asked.items()):
             backwards.on_trial_complete(trial_id, {"loss": value(config)})
+
+
+def test_it_holds_to_the_concurrency_itself_and_a_lost_trial_frees_its_place() -> None:
+    searcher = make()
+    limited = ConcurrencyLimiter(searcher, 3)
+    assert len(ask_all(limited, "t")) == 3
+
+    class Failed:
+        """What the callback reads of a trial whose worker could not be reset."""
+
+        trial_id, status = "t1", Trial.ERROR
+
+    Reconciler(searcher).on_step_begin(1, [Failed()])  # type: ignore[list-item]
+    assert len(ask_all(limited, "more")) == 1
 
 
 def test_asking_at_the_barrier_costs_nothing() -> None:

@@ -156,11 +156,24 @@ def test_a_crash_between_two_writes_loses_nothing(tmp_path: Path, crash: str) ->
     assert weights_owner(Storage(str(broken)), MODEL) == weights_owner(Storage(str(whole)), MODEL)
 
 
+def test_a_crash_before_the_best_model_was_described_is_mended(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    run(state, tmp_path, stop_after=12)
+    described = {path: path.read_text() for path in (tmp_path / "best").glob("*.json")}
+    assert len(described) == 2
+    for path in described:
+        path.write_text("{}")
+    open_state(tmp_path)
+    assert {path: path.read_text() for path in described} == described
+
+
 def test_a_dead_worker_costs_an_attempt_and_no_row(tmp_path: Path) -> None:
     state = open_state(tmp_path)
     first = state.next_request()
     assert first is not None
+    measure(first, tmp_path)  # it died after its weights were written
     state.lost(first.proposal, "node gone")
+    assert weight_files(tmp_path) == []
     again = state.next_request()
     assert again is not None
     assert again.config == first.config
