@@ -161,6 +161,8 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
     cli.wait_for_rows("stopped", 4, process)
     asked = time.monotonic()
     process.send_signal(number)
+    time.sleep(0.3)
+    process.send_signal(number)  # the second one must not stop the stop
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert time.monotonic() - asked < 10
@@ -170,6 +172,15 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
     done = cli.run("search", "--resume", name="stopped")
     assert done.returncode == 0, done.stderr
     assert cli.facts("stopped") == undisturbed(0).facts("undisturbed")
+
+
+def test_asked_to_stop_before_it_began_it_can_go_on(cli: Cli) -> None:
+    process = cli.start("search", name="early")
+    time.sleep(3)  # torch is being imported
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, out + err
+    assert "Go on with: " in out
 
 
 def test_a_killed_worker_costs_an_attempt_and_changes_no_number(

@@ -1,0 +1,21 @@
+"""Each benchmark program runs and prints one JSON line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_optimisers() -> None:
+    """At full length on one seed: the claim itself, on the smallest scale."""
+    command = [sys.executable, "-m", "benchmarks.optimisers", "--seeds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.strip().splitlines()[-1])
+    assert line["variables"] == 20
+    assert 0 < line["cmamv"]["mean"] < line["hyperopt"]["mean"]
+    assert line["cmamv"]["mean"] < line["random"]["mean"]
