@@ -102,15 +102,12 @@ def train(
         raise UserError(f"--out: no such folder {str(save.parent)!r}")
 
     with _located(settings):
-        from revo_ray.storage import Storage
         from revo_ray.train import read_plan, train_plan
 
-        local = Storage(settings.storage).local or Path.home() / ".cache" / "revo_ray"
         trained = train_plan(
             settings,
             read_plan(plan),
             with_validation=with_validation,
-            tables=local / "tables",
             on_epoch=_show_epoch,
         )
         if trained.validation is not None:

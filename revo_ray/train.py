@@ -14,7 +14,13 @@ from revo_ray.config import SearchConfig
 from revo_ray.data.table import prepare_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, pick_device, split_table, use_threads
+from revo_ray.finetune.assemble import (
+    load_network,
+    pick_device,
+    split_table,
+    tables_folder,
+    use_threads,
+)
 from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import Metrics
 
@@ -53,7 +59,6 @@ def train_plan(
     plan: Plan,
     *,
     with_validation: bool = False,
-    tables: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Fine-tune under a plan, exactly as an evaluation of a search does, and test.
@@ -62,7 +67,6 @@ def train_plan(
         config: model, data and training.
         plan: rates for the units of that model.
         with_validation: train on the validation images too, for a model to keep.
-        tables: folder of prepared tables.
         on_epoch: called after each epoch.
 
     Raises:
@@ -70,7 +74,7 @@ def train_plan(
         SearchError: the training diverged.
     """
     use_threads(config.resources.cpus_per_trial)
-    table = prepare_table(config.data, tables)
+    table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     if with_validation:
         both = np.sort(np.concatenate([splits.train, splits.validation]))

@@ -13,6 +13,7 @@ from revo_ray.data.table import Table
 from revo_ray.finetune.backbone import Backbone, load_backbone
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.units import Unit, find_units
+from revo_ray.storage import Storage
 
 
 def load_network(
@@ -57,6 +58,12 @@ def load_tuner(
     table = Table.open(Path(table_path))
     backbone, units = load_network(model, data, train, table)
     return FineTuner(backbone, units, table, split_table(table, data), train, device=device)
+
+
+def tables_folder(storage: str) -> Path:
+    """Where image tables lie: in `storage`, or in the user's cache where that is not on a disk."""
+    local = Storage(storage).local
+    return local / ".tables" if local else Path.home() / ".cache" / "revo_ray" / "tables"
 
 
 def use_threads(count: int) -> None:

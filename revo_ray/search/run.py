@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,7 +18,7 @@ from revo_ray.config import MethodConfig, ResourcesConfig, SearchConfig
 from revo_ray.data.table import Table, prepare_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, split_table
+from revo_ray.finetune.assemble import load_network, split_table, tables_folder
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import make_method
 from revo_ray.report.progress import Progress
@@ -145,7 +144,7 @@ def _prepare(
     method = make_method(config.method, config.plugins)
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
     config = config.model_copy(update={"method": resolved})
-    table = prepare_table(config.data, _tables_folder(config))
+    table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     backbone, units = load_network(config.model, config.data, config.train, table)
     checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
@@ -173,12 +172,6 @@ def _prepare(
         f"images to train/validate/test on, {config.search.evaluations} evaluations",
     )
     return state
-
-
-def _tables_folder(config: SearchConfig) -> Path:
-    """Beside the run directories; in the user's cache where those are not on a disk."""
-    local = Storage(config.storage).local
-    return local / "tables" if local else Path.home() / ".cache" / "revo_ray" / "tables"
 
 
 def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:

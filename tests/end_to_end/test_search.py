@@ -7,6 +7,8 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -22,9 +24,10 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from revo_ray.cli import main
 from revo_ray.config import SearchConfig
 from revo_ray.data.table import prepare_table
-from revo_ray.finetune.assemble import split_table
+from revo_ray.finetune.assemble import split_table, tables_folder
 from tests.end_to_end.cli import Cli
 
 Undisturbed = Callable[[int], Cli]
@@ -78,7 +81,7 @@ def test_the_best_model_loads_without_this_package_and_scores_what_was_reported(
     model.load_state_dict(load_file(folder / "best" / "model.safetensors"))
 
     config = SearchConfig.load(folder / "config.yaml")
-    table = prepare_table(config.data, folder.parent / "tables")
+    table = prepare_table(config.data, tables_folder(config.storage))
     test = split_table(table, config.data).test
     assert (table.labels == load_digits().target).all()
     mean, std = (torch.tensor(card[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -304,6 +307,28 @@ def test_weights_of_another_network_are_one_line_and_exit_2(
     assert "conv" in refusal(cli, capsys, model__weights=str(path))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["methods"], "revo-binary"),
+        (["methods"], "method.encoding: continuous"),
+        (["models", "resnet18"], "torchvision/resnet18"),
+        (["--help"], "search"),
+    ],
+)
+def test_what_there_is_to_choose_from(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["revo-ray", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert says in capsys.readouterr().out
+
+
 def test_what_is_typed_wrong_is_exit_2(cli: Cli) -> None:
     for arguments in (["sarch"], ["search", "--resum"], ["search", "no-such-file.yaml"]):
         done = cli.run(*arguments, small=False)
@@ -328,9 +353,6 @@ def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
 
 def test_floor_without_ray(tmp_path: Path) -> None:
     """`evolve`, `data` and `finetune` run in a plain shell: nothing imports Ray."""
-    import subprocess
-    import sys
-
     code = (
         "import sys, revo_ray.finetune.assemble, revo_ray.finetune.loop, revo_ray.evolve.cmamv, "
         "revo_ray.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
