@@ -135,7 +135,7 @@ def test_training_on_validation_too_uses_more_images(undisturbed: Undisturbed) -
 
 def test_sigkill_of_the_driver_loses_nothing(cli: Cli, undisturbed: Undisturbed) -> None:
     rng = random.Random(20)
-    for rows in sorted(rng.sample(range(3, 20), 2)):
+    for rows in sorted(rng.sample(range(3, 14), 2)):
         process = cli.start("search", "--resume", name="killed")
         cli.wait_for_rows("killed", rows, process)
         os.killpg(process.pid, signal.SIGKILL)
@@ -161,7 +161,7 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
     cli: Cli, undisturbed: Undisturbed, number: signal.Signals
 ) -> None:
     process = cli.start("search", name="stopped")
-    cli.wait_for_rows("stopped", 4, process)
+    cli.wait_for_rows("stopped", 3, process)
     asked = time.monotonic()
     process.send_signal(number)
     time.sleep(0.3)
@@ -179,7 +179,9 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
 
 def test_asked_to_stop_before_it_began_it_can_go_on(cli: Cli) -> None:
     process = cli.start("search", name="early")
-    time.sleep(3)  # torch is being imported
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # torch is being imported
+        time.sleep(0.02)
     process.terminate()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, out + err
@@ -190,7 +192,7 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
     cli: Cli, undisturbed: Undisturbed
 ) -> None:
     process = cli.start("search", name="worker", resources__max_concurrent="2")
-    cli.wait_for_rows("worker", 6, process)
+    cli.wait_for_rows("worker", 3, process)
     victims = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)

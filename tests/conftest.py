@@ -1,0 +1,19 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_folder() -> Iterator[None]:
+    """Ray's sessions go to a folder of their own, with a short path, and away with the tests."""
+    folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")
+    os.environ["RAY_TMPDIR"] = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
