@@ -31,6 +31,8 @@ def stopping_on_signals() -> Iterator[None]:
     listen()
     try:
         yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error)) from None  # Ray may have made a plain one of ours
     finally:
         _installed = False
         for number, handler in before.items():
