@@ -207,13 +207,8 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
 
 
 def test_a_search_that_always_diverges_spends_its_budget_and_says_so(cli: Cli) -> None:
-    done = cli.run(
-        "search",
-        name="wild",
-        method__name="revo-binary",
-        method__global_lr="1e6",
-        search__evaluations="14",
-    )
+    wild = {"method__name": "revo-binary", "method__global_lr": "1e6", "search__evaluations": "14"}
+    done = cli.run("search", name="wild", **wild)
     assert done.returncode == 3
     assert "best: null" in done.stdout
     assert "no evaluation succeeded" in done.stderr
@@ -223,14 +218,7 @@ def test_a_search_that_always_diverges_spends_its_budget_and_says_so(cli: Cli) -
     assert {row.status for row in rows} <= {"diverged", "cached"}
     result = json.loads((cli.folder / "wild" / "result.json").read_text())
     assert (result["best"], result["test"], result["evaluations"]) == (None, None, 14)
-    again = cli.run(
-        "search",
-        "--resume",
-        name="wild",
-        method__name="revo-binary",
-        method__global_lr="1e6",
-        search__evaluations="14",
-    )
+    again = cli.run("search", "--resume", name="wild", **wild)
     assert again.returncode == 3
 
 
