@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test lint format clean
 
 demo: $(INSTALLED)
-	$(BIN)/revo-ray search
+	$(BIN)/revo-ray search --resume
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

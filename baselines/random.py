@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from revo_ray.config import SearchOptions
+from revo_ray.config import SearchOptions, Section
 from revo_ray.evolve.genome import Genome, UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
@@ -50,14 +51,26 @@ class Random(Method):
 
     name = "random"
 
-    class Options(RevoContinuous.Options, RevoBinary.Options):
+    class Options(Section):
         encoding: Literal["continuous", "binary"] = "continuous"
         """The genome that it draws."""
+        scale: Literal["log", "linear"] = "log"
+        """Of the continuous genome; see revo-continuous."""
+        low: float = Field(-4.0, ge=-12, le=4)
+        high: float = Field(0.0, ge=-12, le=4)
+        global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
+        """Of the binary genome; see revo-binary."""
+        head: Literal["trained", "searched"] = "trained"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        encoded = RevoContinuous if options.encoding == "continuous" else RevoBinary
-        self._genome: Genome = encoded(options).genome_type
+        self._genome: Genome
+        if options.encoding == "continuous":
+            continuous = options.model_dump(include={"scale", "low", "high"})
+            self._genome = RevoContinuous(RevoContinuous.Options(**continuous)).genome_type
+        else:
+            binary = options.model_dump(include={"global_lr", "head"})
+            self._genome = RevoBinary(RevoBinary.Options(**binary)).genome_type
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """The space of the drawn genome."""

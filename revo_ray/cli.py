@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from revo_ray.config import SearchConfig, preset_names
-from revo_ray.errors import Interrupted, SearchError, UserError
+from revo_ray.errors import SearchError, UserError
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
@@ -52,7 +52,9 @@ def search(
     overrides: Overrides = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Join a Ray cluster: auto, or its address. Default: an embedded Ray."),
+        typer.Option(
+            help="Join a Ray cluster: auto or host:port. Default: embedded, or the job's own."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run directory stands.")
@@ -77,8 +79,8 @@ def search(
     _show(result, config, overrides)
     if result.best is None:
         raise SearchError(
-            f"no evaluation succeeded ({_counts(result)}); the causes are in "
-            f"{result.directory}/ledger"
+            f"no evaluation succeeded ({_counts(result)}); {result.directory}/ledger has the "
+            "status and error of each; where they diverged, try lower rates under another name"
         )
 
 
@@ -100,6 +102,8 @@ def train(
     settings = SearchConfig.load(config, overrides or [])
     if save is not None and not save.parent.is_dir():
         raise UserError(f"--out: no such folder {str(save.parent)!r}")
+    if save is not None and save.is_dir():
+        raise UserError(f"--out: {str(save)!r} is a folder; name a .safetensors file")
 
     with _located(settings):
         from revo_ray.train import read_plan, train_plan
@@ -114,9 +118,9 @@ def train(
             _say(f"validation: {_metrics(trained.validation)}")
         _say(f"test:       {_metrics(trained.test)}")
         if save is not None:
-            from safetensors.torch import save_file
+            from safetensors.torch import save as to_bytes
 
-            save_file(trained.tuner.state_dict(), save, {"format": "pt"})
+            save.write_bytes(to_bytes(trained.tuner.state_dict(), {"format": "pt"}))
             _say(f"weights:    {save}")
 
 
@@ -157,13 +161,9 @@ def main() -> None:
         status = app(standalone_mode=False)
     except UserError as error:
         status = _fail(str(error), 2)
-    except SearchError as error:
+    except (SearchError, OSError) as error:
         status = _fail(str(error), 3)
-    except OSError as error:
-        status = _fail(str(error), 3)
-    except (Interrupted, KeyboardInterrupt):
-        status = 130
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         status = 130
     except Exception as error:
         # click's own usage errors know how to show themselves.
@@ -212,14 +212,15 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
     grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
     out.print(grid)
-    plan = f"--plan {result.directory}/best/plan.json"
+    plan = f"--plan {shlex.quote(result.directory)}/best/plan.json"
     _say(f"model:       {result.directory}/best/model.safetensors")
     _say(f"ledger:      {result.directory}/ledger.parquet")
     _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
+    source = shlex.quote(config or "preset:quickstart")
     _say(
         "next:        train the best plan on train + validation images:\n"
-        f"             {_program('revo-ray')} train {config or 'preset:quickstart'}{changes} "
+        f"             {_program('revo-ray')} train {source}{changes} "
         f"{plan} --with-validation --out model.safetensors"
     )
 
@@ -233,7 +234,7 @@ def _again(config: str | None, overrides: list[str] | None, address: str | None)
     parts = [
         _program("revo-ray"),
         "search",
-        config,
+        config and shlex.quote(config),
         *(f"--set {shlex.quote(o)}" for o in overrides or []),
         address and f"--address {address}",
         "--resume",

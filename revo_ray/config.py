@@ -14,6 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from revo_ray.errors import UserError
 
 
+class _Loader(yaml.SafeLoader):
+    """Without dates: `name: 2024-01-01` is a name."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys and non-finite numbers are errors."""
 
@@ -81,15 +91,19 @@ class TrainConfig(Section):
     """One fine-tuning; the same for every evaluation of a search."""
 
     epochs: int = Field(10, ge=1)
+    """Passes over the training images."""
     batch_size: int = Field(32, ge=2)
     """Images a step; a last batch of one image joins the one before it."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """With one rate for each unit."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Of SGD; 0 is the paper's plain rule."""
     schedule: Literal["constant", "cosine"] = "constant"
     """What every rate is multiplied by, step by step; cosine falls from 1 to 0."""
     augment: Literal["none", "flip", "crop-flip", "trivial"] = "none"
+    """Of training images, on the device, seeded."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: automatic mixed precision."""
     validate_epochs: Literal["last", "every"] = "last"
     """Which epochs are validated; the search itself reads only the last."""
     seed: int = Field(0, ge=0, lt=2**32)
@@ -102,12 +116,13 @@ class SearchOptions(Section):
     evaluations: int = Field(100, ge=1)
     """Ledger rows: fine-tunings that are paid for."""
     budget: Literal["evaluations", "epochs"] = "evaluations"
-    """What a method that stops trials early is held to."""
+    """What a method that stops trials early is held to; for one that stops none it is the same."""
     population: int = Field(10, ge=4)
     """Evaluations a generation."""
     lookahead: int = Field(0, ge=0)
     """Candidates of the next generation that are sampled before this one is told."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the proposals."""
 
     @model_validator(mode="after")
     def _lookahead_fits(self) -> SearchOptions:
@@ -175,7 +190,7 @@ class SearchConfig(Section):
 
         Raises:
             UserError: a missing file, a key that does not exist, or a value that does not fit;
-                one line for each, in the order of the file.
+                all of them in one line.
         """
         text, label = _read(source)
         values, origins = _parse(text, label)
@@ -223,8 +238,8 @@ def _read(source: str | Path | None) -> tuple[str, str]:
 def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
     """YAML to plain values, and the line on which each dotted key stands."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -253,7 +268,7 @@ def _apply_override(values: dict[str, Any], origins: dict[str, str], override: s
     if not separator or not all(key.split(".")):
         raise UserError(f"--set {override!r}: write KEY=VALUE, for example search.evaluations=20")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         value = text
     *sections, last = key.split(".")
@@ -277,7 +292,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
         key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
         where = f" (from {origins[key]})" if key in origins else ""
         if detail["type"] == "extra_forbidden":
-            lines.append(f"{key}: no such key{nearest_key(key)}{where}")
+            lines.append(f"{key}: no such key{_nearest_key(key)}{where}")
             continue
         message = detail["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
@@ -289,9 +304,9 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def nearest_key(key: str, extra: Iterable[str] = ()) -> str:
+def _nearest_key(key: str) -> str:
     """`; did you mean X?` for the known key nearest to an unknown one, or nothing."""
-    known = [*_keys(SearchConfig, ""), *extra]
+    known = _keys(SearchConfig, "")
     by_last: dict[str, str] = {}
     for candidate in known:
         by_last.setdefault(candidate.rpartition(".")[2], candidate)

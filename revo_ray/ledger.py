@@ -47,8 +47,8 @@ class Evaluation(BaseModel):
         evaluation: 0-based, in proposal order.
         generation: 0-based; None for methods without generations.
         sample, genome, plan, unit_lrs: what was tried, from names to rates (0 = frozen).
-        status: `ok`; `diverged`, the loss was not finite; `error`, with its cause in `error`;
-            `stopped`, by a scheduler; `cached`, answered from the row `source`.
+        status: `ok`; `diverged`, the loss was not finite or absurd; `error`, with its cause in
+            `error`; `stopped`, by a scheduler; `cached`, answered from the row `source`.
         attempts: trials that it took, lost ones counted.
         val_loss, val_accuracy, val_auc: after the last epoch; AUC is macro one-vs-rest.
         seconds: of training and validation, on one device.
@@ -151,10 +151,13 @@ class Ledger:
             except (ValueError, ValidationError):
                 raise UserError(
                     f"{storage.uri}/{path} is not a ledger row (torn or edited); "
-                    "delete it to have that evaluation made again"
+                    "restore it, or delete it and every later row to have them made again"
                 ) from None
-            if name != _file_name(row.evaluation):
-                raise UserError(f"{storage.uri}/{path} holds evaluation {row.evaluation}")
+            right = _file_name(row.evaluation)
+            if name != right:
+                raise UserError(
+                    f"{storage.uri}/{path} holds evaluation {row.evaluation}; name it {right}"
+                )
             ledger._keep(row)
         return ledger
 

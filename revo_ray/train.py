@@ -87,7 +87,11 @@ def train_plan(
         )
     device = pick_device(config.resources.device, torch.cuda.is_available())
     tuner = FineTuner(backbone, units, table, splits, config.train, device=device)
-    for epoch in tuner.run(plan):
+    try:
+        epochs = tuner.run(plan)
+    except ValueError as error:
+        raise UserError(f"this plan cannot be run: {error}") from None
+    for epoch in epochs:
         on_epoch(epoch)
         if epoch.diverged:
             raise SearchError(f"the training diverged in epoch {epoch.epoch} under this plan")

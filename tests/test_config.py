@@ -11,7 +11,7 @@ from revo_ray.config import SearchConfig, preset_names
 from revo_ray.errors import UserError
 from revo_ray.methods import load_methods, make_method
 
-# The configuration of DESIGN.md, key for key: any method must accept a file with all of them.
+# Every documented key: any method must accept a file with all of them.
 EVERY_KEY = """
 name: digits-effnet
 storage: ./revo_results

@@ -59,6 +59,11 @@ class Table:
             with pa.memory_map(str(path)) as file:
                 table = pa.ipc.open_file(file).read_all()
             return cls._of(path, table)
+        except FileNotFoundError:
+            raise UserError(
+                f"no image table {str(path)!r} on this machine; the machines of a cluster must "
+                "share the disk that holds storage"
+            ) from None
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(
@@ -119,7 +124,7 @@ def prepare_table(config: DataConfig, folder: Path | str) -> Table:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, source, records, config)
     except OSError as error:
-        raise UserError(f"cannot write the image table {str(path)!r}: {error.strerror}") from error
+        raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
     return Table.open(path)
 
 

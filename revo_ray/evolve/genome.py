@@ -16,6 +16,9 @@ from revo_ray.evolve.space import Categorical, Real, Space, Variable
 
 GLOBAL_LR = "global_lr"
 
+LEAST_HEAD_LR = 1e-6
+"""The new classifier head always trains; a linear gene of 0 would freeze it."""
+
 
 class UnitLike(Protocol):
     """What a genome needs to know of one unit of the network."""
@@ -96,7 +99,8 @@ class ContinuousGenome:
 
     def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: the gene, or ten to the gene's place between the exponents."""
-        return Plan(tuple(self._rate(float(sample[unit.name])) for unit in units))
+        rates = ((unit, self._rate(float(sample[unit.name]))) for unit in units)
+        return Plan(tuple(max(lr, LEAST_HEAD_LR) if unit.head else lr for unit, lr in rates))
 
     def genome(self, sample: dict[str, Any]) -> list[float]:
         """The genes, in the order of the units."""

@@ -255,6 +255,6 @@ def _check(units: list[Unit], parameters: list[str]) -> None:
     counts = Counter(parameter for unit in units for parameter in unit.parameters)
     wrong = [parameter for parameter in parameters if counts[parameter] != 1]
     empty = [unit.name for unit in units if not unit.parameters]
-    if wrong or empty or len(counts) != len(parameters):
+    if wrong or empty:
         what = f"parameter {wrong[0]!r}" if wrong else f"unit {empty[0]!r} without parameters"
         raise UserError(f"the model cannot be cut into units: {what} (shared between layers?)")

@@ -98,7 +98,7 @@ class Progress:
 
     def _left_text(self) -> str:
         if self._done >= self._total:
-            return "testing the best model"
+            return "testing the best model" if self._best else "done"
         made = self._done - self._done_before - 1
         if made < 1 or self._first is None:
             return "time left not known yet"

@@ -30,7 +30,7 @@ class BestModel:
         self._card = card
 
     def accept(self, row: Evaluation) -> None:
-        """Make a row's weights the best model; nothing where they were not written."""
+        """Make a row's weights the best model, where they were written, and describe it."""
         candidate = candidate_path(row.evaluation)
         if self._storage.exists(candidate):
             self._storage.move(candidate, MODEL)

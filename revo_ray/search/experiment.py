@@ -286,7 +286,9 @@ def run_experiment(
     except Exception as error:
         if board.failure is not None:
             raise board.failure from None
-        raise SearchError(f"Ray Tune stopped: {_last_line(str(error))}") from error
+        raise SearchError(
+            f"Ray Tune stopped: {_last_line(str(error))}; go on with --resume"
+        ) from error
     except KeyboardInterrupt:
         if ray_stays:
             scheduler.release()

@@ -35,10 +35,16 @@ class RunLock:
             ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self.close()
             raise UserError(
                 f"another search is running in {storage.uri}; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            self.close()
+            raise UserError(
+                f"{storage.uri!r} has no file locks ({error.strerror}); choose another disk",
+                key="storage",
             ) from None
 
     def close(self) -> None:

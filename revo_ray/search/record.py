@@ -24,7 +24,7 @@ MAY_CHANGE = (
     "resources.max_concurrent",
     "resources.gpus_per_trial",
 )
-"""Keys that change no number of a search, so that a resumed one may set them anew."""
+"""Keys that change no number of a search, on one kind of device; a resumed one may set them."""
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "numpy", "scikit-learn", "pyarrow")
 
@@ -50,8 +50,10 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         recorded = yaml.safe_load(storage.read(FILE))
         provenance = recorded.pop("recorded")
         sha256 = dict(provenance["sha256"])
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"{storage.uri}/{FILE} is damaged; restore it to resume") from None
+    except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
+        ) from None
     before, now = _flat(recorded), _flat(config.model_dump(mode="json"))
     differ = [
         f"{key} ({before.get(key)!r}, now {now.get(key)!r})"
@@ -67,7 +69,7 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         if sha256.get(what) != checksum:
             raise UserError(
                 f"the {what} of the search in {storage.uri} changed since it was started "
-                f"(SHA-256 {sha256.get(what)}, now {checksum})"
+                f"(SHA-256 {sha256.get(what)}, now {checksum}); put it back, or choose another name"
             )
 
 

@@ -83,7 +83,7 @@ def run_search(
 
     Raises:
         UserError: the configuration, the data or the run directory is wrong.
-        SearchError: it stopped, resumable.
+        SearchError, OSError: it stopped, resumable; OSError: the storage is full or unreachable.
         Interrupted: asked to stop, resumable.
 
     Example:
@@ -121,8 +121,8 @@ def _open_run_directory(config: SearchConfig, resume: bool, stack: ExitStack) ->
     stack.callback(RunLock(storage).close)
     if not resume and storage.list(Ledger.FOLDER):
         raise UserError(
-            f"{storage.uri} already holds a search; go on with --resume, or choose another name "
-            f"with --set name={config.name}-2"
+            f"{storage.uri} already holds a search; go on with --resume (resume=True), or "
+            f"choose another name with --set name={config.name}-2"
         )
     return storage
 
@@ -147,7 +147,7 @@ def _prepare(
     table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     backbone, units = load_network(config.model, config.data, config.train, table)
-    checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
+    checksums = {"weights": backbone.weights_sha256, "image table": table.sha256}
     if storage.list(Ledger.FOLDER):
         check_record(storage, config, checksums)
     else:
@@ -221,7 +221,9 @@ def _ray(address: str | None) -> Iterator[bool]:
         )
     if ray.is_initialized():
         if address is not None:
-            raise UserError(f"--address {address}: this process is connected to Ray already")
+            raise UserError(
+                f"--address {address}: this process is connected to Ray already; leave it out"
+            )
         yield True
         return
     inside_job = bool(os.environ.get(JOB))
@@ -233,12 +235,12 @@ def _ray(address: str | None) -> Iterator[bool]:
     level = tune_logger.level
     tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
     try:
-        ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
-    listen()  # Ray sets a handler of its own on SIGTERM
-    try:
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
+        listen()  # Ray sets a handler of its own on SIGTERM
         yield False
     finally:
         ray.shutdown()

@@ -29,7 +29,7 @@ from ray.tune.search.sample import (
 from ray.tune.search.variant_generator import assign_value, parse_spec_vars
 
 from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.proposals import Outcome, Proposals, Sample
+from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
 from revo_ray.evolve.space import Categorical, Integer, Real, Space, Variable
 
 KeyPath = tuple[Any, ...]
@@ -191,12 +191,18 @@ class CMAMVSearch(Searcher):
             self._set_space(cloudpickle.loads(base64.b64decode(state["space"])))
         self._metric = self._metric or state["metric"]
         self._mode = self._mode or state["mode"]
-        told = {
-            int(n): (self._decode(codes), Outcome(value))
-            for n, (codes, value) in state["told"].items()
-        }
         self._proposals = self._make_proposals()
-        self._proposals.replay(told)
+        try:
+            told = {
+                int(n): (self._decode(codes), Outcome(value))
+                for n, (codes, value) in state["told"].items()
+            }
+            self._proposals.replay(told)
+        except (ReplayError, KeyError, IndexError) as error:
+            raise ValueError(
+                f"{checkpoint_path} was saved with another search space ({error}); restore it with "
+                "the one that it was saved with"
+            ) from None
         self._told = told
         self._live = {
             trial: (n, self._decode(codes)) for trial, (n, codes) in state["live"].items()
@@ -293,7 +299,13 @@ def to_variable(path: KeyPath, domain: Domain) -> Variable:
     Raises:
         ValueError: it has no bounds, or no fixed distribution.
     """
-    name = "/".join(map(str, path))
+    try:
+        return _variable(domain)
+    except ValueError as error:
+        raise ValueError(f"{'/'.join(map(str, path))}: {error}") from None
+
+
+def _variable(domain: Domain) -> Variable:
     sampler = domain.get_sampler()
     step = None
     if isinstance(sampler, Quantized):
@@ -302,13 +314,15 @@ def to_variable(path: KeyPath, domain: Domain) -> Variable:
         return Categorical(tuple(domain.categories))
     log = isinstance(sampler, LogUniform)
     if isinstance(domain, TuneInteger) and isinstance(sampler, Uniform | LogUniform):
-        # With a step Tune includes the upper bound: its samples are rounded to it.
-        high = domain.upper if step and step > 1 else domain.upper - 1
-        return Integer(int(domain.lower), int(high), log=log, step=int(step or 1))
+        if not step or step == 1:
+            return Integer(int(domain.lower), int(domain.upper) - 1, log=log)
+        # With a step Tune includes the upper bound, and rounds to multiples of the step.
+        step = int(step)
+        low, high = -(-int(domain.lower) // step) * step, int(domain.upper) // step * step
+        return Integer(low, high, log=log, step=step)
     if isinstance(domain, Float) and isinstance(sampler, Uniform | LogUniform):
         return Real(float(domain.lower), float(domain.upper), log=log, step=step)
     raise ValueError(
-        f"{name}: CMAMVSearch needs bounds, so it takes uniform, loguniform, randint, lograndint, "
-        f"their quantised kinds and choice, not {type(domain).__name__} with "
-        f"{type(sampler).__name__}"
+        "CMAMVSearch needs bounds, so it takes uniform, loguniform, randint, lograndint, their "
+        f"quantised kinds and choice, not {type(domain).__name__} with {type(sampler).__name__}"
     )

@@ -84,7 +84,7 @@ class SearchState:
         except ReplayError as error:
             raise UserError(
                 f"cannot resume {storage.uri}: {error}; the ledger was edited, or comes from "
-                "another version"
+                "another version; restore it, or choose another name"
             ) from None
         self._model = BestModel(storage, card)
         self._model.reconcile(self.ledger.best)
@@ -131,7 +131,10 @@ class SearchState:
         if proposal.evaluation in self.ledger:
             return
         if measured["storage_error"]:
-            raise SearchError(f"a worker could not write weights: {measured['storage_error']}")
+            raise SearchError(
+                f"a worker could not write weights: {measured['storage_error']}; mend that and "
+                "go on with --resume"
+            )
         self.cold_starts += bool(measured["cold"])
         before = self.best
         row = self._row(
@@ -245,7 +248,7 @@ class SearchState:
             raise SearchError(
                 f"evaluations {run[0]} to {run[-1]} all failed, the last one with: "
                 f"{self.ledger[run[-1]].error}. Mend that and go on with --resume, which makes "
-                "them again"
+                "them again (with other settings: under another name)"
             )
 
     def _drop_errors_that_stopped(self) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 from revo_ray.errors import UserError
 from revo_ray.finetune.units import GRANULARITIES, Unit, find_units
 
-# Parameter tensors, then units at layer, block and stage granularity (REFERENCE, section 4).
-REFERENCE = {
+# Parameter tensors, then units at layer, block and stage granularity.
+EXPECTED = {
     "torchvision/resnet18": (62, 21, 8 + 2, 6),
     "torchvision/resnet50": (161, 54, 16 + 2, 6),
     "torchvision/convnext_tiny": (182, 59, 18 + 5, 9),
@@ -22,7 +22,7 @@ REFERENCE = {
     "torchvision/shufflenet_v2_x1_0": (170, 57, 16 + 3, 6),
 }
 MODELS = [
-    *REFERENCE,
+    *EXPECTED,
     "torchvision/densenet121",
     "torchvision/swin_v2_t",
     "torchvision/vgg11_bn",
@@ -52,11 +52,11 @@ def unit_of(units: list[Unit], parameter: str) -> Unit:
     return next(unit for unit in units if parameter in unit.parameters)
 
 
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_counts_are_the_reference_ones(name: str) -> None:
     model = build(name)
     counts = tuple(len(find_units(model, granularity)) for granularity in GRANULARITIES)
-    assert (len(list(model.parameters())), *counts) == REFERENCE[name]
+    assert (len(list(model.parameters())), *counts) == EXPECTED[name]
 
 
 def test_the_package_weights_model_has_fifty_layers() -> None:
