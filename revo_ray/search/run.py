@@ -147,7 +147,7 @@ def _prepare(
     table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     backbone, units = load_network(config.model, config.data, config.train, table)
-    checksums = {"weights": backbone.weights_sha256, "image table": table.sha256}
+    checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
     if storage.list(Ledger.FOLDER):
         check_record(storage, config, checksums)
     else:

@@ -19,7 +19,8 @@ _installed = False
 def stopping_on_signals() -> Iterator[None]:
     """Turn the first signal into `Interrupted`, and ignore those that follow it until the end.
 
-    Every finished row is on disk already, so there is nothing to save. Inside another use of it,
+    Every finished row is on disk already, so there is nothing to save, also where Ray's own
+    shutdown puts SIGTERM back and a second one ends the process at once. Inside another use of it,
     and in a thread, where Python allows no handlers, it does nothing.
     """
     global _installed

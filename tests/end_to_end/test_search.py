@@ -164,8 +164,9 @@ def test_asked_to_stop_it_stops_at_once_and_can_go_on(
     cli.wait_for_rows("stopped", 3, process)
     asked = time.monotonic()
     process.send_signal(number)
-    time.sleep(0.3)
-    process.send_signal(number)  # the second one must not stop the stop
+    if number == signal.SIGINT:
+        time.sleep(0.3)
+        process.send_signal(number)  # an impatient one must not stop the stop
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert time.monotonic() - asked < 10
