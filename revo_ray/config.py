@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from revo_ray.errors import UserError
 
 
-class _Loader(yaml.SafeLoader):
+class _DatelessSafeLoader(yaml.SafeLoader):
     """Without dates: `name: 2024-01-01` is a name."""
 
 
-_Loader.yaml_implicit_resolvers = {
+_DatelessSafeLoader.yaml_implicit_resolvers = {
     first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:timestamp"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -238,8 +238,8 @@ def _read(source: str | Path | None) -> tuple[str, str]:
 def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
     """YAML to plain values, and the line on which each dotted key stands."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=_DatelessSafeLoader)
+        values = yaml.load(text, Loader=_DatelessSafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -268,7 +268,7 @@ def _apply_override(values: dict[str, Any], origins: dict[str, str], override: s
     if not separator or not all(key.split(".")):
         raise UserError(f"--set {override!r}: write KEY=VALUE, for example search.evaluations=20")
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_DatelessSafeLoader)
     except yaml.YAMLError:
         value = text
     *sections, last = key.split(".")
