@@ -1,8 +1,9 @@
 """A method: what may vary, who proposes it, and how a proposal becomes a plan; and their registry.
 
-A method is a class with `name`, `Options` and `searcher`, `space`, `plan`. It is found in three
-places: here (the two of the paper), in the modules that the configuration's `plugins` names, and
-in the entry points of the group `revo_ray.methods` that other packages install.
+A method is a class with `name`, `Options` and `searcher`, `space`, `plan`; where it wants them, a
+scheduler that stops evaluations early and a policy that changes rates while they train. It is
+found in three places: here (the two of the paper), in the modules that the configuration's
+`plugins` names, and in the entry points of the group `revo_ray.methods` of other packages.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ import os
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from revo_ray.config import MethodConfig, SearchOptions, Section
+from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig
 from revo_ray.errors import UserError
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
+
+if TYPE_CHECKING:
+    from revo_ray.finetune.loop import Policy
 
 DOCUMENTED_KEYS = frozenset({"algorithm", "scale", "encoding", "global_lr"})
 """Keys of `method:` that every file may have, whichever methods are installed."""
@@ -56,6 +60,18 @@ class Method(ABC):
     @abstractmethod
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """Who proposes samples: one instance serves one search."""
+
+    def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
+        """Who stops evaluations early, a `ray.tune` scheduler; None: nobody.
+
+        Its `time_attr` is `epoch`, its metric `val_loss`, its mode `min`.
+        """
+        return None
+
+    @classmethod
+    def policy(cls, options: Mapping[str, Any]) -> Policy | None:
+        """What changes rates at each epoch, from what `Plan.policy` carries; None: nothing."""
+        return None
 
     def genome(self, sample: Sample) -> list[float]:
         """The sample as numbers, for the ledger; what is no number is left out."""
@@ -209,6 +225,22 @@ def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -
     except ValidationError as error:
         raise _option_error(error, method) from None
     return method(options)
+
+
+def find_policy(plan: Plan, plugins: Iterable[str] = ("baselines",)) -> Policy | None:
+    """The per-epoch policy that a plan asks for; None where it asks for none.
+
+    Raises:
+        ValueError: no method of that name, or it has no policy.
+    """
+    if plan.policy is None:
+        return None
+    options = dict(plan.policy)
+    method = load_methods(plugins).get(options.pop("method"))
+    policy = method.policy(options) if method else None
+    if policy is None:
+        raise ValueError(f"no method has the policy {dict(plan.policy)!r}")
+    return policy
 
 
 def _option_error(error: ValidationError, method: type[Method]) -> UserError:

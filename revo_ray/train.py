@@ -23,6 +23,7 @@ from revo_ray.finetune.assemble import (
 )
 from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import Metrics
+from revo_ray.methods import find_policy
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def train_plan(
     device = pick_device(config.resources.device, torch.cuda.is_available())
     tuner = FineTuner(backbone, units, table, splits, config.train, device=device)
     try:
-        epochs = tuner.run(plan)
+        epochs = tuner.run(plan, find_policy(plan, config.plugins))
     except ValueError as error:
         raise UserError(f"this plan cannot be run: {error}") from None
     for epoch in epochs:

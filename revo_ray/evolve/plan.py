@@ -16,22 +16,25 @@ class Plan:
         unit_lrs: the learning rate of each unit, in the order of the network's units; 0 freezes
             the unit: no gradient, no weight decay, normalisation statistics left alone.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains.
-        policy: a per-epoch policy that changes rates from the gradients, by its registered name;
-            None keeps the rates constant.
+        policy: what makes the per-epoch policy that changes rates from the gradients: `method`,
+            the method that has it, and its options, in JSON values; None keeps the rates constant.
 
     Raises:
-        ValueError: a rate or the weight decay is negative or not finite.
+        ValueError: a rate or the weight decay is negative or not finite, or the policy names no
+            method.
     """
 
     unit_lrs: tuple[float, ...]
     weight_decay: float = 0.0
-    policy: str | None = None
+    policy: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("unit_lrs", self.unit_lrs), ("weight_decay", (self.weight_decay,))):
             for value in values:
                 if not (math.isfinite(value) and value >= 0):
                     raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
+        if self.policy is not None and not isinstance(self.policy.get("method"), str):
+            raise ValueError(f"policy must name its method, not {self.policy!r}")
 
     @property
     def frozen(self) -> tuple[bool, ...]:
@@ -43,7 +46,7 @@ class Plan:
         return {
             "unit_lrs": list(self.unit_lrs),
             "weight_decay": self.weight_decay,
-            "policy": self.policy,
+            "policy": None if self.policy is None else dict(self.policy),
         }
 
     @classmethod
@@ -61,5 +64,11 @@ class Plan:
         return cls(
             unit_lrs=tuple(float(lr) for lr in values["unit_lrs"]),
             weight_decay=float(values.get("weight_decay", 0.0)),
-            policy=values.get("policy"),
+            policy=_mapping(values.get("policy")),
         )
+
+
+def _mapping(policy: Any) -> Mapping[str, Any] | None:
+    if policy is not None and not isinstance(policy, Mapping):
+        raise ValueError(f"policy must be a mapping with its method, not {policy!r}")
+    return policy

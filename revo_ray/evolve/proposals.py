@@ -12,7 +12,7 @@ import heapq
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 Sample = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Optimiser(Protocol[C]):
 
     @property
     def population_size(self) -> int | None:
-        """Evaluations a generation; None for one that never learns, such as random search."""
+        """Evaluations a generation; None for one without, which learns one by one or never."""
         ...
 
     def ask(self) -> C:
@@ -42,7 +42,16 @@ class Optimiser(Protocol[C]):
         ...
 
     def tell(self, solutions: list[tuple[C, float]]) -> None:
-        """Learn from exactly `population_size` finite values."""
+        """Learn from exactly `population_size` finite values; from one where that is None."""
+        ...
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """An optimiser without generations whose proposals depend on the order of the outcomes."""
+
+    def adopt(self, sample: Sample) -> Any:
+        """Take a recorded sample for the next one, as if `ask` had given it."""
         ...
 
 
@@ -134,6 +143,8 @@ class Proposals(Generic[C]):
         self._waiting: dict[int, list[int]] = {}  # owner → equal samples that wait for it
         self._answered: list[Proposal] = []
         self._generations_told = 0
+        self._worst: float | None = None  # of the values told one by one
+        self._failed: list[C] = []  # before there was a worst one
         if population is not None:
             self._sample(population + lookahead)
 
@@ -197,6 +208,8 @@ class Proposals(Generic[C]):
             heapq.heappush(self._ready, waiter)
         if self._population is not None:
             self._close_generations(self._population)
+        else:
+            self._tell_one(self._candidates[evaluation], outcome)
         return True
 
     def replay(self, rows: Mapping[int, tuple[Sample, Outcome]]) -> None:
@@ -206,6 +219,9 @@ class Proposals(Generic[C]):
             ReplayError: a row's sample is not the one proposed here, or could not have been
                 proposed yet.
         """
+        if self._population is None and isinstance(self.optimiser, Adopting):
+            self._adopt(rows, self.optimiser)
+            return
         for evaluation in sorted(rows):
             sample, outcome = rows[evaluation]
             if self._population is None:
@@ -224,6 +240,22 @@ class Proposals(Generic[C]):
             if outcome.reusable:
                 self._owners.setdefault(self._key(proposed), evaluation)
             self.tell(evaluation, outcome)
+
+    def _adopt(self, rows: Mapping[int, tuple[Sample, Outcome]], optimiser: Adopting) -> None:
+        """Take recorded samples as they are; who asks one by one has no order to check them by."""
+        adopted: dict[int, C] = {}
+        for evaluation in sorted(rows):
+            sample, outcome = rows[evaluation]
+            adopted[evaluation] = optimiser.adopt(sample)
+            self._outcomes[evaluation] = outcome
+            self._tell_one(adopted[evaluation], outcome)
+            if outcome.reusable:
+                self._owners.setdefault(self._key(sample), evaluation)
+        for evaluation in range(max(rows, default=-1) + 1):
+            if evaluation in adopted:
+                self._candidates.append(adopted[evaluation])
+            else:  # it was in flight
+                self._sample(1)
 
     def _within_budget(self) -> bool:
         return self.budget is None or len(self._candidates) < self.budget
@@ -263,6 +295,18 @@ class Proposals(Generic[C]):
             self._tell_optimiser([(self._candidates[m], self._outcomes[m]) for m in members])
             self._generations_told += 1
             self._sample(population)
+
+    def _tell_one(self, candidate: C, outcome: Outcome) -> None:
+        """A failure becomes the worst finite value so far, as soon as there is one."""
+        if outcome.failed or outcome.value is None:
+            self._failed.append(candidate)
+        else:
+            self._worst = outcome.value if self._worst is None else max(outcome.value, self._worst)
+            self.optimiser.tell([(candidate, outcome.value)])
+        if self._worst is not None:
+            for failed in self._failed:
+                self.optimiser.tell([(failed, self._worst)])
+            self._failed.clear()
 
     def _tell_optimiser(self, generation: list[tuple[C, Outcome]]) -> None:
         """Failures become the worst finite value: a tie, which infinities could not be."""

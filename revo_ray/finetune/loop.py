@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,9 @@ class FineTuner:
         self._table, self._splits = table, splits
         self._parameters = dict(self.model.named_parameters())
         self._optimizer: torch.optim.Optimizer | None = None
+        self._rates: Mapping[str, float] = {}
+        self._epoch, self._seconds = 0, 0.0
+        self._shuffler, self._augmenter = torch.Generator(), torch.Generator()
         self._frozen: list[nn.Module] = []
         self._rng: list[Tensor] = []
         if sorted(chain.from_iterable(u.parameters for u in self.units)) != sorted(
@@ -119,7 +122,14 @@ class FineTuner:
             "validation": self._gather(splits.validation),
         }
 
-    def run(self, plan: Plan, policy: Policy | None = None) -> Iterator[Epoch]:
+    def run(
+        self,
+        plan: Plan,
+        policy: Policy | None = None,
+        *,
+        validate: Literal["last", "every"] | None = None,
+        snapshot: Mapping[str, Any] | None = None,
+    ) -> Iterator[Epoch]:
         """Fine-tune the pretrained weights under a plan, and yield after each epoch.
 
         The weights that a finished run leaves are those that `evaluate`, `predict` and
@@ -127,45 +137,52 @@ class FineTuner:
 
         Args:
             plan: rates of the units, in their order; units at 0 keep weights and statistics.
-            policy: may change the rates as each epoch starts; without it the one that
-                `POLICIES` holds under `plan.policy`.
+            policy: may change the rates as each epoch starts; a plan that names one needs it
+                (`revo_ray.methods.find_policy`).
+            validate: which epochs are validated; None: as the configuration says.
+            snapshot: goes on where `snapshot` was taken, of a run of the same plan.
 
         Raises:
-            ValueError: the plan has another number of units, or its policy is unknown.
+            ValueError: the plan has another number of units, or its policy is missing.
         """
         rates = self._by_parameter(plan.unit_lrs)
-        if policy is None and plan.policy is not None:
-            if plan.policy not in POLICIES:
-                known = ", ".join(sorted(POLICIES)) or "none"
-                raise ValueError(f"unknown policy {plan.policy!r}; known: {known}")
-            policy = POLICIES[plan.policy]
-        return self._run(plan, rates, policy)
+        if plan.policy is not None and policy is None:
+            raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
+        return self._run(plan, rates, policy, validate or self.train.validate_epochs, snapshot)
 
     def _run(
-        self, plan: Plan, rates: Mapping[str, float], policy: Policy | None
+        self,
+        plan: Plan,
+        rates: Mapping[str, float],
+        policy: Policy | None,
+        validate: Literal["last", "every"],
+        snapshot: Mapping[str, Any] | None,
     ) -> Iterator[Epoch]:
-        started, paused = time.perf_counter(), 0.0
+        started = time.perf_counter()
         self._restore()
         self._set_rates(rates, plan.weight_decay)
-        shuffler = torch.Generator().manual_seed(self.train.seed)
-        augmenter = torch.Generator().manual_seed(self.train.seed + 1)
-        for number in range(1, self.train.epochs + 1):
+        if snapshot is not None:
+            self._go_on(snapshot, plan.weight_decay)
+        started -= self._seconds
+        for number in range(self._epoch + 1, self.train.epochs + 1):
+            self._epoch = number
             with self._own_rng():
                 size = len(self._resident["train"][1])
-                self.order = torch.randperm(size, generator=shuffler).to(self.device)
+                self.order = torch.randperm(size, generator=self._shuffler).to(self.device)
                 if policy is not None:
                     changed = policy(number, self)
                     if changed is not None:
                         self._set_rates(self._by_parameter(changed), plan.weight_decay)
-                train_loss = self._train_epoch(number, augmenter)
+                train_loss = self._train_epoch(number, self._augmenter)
             diverged = train_loss is not None and not train_loss <= LOSS_LIMIT
             last = number == self.train.epochs
             metrics = None
-            if not diverged and (last or self.train.validate_epochs == "every"):
+            if not diverged and (last or validate == "every"):
                 metrics = self.evaluate("validation")
                 if not metrics.loss <= LOSS_LIMIT:
                     metrics, diverged = None, last
             pause = time.perf_counter()
+            self._seconds = pause - started
             yield Epoch(
                 epoch=number,
                 train_loss=None if diverged else train_loss,
@@ -173,12 +190,38 @@ class FineTuner:
                 val_accuracy=metrics.accuracy if metrics else None,
                 val_auc=metrics.auc if metrics else None,
                 images=self.images,
-                seconds=pause - started - paused,
+                seconds=self._seconds,
                 diverged=diverged,
             )
-            paused += time.perf_counter() - pause
+            started += time.perf_counter() - pause
             if diverged:
                 return
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the run under way needs to go on from its last epoch: tensors and plain values."""
+        return {
+            "epoch": self._epoch,
+            "images": self.images,
+            "seconds": self._seconds,
+            "weights": {name: t.detach().to("cpu", copy=True) for name, t in self._tensors()},
+            "rates": dict(self._rates),
+            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
+            "rng": self._rng,
+            "shuffler": self._shuffler.get_state(),
+            "augmenter": self._augmenter.get_state(),
+        }
+
+    def _go_on(self, snapshot: Mapping[str, Any], weight_decay: float) -> None:
+        with torch.no_grad():
+            for name, tensor in self._tensors():
+                tensor.copy_(snapshot["weights"][name])
+        self._set_rates(snapshot["rates"], weight_decay)
+        if self._optimizer is not None:
+            self._optimizer.load_state_dict(snapshot["optimizer"])
+        self._epoch, self.images = snapshot["epoch"], snapshot["images"]
+        self._seconds, self._rng = snapshot["seconds"], list(snapshot["rng"])
+        self._shuffler.set_state(snapshot["shuffler"])
+        self._augmenter.set_state(snapshot["augmenter"])
 
     def loss(self, index: Tensor, augmenter: torch.Generator | None = None) -> Tensor:
         """Mean cross-entropy () of the training images at `index` (B,), positions in the split."""
@@ -243,7 +286,10 @@ class FineTuner:
         with torch.no_grad():
             for name, tensor in self._tensors():
                 tensor.copy_(self._pretrained[name])
-        self.images = 0
+        self.images = self._epoch = 0
+        self._seconds = 0.0
+        self._shuffler.manual_seed(self.train.seed)
+        self._augmenter.manual_seed(self.train.seed + 1)
         self._rng = [
             torch.Generator(device).manual_seed(self.train.seed).get_state()
             for device in self._rng_devices()
@@ -281,6 +327,7 @@ class FineTuner:
         unknown = set(rates) - set(self._parameters)
         if unknown:
             raise ValueError(f"no parameter is called {min(unknown)!r}")
+        self._rates = rates
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self._parameters.items():
             rate = rates.get(name, 0.0)
@@ -340,9 +387,6 @@ It returns the rates of the units, or those of single parameters by name (the ot
 or None to change nothing. Where it returns rates the optimizer starts anew; where it has changed
 `requires_grad` it must return rates.
 """
-
-POLICIES: dict[str, Policy] = {}
-"""The policies that a plan can name."""
 
 
 def _choose_deterministic_kernels() -> None:

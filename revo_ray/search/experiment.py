@@ -11,8 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +19,11 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.evolve.proposals import Proposal
+from revo_ray.search.board import Board, last_line
 from revo_ray.search.state import SearchState
 from revo_ray.search.trainable import EvaluationTrial
 
@@ -89,75 +88,6 @@ class Footprint:
         return min(by_cpus, by_gpus)
 
 
-@dataclass
-class Assignment:
-    """A trial's work."""
-
-    state: SearchState
-    proposal: Proposal
-    trial: Trial | None = None
-
-
-class Board:
-    """Who works on what; shared by the three faces that Tune sees.
-
-    Args:
-        states: the searches; they take turns.
-        slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
-    """
-
-    REFRESH_S = 5.0
-
-    def __init__(self, states: Sequence[SearchState], slots: Callable[[], int]) -> None:
-        self.states = list(states)
-        self.live: dict[str, Assignment] = {}
-        self.failure: BaseException | None = None
-        self._ask_slots = slots
-        self._slots, self._asked_at = 0, float("-inf")
-        self._turn = 0
-
-    @property
-    def slots(self) -> int:
-        """Trials that may be live now."""
-        now = time.monotonic()
-        if now - self._asked_at > self.REFRESH_S:
-            self._slots, self._asked_at = max(1, self._ask_slots()), now
-        return self._slots
-
-    @contextmanager
-    def keeping_failure(self) -> Iterator[None]:
-        """Remember what went wrong: Tune turns exceptions into text."""
-        try:
-            yield
-        except Exception as error:
-            self.failure = self.failure or error
-            raise
-
-    def assign(self, trial_id: str) -> dict[str, Any] | None:
-        """A trial's configuration from the next search that has work; None where none has."""
-        if len(self.live) >= self.slots:
-            return None
-        for offset in range(len(self.states)):
-            index = (self._turn + offset) % len(self.states)
-            request = self.states[index].next_request()
-            if request is not None:
-                self._turn = index + 1
-                self.live[trial_id] = Assignment(self.states[index], request.proposal)
-                return request.config
-        return None
-
-    def reconcile(self) -> None:
-        """Settle trials that ended without a word: their workers died, or they never began."""
-        for trial_id, work in list(self.live.items()):
-            if work.trial is None or not work.trial.is_finished():
-                continue
-            del self.live[trial_id]
-            if work.trial.status == Trial.ERROR:
-                work.state.lost(work.proposal, _cause(work.trial))
-            else:
-                work.state.returned(work.proposal)
-
-
 class Proposer(Searcher):
     """Tune's searcher: proposals of all searches, in turn."""
 
@@ -195,13 +125,23 @@ class Proposer(Searcher):
 
 
 class Scheduler(FIFOScheduler):
-    """Tune's scheduler: first in, first out; and workers that stay warm at a barrier."""
+    """Tune's scheduler: asks that of each search; and workers that stay warm at a barrier."""
 
     def __init__(self, board: Board) -> None:
         super().__init__()
         self._board = board
         self._kept = 0
         self._controller: Any = None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """A paused trial whose search goes on with it; else the first that has not begun."""
+        for state in self._board.states:
+            chosen = state.halving.choose(tune_controller) if state.halving else None
+            if chosen is not None:
+                return chosen
+        return next(
+            (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
+        )
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
@@ -212,6 +152,32 @@ class Scheduler(FIFOScheduler):
         work = self._board.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
+            if work.state.halving is not None:
+                work.state.halving.add(work.proposal.evaluation, trial, tune_controller)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """What the search's own scheduler says of an evaluation that could go on."""
+        work = self._board.live.get(trial.trial_id)
+        if work is None or work.state.halving is None:
+            return TrialScheduler.CONTINUE
+        with self._board.keeping_failure():
+            return work.state.halving.result(
+                work.proposal.evaluation, trial, result["epoch"], result["score"], tune_controller
+            )
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
+        """Let the search's own scheduler forget it."""
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Let the search's own scheduler forget it."""
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Let the search's own scheduler forget it."""
+        work = self._board.live.get(trial.trial_id)
+        if work is not None and work.state.halving is not None:
+            work.state.halving.gone(work.proposal.evaluation, trial, tune_controller)
 
     def release(self) -> None:
         """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
@@ -236,7 +202,10 @@ class Recorder(tune.Callback):
     ) -> None:
         """The row is on disk before the searcher learns of it."""
         work = self._board.live.get(trial.trial_id)
-        if work is not None and result.get("done") and "row" in result:
+        if work is None or "row" not in result:
+            return
+        work.reported = result
+        if result.get("done"):
             with self._board.keeping_failure():
                 work.state.record(work.proposal, result, trial.trial_id)
 
@@ -287,7 +256,7 @@ def run_experiment(
         if board.failure is not None:
             raise board.failure from None
         raise SearchError(
-            f"Ray Tune stopped: {_last_line(str(error))}; go on with --resume"
+            f"Ray Tune stopped: {last_line(str(error))}; go on with --resume"
         ) from error
     except KeyboardInterrupt:
         if ray_stays:
@@ -312,12 +281,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _cause(trial: Trial) -> str:
-    return _last_line(str(trial.get_error() or "no cause given"))
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no cause given"

@@ -20,11 +20,12 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.assemble import load_network, split_table, tables_folder
 from revo_ray.ledger import Evaluation, Ledger
-from revo_ray.methods import make_method
+from revo_ray.methods import find_policy, make_method
 from revo_ray.report.progress import Progress
 from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
 from revo_ray.search.experiment import Footprint, run_experiment
+from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
 from revo_ray.search.record import check_record, write_record
 from revo_ray.search.state import SearchState
@@ -152,6 +153,7 @@ def _prepare(
         check_record(storage, config, checksums)
     else:
         write_record(storage, config, checksums)
+    scheduler = method.scheduler(config.search, config.train)
     progress = Progress(config.search.evaluations, console)
     stack.callback(progress.close)
     curves = EvaluationCurves(storage)
@@ -163,6 +165,7 @@ def _prepare(
         _task(config, storage, table),
         _card(config, table, backbone.mean, backbone.std, [unit.name for unit in units]),
         listeners=(progress, curves),
+        halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
     )
     curves.catch_up(state.ledger)
     progress.begin(
@@ -182,6 +185,7 @@ def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any
         "train": config.train.model_dump(mode="json"),
         "table": str(table.path),
         "run": storage.uri,
+        "plugins": config.plugins,
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,
     }
@@ -280,7 +284,8 @@ def _measure(
     storage = Storage(task["run"])
     tuner = tuner_for(task)
     if retrain is not None:
-        for _ in tuner.run(Plan.from_json(retrain)):
+        plan = Plan.from_json(retrain)
+        for _ in tuner.run(plan, find_policy(plan, task["plugins"])):
             pass
         metadata = {"evaluation": str(evaluation), "format": "pt"}
         storage.write(MODEL, safetensors.torch.save(tuner.state_dict(), metadata))

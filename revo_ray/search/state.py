@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from revo_ray.config import SearchConfig
 from revo_ray.errors import SearchError, UserError
@@ -15,7 +15,11 @@ from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import Method
 from revo_ray.search.best import BestModel
+from revo_ray.search.budget import EpochBudget
 from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from revo_ray.search.halving import Halving
 
 MAX_DEATHS = 3
 """Trials that one genome may lose to dead workers before its row says error."""
@@ -51,6 +55,7 @@ class SearchState:
         task: what a worker needs besides the plan; plain values.
         card: what is needed to load the best model.
         listeners: called with each new row.
+        halving: what stops evaluations early, if anything does.
 
     Raises:
         UserError: the ledger in the run directory is not this search's.
@@ -65,6 +70,7 @@ class SearchState:
         task: dict[str, Any],
         card: dict[str, Any],
         listeners: tuple[Callable[[Evaluation], None], ...] = (),
+        halving: Halving | None = None,
     ) -> None:
         self.config = config
         self.storage = storage
@@ -75,6 +81,11 @@ class SearchState:
         self._listeners = listeners
         self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
+        self.halving = halving
+        self._budget: EpochBudget | None = None
+        if halving is not None and config.search.budget == "epochs":
+            self.proposals.budget = None
+            self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self.ledger = Ledger.load(storage)
         self._drop_errors_that_stopped()
         try:
@@ -86,13 +97,18 @@ class SearchState:
                 f"cannot resume {storage.uri}: {error}; the ledger was edited, or comes from "
                 "another version; restore it, or choose another name"
             ) from None
+        if self.halving is not None:
+            self.halving.rebuild(self.ledger)
+        if self._budget is not None:
+            for row in self.ledger:
+                self._budget.spend(row.evaluation, row.epochs)
         self._model = BestModel(storage, card)
         self._model.reconcile(self.ledger.best)
 
     @property
     def done(self) -> bool:
-        """Whether the whole budget has its rows."""
-        return self.proposals.finished
+        """Whether the whole budget is spent."""
+        return self._budget.spent if self._budget else self.proposals.finished
 
     @property
     def best(self) -> Evaluation | None:
@@ -111,7 +127,7 @@ class SearchState:
 
     def next_request(self) -> Request | None:
         """The next evaluation for a worker; None at the barrier and at the end."""
-        while True:
+        while self._budget is None or self._budget.left:
             proposal = self.proposals.ask()
             answered = self.proposals.take_answered()
             for duplicate in answered:
@@ -120,6 +136,7 @@ class SearchState:
                 return self._request(proposal)
             if not answered:
                 return None
+        return None
 
     def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
         """Write the row of a finished evaluation, then settle whose weights are the best.
@@ -130,23 +147,24 @@ class SearchState:
         """
         if proposal.evaluation in self.ledger:
             return
-        if measured["storage_error"]:
+        if measured.get("storage_error"):
             raise SearchError(
                 f"a worker could not write weights: {measured['storage_error']}; mend that and "
                 "go on with --resume"
             )
         self.cold_starts += bool(measured["cold"])
         before = self.best
+        stopped = {} if measured["whole"] else {"status": "stopped"}
         row = self._row(
             proposal,
             trial_id=trial_id,
             attempts=1 + len(self._deaths.get(proposal.evaluation, ())),
-            **measured["row"],
+            **measured["row"] | stopped,
         )
         self._append(row)
         if row.scored and (before is None or row.score < before.score):
             self._model.accept(row)
-        elif measured["weights"]:
+        elif measured.get("weights"):
             self._model.reject(row.evaluation)
         self._check_errors(row.evaluation)
 
@@ -162,6 +180,7 @@ class SearchState:
             SearchError: too many errors in a row.
         """
         self._model.reject(proposal.evaluation)  # it may have died after writing its weights
+        self._release(proposal)
         deaths = self._deaths.setdefault(proposal.evaluation, [])
         deaths.append(cause)
         if len(deaths) < MAX_DEATHS:
@@ -183,20 +202,30 @@ class SearchState:
 
     def returned(self, proposal: Proposal) -> None:
         """A trial ended before it ran: propose its evaluation again."""
+        self._release(proposal)
         self.proposals.requeue(proposal.evaluation)
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best
         plan = self._plan(proposal)
+        epochs = self.config.train.epochs
+        if self._budget is not None:
+            epochs = self._budget.reserve(proposal.evaluation)
         return Request(
             proposal,
             {
                 "task": self.task,
                 "evaluation": proposal.evaluation,
                 "plan": plan.to_json(),
+                "epochs": epochs,
+                "stepwise": self.halving is not None,
                 "best": list(best.score) if best else None,
             },
         )
+
+    def _release(self, proposal: Proposal) -> None:
+        if self._budget is not None:
+            self._budget.spend(proposal.evaluation, 0)
 
     def _answer(self, proposal: Proposal) -> None:
         """Write the row of a sample that was evaluated before."""
@@ -239,6 +268,8 @@ class SearchState:
 
     def _append(self, row: Evaluation) -> None:
         self.ledger.append(row)
+        if self._budget is not None:
+            self._budget.spend(row.evaluation, row.epochs)
         for listener in self._listeners:
             listener(row)
 
@@ -268,6 +299,9 @@ class SearchState:
 
 
 def outcome(row: Evaluation) -> Outcome:
-    """What a row tells the proposals; an error may not happen again, all else would."""
-    value = row.val_loss if row.scored else None
+    """What a row tells the proposals; an error may not happen again, all else would.
+
+    The value of an evaluation that was stopped early is its last.
+    """
+    value = row.val_loss if row.scored or row.status == "stopped" else None
     return Outcome(value, reusable=row.status != "error")

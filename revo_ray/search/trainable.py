@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,6 +16,7 @@ from ray import tune
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
 from revo_ray.evolve.plan import Plan
+from revo_ray.methods import find_policy
 from revo_ray.search.best import candidate_path
 from revo_ray.storage import Storage
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_TUNERS = 2
 """Networks with their data that one worker keeps: a study's searches share workers."""
+
+SNAPSHOT = "evaluation.pt"
 
 _tuners: OrderedDict[str, FineTuner] = OrderedDict()
 _served = 0
@@ -35,65 +39,88 @@ class EvaluationTrial(tune.Trainable):
     a failure, a process or a machine died.
     """
 
+    _results: Iterator[dict[str, Any]] | None = None
+    _snapshot: dict[str, Any] | None = None
+    _reported: dict[str, Any]
+
     def step(self) -> dict[str, Any]:
-        """The whole evaluation; what is loaded on the way stays for the next one."""
-        return evaluate(self.config)
+        """The whole evaluation, or its next epoch where somebody may stop it."""
+        if self._results is None:
+            self._results = evaluate(self.config, self._snapshot)
+        self._reported = next(self._results)
+        return self._reported
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next evaluation; always possible."""
+        self._results = self._snapshot = None
         return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Where a paused evaluation stands."""
+        import torch
+
+        row = self._reported["row"]
+        snapshot = tuner_for(self.config["task"]).snapshot()
+        snapshot |= {"curve": row["curve"], "started_at": row["started_at"]}
+        torch.save(snapshot, os.path.join(checkpoint_dir, SNAPSHOT))
+
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
+        """Go on where a paused evaluation stood, here or elsewhere."""
+        import torch
+
+        path = os.path.join(checkpoint_dir, SNAPSHOT)
+        self._results, self._snapshot = None, torch.load(path, weights_only=True)
 
     def cleanup(self) -> None:
         """Let go of the networks."""
         _tuners.clear()
 
 
-def evaluate(config: dict[str, Any]) -> dict[str, Any]:
+def evaluate(
+    config: dict[str, Any], snapshot: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """Run one request of `SearchState`, and report all that was measured.
 
     Args:
-        config: `task`, `evaluation`, `plan`, and `best`, the score to beat.
+        config: `task`, `evaluation`, `plan`, `epochs`, `best`, the score to beat, and `stepwise`:
+            whether each epoch is reported, or the last alone.
+        snapshot: where a paused evaluation stood.
+
+    Yields:
+        the row so far, and whether it is `done` and the evaluation `whole`: not cut short.
     """
     global _served
     cold, _served = _served == 0, _served + 1
-    task, started_at = config["task"], time.time()
-    row: dict[str, Any] = {"started_at": started_at, "node": _node(), "device": "cpu"}
+    task = config["task"]
+    row: dict[str, Any] = {"started_at": time.time(), "node": _node(), "device": "cpu"}
     curve: list[dict[str, Any]] = []
-    weights, storage_error = False, None
+    if snapshot is not None:
+        row["started_at"], curve = snapshot["started_at"], list(snapshot["curve"])
+
+    def result(more: dict[str, Any], *, ended: bool = True, whole: bool = True) -> dict[str, Any]:
+        now = {"curve": list(curve), "finished_at": time.time()}
+        return {"row": row | more | now, "cold": cold, "done": ended, "whole": whole} | _score(
+            curve
+        )
+
     try:
         plan = Plan.from_json(config["plan"])
         tuner = tuner_for(task)
         row["device"] = device_name(tuner)
-        last: Epoch | None = None
-        for last in tuner.run(plan):
-            curve.append(_point(last))
-        assert last is not None
-        row |= {
-            "status": "diverged" if last.diverged else "ok",
-            "val_loss": None if last.diverged else last.val_loss,
-            "val_accuracy": None if last.diverged else last.val_accuracy,
-            "val_auc": None if last.diverged else _finite(last.val_auc),
-            "epochs": last.epoch,
-            "images": last.images,
-            "seconds": last.seconds,
-        }
-        if not last.diverged and beats(last.val_loss, config["evaluation"], config["best"]):
-            try:
-                write_weights(tuner, Storage(task["run"]), config["evaluation"])
-                weights = True
-            except OSError as error:
-                storage_error = str(error)
+        policy = find_policy(plan, task["plugins"])
+        validate: Any = "every" if config["stepwise"] else None
+        for epoch in tuner.run(plan, policy, validate=validate, snapshot=snapshot):
+            curve.append(_point(epoch))
+            whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
+            ended = whole or epoch.epoch == config["epochs"]
+            written = _keep_weights(tuner, config, epoch) if whole else {}
+            if ended or config["stepwise"]:
+                yield result(_measured(epoch), ended=ended, whole=whole) | written
+            if ended:
+                return
     except Exception as error:
-        row |= {"status": "error", "error": describe(error), **_spent(curve)}
         _tuners.clear()  # whatever state the failure left is not used again
-    row |= {"curve": curve, "finished_at": time.time()}
-    return {
-        "row": row,
-        "weights": weights,
-        "storage_error": storage_error,
-        "cold": cold,
-        "done": True,
-    }
+        yield result({"status": "error", "error": describe(error), **_spent(curve)})
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:
@@ -128,6 +155,17 @@ def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:
     storage.write(candidate_path(evaluation), content)
 
 
+def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
+    """Write the weights of an evaluation that may be the best; or why that failed."""
+    if epoch.diverged or not beats(epoch.val_loss, config["evaluation"], config["best"]):
+        return {}
+    try:
+        write_weights(tuner, Storage(config["task"]["run"]), config["evaluation"])
+    except OSError as error:
+        return {"storage_error": str(error)}
+    return {"weights": True}
+
+
 def beats(loss: float | None, evaluation: int, best: list[float] | None) -> bool:
     """Whether an evaluation is better than the best known when it began."""
     return loss is not None and (best is None or (loss, evaluation) < (best[0], best[1]))
@@ -148,6 +186,29 @@ def device_name(tuner: FineTuner) -> str:
 
 def _node() -> str:
     return f"{socket.gethostname()}:{ray.get_runtime_context().get_node_id()[:8]}"
+
+
+def _measured(epoch: Epoch) -> dict[str, Any]:
+    """What the last epoch says of the whole evaluation."""
+    return {
+        "status": "diverged" if epoch.diverged else "ok",
+        "val_loss": None if epoch.diverged else _finite(epoch.val_loss),
+        "val_accuracy": None if epoch.diverged else _finite(epoch.val_accuracy),
+        "val_auc": None if epoch.diverged else _finite(epoch.val_auc),
+        "epochs": epoch.epoch,
+        "images": epoch.images,
+        "seconds": epoch.seconds,
+    }
+
+
+def _score(curve: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a scheduler judges by; an epoch without a finite loss is as bad as can be."""
+    from revo_ray.finetune.loop import LOSS_LIMIT
+
+    if not curve:
+        return {}
+    loss = curve[-1]["val_loss"]
+    return {"epoch": curve[-1]["epoch"], "score": LOSS_LIMIT if loss is None else loss}
 
 
 def _point(epoch: Epoch) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from revo_ray.config import TrainConfig
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune import loop
 from revo_ray.finetune.backbone import Backbone
 from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import classification_metrics
@@ -372,13 +372,44 @@ def test_a_policy_gives_rates_to_single_parameters() -> None:
         list(tuner.run(Plan((0.1,) * 4), lambda epoch, tuner: {"5.wait": 0.1}))
 
 
-def test_a_plan_names_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_names_a_policy_needs_it() -> None:
     tuner = make_tuner()
-    with pytest.raises(ValueError, match="unknown policy 'auto'; known: none"):
-        tuner.run(Plan((0.1,) * 4, policy="auto"))
-    monkeypatch.setitem(loop.POLICIES, "auto", lambda epoch, tuner: [0.0] * 4)
+    plan = Plan((0.1,) * 4, policy={"method": "auto"})
+    with pytest.raises(ValueError, match="needs the policy"):
+        tuner.run(plan)
     before = tuner.state_dict()
-    assert equal(finish(tuner, Plan((0.1,) * 4, policy="auto"))[1], before)
+    list(tuner.run(plan, lambda epoch, tuner: [0.0] * 4))
+    assert equal(tuner.state_dict(), before)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("paused_after", [1, 2])
+def test_a_paused_run_goes_on_elsewhere_bit_by_bit(
+    paused_after: int, optimizer: str, tmp_path: Path
+) -> None:
+    options = {"optimizer": optimizer, "momentum": 0.9, "augment": "crop-flip"}
+    whole = make_tuner(**options)
+    epochs = list(whole.run(mixed(4), halve_in_the_second, validate="every"))
+
+    here = make_tuner(**options)
+    running = here.run(mixed(4), halve_in_the_second, validate="every")
+    begun = [next(running) for _ in range(paused_after)]
+    torch.save(here.snapshot(), tmp_path / "paused.pt")
+    list(here.run(Plan((0.5,) * 4)))  # another evaluation takes its place
+    elsewhere = make_tuner(**options)
+    snapshot = torch.load(tmp_path / "paused.pt", weights_only=True)
+    rest = list(elsewhere.run(mixed(4), halve_in_the_second, validate="every", snapshot=snapshot))
+
+    def facts(epochs: list[Epoch]) -> list[Epoch]:
+        return [replace(epoch, seconds=0) for epoch in epochs]
+
+    assert facts([*begun, *rest]) == facts(epochs)
+    assert rest[0].seconds > begun[-1].seconds
+    assert equal(elsewhere.state_dict(), whole.state_dict())
+
+
+def halve_in_the_second(epoch: int, tuner: FineTuner) -> list[float] | None:
+    return [rate / 2 for rate in mixed(4).unit_lrs] if epoch == 2 else None
 
 
 def test_units_and_plan_must_fit_the_model() -> None:

@@ -54,7 +54,7 @@ def measure(request: Request, folder: Path, status: str = "ok", **extra: Any) ->
         content = save({"w": torch.zeros(1)}, {"evaluation": str(number)})
         Storage(str(folder)).write(candidate_path(number), content)
     row = {"status": status, "val_loss": loss, "epochs": 2, "images": 8, "seconds": 0.5} | extra
-    return {"row": row, "weights": wrote, "storage_error": None, "cold": False}
+    return {"row": row, "weights": wrote, "cold": False, "whole": True}
 
 
 def run(state: SearchState, folder: Path, workers: int = 1, seed: int = 0, stop_after: int = 99):

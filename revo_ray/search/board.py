@@ -1,0 +1,99 @@
+"""Who works on what: the trials of Tune on one side, the searches on the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from revo_ray.evolve.proposals import Proposal
+from revo_ray.search.state import SearchState
+
+
+@dataclass
+class Assignment:
+    """A trial's work, and what it last reported."""
+
+    state: SearchState
+    proposal: Proposal
+    trial: Trial | None = None
+    reported: dict[str, Any] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a scheduler paused the trial, which then holds no machine."""
+        return self.trial is not None and self.trial.status == Trial.PAUSED
+
+
+class Board:
+    """Who works on what; shared by the three faces that Tune sees.
+
+    Args:
+        states: the searches; an earlier one goes first, a later one fills the gaps.
+        slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
+    """
+
+    REFRESH_S = 5.0
+
+    def __init__(self, states: Sequence[SearchState], slots: Callable[[], int]) -> None:
+        self.states = list(states)
+        self.live: dict[str, Assignment] = {}
+        self.failure: BaseException | None = None
+        self._ask_slots = slots
+        self._slots, self._asked_at = 0, float("-inf")
+
+    @property
+    def slots(self) -> int:
+        """Trials that may be live now."""
+        now = time.monotonic()
+        if now - self._asked_at > self.REFRESH_S:
+            self._slots, self._asked_at = max(1, self._ask_slots()), now
+        return self._slots
+
+    @contextmanager
+    def keeping_failure(self) -> Iterator[None]:
+        """Remember what went wrong: Tune turns exceptions into text."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    def assign(self, trial_id: str) -> dict[str, Any] | None:
+        """A trial's configuration from the next search that has work; None where none has."""
+        if sum(not work.waits for work in self.live.values()) >= self.slots:
+            return None
+        for state in self.states:
+            request = state.next_request()
+            if request is not None:
+                self.live[trial_id] = Assignment(state, request.proposal)
+                return request.config
+        return None
+
+    def reconcile(self) -> None:
+        """Settle trials that ended without a word: dead workers, or a scheduler's decision."""
+        for trial_id, work in list(self.live.items()):
+            if work.trial is None or not work.trial.is_finished():
+                continue
+            del self.live[trial_id]
+            if work.trial.status == Trial.ERROR:
+                work.state.lost(work.proposal, _cause(work.trial))
+            elif work.reported is not None:  # it was paused, and is not gone on with
+                work.state.record(work.proposal, work.reported, trial_id)
+                work.state.settle(work.proposal.evaluation)
+            else:
+                work.state.returned(work.proposal)
+
+
+def _cause(trial: Trial) -> str:
+    return last_line(str(trial.get_error() or "no cause given"))
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback, which names the error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no cause given"
