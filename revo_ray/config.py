@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -180,7 +180,7 @@ class SearchConfig(Section):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def load(cls, source: str | Path | None = None, overrides: Iterable[str] = ()) -> SearchConfig:
+    def load(cls, source: str | Path | None = None, overrides: Iterable[str] = ()) -> Self:
         """Read a YAML file, or the built-in quick start, and apply overrides.
 
         Args:
@@ -200,7 +200,7 @@ class SearchConfig(Section):
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise UserError("; ".join(_explain(error, origins))) from None
+            raise UserError("; ".join(_explain(error, origins, cls))) from None
         config._origins.update(origins)
         return config
 
@@ -282,7 +282,9 @@ def _apply_override(values: dict[str, Any], origins: dict[str, str], override: s
     origins[key] = "--set"
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+def _explain(
+    error: ValidationError, origins: Mapping[str, str], config: type[BaseModel]
+) -> list[str]:
     """One line for each thing that is wrong."""
     lines = []
     for detail in error.errors():
@@ -292,7 +294,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
         key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
         where = f" (from {origins[key]})" if key in origins else ""
         if detail["type"] == "extra_forbidden":
-            lines.append(f"{key}: no such key{_nearest_key(key)}{where}")
+            lines.append(f"{key}: no such key{_nearest_key(key, config)}{where}")
             continue
         message = detail["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
@@ -304,9 +306,9 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _nearest_key(key: str) -> str:
+def _nearest_key(key: str, config: type[BaseModel]) -> str:
     """`; did you mean X?` for the known key nearest to an unknown one, or nothing."""
-    known = _keys(SearchConfig, "")
+    known = _keys(config, "")
     by_last: dict[str, str] = {}
     for candidate in known:
         by_last.setdefault(candidate.rpartition(".")[2], candidate)
