@@ -29,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data = typer.Typer(help="Look at a data set before a search.", no_args_is_help=True)
+app.add_typer(data, name="data")
 out = Console()
 
 Overrides = Annotated[
@@ -113,6 +115,7 @@ def train(
             read_plan(plan),
             with_validation=with_validation,
             on_epoch=_show_epoch,
+            console=out,
         )
         if trained.validation is not None:
             _say(f"validation: {_metrics(trained.validation)}")
@@ -122,6 +125,25 @@ def train(
 
             save.write_bytes(to_bytes(trained.tuner.state_dict(), {"format": "pt"}))
             _say(f"weights:    {save}")
+
+
+@data.command("inspect")
+def data_inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
+    """List classes, splits, sizes, twins across splits and bad images; exit 2 if any stops."""
+    settings = SearchConfig.load(config, overrides or [])
+
+    from revo_ray.data.inspect import inspect
+    from revo_ray.data.nodes import cache_folder
+    from revo_ray.report.inspection import looking, show_inspection
+    from revo_ray.storage import Storage
+
+    with _located(settings):
+        storage = Storage(settings.storage).local
+        folder = storage / ".tables" if storage else cache_folder()
+        with looking(out) as progress:
+            found = inspect(settings.data, folder, progress)
+        show_inspection(found, settings.data, folder, out)
+        found.check()
 
 
 @app.command()

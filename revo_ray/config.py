@@ -47,13 +47,17 @@ class DataConfig(Section):
     """Which images, and how they are split."""
 
     source: str = "digits"
-    """The reader of the data set; see `revo_ray/data/sources.py`."""
+    """The reader of the data set: one of those in `revo_ray/data/sources/`."""
     root: str | None = None
-    """Where the data set lies; None for sources that need no files."""
+    """A path or URI that pyarrow.fs opens; None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=4096)
     """Pixels: the shorter side is resized to it, then the centre is cut out."""
     max_images: int | None = Field(None, ge=1)
-    """A seeded, stratified subset of at most this many images."""
+    """A seeded, stratified subset of at most this many images; no group is cut."""
+    on_bad_image: Literal["stop", "skip"] = "stop"
+    """An image that cannot be used: stop and name it, or leave it out and count it."""
+    splits: Literal["given", "drawn"] = "given"
+    """given: those that folders, a csv or the data set's authors name; drawn: none of them."""
     train_fraction: float = Field(0.05, gt=0, lt=1)
     """Training images, as a fraction of the whole data set."""
     validation_fraction: float = Field(0.2, gt=0, lt=1)

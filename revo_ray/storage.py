@@ -7,6 +7,7 @@ import os
 import posixpath
 import uuid
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from pyarrow import fs
 
@@ -88,6 +89,27 @@ class Storage:
         with self._fs.open_input_file(self._path(path)) as file:
             file.seek(offset)
             return bytes(file.read(size))
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to read in parts, and to close.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+        """
+        return cast(BinaryIO, self._fs.open_input_file(self._path(path)))
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file of any size; one that was cut short is smaller than its source.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        fs.copy_files(str(source), self._path(path), fs.LocalFileSystem(), self._fs)
+
+    def size(self, path: str) -> int | None:
+        """The size of a file in bytes; None where there is none."""
+        size: int | None = self._fs.get_file_info(self._path(path)).size
+        return size
 
     def exists(self, path: str = "") -> bool:
         """Whether there is a file or a folder of that name."""

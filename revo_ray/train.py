@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from revo_ray.config import SearchConfig
-from revo_ray.data.table import prepare_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.assemble import (
@@ -24,6 +24,7 @@ from revo_ray.finetune.assemble import (
 from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import Metrics
 from revo_ray.methods import find_policy
+from revo_ray.report.preparation import prepare_and_show
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def train_plan(
     *,
     with_validation: bool = False,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    console: Console | None = None,
 ) -> Trained:
     """Fine-tune under a plan, exactly as an evaluation of a search does, and test.
 
@@ -69,13 +71,14 @@ def train_plan(
         plan: rates for the units of that model.
         with_validation: train on the validation images too, for a model to keep.
         on_epoch: called after each epoch.
+        console: where the preparation of the images is shown; None shows nothing.
 
     Raises:
         UserError: the configuration or the data is wrong, or the plan is for another network.
         SearchError: the training diverged.
     """
     use_threads(config.resources.cpus_per_trial)
-    table = prepare_table(config.data, tables_folder(config.storage))
+    table = prepare_and_show(config.data, tables_folder(config.storage), console)
     splits = split_table(table, config.data)
     if with_validation:
         both = np.sort(np.concatenate([splits.train, splits.validation]))

@@ -1,18 +1,25 @@
-"""Training, validation and test images: stratified, seeded, and no group in two of them."""
+"""Training, validation and test images: given or drawn, stratified, no group in two of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
 
 from revo_ray.config import DataConfig
+from revo_ray.data.pool import Given, Names, Pool, held_out
+from revo_ray.data.strata import Groups, UncoveredError, draw, shares
+from revo_ray.data.strata import Indices as Indices
 from revo_ray.errors import UserError
 
-Indices = NDArray[np.int64]
+ORDERS = 50
+"""Orders to try where groups of several classes get in each other's way."""
+TRIES = 20
+"""Fractions to try in search of the smallest that works."""
 
 
 @dataclass(frozen=True)
@@ -27,154 +34,209 @@ class Splits:
 def split(
     labels: ArrayLike,
     config: DataConfig,
-    groups: Sequence[Hashable | None] | None = None,
+    groups: Names | None = None,
     classes: Sequence[str] | None = None,
+    given: Given | None = None,
 ) -> Splits:
-    """Draw the three splits; every class has its share in each, and at least one image.
+    """Find the three splits: every class has its share in each, and at least one image.
 
-    The test images are drawn first, then the validation images, then the training images from the
-    rest, each class from one seeded order. So the test and validation images are the same at
-    every `train_fraction`, and a larger training set contains a smaller one, but for the rounding
-    of a class's share. With groups the sizes are approximate.
+    The test and validation images are those given, if any are; else they are drawn from the other
+    images, in one seeded order. The training images are drawn from what is left. So the test and
+    validation images are the same at every `train_fraction`. A larger training set contains a
+    smaller one, but for the rounding of a class's share, and but for a few groups where groups
+    hold several classes or are large beside a class's share.
+
+    Without groups a split has its exact size, and a class its share within one image, but for the
+    one that it has at least and for training images of a class of which no more are left. With
+    groups a split's size is within the largest group, and so is the share of each class, as far
+    as groups of several classes let it be.
 
     Args:
         labels: (N,) the class of each image, 0 … C-1.
-        config: the three fractions and the seed.
+        config: the three fractions, of all N images, the seed, and whether given splits count.
         groups: (N,) what must not stand in two splits; None, or a None in it: an image alone.
         classes: (C,) the names of the classes, for error messages.
+        given: (N,) the split that each image was put in, `train`, `validation`, `test` or None.
+            Only what is given for training, or not at all, is drawn from; an image that is not
+            given is left out if its group stands in a given test or validation split.
 
     Raises:
         UserError: a class cannot have an image in each split; names the class, and the smallest
-            fraction that works where one does.
+            fraction that works where one does. Or a group stands in two given splits.
     """
-    label_of = np.asarray(labels, dtype=np.int64)
-    names = list(classes) if classes is not None else [str(c) for c in np.unique(label_of)]
-    if classes is None:
-        label_of = np.unique(label_of, return_inverse=True)[1]
-    totals = _sizes(label_of, config, names)
-
-    members, strata = _groups(label_of, groups, len(names))
-    counts = np.bincount(label_of, minlength=len(names))
-    for c, name in enumerate(names):
-        have = sum(stratum == c for stratum in strata)
-        if have < 3:
-            what = "images" if groups is None else "groups of images"
-            raise UserError(
-                f"class {name!r} has {have} {what}; the train, validation and test splits need "
-                f"one each: leave the class out or add images",
-                key="data",
-            )
-
-    order = np.random.default_rng(config.seed).permutation(len(members))
-    queues = [[members[g] for g in order if strata[g] == c] for c in range(len(names))]
-    chosen, left = [], counts
-    for later, total in zip((2, 1, 0), totals, strict=True):
-        quotas = _shares(counts, total, left - later)
-        taken = [_take(queue, quota, later) for queue, quota in zip(queues, quotas, strict=True)]
-        chosen.append(np.sort(np.concatenate([i for part in taken for i in part])))
-        left = left - quotas
-    test, validation, train = chosen
-    splits = Splits(train, validation, test)
-    _check(splits, label_of, names)
-    return splits
+    pool = Pool(labels, groups, classes, given if config.splits == "given" else None)
+    try:
+        return _drawn(pool, config)
+    except _TooSmallError as error:
+        raise UserError(
+            f"{error}; {_way_out(pool, config, error)}", key=f"data.{error.key}_fraction"
+        ) from None
 
 
-def stratified_subset(labels: ArrayLike, count: int, seed: int) -> Indices:
-    """Positions of `count` of the images, sorted; every class keeps its share, one at least.
+def subset(
+    labels: ArrayLike,
+    count: int,
+    seed: int,
+    groups: Names | None = None,
+    given: Given | None = None,
+) -> Indices:
+    """Positions of at most `count` of the images, sorted; every class keeps its share.
+
+    Without groups and given splits they are `count` images, and every class has at least one.
+    Groups are whole, so that fewer images than the largest group may be missing. With groups
+    every class has three of them, and with given splits an image in each and one for each that
+    is to be drawn, where `count` has room for that.
+
+    Args:
+        labels: (N,) the class of each image.
+        count: images; N or more choose all.
+        seed: of the order from which they are chosen.
+        groups: (N,) what is kept whole; None, or a None in it: an image alone.
+        given: (N,) the given splits, if each is to keep its share.
 
     Raises:
-        ValueError: `count` is smaller than the number of classes, or larger than N.
+        UserError: `count` is too small for an image of each class (in each given split).
     """
-    classes, label_of, counts = np.unique(
-        np.asarray(labels), return_inverse=True, return_counts=True
+    values, label_of = np.unique(np.asarray(labels), return_inverse=True)
+    if count >= len(label_of):
+        return np.arange(len(label_of))
+    part_of, parts = held_out(given, len(label_of))
+    cells, cell_of = np.unique(label_of * 3 + part_of, return_inverse=True)
+    sets = Groups(cell_of, groups, len(cells))
+    counts, ones = np.bincount(cell_of), np.ones_like(cells)
+    wanted = np.where(cells % 3 == 0, 3 - len(parts), 1)
+    if sets.largest == 1 and not parts:
+        wanted = ones
+    order = np.random.default_rng(seed).permutation(len(sets.size)).tolist()
+    fewest = len(cells)
+    for need in (np.minimum(wanted, sets.per_class), ones):
+        if need.sum() <= count:
+            quotas = shares(counts, count, counts, need)
+            chosen = draw(sets, order, quotas, (0, sets.largest - 1), need=need.tolist())
+            images = sets.images(chosen)
+            if len(images) <= count:
+                return images
+            fewest = len(images)
+    where = " in each given split" * bool(parts) + " in whole groups" * (sets.largest > 1)
+    raise UserError(
+        f"{count} images cannot hold one of each of the {len(values)} classes{where}; "
+        f"use at least {fewest}",
+        key="data.max_images",
     )
-    if not len(classes) <= count <= len(label_of):
-        raise ValueError(f"{count} of {len(label_of)} images of {len(classes)} classes")
-    order = np.random.default_rng(seed).permutation(len(label_of))
-    quotas = _shares(counts, count, counts)
-    parts = [order[label_of[order] == c][:quota] for c, quota in enumerate(quotas)]
-    return np.sort(np.concatenate(parts)).astype(np.int64)
 
 
-def _sizes(labels: Indices, config: DataConfig, names: list[str]) -> tuple[int, int, int]:
-    """Images for test, validation and training, as scikit-learn rounds: ⌈test⌉, ⌊train⌋."""
-    n, rarest = len(labels), int(np.bincount(labels, minlength=len(names)).argmin())
-    test, validation = (
-        math.ceil(fraction * n - 1e-9)
-        for fraction in (config.test_fraction, config.validation_fraction)
+class _TooSmallError(Exception):
+    """A split cannot hold an image of each class; it needs `least` images, None: does not help."""
+
+    def __init__(self, key: str, message: str, least: int | None) -> None:
+        super().__init__(message)
+        self.key, self.least = key, least
+
+
+def _drawn(pool: Pool, config: DataConfig) -> Splits:
+    """The given splits and the drawn ones."""
+    sizes = _sizes(pool, config)
+    rng = np.random.default_rng(config.seed)
+    first: list[int] = []
+    for _ in range(ORDERS):
+        order: list[int] = rng.permutation(len(pool.groups.size)).tolist()
+        try:
+            return Splits(**pool.fixed, **_draw(pool, sizes, order, first))
+        except UncoveredError as error:
+            first.insert(0, error.label)
+    raise UserError(
+        f"found no way to give class {pool.names[first[0]]!r} an image in each split, because "
+        "whole groups are drawn and hold several classes; leave the class out or add images",
+        key="data",
     )
-    left = n - test - validation
-    train = math.floor(config.train_fraction * n + 1e-9)
-    for key, size in (("test", test), ("validation", validation), ("train", train)):
-        if size < len(names):
-            smallest = math.ceil(1e4 * len(names) / max(n, 1)) / 1e4
-            way_out = f"use at least {smallest:g}" if smallest < 1 else "add images"
-            raise UserError(
-                f"{getattr(config, f'{key}_fraction'):g} of {n} images is {size}, too few for one "
-                f"of each of the {len(names)} classes (such as {names[rarest]!r}); {way_out}",
-                key=f"data.{key}_fraction",
+
+
+def _sizes(pool: Pool, config: DataConfig) -> dict[str, int]:
+    """Images for each split to draw, as scikit-learn rounds: ⌈test⌉, ⌈validation⌉, ⌊train⌋."""
+    n, classes = pool.total, len(pool.names)
+    rarest = pool.names[pool.groups.per_class.argmin()]
+    of_each = f"too few for one of each of the {classes} classes (such as {rarest!r})"
+    sizes = {}
+    for key in pool.drawn:
+        fraction = getattr(config, f"{key}_fraction")
+        exact = fraction * n
+        sizes[key] = math.floor(exact + 1e-9) if key == "train" else math.ceil(exact - 1e-9)
+        if sizes[key] < classes:
+            raise _TooSmallError(
+                key, f"{fraction:g} of {n} images is {sizes[key]}, {of_each}", classes
             )
-    if left < len(names):
-        raise UserError(
-            f"validation and test leave {left} of {n} images for training, too few for one of "
-            f"each of the {len(names)} classes (such as {names[rarest]!r}); use a smaller "
-            f"validation_fraction or test_fraction",
-            key="data.train_fraction",
+    left = len(pool.positions) - sum(sizes.values()) + sizes["train"]
+    if left < classes:
+        raise _TooSmallError(
+            "train", f"validation and test leave {left} of {n} images for training, {of_each}", None
         )
-    return test, validation, min(train, left)
+    return {**sizes, "train": min(sizes["train"], left)}
 
 
-def _groups(
-    labels: Indices, groups: Sequence[Hashable | None] | None, classes: int
-) -> tuple[list[Indices], list[int]]:
-    """The images of each group, and the class that most of them have."""
-    if groups is None:
-        groups = [None] * len(labels)
-    if len(groups) != len(labels):
-        raise ValueError(f"{len(groups)} groups for {len(labels)} images")
-    positions: dict[Hashable, list[int]] = {}
-    for i, group in enumerate(groups):
-        positions.setdefault(("image", i) if group is None else ("group", group), []).append(i)
-    members = [np.array(p, dtype=np.int64) for p in positions.values()]
-    strata = [int(np.bincount(labels[m], minlength=classes).argmax()) for m in members]
-    return members, strata
-
-
-def _shares(counts: Indices, total: int, limits: Indices) -> Indices:
-    """Part `total` in proportion to `counts`, each part at least 1 and at most its limit."""
-    exact = counts * (total / counts.sum())
-    parts = np.clip(np.floor(exact).astype(np.int64), 1, limits)
-    while parts.sum() != total:
-        step = 1 if parts.sum() < total else -1
-        room = parts < limits if step == 1 else parts > 1
-        parts[np.where(room, step * (exact - parts), -np.inf).argmax()] += step
-    return parts
-
-
-def _take(queue: list[Indices], quota: int, later: int) -> list[Indices]:
-    """Move groups from the queue, up to `quota` images; leaves `later` groups at least."""
-    taken: list[Indices] = []
-    kept: list[Indices] = []
-    size = 0
-    for i, group in enumerate(queue):
-        if size + len(group) <= quota and len(kept) + len(queue) - i > later:
-            taken.append(group)
-            size += len(group)
-        else:
-            kept.append(group)
-    if not taken:
-        taken.append(kept.pop(min(range(len(kept)), key=lambda i: len(kept[i]))))
-    queue[:] = kept
-    return taken
-
-
-def _check(splits: Splits, labels: Indices, names: list[str]) -> None:
-    """Groups of mixed classes can leave a class out: say so rather than train without it."""
-    for key in ("train", "validation", "test"):
-        missing = set(range(len(names))) - set(labels[getattr(splits, key)].tolist())
-        if missing:
-            raise UserError(
-                f"no image of class {names[min(missing)]!r} in the {key} split, because whole "
-                f"groups are drawn; use a larger fraction",
-                key=f"data.{key}_fraction",
+def _draw(
+    pool: Pool, sizes: dict[str, int], order: list[int], first: list[int]
+) -> dict[str, Indices]:
+    """Positions of the images of each split that is not given, drawn from one order."""
+    largest = pool.groups.largest
+    counts = left = np.bincount(pool.labels, minlength=len(pool.names))
+    drawn = {}
+    for i, key in enumerate(pool.drawn):
+        keep = len(pool.drawn) - 1 - i
+        limits = left - keep
+        size = min(sizes[key], int(limits.sum()))
+        quotas = shares(counts, size, limits)
+        # What is moved to be nearer breaks the nesting of training sets: do so only where needed.
+        slack = largest - 1 if key == "train" else largest / 2
+        chosen = draw(pool.groups, order, quotas, (-slack, slack), keep=keep, first=first)
+        images = pool.groups.images(chosen)
+        got = np.bincount(pool.labels[images], minlength=len(pool.names))
+        if len(images) - size > largest:
+            raise _TooSmallError(
+                key,
+                f"{size} {key} images are asked for, but whole groups with an image of each of "
+                f"the {len(pool.names)} classes (such as {pool.names[(got - quotas).argmax()]!r}) "
+                f"are {len(images)}",
+                len(images) - largest,
             )
+        taken = set(chosen)
+        order = [g for g in order if g not in taken]
+        left = left - got
+        drawn[key] = pool.positions[images]
+    return drawn
+
+
+def _way_out(pool: Pool, config: DataConfig, error: _TooSmallError) -> str:
+    """The smallest fractions that work, or what else does."""
+    raised = _smallest(pool, config, error)
+    if raised:
+        own, *others = (f"{value:.9f}".rstrip("0") for value in raised.values())
+        also = zip(list(raised)[1:], others, strict=True)
+        return f"use at least {own}" + "".join(f", and {key} at least {x}" for key, x in also)
+    others = [key for key in ("validation", "test", "train") if key != error.key]
+    smaller = " or ".join(f"{key}_fraction" for key in others if key in pool.drawn)
+    works = "" if error.least is None else f"no {error.key}_fraction works beside the others: "
+    return f"{works}use a smaller {smaller}, leave the class out or add images"
+
+
+def _smallest(pool: Pool, config: DataConfig, error: _TooSmallError) -> dict[str, float] | None:
+    """The fractions that have to be raised, the one in question first; None if that is no help."""
+    scale = 10 ** max(4, len(str(pool.total)))
+    least: dict[str, int] = {}
+    raised: dict[str, float] = {}
+    for _ in range(TRIES):
+        if error.least is None:
+            return None
+        least[error.key] = max(error.least, least.get(error.key, 0) + 1)
+        steps, rest = divmod(least[error.key] * scale, pool.total)
+        # `_sizes` rounds training images down and the others up.
+        steps += error.key == "train" and rest > 0
+        raised[f"{error.key}_fraction"] = steps / scale
+        try:
+            _drawn(pool, DataConfig.model_validate(config.model_dump() | raised))
+        except _TooSmallError as following:
+            error = following
+        except (ValidationError, UserError):
+            return None
+        else:
+            return raised
+    return None

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import uuid
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from revo_ray.config import DataConfig
-from revo_ray.data.sources import Record, Source, read_source
-from revo_ray.data.splits import stratified_subset
+from revo_ray.data.disk import exclusive, sweep
+from revo_ray.data.fingerprint import choose, index_path, table_path
+from revo_ray.data.images import Images
+from revo_ray.data.records import Problem
+from revo_ray.data.sources import read_source
+from revo_ray.data.writer import ChangedError, Progress, check_classes, write_table
 from revo_ray.errors import UserError
-
-FORMAT = 1
-"""Part of every table's name: raise it when the same source would give other bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +30,21 @@ class Table:
 
     Attributes:
         path: the Arrow IPC file.
-        images: (N, 3, S, S) uint8 RGB, a read-only view of the mapped file.
+        images: (N, 3, S, S) uint8 RGB, over the mapped file.
         labels: (N,) int64, positions in `classes`.
-        names: (N,) the records' names.
-        groups: (N,) the records' groups; None if no record has one.
         classes: (C,) the names of the classes.
+        details: the columns name, group and split, (N,) text each.
+        skipped: images that were left out, and why.
+        warnings: what a user should know of the source; `prepare_table` alone knows.
     """
 
     path: Path
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
-    names: tuple[str, ...]
-    groups: tuple[str | None, ...] | None
     classes: tuple[str, ...]
+    details: pa.Table
+    skipped: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path | str) -> Table:
@@ -56,38 +55,47 @@ class Table:
         """
         path = Path(path)
         try:
-            with pa.memory_map(str(path)) as file:
-                table = pa.ipc.open_file(file).read_all()
-            return cls._of(path, table)
+            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+                _, end = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
+                return cls._of(path, reader.read_all(), end)
         except FileNotFoundError:
-            raise UserError(
-                f"no image table {str(path)!r} on this machine; the machines of a cluster must "
-                "share the disk that holds storage"
-            ) from None
-        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"no image table {str(path)!r} on this machine") from None
+        except (OSError, pa.ArrowException, LookupError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(
                 f"cannot read the image table {str(path)!r}: {reason}; delete it to build it again"
             ) from None
 
     @classmethod
-    def _of(cls, path: Path, table: pa.Table) -> Table:
+    def _of(cls, path: Path, table: pa.Table, end: Any) -> Table:
         metadata = table.schema.metadata or {}
-        size = int(metadata[b"image_size"])
-        groups = table["group"]
-        pixels = np.empty((0, 3, size, size), np.uint8)
-        if table.num_rows:
-            (chunk,) = table["image"].chunks  # one record batch, so one array
-            buffer = chunk.buffers()[1]
-            pixels = np.frombuffer(buffer, np.uint8).reshape(-1, 3, size, size)
+        side = int(metadata[b"image_size"])
+        images, labels = table["image"], table["label"]
+        if (images.type, labels.type) != (pa.binary(3 * side**2), pa.int32()):
+            raise ValueError(f"its columns are not images of {side} × {side} pixels and labels")
         return cls(
             path=path,
-            images=pixels[: table.num_rows],
-            labels=table["label"].to_numpy().astype(np.int64),
-            names=tuple(table["name"].to_pylist()),
-            groups=None if groups.null_count == len(groups) else tuple(groups.to_pylist()),
+            images=Images([_view(c, np.uint8, 3, side, side) for c in images.chunks], side),
+            labels=np.concatenate([_view(c, np.int32) for c in labels.chunks], dtype=np.int64),
             classes=tuple(json.loads(metadata[b"classes"])),
+            details=table.select(["name", "group", "split"]),
+            skipped=tuple(Problem(*problem) for problem in json.loads(end[b"skipped"])),
         )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """(N,) what each image is called."""
+        return tuple(self.details["name"].to_pylist())
+
+    @cached_property
+    def groups(self) -> tuple[str | None, ...] | None:
+        """(N,) what must not stand in two splits; None if no image has a group."""
+        return self._detail("group")
+
+    @cached_property
+    def given(self) -> tuple[str | None, ...] | None:
+        """(N,) the split that the data set names; None if it names none."""
+        return self._detail("split")
 
     @cached_property
     def sha256(self) -> str:
@@ -95,109 +103,70 @@ class Table:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def _detail(self, name: str) -> tuple[str | None, ...] | None:
+        column = self.details[name]
+        return None if column.null_count == len(column) else tuple(column.to_pylist())
 
-def prepare_table(config: DataConfig, folder: Path | str) -> Table:
+
+def _view(chunk: pa.Array, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
+    """(n, *shape), a view of the mapped file; pyarrow's own would import pandas first."""
+    dimensions = (len(chunk), *shape)
+    if not len(chunk):
+        return np.empty(dimensions, dtype)
+    count = math.prod(dimensions)
+    start = chunk.offset * math.prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer(chunk.buffers()[1], dtype, count, start).reshape(dimensions)
+
+
+def prepare_table(
+    config: DataConfig, folder: Path | str, progress: Progress | None = None
+) -> Table:
     """Open the data set's table in `folder`, after writing it if it is not there or torn.
 
-    Each image is made RGB, cut to its centre square and resized to `image_size` with Pillow's
-    antialiased bicubic filter, which equals resizing the shorter side and cutting the centre out.
-    The file's name is a hash of the source's content and of these settings, so another data set
-    or size never meets an old table. `max_images` is applied here, before anything is decoded.
-    Processes that prepare the same table at once write the same bytes; the last one stays.
+    Images are decoded and cut as `decode.square` says. The file's name is a hash of their
+    contents, labels and groups and of what else decides its bytes, so another data set or size
+    never meets an old table. `max_images` is applied before anything is decoded. Of processes that
+    prepare the same table at once, one does and the others wait.
+
+    Args:
+        folder: also remembers the digests of the source's files.
+        progress: called with the images done and all images, where a table must be written.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
-            of classes, or images cannot be decoded (all of them are named).
+            of classes, images cannot be used (all of them are named) and `on_bad_image` is stop, a
+            class has no image left, or the folder cannot be written.
     """
     source = read_source(config)
-    records = _chosen(source.records, config)
-    subset = None if len(records) == len(source.records) else [len(records), config.seed]
-    settings = [FORMAT, config.source, source.fingerprint, config.image_size, subset]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
-    path = Path(folder) / f"{key}.arrow"
-    if path.exists():
-        try:
-            return Table.open(path)
-        except UserError:
-            pass  # torn, by a full disk or a broken copy: write it again
+    if not source.records and not source.problems:
+        key = "data.source" if config.root is None else "data.root"
+        raise UserError(f"the source {config.source!r} has no images", key=key)
+    if not (source.problems and config.on_bad_image == "stop"):
+        # Else the error that names all images, those to be found yet too, comes first.
+        check_classes(source.classes, (r.label for r in source.records), source.problems)
+    records = choose(source.records, config)
+    folder = Path(folder)
+    path, contents = table_path(config, source, records, folder)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, source, records, config)
+        table = _opened(path)
+        if table is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            with exclusive(path.with_suffix(".lock")):
+                if (table := _opened(path)) is None:
+                    write_table(path, source, records, contents, config, progress)
+                    table = Table.open(path)
+    except ChangedError:
+        index_path(config, folder).unlink(missing_ok=True)
+        raise
     except OSError as error:
         raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
-    return Table.open(path)
+    return replace(table, warnings=source.warnings)
 
 
-def _chosen(records: Sequence[Record], config: DataConfig) -> Sequence[Record]:
-    """All records, or the stratified subset of `max_images`."""
-    if not records:
-        raise UserError(f"the source {config.source!r} has no images", key="data.source")
-    if config.max_images is None or config.max_images >= len(records):
-        return records
-    labels = [record.label for record in records]
-    classes = len(set(labels))
-    if config.max_images < classes:
-        raise UserError(
-            f"{config.max_images} images cannot hold one of each of the {classes} classes",
-            key="data.max_images",
-        )
-    return [records[i] for i in stratified_subset(labels, config.max_images, config.seed)]
-
-
-def _write(path: Path, source: Source, records: Sequence[Record], config: DataConfig) -> None:
-    """Decode into an unnamed file, so that a large data set needs no memory, then write Arrow."""
-    width = 3 * config.image_size**2
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
+def _opened(path: Path) -> Table | None:
+    """A table that is there and whole."""
     try:
-        with tempfile.TemporaryFile(dir=path.parent) as scratch:
-            pixels = np.memmap(scratch, np.uint8, mode="w+", shape=(len(records), width))
-            _decode(records, pixels, config.image_size)
-            batch = _batch(source, records, pixels, config)
-            with (
-                pa.OSFile(str(temporary), "wb") as file,
-                pa.ipc.new_file(file, batch.schema) as writer,
-            ):
-                writer.write_batch(batch)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _batch(
-    source: Source, records: Sequence[Record], pixels: NDArray[np.uint8], config: DataConfig
-) -> pa.RecordBatch:
-    position = {name: i for i, name in enumerate(source.classes)}
-    image = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(pixels.shape[1]), len(records), [None, pa.py_buffer(pixels)]
-    )
-    columns = {
-        "image": image,
-        "label": pa.array([position[record.label] for record in records], pa.int32()),
-        "name": pa.array([record.name for record in records], pa.string()),
-        "group": pa.array([record.group for record in records], pa.string()),
-        "split": pa.array([record.split for record in records], pa.string()),
-    }
-    metadata = {
-        "classes": json.dumps(source.classes),
-        "image_size": str(config.image_size),
-        "source": config.source,
-    }
-    return pa.record_batch(columns).replace_schema_metadata(metadata)
-
-
-def _decode(records: Sequence[Record], pixels: NDArray[np.uint8], size: int) -> None:
-    """Fill `pixels` (N, 3·S·S); Pillow decodes and resizes without the interpreter lock."""
-
-    def decode(i: int) -> str | None:
-        try:
-            image = records[i].load().convert("RGB")
-            square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-        except Exception as error:  # whatever a decoder raises: the file is named with it
-            return f"{records[i].name} ({type(error).__name__}: {error})"
-        pixels[i] = np.asarray(square).transpose(2, 0, 1).reshape(-1)
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        bad = [problem for problem in pool.map(decode, range(len(records))) if problem]
-    if bad:
-        raise UserError(f"{len(bad)} images cannot be decoded: {'; '.join(bad)}", key="data.root")
+        return Table.open(path) if path.exists() else None
+    except UserError:
+        return None  # torn, by a full disk or a broken copy: write it again

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
+from revo_ray.data.nodes import cache_folder
 from revo_ray.data.splits import Splits, split
 from revo_ray.data.table import Table
 from revo_ray.finetune.backbone import Backbone, load_backbone
@@ -40,7 +41,7 @@ def split_table(table: Table, data: DataConfig) -> Splits:
     Raises:
         UserError: a class has too few images.
     """
-    return split(table.labels, data, groups=table.groups, classes=table.classes)
+    return split(table.labels, data, groups=table.groups, classes=table.classes, given=table.given)
 
 
 def load_tuner(
@@ -61,9 +62,9 @@ def load_tuner(
 
 
 def tables_folder(storage: str) -> Path:
-    """Where image tables lie: in `storage`, or in the user's cache where that is not on a disk."""
+    """Where image tables are prepared: in `storage`, or in a cache where that is not on a disk."""
     local = Storage(storage).local
-    return local / ".tables" if local else Path.home() / ".cache" / "revo_ray" / "tables"
+    return local / ".tables" if local else cache_folder()
 
 
 def use_threads(count: int) -> None:

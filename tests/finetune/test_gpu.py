@@ -10,6 +10,7 @@ import torch
 from revo_ray.config import SearchConfig
 from revo_ray.data.table import prepare_table
 from revo_ray.evolve.plan import Plan
+from revo_ray.finetune import loop
 from revo_ray.finetune.assemble import load_tuner
 
 pytestmark = [
@@ -36,6 +37,14 @@ def last_loss(folder: Path, device: str, plan: Plan | None = None, *overrides: s
 
 def test_two_runs_of_one_plan_agree_bit_for_bit(tmp_path: Path) -> None:
     assert last_loss(tmp_path, "cuda") == last_loss(tmp_path, "cuda")
+
+
+def test_images_that_do_not_fit_are_streamed_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = last_loss(tmp_path, "cuda")
+    monkeypatch.setattr(loop, "fits", lambda *_: False)
+    assert last_loss(tmp_path, "cuda") == resident
 
 
 def test_the_gpu_agrees_with_the_cpu(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import timm
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from revo_ray.config import TrainConfig
+from revo_ray.data.images import Images
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
@@ -66,9 +68,8 @@ def make_table(n: int = 80, side: int = 16) -> Table:
     rng = np.random.default_rng(5)
     labels = np.arange(n) % CLASSES
     images = rng.integers(0, 160, (n, 3, side, side)) + 30 * labels[:, None, None, None]
-    names = tuple(str(i) for i in range(n))
-    classes = tuple("abcd")
-    return Table(Path("none"), images.astype(np.uint8), labels, names, None, classes)
+    batches = np.split(images.astype(np.uint8), [n // 3, n // 2])
+    return Table(Path("none"), Images(batches, side), labels, tuple("abcd"), pa.table({}))
 
 
 def make_splits(train: int) -> Splits:
@@ -121,7 +122,7 @@ def reference(
     )
     table, splits = make_table(side=side), make_splits(33)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    images = (torch.tensor(table.images).float() / 255 - mean) / std
+    images = (torch.tensor(np.asarray(table.images)).float() / 255 - mean) / std
     labels = torch.tensor(table.labels)
     generator = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
@@ -220,6 +221,23 @@ def test_a_run_depends_on_its_plan_alone(augment: str) -> None:
     list(tuner.run(plan))
     assert torch.equal(torch.get_rng_state(), state)
     assert tuner.evaluate("validation").loss == epochs[-1].val_loss
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip"])
+def test_where_the_images_are_kept_changes_no_bit(
+    augment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed = make_tuner("dropout", augment=augment)
+    monkeypatch.setattr(loop, "fits", lambda *_: True)
+    resident = make_tuner("dropout", augment=augment)
+    monkeypatch.setattr(Images, "__getitem__", lambda *_: pytest.fail("read again"))
+    epochs, state = finish(resident, mixed(4))
+    monkeypatch.undo()
+    expected, weights = finish(streamed, mixed(4))
+    assert equal(state, weights)
+    assert [epoch.train_loss for epoch in epochs] == [epoch.train_loss for epoch in expected]
+    assert epochs[-1].val_loss == expected[-1].val_loss
+    assert torch.equal(resident.predict("test"), streamed.predict("test"))
 
 
 def test_an_abandoned_run_leaves_nothing_behind() -> None:

@@ -1,0 +1,231 @@
+"""Preparing a table of JPEG images against a plain loop of Pillow's decode and resize.
+
+Writes JPEG files of 600 × 450 pixels, cut at random from scikit-learn's two photographs, and times
+in turn, each in a process of its own on the same cores: the loop with one thread, the loop when it
+too decodes at a reduced scale (`Image.draft`), and `prepare_table`, with and without that. Then:
+peak memory, opening the table, and one batch as a share of a training step. Prints one JSON line.
+
+    python -m benchmarks.preparation [--images 10000] [--size 64] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+WIDTH, HEIGHT = 600, 450
+BATCH = 32
+
+
+def main() -> None:
+    """Measure, and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="revo-") as name:
+        folder = Path(name)
+        written = alone(write_images, folder / "images", arguments.images)
+        rounds = [measure(folder, arguments.size) for _ in range(arguments.rounds)]
+        use = alone(use_table, folder / "kept", arguments.size)
+
+    def median(what: str) -> dict[str, float]:
+        return {
+            way: round(statistics.median(each[way][what] for each in rounds), 2)
+            for way in rounds[0]
+        }
+
+    def ratio(one: str, other: str) -> float:
+        """How many times as fast the other is, in the same round."""
+        return round(
+            statistics.median(each[one]["seconds"] / each[other]["seconds"] for each in rounds), 2
+        )
+
+    print(
+        json.dumps(
+            {
+                "benchmark": "preparation",
+                **vars(arguments),
+                **written,
+                "seconds": median("seconds"),
+                "cpu_seconds": median("cpu_seconds"),
+                "speed_over_loop": ratio("loop", "table"),
+                "speed_over_loop_both_reduced": ratio("loop_reduced", "table"),
+                "speed_over_loop_none_reduced": ratio("loop", "table_whole"),
+                "peak_mb": max(each["table"]["peak_mb"] for each in rounds),
+                **use,
+            }
+        )
+    )
+
+
+def measure(folder: Path, size: int) -> dict[str, dict[str, float]]:
+    """One round: every way once, right after one another."""
+    shutil.rmtree(folder / "kept", ignore_errors=True)
+    return {
+        "loop": alone(loop, folder / "images", size, False),
+        "table": alone(prepare, folder / "images", folder / "kept", size, True),
+        "loop_reduced": alone(loop, folder / "images", size, True),
+        "table_whole": alone(prepare, folder / "images", folder / "other", size, False),
+    }
+
+
+def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Call a function in a fresh process, so that its peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def write_images(folder: Path, count: int) -> dict[str, Any]:
+    """Distinct photographs in two class folders."""
+    from sklearn.datasets import load_sample_images
+
+    from revo_ray.data.threads import in_order, usable_cores
+
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+
+    def write(number: int) -> int:
+        rng = np.random.default_rng(number)
+        photograph = photographs[number % 2]
+        height = int(rng.integers(300, photograph.height + 1))
+        width = height * WIDTH // HEIGHT
+        left = int(rng.integers(0, photograph.width - width + 1))
+        top = int(rng.integers(0, photograph.height - height + 1))
+        cut = photograph.crop((left, top, left + width, top + height))
+        cut = cut.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        cut = ImageOps.mirror(cut) if rng.random() < 0.5 else cut
+        content = io.BytesIO()
+        ImageEnhance.Brightness(cut).enhance(rng.uniform(0.8, 1.2)).save(
+            content, "JPEG", quality=90
+        )
+        (folder / "ab"[number % 2] / f"{number:05d}.jpg").write_bytes(content.getvalue())
+        return content.tell()
+
+    with closing(in_order(write, range(count))) as sizes:
+        kilobytes = sum(sizes) / count / 1000
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "kilobytes": round(kilobytes, 1),
+        "cores": usable_cores(),
+    }
+
+
+def loop(folder: Path, size: int, reduced: bool) -> dict[str, float]:
+    """What a user writes: one image after the other, kept in a list."""
+    kept = []
+    clock = Clock()
+    for path in sorted(folder.rglob("*.jpg")):
+        with Image.open(path) as image:
+            if reduced:
+                image.draft("RGB", (2 * size, 2 * size))
+            square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+        kept.append(np.asarray(square))
+    return clock.read()
+
+
+def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, float]:
+    """The first preparation: hash every file, decode, write."""
+    from revo_ray.config import DataConfig
+    from revo_ray.data.table import prepare_table
+
+    if not reduced:
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign, assignment]
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = DataConfig(source="folder", root=str(images), image_size=size)
+    clock = Clock()
+    prepare_table(settings, folder)
+    return clock.read()
+
+
+def use_table(folder: Path, size: int) -> dict[str, float]:
+    """Opening a table, and a batch of it beside a training step of ResNet-18 on the same cores."""
+    import torch
+    import torchvision
+
+    from revo_ray.data.table import Table
+    from revo_ray.data.threads import usable_cores
+    from revo_ray.finetune.feed import Feed
+
+    torch.set_num_threads(usable_cores())
+    (path,) = folder.glob("*.arrow")
+    opened = [timed(lambda: Table.open(path)) for _ in range(20)]
+    table = Table.open(path)
+    feed = Feed(table, np.arange(len(table.images)), torch.device("cpu"), resident=False)
+    order = torch.randperm(len(feed)).split(BATCH)
+    batches = [timed(partial(feed.batch, index)) for index in order]
+
+    model = torchvision.models.resnet18(num_classes=len(table.classes))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    images, labels = feed.batch(order[0])
+    x = images.float() / 255
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    steps = [timed(step) for _ in range(12)][2:]
+    batch, whole = statistics.median(batches), statistics.median(steps)
+    return {
+        "open_ms": round(1000 * statistics.median(opened), 2),
+        "first_open_ms": round(1000 * opened[0], 2),
+        "batch_ms": round(1000 * batch, 3),
+        "step_ms": round(1000 * whole, 1),
+        "batch_over_step": round(batch / whole, 5),
+    }
+
+
+class Clock:
+    """Time and memory since it was made, in this process alone."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Seconds on the clock and on all cores together; the peak of memory in megabytes."""
+        return {
+            "seconds": time.perf_counter() - self._wall,
+            "cpu_seconds": time.process_time() - self._cpu,
+            "peak_mb": peak_mb(),
+        }
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in megabytes.
+
+    Of the kernel's account of this program: `ru_maxrss` would count its parent's too.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The pixels of a table, as one array that is not in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Images:
+    """(N, 3, S, S) uint8 over the mapped batches of a file; what is indexed is read, and copied.
+
+    Args:
+        batches: (n, 3, S, S) uint8 each, of any n; the images in order.
+        side: S.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, batches: Sequence[NDArray[np.uint8]], side: int) -> None:
+        self._batches = list(batches)
+        self._ends = np.cumsum([len(batch) for batch in batches], dtype=np.int64)
+        self._rows = np.arange(self._ends[-1] if len(self._ends) else 0)
+        self.shape = (len(self._rows), 3, side, side)
+        self.nbytes = math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        """A copy of the images at a position, a slice, positions or a mask, as numpy takes them."""
+        rows = np.atleast_1d(chosen := self._rows[index])
+        batches = np.searchsorted(self._ends, rows, side="right")
+        copies = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for copy, batch, before_end in zip(
+            copies, batches.tolist(), (rows - self._ends[batches]).tolist(), strict=True
+        ):
+            copy[:] = self._batches[batch][before_end]
+        return copies if np.ndim(chosen) else copies[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)

@@ -1,0 +1,49 @@
+"""Data sets in one record form, whatever they are read from; one module a source."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from revo_ray.config import DataConfig
+from revo_ray.data.records import Source
+from revo_ray.data.sources.busi import read as read_busi
+from revo_ray.data.sources.csv import read as read_csv
+from revo_ray.data.sources.digits import read as read_digits
+from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
+from revo_ray.data.sources.folder import read as read_folder
+from revo_ray.data.sources.ham10000 import read as read_ham10000
+from revo_ray.data.sources.leaves import read as read_leaves
+from revo_ray.data.sources.srsmas import read as read_srsmas
+from revo_ray.errors import UserError
+
+READERS: Mapping[str, Callable[[DataConfig], Source]] = MappingProxyType(
+    {
+        "folder": read_folder,
+        "csv": read_csv,
+        "ham10000": read_ham10000,
+        "busi": read_busi,
+        "leaves": read_leaves,
+        "srsmas": read_srsmas,
+        "fashion-mnist": read_fashion_mnist,
+        "digits": read_digits,
+    }
+)
+"""What reads each value of `data.source`; a reader that needs files gets them from `data.root`."""
+
+
+def read_source(config: DataConfig) -> Source:
+    """Read the records of the configured source; no image is decoded yet.
+
+    Raises:
+        UserError: the source is unknown, or what lies at `data.root` is not its data set.
+    """
+    if config.source not in READERS:
+        close = difflib.get_close_matches(config.source, READERS, n=1, cutoff=0)
+        raise UserError(
+            f"no source {config.source!r}; did you mean {close[0]}? "
+            f"(there are {', '.join(READERS)})",
+            key="data.source",
+        )
+    return READERS[config.source](config)

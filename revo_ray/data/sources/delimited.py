@@ -1,0 +1,92 @@
+"""Tables in delimited text: commas, semicolons or tabs, as spreadsheets write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from revo_ray.data.sources.common import quoted
+from revo_ray.errors import UserError
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        line: where it begins, from 1.
+        cells: its text by the column's name in lower case, without spaces around.
+        surplus: how many more cells it has than the header.
+    """
+
+    line: int
+    cells: dict[str, str]
+    surplus: int
+
+
+def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
+    """The rows below the header; empty lines are none, and missing cells are empty.
+
+    Args:
+        content: UTF-8, with or without a byte order mark, lines ended in any way.
+        name: the file's, as messages show it.
+        needed: columns that must be there, in lower case.
+
+    Raises:
+        UserError: the text is not UTF-8, quotes do not match, or columns are missing or doubled.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{name} is not UTF-8 text (line {line}); save it as UTF-8", key="data.root"
+        ) from None
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=_delimiter(text),
+        skipinitialspace=True,
+        strict=True,
+    )
+    header: list[str] = []
+    rows = []
+    begin = 1
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                pass
+            elif not header:
+                header = [cell.strip().lower() for cell in cells]
+                _check_header(header, name, needed)
+            else:
+                filled = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+                values = dict(zip(header, filled, strict=False))
+                rows.append(Row(begin, values, max(0, len(cells) - len(header))))
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{name}, line {begin}: {error}", key="data.root") from None
+    if not header:
+        raise UserError(f"{name} is empty; it needs {_columns(needed)}", key="data.root")
+    return rows
+
+
+def _delimiter(text: str) -> str:
+    """What stands most often in the first line that is not empty."""
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    return max(",;\t", key=first.count)
+
+
+def _check_header(header: Sequence[str], name: str, needed: Sequence[str]) -> None:
+    there = [column for column in header if column]
+    if missing := [column for column in needed if column not in there]:
+        raise UserError(
+            f"{name} has no {_columns(missing)}; its columns are {quoted(there)}",
+            key="data.root",
+        )
+    if doubled := sorted({column for column in there if there.count(column) > 1}):
+        raise UserError(f"{name} has {_columns(doubled)} twice", key="data.root")
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column{'s' * (len(names) > 1)} {quoted(names)}"

@@ -1,0 +1,32 @@
+"""scikit-learn's 1,797 handwritten digits, 8×8 pixels, which come with the package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from revo_ray.config import DataConfig
+from revo_ray.data.files import Tree
+from revo_ray.data.records import ArrayPicture, Record, Source
+from revo_ray.data.sources.common import shown_root
+
+
+def read(config: DataConfig) -> Source:
+    """The digits; `data.root` is not read, but a wrong one is an error.
+
+    Raises:
+        UserError: nothing lies at `data.root`.
+    """
+    from sklearn.datasets import load_digits
+
+    warnings = []
+    if config.root is not None:
+        Tree.open(config.root)
+        warnings.append(f"the source digits needs no files: {shown_root(config.root)} is not read")
+    digits = load_digits()
+    # 0 … 16 to the nearest of 0 … 255.
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    records = tuple(
+        Record(name=f"digit-{i:04d}", label=str(label), picture=ArrayPicture(image))
+        for i, (image, label) in enumerate(zip(images, digits.target.tolist(), strict=True))
+    )
+    return Source(tuple("0123456789"), records, warnings=tuple(warnings))

@@ -1,0 +1,152 @@
+"""Fashion-MNIST: 70,000 articles of clothing, 28×28 grey pixels, in four idx files."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from revo_ray.config import DataConfig
+from revo_ray.data.files import File, Tree
+from revo_ray.data.records import ArrayPicture, GivenSplit, Record, Source
+from revo_ray.data.sources.common import read_file, shown_root
+from revo_ray.errors import UserError
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+SIDE = 28
+PARTS: dict[str, tuple[GivenSplit, int]] = {"train": ("train", 60_000), "t10k": ("test", 10_000)}
+"""How the names of a part's files begin: its split, and how many images it has when whole."""
+FOLDERS = ("", "raw", "FashionMNIST/raw")
+"""Where the files lie below the root: of Debian's package, and of torchvision."""
+DEBIAN = "/usr/share/datasets/fashion-mnist"
+
+
+def read(config: DataConfig) -> Source:
+    """The images in memory, as views of two arrays; train and test are given.
+
+    Args:
+        config: without a root, the folder of Debian's package is read.
+
+    Raises:
+        UserError: files are missing, damaged, or not Fashion-MNIST's.
+    """
+    root = config.root
+    if root is None:
+        root = DEBIAN
+        if not os.path.isdir(root):
+            raise UserError(
+                f"is null and {DEBIAN} is not there: install the Debian package "
+                "dataset-fashion-mnist, or give the folder of the idx files",
+                key="data.root",
+            )
+    files = _find(Tree.open(root), root)
+    records: list[Record] = []
+    for part, (split, whole) in PARTS.items():
+        images_file, labels_file = files[_images(part)], files[_labels(part)]
+        images = _idx(images_file, (whole, SIDE, SIDE))
+        labels = _idx(labels_file, (whole,)).tolist()
+        if len(images) != len(labels):
+            raise UserError(
+                f"{images_file.path!r} holds {len(images):,} images and {labels_file.path!r} "
+                f"{len(labels):,} labels",
+                key="data.root",
+            )
+        if labels and max(labels) >= len(CLASSES):
+            raise UserError(
+                f"{labels_file.path!r} holds the label {max(labels)}; Fashion-MNIST's are 0 to 9",
+                key="data.root",
+            )
+        records += (
+            Record(f"{split}-{i:05d}", CLASSES[label], ArrayPicture(image), split=split)
+            for i, (image, label) in enumerate(zip(images, labels, strict=True))
+        )
+    return Source(CLASSES, tuple(records))
+
+
+def _images(part: str) -> str:
+    return f"{part}-images-idx3-ubyte"
+
+
+def _labels(part: str) -> str:
+    return f"{part}-labels-idx1-ubyte"
+
+
+def _find(tree: Tree, root: str) -> dict[str, File]:
+    """The four files by their names without `.gz`, all from the first folder that holds any."""
+    files = {file.path: file for file in tree.files}
+    names = [name(part) for part in PARTS for name in (_images, _labels)]
+    for folder in FOLDERS:
+        found = {}
+        for name in names:
+            path = f"{folder}/{name}".lstrip("/")
+            if file := files.get(path) or files.get(f"{path}.gz"):
+                found[name] = file
+        if found:
+            break
+    if missing := [name for name in names if name not in found]:
+        below = " or ".join(f"{folder}/" for folder in FOLDERS if folder)
+        raise UserError(
+            f"no {' and no '.join(missing)} (nor the same with .gz) at {shown_root(root)} "
+            f"or in {below} there",
+            key="data.root",
+        )
+    return found
+
+
+def _idx(file: File, whole: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The array in an idx file of bytes: at most `whole[0]` items of shape `whole[1:]`.
+
+    Raises:
+        UserError: it is damaged, or of another shape.
+    """
+    start = 4 + 4 * len(whole)
+    content = read_file(file)
+    if file.path.endswith(".gz"):
+        content = _inflate(content, start + math.prod(whole), file.path)
+    if len(content) < start:
+        raise UserError(f"{file.path!r} is truncated", key="data.root")
+    magic, *shape = struct.unpack_from(f">{1 + len(whole)}I", content)
+    if magic != 0x800 + len(whole):
+        raise UserError(f"{file.path!r} is no idx{len(whole)} file", key="data.root")
+    if shape[0] > whole[0] or shape[1:] != list(whole[1:]):
+        raise UserError(
+            f"{file.path!r} declares {'×'.join(map(str, shape))} bytes; Fashion-MNIST's are "
+            f"{'×'.join(map(str, whole))}",
+            key="data.root",
+        )
+    size = math.prod(shape)
+    if len(content) != start + size:
+        raise UserError(
+            f"{file.path!r} declares {size:,} bytes and holds {len(content) - start:,}: "
+            "it is truncated or damaged",
+            key="data.root",
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _inflate(packed: bytes, most: int, path: str) -> bytes:
+    """The content of a gzip file, of which no more than `most` bytes are made."""
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = stream.decompress(packed, most + 1)
+    except zlib.error as error:
+        raise UserError(f"{path!r} is damaged ({error})", key="data.root") from None
+    if not stream.eof:
+        cause = "truncated" if len(content) <= most else f"larger than {most:,} bytes"
+        raise UserError(f"{path!r} is {cause}", key="data.root")
+    return content

@@ -1,0 +1,123 @@
+"""HAM10000: skin lesions, seven diagnoses; several images may show one lesion."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Sequence
+
+from revo_ray.config import DataConfig
+from revo_ray.data.files import File, Tree
+from revo_ray.data.records import Problem, Record, Source
+from revo_ray.data.sources.common import (
+    in_order,
+    needed_root,
+    quoted,
+    read_file,
+    shown_root,
+    unread,
+)
+from revo_ray.data.sources.delimited import Row, read_rows
+from revo_ray.errors import UserError
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
+
+
+def read(config: DataConfig) -> Source:
+    """The images that the metadata names, grouped by lesion, wherever below the root they lie.
+
+    Raises:
+        UserError: there is no metadata, or it gives no image or one class only.
+    """
+    uri = needed_root(config, "the folder or archive of HAM10000")
+    tree = Tree.open(uri, unpack=True)
+    metadata = tree.find(*METADATA)
+    if metadata is None:
+        raise UserError(
+            f"no {METADATA[0]} (nor .tab, nor without ending) at {shown_root(uri)}{unread(tree)}",
+            key="data.root",
+        )
+    images, warnings = _by_id(tree)
+    rows = read_rows(read_file(metadata), repr(metadata.path), ("image_id", "lesion_id", "dx"))
+    named, problems = _named(rows)
+    records = []
+    refused = {_id(problem.name) for problem in tree.problems}
+    for name, (line, lesion, dx) in named.items():
+        if image := images.get(name.lower()):
+            records.append(Record(image.path, dx, image, group=lesion))
+        elif name.lower() not in refused:
+            problems.append(Problem(name, f"no image of that name (line {line})"))
+    if not records:
+        first = f"; the first: {problems[0].name}: {problems[0].cause}" if problems else ""
+        raise UserError(
+            f"none of the {len(rows):,} rows of {metadata.path!r} gives an image{first}; beside it "
+            f"belong HAM10000_images_part_1.zip and _part_2.zip, or their content{unread(tree)}",
+            key="data.root",
+        )
+    ids = {row.cells["image_id"].lower() for row in rows}
+    if spare := [image.path for name, image in images.items() if name not in ids]:
+        warnings.append(
+            f"{len(spare):,} images that {metadata.path!r} does not name are left out: "
+            f"{quoted(spare, 3)}"
+        )
+    return Source(
+        in_order(dx for _, _, dx in named.values()),
+        tuple(records),
+        (*tree.problems, *problems),
+        tuple(warnings),
+    )
+
+
+def _named(rows: Sequence[Row]) -> tuple[dict[str, tuple[int, str, str]], list[Problem]]:
+    """The line, lesion and dx of each image_id, and the rows that cannot be used."""
+    named: dict[str, tuple[int, str, str]] = {}
+    problems = []
+    clashes = set()
+    for row in rows:
+        name, lesion, dx = (row.cells[column] for column in ("image_id", "lesion_id", "dx"))
+        line, dx, cause = row.line, dx.lower(), None
+        if not name:
+            cause = "no image_id"
+        elif not lesion:
+            cause = "no lesion_id"
+        elif dx not in CLASSES:
+            cause = f"the unknown dx {dx!r}; there are {', '.join(CLASSES)}" if dx else "no dx"
+        elif (before := named.setdefault(name, (line, lesion, dx)))[1:] != (lesion, dx):
+            cause = f"another lesion or dx than in line {before[0]}"
+            clashes.add(name)
+        if cause is not None:
+            problems.append(Problem(name or "no image_id", f"{cause} (line {line})"))
+    return {name: what for name, what in named.items() if name not in clashes}, problems
+
+
+def _by_id(tree: Tree) -> tuple[dict[str, File], list[str]]:
+    """Each image by its name without ending, in lower case; and warnings.
+
+    One distribution holds every image twice, others hold masks: a JPEG goes first, then the one
+    nearest to the root.
+    """
+    found: dict[str, list[File]] = defaultdict(list)
+    for image in tree.images():
+        found[_id(image.path)].append(image)
+
+    def rank(image: File) -> tuple[bool, int]:
+        return not image.path.lower().endswith((".jpg", ".jpeg")), image.path.count("/")
+
+    chosen = {key: min(images, key=rank) for key, images in found.items()}
+    unlike = [
+        chosen[key].path
+        for key, images in found.items()
+        if len({image.size for image in images if rank(image)[0] == rank(chosen[key])[0]}) > 1
+    ]
+    warnings = []
+    if unlike:
+        warnings.append(
+            f"{len(unlike):,} images lie there twice with different content; read are "
+            f"{quoted(unlike, 3)}"
+        )
+    return chosen, warnings
+
+
+def _id(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path))[0].lower()

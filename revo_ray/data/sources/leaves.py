@@ -1,0 +1,22 @@
+"""Leaves: diseases of citrus leaves, `Citrus/Leaves/{Black spot,canker,greening,healthy}/*.png`."""
+
+from __future__ import annotations
+
+from revo_ray.config import DataConfig
+from revo_ray.data.records import Source
+from revo_ray.data.sources.known import read_known
+
+CLASSES = ("Black spot", "canker", "greening", "healthy")
+
+
+def read(config: DataConfig) -> Source:
+    """The leaves; the fruits beside them have folders of the same names and are not read.
+
+    Raises:
+        UserError: `data.root` does not hold the data set.
+    """
+    return read_known(config, CLASSES, "Citrus/Leaves", lambda path: not _is_fruit(path))
+
+
+def _is_fruit(path: str) -> bool:
+    return "fruits" in path.casefold().split("/")[:-1]
