@@ -10,18 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revo_ray.config import SearchConfig
-    from revo_ray.search.run import SearchResult, run_search
+    from revo_ray.search.result import SearchResult
+    from revo_ray.search.run import run_search, run_study
     from revo_ray.search.searcher import CMAMVSearch
+    from revo_ray.search.study import StudyConfig
 
-__all__ = ["CMAMVSearch", "SearchConfig", "SearchResult", "run_search"]
+__all__ = [
+    "CMAMVSearch",
+    "SearchConfig",
+    "SearchResult",
+    "StudyConfig",
+    "run_search",
+    "run_study",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CMAMVSearch": "revo_ray.search.searcher",
     "SearchConfig": "revo_ray.config",
-    "SearchResult": "revo_ray.search.run",
+    "SearchResult": "revo_ray.search.result",
+    "StudyConfig": "revo_ray.search.study",
     "run_search": "revo_ray.search.run",
+    "run_study": "revo_ray.search.run",
 }
 
 

@@ -17,10 +17,11 @@ from rich.table import Table as Grid
 
 from revo_ray.config import SearchConfig, preset_names
 from revo_ray.errors import SearchError, UserError
+from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
-    from revo_ray.search.run import SearchResult
+    from revo_ray.search.result import SearchResult
 
 app = typer.Typer(
     name="revo-ray",
@@ -45,6 +46,12 @@ OptionalConfig = Annotated[
         metavar="[CONFIG.yaml]", help="A file or preset:NAME; default: the quick start."
     ),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Join a Ray cluster: auto or host:port. Default: embedded, or the job's own."
+    ),
+]
 Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or preset:NAME.")]
 
 
@@ -52,12 +59,7 @@ Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or pr
 def search(
     config: OptionalConfig = None,
     overrides: Overrides = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join a Ray cluster: auto or host:port. Default: embedded, or the job's own."
-        ),
-    ] = None,
+    address: Address = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run directory stands.")
     ] = False,
@@ -73,7 +75,7 @@ def search(
 
             result = run_search(settings, address=address, resume=resume, console=out)
     except KeyboardInterrupt:
-        again = _again(config, overrides, address)
+        again = _again("search", config, overrides, address)
         _say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
     except OSError as error:
@@ -84,6 +86,47 @@ def search(
             f"no evaluation succeeded ({_counts(result)}); {result.directory}/ledger has the "
             "status and error of each; where they diverged, try lower rates under another name"
         )
+
+
+@app.command()
+def study(
+    config: Config,
+    overrides: Overrides = None,
+    address: Address = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the study's folder stands.")
+    ] = False,
+) -> None:
+    """Run methods × models × data × fractions × seeds, and report them in tables."""
+    from revo_ray.search.study import StudyConfig
+
+    settings = StudyConfig.load(config, overrides or [])
+
+    from revo_ray.search.stopping import stopping_on_signals
+
+    try:
+        with stopping_on_signals(), _located(settings):
+            from revo_ray.search.run import run_study
+
+            run_study(settings, address=address, resume=resume, console=out)
+    except KeyboardInterrupt:
+        again = _again("study", config, overrides, address)
+        _say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
+        raise
+    except OSError as error:
+        raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
+    _report(Storage(settings.storage).child(settings.name))
+
+
+@app.command()
+def report(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
+) -> None:
+    """Write tables, statistics and figures of whatever is finished."""
+    folder = Storage(directory)
+    if not folder.exists():
+        raise UserError(f"no such folder {directory!r}")
+    _report(folder)
 
 
 @app.command()
@@ -247,15 +290,28 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
 
 
+def _report(folder: Storage) -> None:
+    from rich.markdown import Markdown
+
+    from revo_ray.report.study import study_report, write_report
+
+    found = study_report(folder)
+    written = write_report(found, folder)
+    out.print(Markdown(found.markdown))
+    _say(f"report: {', '.join(written)}")
+
+
 def _show_epoch(epoch: Epoch) -> None:
     if epoch.train_loss is not None:
         _say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
 
 
-def _again(config: str | None, overrides: list[str] | None, address: str | None) -> str:
+def _again(
+    command: str, config: str | None, overrides: list[str] | None, address: str | None
+) -> str:
     parts = [
         _program("revo-ray"),
-        "search",
+        command,
         config and shlex.quote(config),
         *(f"--set {shlex.quote(o)}" for o in overrides or []),
         address and f"--address {address}",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from revo_ray.ledger import Evaluation
+
+if TYPE_CHECKING:
+    from revo_ray.search.result import SearchResult
 
 
 class Progress:
@@ -104,6 +108,67 @@ class Progress:
             return "time left not known yet"
         each = (time.monotonic() - self._first) / made
         return f"{duration(each * (self._total - self._done))} left"
+
+
+class StudyProgress:
+    """Shows the searches and evaluations of a study that are done; a listener of every ledger.
+
+    Args:
+        name: of the study.
+        searches: how many there are.
+        console: where to write; None shows nothing.
+    """
+
+    def __init__(self, name: str, searches: int, console: Console | None) -> None:
+        self._name, self._searches, self._console = name, searches, console
+        self._finished = 0
+        self._rows = 0
+        self._bar: Bar | None = None
+
+    def begin(self, ledgers: Sequence[Sequence[Evaluation]]) -> None:
+        """Say what is studied, and count the rows that a resumed study starts with."""
+        self._rows = sum(map(len, ledgers))
+        if self._console is None:
+            return
+        before = f", {self._rows} evaluations done" if self._rows else ""
+        self._line(f"study {self._name}: {self._searches} searches{before}")
+        if self._console.is_terminal:
+            self._bar = Bar(
+                SpinnerColumn(),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("searches{task.description}", markup=False),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._bar.add_task("", total=self._searches)
+
+    def __call__(self, row: Evaluation) -> None:
+        """Take note of a new row."""
+        self._rows += 1
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=f", {self._rows} evaluations")
+
+    def finish(self, result: SearchResult) -> None:
+        """Say what a search ended with."""
+        self._finished += 1
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._finished)
+        loss = result.best["val_loss"] if result.best else None
+        accuracy = result.test["accuracy"] if result.test else None
+        found = "no evaluation succeeded" if loss is None else f"validation loss {loss:.4f}"
+        tested = f", test accuracy {accuracy:.3f}" if accuracy is not None else ""
+        self._line(f"{result.name}: {found}{tested} ({result.evaluations} evaluations)")
+
+    def close(self) -> None:
+        """Take the live line off the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _line(self, text: str) -> None:
+        if self._console is not None:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -16,10 +16,10 @@ from revo_ray.search.state import SearchState
 
 @dataclass
 class Assignment:
-    """A trial's work, and what it last reported."""
+    """A trial's work, and what it last reported; without a proposal it tests the best model."""
 
     state: SearchState
-    proposal: Proposal
+    proposal: Proposal | None
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
 
@@ -35,15 +35,23 @@ class Board:
     Args:
         states: the searches; an earlier one goes first, a later one fills the gaps.
         slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
+        finish: called with each search that is done, once.
     """
 
     REFRESH_S = 5.0
 
-    def __init__(self, states: Sequence[SearchState], slots: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        states: Sequence[SearchState],
+        slots: Callable[[], int],
+        finish: Callable[[SearchState], None] = lambda state: None,
+    ) -> None:
         self.states = list(states)
         self.live: dict[str, Assignment] = {}
         self.failure: BaseException | None = None
         self._ask_slots = slots
+        self._finish = finish
+        self._open = list(states)
         self._slots, self._asked_at = 0, float("-inf")
 
     @property
@@ -63,11 +71,19 @@ class Board:
             self.failure = self.failure or error
             raise
 
+    @property
+    def done(self) -> bool:
+        """Whether every search is done; those that have just become so are finished."""
+        for state in [state for state in self._open if state.done]:
+            self._open.remove(state)
+            self._finish(state)
+        return not self._open
+
     def assign(self, trial_id: str) -> dict[str, Any] | None:
         """A trial's configuration from the next search that has work; None where none has."""
         if sum(not work.waits for work in self.live.values()) >= self.slots:
             return None
-        for state in self.states:
+        for state in self._open:
             request = state.next_request()
             if request is not None:
                 self.live[trial_id] = Assignment(state, request.proposal)
@@ -80,7 +96,10 @@ class Board:
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
-            if work.trial.status == Trial.ERROR:
+            if work.proposal is None:
+                died = work.trial.status == Trial.ERROR
+                work.state.test_lost(_cause(work.trial) if died else None)
+            elif work.trial.status == Trial.ERROR:
                 work.state.lost(work.proposal, _cause(work.trial))
             elif work.reported is not None:  # it was paused, and is not gone on with
                 work.state.record(work.proposal, work.reported, trial_id)

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,10 +100,10 @@ class Proposer(Searcher):
         if self._board.failure is not None:  # Tune swallows what `on_trial_complete` raises
             raise self._board.failure
         with self._board.keeping_failure():
-            if all(state.done for state in self._board.states):
+            if self._board.done:
                 return Searcher.FINISHED
             config = self._board.assign(trial_id)
-            if config is None and all(state.done for state in self._board.states):
+            if config is None and self._board.done:
                 return Searcher.FINISHED  # the last rows were answered from the ledger
             return config
 
@@ -112,7 +112,12 @@ class Proposer(Searcher):
     ) -> None:
         """Tell the search what its ledger holds; lost trials are settled by `reconcile`."""
         work = self._board.live.get(trial_id)
-        if work is not None and work.proposal.evaluation in work.state.ledger:
+        if work is None:
+            return
+        if work.proposal is None:
+            if work.reported is not None:
+                del self._board.live[trial_id]
+        elif work.proposal.evaluation in work.state.ledger:
             with self._board.keeping_failure():
                 work.state.settle(work.proposal.evaluation)
             del self._board.live[trial_id]
@@ -152,13 +157,13 @@ class Scheduler(FIFOScheduler):
         work = self._board.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
-            if work.state.halving is not None:
+            if work.state.halving is not None and work.proposal is not None:
                 work.state.halving.add(work.proposal.evaluation, trial, tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """What the search's own scheduler says of an evaluation that could go on."""
         work = self._board.live.get(trial.trial_id)
-        if work is None or work.state.halving is None:
+        if work is None or work.proposal is None or work.state.halving is None:
             return TrialScheduler.CONTINUE
         with self._board.keeping_failure():
             return work.state.halving.result(
@@ -176,7 +181,7 @@ class Scheduler(FIFOScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Let the search's own scheduler forget it."""
         work = self._board.live.get(trial.trial_id)
-        if work is not None and work.state.halving is not None:
+        if work is not None and work.proposal is not None and work.state.halving is not None:
             work.state.halving.gone(work.proposal.evaluation, trial, tune_controller)
 
     def release(self) -> None:
@@ -202,11 +207,13 @@ class Recorder(tune.Callback):
     ) -> None:
         """The row is on disk before the searcher learns of it."""
         work = self._board.live.get(trial.trial_id)
-        if work is None or "row" not in result:
+        if work is None or not ("row" in result or "test" in result):
             return
         work.reported = result
-        if result.get("done"):
-            with self._board.keeping_failure():
+        with self._board.keeping_failure():
+            if work.proposal is None:
+                work.state.tested(result)
+            elif result.get("done"):
                 work.state.record(work.proposal, result, trial.trial_id)
 
 
@@ -214,15 +221,17 @@ def run_experiment(
     states: Sequence[SearchState],
     footprint: Footprint,
     max_concurrent: int | None,
+    finish: Callable[[SearchState], None],
     *,
     ray_stays: bool = False,
 ) -> None:
-    """Run searches to the end of their budgets; Ray must be connected.
+    """Run searches to the end of their budgets and test their best models; Ray is connected.
 
     Args:
         states: searches that are not done.
         footprint: what each evaluation holds.
         max_concurrent: evaluations at once; None for as many as the cluster holds.
+        finish: called with each search that is done.
         ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
 
     Raises:
@@ -233,7 +242,7 @@ def run_experiment(
         held = footprint.slots()
         return min(held, max_concurrent) if max_concurrent else held
 
-    board = Board(states, slots)
+    board = Board(states, slots, finish)
     scheduler = Scheduler(board)
     scratch = tempfile.mkdtemp(prefix="revo-")  # Tune wants a folder; nothing in it is read again
     try:
@@ -264,7 +273,7 @@ def run_experiment(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if not all(state.done for state in states):
+    if not board.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
 
 

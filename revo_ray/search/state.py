@@ -32,11 +32,11 @@ class Request:
     """What a worker is asked to do.
 
     Attributes:
-        proposal: which evaluation, and its sample.
+        proposal: which evaluation, and its sample; None to test the best model.
         config: for the trial; plain values.
     """
 
-    proposal: Proposal
+    proposal: Proposal | None
     config: dict[str, Any]
 
 
@@ -78,6 +78,11 @@ class SearchState:
         self.units = units
         self.task = task
         self.cold_starts = 0
+        self.began = time.monotonic()
+        self.test: dict[str, float | None] | None = None
+        """Loss, accuracy and AUC of the best model on the test images, as soon as it is tested."""
+        self._testing = False
+        self._test_deaths = 0
         self._listeners = listeners
         self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
@@ -106,9 +111,14 @@ class SearchState:
         self._model.reconcile(self.ledger.best)
 
     @property
-    def done(self) -> bool:
+    def spent(self) -> bool:
         """Whether the whole budget is spent."""
         return self._budget.spent if self._budget else self.proposals.finished
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent and the best model, if there is one, is tested."""
+        return self.spent and (self.best is None or self.test is not None)
 
     @property
     def best(self) -> Evaluation | None:
@@ -120,13 +130,12 @@ class SearchState:
         """Whether `best/` holds the best row's weights, or there is no best row."""
         return self.best is None or self._model.holds(self.best)
 
-    def describe_best(self) -> None:
-        """Write what is needed to load the best model beside it."""
-        if self.best is not None:
-            self._model.accept(self.best)
-
     def next_request(self) -> Request | None:
-        """The next evaluation for a worker; None at the barrier and at the end."""
+        """What a worker is to do next; None at the barrier and at the end."""
+        request = self._next_evaluation()
+        return self._test_request() if request is None and self.spent else request
+
+    def _next_evaluation(self) -> Request | None:
         while self._budget is None or self._budget.left:
             proposal = self.proposals.ask()
             answered = self.proposals.take_answered()
@@ -204,6 +213,40 @@ class SearchState:
         """A trial ended before it ran: propose its evaluation again."""
         self._release(proposal)
         self.proposals.requeue(proposal.evaluation)
+
+    def tested(self, measured: dict[str, Any]) -> None:
+        """Take the best model's score on the test images.
+
+        Raises:
+            SearchError: it could not be had.
+        """
+        if measured["test"] is None:
+            raise SearchError(
+                f"cannot test the best model: {measured['error']}; "
+                "every evaluation is kept, go on with --resume"
+            )
+        assert self.best is not None
+        self._model.accept(self.best)  # what is needed to load it may have gone with it
+        self.test = measured["test"]
+
+    def test_lost(self, cause: str | None) -> None:
+        """A worker died with the test of the best model, or never began it: test it again.
+
+        Raises:
+            SearchError: too many workers died.
+        """
+        self._testing = False
+        self._test_deaths += cause is not None
+        if self._test_deaths >= MAX_DEATHS:
+            self.tested({"test": None, "error": cause})
+
+    def _test_request(self) -> Request | None:
+        if self.best is None or self.test is not None or self._testing:
+            return None
+        self._testing = True
+        retrain = None if self.best_is_stored else self.best.whole_plan
+        config = {"task": self.task, "test": self.best.evaluation, "retrain": retrain}
+        return Request(None, config)
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best

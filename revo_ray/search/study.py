@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
 from pydantic import Field, ValidationError
 
 from revo_ray.config import SearchConfig, Section
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
+
+FILE = "study.yaml"
 
 Variant = str | dict[str, Any]
 """A name, or a mapping of the section's keys; `label` in it names the variant."""
@@ -82,6 +85,24 @@ class StudyConfig(SearchConfig):
                 "search": {"seed": seed},
             }
             yield re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts)).lstrip("._-"), changes
+
+
+def write_study(folder: Storage, config: StudyConfig, *, resume: bool) -> None:
+    """Write `study.yaml` into a study's folder, for those who read it later.
+
+    A resumed study may have more searches than before, or fewer; each search checks its own keys.
+
+    Raises:
+        UserError: there is a study already, and `resume` is False.
+        OSError: the storage is full or unreachable.
+    """
+    if not resume and folder.exists(FILE):
+        raise UserError(
+            f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
+            f"another name with --set name={config.name}-2"
+        )
+    values = config.model_dump(mode="json")
+    folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 
 
 def _label(variant: Variant, key: str, default: str) -> str:

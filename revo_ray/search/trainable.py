@@ -19,7 +19,7 @@ from revo_ray.config import DataConfig, ModelConfig, TrainConfig
 from revo_ray.data.nodes import SharedTable, fetch
 from revo_ray.evolve.plan import Plan
 from revo_ray.methods import find_policy
-from revo_ray.search.best import candidate_path
+from revo_ray.search.best import MODEL, candidate_path
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class EvaluationTrial(tune.Trainable):
     _reported: dict[str, Any]
 
     def step(self) -> dict[str, Any]:
-        """The whole evaluation, or its next epoch where somebody may stop it."""
+        """The whole evaluation, or its next epoch where somebody may stop it; or the test."""
+        if "test" in self.config:
+            return test_best(self.config)
         if self._results is None:
             self._results = evaluate(self.config, self._snapshot)
         self._reported = next(self._results)
@@ -123,6 +125,32 @@ def evaluate(
     except Exception as error:
         _tuners.clear()  # whatever state the failure left is not used again
         yield result({"status": "error", "error": describe(error), **_spent(curve)})
+
+
+def test_best(config: dict[str, Any]) -> dict[str, Any]:
+    """Score `best/` on the test images, trained again first where the file was lost.
+
+    Args:
+        config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
+    """
+    from safetensors.torch import load, save
+
+    storage = Storage(config["task"]["run"])
+    try:
+        tuner = tuner_for(config["task"])
+        if config["retrain"] is not None:
+            plan = Plan.from_json(config["retrain"])
+            for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
+                pass
+            metadata = {"evaluation": str(config["test"]), "format": "pt"}
+            storage.write(MODEL, save(tuner.state_dict(), metadata))
+        tuner.load_state_dict(load(storage.read(MODEL)))
+        metrics = tuner.evaluate("test")
+    except Exception as error:
+        _tuners.clear()
+        return {"test": None, "error": describe(error), "done": True}
+    test = {"loss": metrics.loss, "accuracy": metrics.accuracy, "auc": metrics.auc}
+    return {"test": test, "done": True}
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:

@@ -40,6 +40,9 @@ def open_state(folder: Path, *overrides: str) -> SearchState:
     return SearchState(config, Storage(str(folder)), method, list(UNITS), {"t": 1}, {"m": "x"})
 
 
+TEST = {"loss": 0.5, "accuracy": 0.9, "auc": None}
+
+
 def loss_of(request: Request) -> float:
     return sum((rate - 0.01) ** 2 for rate in request.config["plan"]["unit_lrs"])
 
@@ -66,6 +69,11 @@ def run(state: SearchState, folder: Path, workers: int = 1, seed: int = 0, stop_
         if not busy:
             continue
         request = busy.pop(rng.randrange(len(busy)))
+        if request.proposal is None:
+            assert state.spent
+            assert request.config["test"] == state.best.evaluation
+            state.tested({"test": TEST})
+            continue
         state.record(request.proposal, measure(request, folder), "trial")
         made += 1
         assert len(weight_files(folder)) <= len(busy) + 1
@@ -227,7 +235,7 @@ def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
 def test_two_errors_in_a_row_do_not_stop_it(tmp_path: Path) -> None:
     state = open_state(tmp_path)
     number = 0
-    while not state.done:
+    while not state.spent:
         request = state.next_request()
         assert request is not None
         number += 1
@@ -274,3 +282,32 @@ def test_listeners_hear_of_each_row_once(tmp_path: Path) -> None:
     state = SearchState(config, storage, method, list(UNITS), {}, {}, listeners=(heard.append,))
     run(state, tmp_path)
     assert heard == list(state.ledger)
+
+
+def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    for _ in range(30):
+        request = state.next_request()
+        assert request is not None
+        assert request.proposal is not None
+        state.record(request.proposal, measure(request, tmp_path), "trial")
+        state.settle(request.proposal.evaluation)
+    for cause in ("killed", None, "killed"):
+        request = state.next_request()
+        assert request is not None
+        assert request.proposal is None
+        assert request.config["retrain"] is None
+        assert state.next_request() is None
+        assert not state.done
+        state.test_lost(cause)
+    assert state.next_request() is not None
+    with pytest.raises(SearchError, match="cannot test the best model: killed"):
+        state.test_lost("killed")
+    state.tested({"test": TEST})
+    assert state.done
+    assert state.next_request() is None
+
+    (tmp_path / "best" / "model.safetensors").unlink()
+    again = open_state(tmp_path).next_request()
+    assert again is not None
+    assert again.config["retrain"] == state.best.whole_plan

@@ -1,0 +1,160 @@
+"""From configurations to searches that are ready to run; what can be wrong is found here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+
+from revo_ray.config import MethodConfig, SearchConfig
+from revo_ray.data.nodes import share
+from revo_ray.data.splits import Splits
+from revo_ray.data.table import Table
+from revo_ray.errors import UserError
+from revo_ray.finetune.assemble import load_network, split_table, tables_folder
+from revo_ray.finetune.units import Unit
+from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.methods import make_method
+from revo_ray.report.preparation import prepare_and_show
+from revo_ray.report.tensorboard import EvaluationCurves
+from revo_ray.search.cluster import check_paths
+from revo_ray.search.halving import Halving
+from revo_ray.search.lock import RunLock
+from revo_ray.search.record import check_record, write_record
+from revo_ray.search.state import SearchState
+from revo_ray.storage import Storage
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the driver needs to know of a network; the weights are the workers'."""
+
+    units: list[Unit]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str | None
+
+
+class Preparation:
+    """Makes the state of each search; searches that share images or a network load them once.
+
+    Args:
+        resume: go on where run directories stand.
+        console: where progress is shown; None shows none.
+        stack: closes what is opened here.
+    """
+
+    def __init__(self, resume: bool, console: Console | None, stack: ExitStack) -> None:
+        self._resume = resume
+        self._console = console
+        self._stack = stack
+        self._tables: dict[str, Table] = {}
+        self._networks: dict[tuple[Any, ...], Network] = {}
+
+    def state(
+        self, config: SearchConfig, listeners: tuple[Callable[[Evaluation], None], ...] = ()
+    ) -> SearchState:
+        """A search's state, after locking its run directory.
+
+        Raises:
+            UserError: the configuration, the data or the run directory is wrong.
+        """
+        storage = self._open(config)
+        method = make_method(config.method, config.plugins)
+        resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
+        config = config.model_copy(update={"method": resolved})
+        table, network = self.table(config), self.network(config)
+        split_table(table, config.data)
+        checksums = {"weights": network.sha256, "table": table.sha256}
+        if storage.list(Ledger.FOLDER):
+            check_record(storage, config, checksums)
+        else:
+            write_record(storage, config, checksums)
+        curves = EvaluationCurves(storage)
+        scheduler = method.scheduler(config.search, config.train)
+        state = SearchState(
+            config,
+            storage,
+            method,
+            list(network.units),
+            _task(config, storage, table),
+            _card(config, table, network),
+            listeners=(*listeners, curves),
+            halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
+        )
+        curves.catch_up(state.ledger)
+        return state
+
+    def table(self, config: SearchConfig) -> Table:
+        """The images of a search."""
+        # Fractions divide a table, and make no other one.
+        data = config.data.model_dump(exclude={"train_fraction"}, mode="json")
+        if config.data.max_images is None:
+            data.pop("seed")
+        key = repr(data)
+        if key not in self._tables:
+            folder = tables_folder(config.storage)
+            self._tables[key] = prepare_and_show(config.data, folder, self._console)
+        return self._tables[key]
+
+    def splits(self, config: SearchConfig) -> Splits:
+        """How a search divides its images."""
+        return split_table(self.table(config), config.data)
+
+    def network(self, config: SearchConfig) -> Network:
+        """The units of a search's network, and how it wants its images."""
+        table = self.table(config)
+        key = (config.model, len(table.classes), config.data.image_size)
+        if key not in self._networks:
+            backbone, units = load_network(config.model, config.data, config.train, table)
+            sha256 = backbone.weights_sha256
+            self._networks[key] = Network(list(units), backbone.mean, backbone.std, sha256)
+        return self._networks[key]
+
+    def _open(self, config: SearchConfig) -> Storage:
+        """Lock the run directory, and refuse one that is not ours to write."""
+        check_paths(config)
+        storage = Storage(config.storage).child(config.name)
+        self._stack.callback(RunLock(storage).close)
+        if not self._resume and storage.list(Ledger.FOLDER):
+            raise UserError(
+                f"{storage.uri} already holds a search; go on with --resume (resume=True), or "
+                f"choose another name with --set name={config.name}-2"
+            )
+        return storage
+
+
+def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:
+    return {
+        "model": config.model.model_dump(mode="json")
+        | {"weights": _portable(config.model.weights)},
+        "data": config.data.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "table": asdict(share(table, Storage(config.storage))),
+        "run": storage.uri,
+        "plugins": config.plugins,
+        "cpus": config.resources.cpus_per_trial,
+        "device": config.resources.device,
+    }
+
+
+def _portable(weights: str) -> str:
+    """A worker's folder is not the driver's, so a path of weights travels absolute."""
+    is_path = weights not in ("pretrained", "none") and not weights.startswith("package:")
+    return os.path.abspath(os.path.expanduser(weights)) if is_path else weights
+
+
+def _card(config: SearchConfig, table: Table, network: Network) -> dict[str, Any]:
+    return {
+        "model": config.model.name,
+        "classes": table.classes,
+        "image_size": config.data.image_size,
+        "mean": list(network.mean),
+        "std": list(network.std),
+        "granularity": config.model.granularity,
+        "units": [unit.name for unit in network.units],
+    }
