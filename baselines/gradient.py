@@ -1,0 +1,124 @@
+"""Fine-tuning all layers, the first or the last, at one tuned rate: what practice starts from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from revo_ray.config import SearchOptions, Section, TrainConfig
+from revo_ray.evolve.genome import UnitLike
+from revo_ray.evolve.plan import Plan
+from revo_ray.evolve.proposals import Proposals, Sample
+from revo_ray.evolve.space import Real, Space
+from revo_ray.methods import Method
+
+LR, WEIGHT_DECAY = "lr", "wd"
+
+
+def _two(bounds: Any) -> Any:
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError("give two numbers, the lower bound and the upper one")
+    return bounds
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the lower bound must come first, and differ from the upper one")
+    return bounds
+
+
+Positive = Annotated[float, Field(gt=0)]
+Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValidator(_rising)]
+
+
+class TunedOptions(Section):
+    """Keys of every method whose rate and weight decay are searched."""
+
+    lr: Bounds = (1e-5, 1.0)
+    """Between what learning rates to search, on a log scale."""
+    weight_decay: Bounds = (1e-6, 1e-1)
+    """Between what weight decays to search, on a log scale."""
+    startup: int = Field(20, ge=1)
+    """Random proposals before TPE learns from them."""
+    halving: Literal["asha", "hyperband", "none"] = "asha"
+    """Who stops evaluations early: asha does at once, hyperband pauses them; none: nobody."""
+    reduction_factor: float | None = Field(None, gt=1)
+    """One in so many goes on at each rung; None: 4 for asha, 3 for hyperband."""
+    grace_period: int = Field(1, ge=1)
+    """Epochs before the first rung of asha."""
+
+
+class Tuned(Method):
+    """A learning rate and a weight decay, searched by TPE with successive halving."""
+
+    Options: ClassVar[type[Section]] = TunedOptions
+
+    @abstractmethod
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """How the network learns at that rate and weight decay."""
+
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        """`lr` and `wd`, whatever the units."""
+        bounds = {LR: self.options.lr, WEIGHT_DECAY: self.options.weight_decay}
+        return Space({name: Real(low, high, log=True) for name, (low, high) in bounds.items()})
+
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        """TPE, one proposal at a time."""
+        from baselines.tpe import TPE  # imports Ray, which a worker's training has no use for
+
+        tpe = TPE(space, seed=search.seed, startup=self.options.startup)
+        # Who is stopped early depends on who came before, so equal samples need not end alike.
+        reuse = self.options.halving == "none"
+        return Proposals(tpe, space.key, budget=search.evaluations, reuse=reuse)
+
+    def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
+        """Successive halving, as `method.halving` says.
+
+        Raises:
+            UserError: the first rung lies beyond the last epoch.
+        """
+        if self.options.halving == "none":
+            return None
+        from baselines.halving import make_scheduler
+
+        return make_scheduler(
+            self.options.halving,
+            train.epochs,
+            reduction_factor=self.options.reduction_factor,
+            grace_period=self.options.grace_period,
+        )
+
+
+class Full(Tuned):
+    """Full fine-tuning: every unit at one rate."""
+
+    name = "full"
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """Every unit at the sample's rate."""
+        return Plan((sample[LR],) * len(units), sample[WEIGHT_DECAY])
+
+
+class First(Tuned):
+    """First-layer fine-tuning: the first unit and the new head."""
+
+    name = "first"
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """The first unit and the head at the sample's rate, the others frozen."""
+        trains = (index == 0 or unit.head for index, unit in enumerate(units))
+        return Plan(tuple(sample[LR] if train else 0.0 for train in trains), sample[WEIGHT_DECAY])
+
+
+class Last(Tuned):
+    """Last-layer fine-tuning: the new head alone, on frozen features."""
+
+    name = "last"
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """The head at the sample's rate, the others frozen."""
+        rates = tuple(sample[LR] if unit.head else 0.0 for unit in units)
+        return Plan(rates, sample[WEIGHT_DECAY])

@@ -1,0 +1,123 @@
+"""Relative gradient norms: a policy that scales each tensor's rate, for Auto-RGN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from revo_ray.finetune.loop import FineTuner
+from revo_ray.finetune.units import find_units
+
+
+class RelativeGradientNorm:
+    """At each epoch's start, a rate for each tensor by its relative gradient norm.
+
+    A tensor's score is ‖g‖/‖θ‖ (Euclidean norms), averaged over the epoch's first batches and
+    divided by the largest score of all; its rate is score·lr (Lee et al. 2022, arXiv 2210.11466,
+    section 5). g is the gradient of the loss on a batch as training would take it next, but in
+    eval mode and without augmentation, so that scoring moves no statistic and draws nothing. A
+    tensor that is all zeros has no relative gradient and scores 0. The images are counted.
+
+    Args:
+        lr: the rate of the tensor with the largest score.
+        batches: how many; all of them where an epoch has fewer.
+        norms: `untrained`: parameters of normalisation layers are frozen; `with-weight`: they get
+            the rate of the weight that their layer belongs to.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        batches: int = 5,
+        norms: Literal["untrained", "with-weight"] = "untrained",
+    ) -> None:
+        self.lr = lr
+        self.batches = batches
+        self.norms = norms
+
+    def __call__(self, epoch: int, tuner: FineTuner) -> dict[str, float]:
+        """Rates of single parameters by name; those without one are frozen."""
+        norms = norm_parameters(tuner.model)
+        scored = {n: p for n, p in tuner.model.named_parameters() if n not in norms}
+        scores = self._scores(tuner, list(scored.values()))
+        rates = dict(zip(scored, (self.lr * scores).tolist(), strict=True))
+        if self.norms == "with-weight":
+            rates |= {norm: rates[weight] for norm, weight in weight_beside(tuner.model).items()}
+        return rates
+
+    def _scores(self, tuner: FineTuner, tensors: Sequence[nn.Parameter]) -> Tensor:
+        """Scores (T,) float64 of T tensors, on the CPU; the largest is 1."""
+        model, modes = tuner.model, [(m, m.training) for m in tuner.model.modules()]
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        for tensor in tensors:  # whatever the epoch before froze
+            tensor.requires_grad_(True)
+        batches = first_batches(tuner.order, tuner.train.batch_size, self.batches)
+        gradients = torch.zeros(len(tensors), dtype=torch.float64, device=tuner.device)
+        for index in batches:
+            # .train() first: some attention layers keep in eval mode what depends on weights.
+            model.train().eval()
+            found = torch.autograd.grad(tuner.loss(index), tensors, allow_unused=True)
+            gradients += torch.stack(
+                [torch.zeros((), device=tuner.device) if g is None else _norm(g) for g in found]
+            )
+            tuner.images += len(index)
+        model.train()
+        for module, mode in modes:
+            module.training = mode
+        sizes = torch.stack([_norm(tensor.detach()) for tensor in tensors]).double()
+        ratios = torch.where(sizes > 0, gradients / len(batches) / sizes, 0.0).cpu()
+        return _relative_to_largest(ratios)
+
+
+def norm_parameters(model: nn.Module) -> set[str]:
+    """The names of the parameters that normalisation layers own.
+
+    A normalisation layer is known by its class's name, and holds no convolution or linear layer.
+    """
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if "norm" in type(module).__name__.lower()
+        and not any(isinstance(m, nn.modules.conv._ConvNd | nn.Linear) for m in module.modules())
+        for name, _ in module.named_parameters(recurse=False)
+    }
+
+
+def weight_beside(model: nn.Module) -> dict[str, str]:
+    """Each normalisation layer's parameter to the weight of the layer that it belongs to."""
+    norms = norm_parameters(model)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    beside = {}
+    for unit in find_units(model, "layer"):
+        own = [name for name in unit.parameters if name.startswith(f"{unit.name}.")]
+        weight = max(own, key=sizes.__getitem__)
+        beside.update({name: weight for name in unit.parameters if name in norms})
+    return beside
+
+
+def first_batches(order: Tensor, size: int, count: int) -> list[Tensor]:
+    """The first batches of an epoch's order (n,), as training cuts it.
+
+    A last batch of one image joins the one before.
+    """
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches[:count]
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(tensor)
+
+
+def _relative_to_largest(ratios: Tensor) -> Tensor:
+    """Scores (T,) from ratios (T,); what overflowed scores 1, and its training shall diverge."""
+    ratios = ratios.nan_to_num(nan=torch.inf)
+    largest = ratios.max()
+    if largest.isinf():
+        return (ratios == largest).double()
+    return ratios / largest if largest > 0 else ratios

@@ -1,0 +1,250 @@
+"""The statistics of a study in words: what they say, and what they cannot decide."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from revo_ray.report.analysis import MetricStatistics, StudyStatistics
+from revo_ray.report.layout import MISSING, Cell, Column, Grid, to_markdown
+from revo_ray.report.statistics import (
+    RESAMPLES,
+    Comparison,
+    Ranking,
+    blocks_needed,
+    pairs_needed,
+    smallest_friedman_p,
+    smallest_p,
+)
+
+FEW = 10
+"""Pairs or blocks below which an approximation is called rough."""
+
+
+def to_text(study: StudyStatistics, figure: str | None = None) -> str:
+    """The statistics as Markdown.
+
+    Args:
+        study: what to tell.
+        figure: a picture of the ranks, relative to the text.
+    """
+    return "\n\n".join(_paragraphs(study, figure)) + "\n"
+
+
+def _paragraphs(study: StudyStatistics, figure: str | None) -> Iterator[str]:
+    yield "# Statistics"
+    yield _state(study)
+    if len(study.methods) < 2:
+        yield "Nothing can be compared before two methods have finished searches."
+        return
+    yield _one_cell(study)
+    for metric in study.metrics:
+        yield to_markdown(_comparison_grid(study, metric)).rstrip()
+        yield from _cannot_decide(metric.comparisons, study.alpha)
+        yield to_markdown(_rank_grid(metric)).rstrip()
+        yield "One block a seed: " + _ranking_words(metric.ranking)
+        yield "Stricter, one block a cell: " + _ranking_words(metric.ranking_by_cell)
+    if figure:
+        yield f"![Average ranks and critical differences]({figure})"
+    yield "## How to read this"
+    yield "\n".join(f"- {line}" for line in _reading(study))
+
+
+def _state(study: StudyStatistics) -> str:
+    least, most = study.seeds
+    seeds = f"{most}" if least == most else f"{least} to {most}"
+    text = (
+        f"{study.finished} of {study.searches} searches are finished: "
+        f"{_count(len(study.methods), 'method')} in {_count(study.cells, 'cell')} "
+        f"(model × data set × fraction), with {seeds} seed{'s' * (most != 1)} in each."
+    )
+    if study.finished < study.searches:
+        text = f"**Partial.** {text} What follows is about those, and will change."
+    if study.waiting:
+        text += f" Without a result yet: {', '.join(study.waiting)}."
+    return text
+
+
+def _one_cell(study: StudyStatistics) -> str:
+    """What the seeds of one cell could show at the most."""
+    seeds, needed = study.seeds[1], pairs_needed(study.alpha)
+    start = (
+        f"**Inside one cell** there are {_count(seeds, 'seed')}: the smallest possible two-sided "
+        f"p of a Wilcoxon test is {_p(smallest_p(seeds))}"
+    )
+    pooled = (
+        f"What follows pools all {study.cells} cells."
+        if study.cells > 1
+        else "There is no other cell to pool it with."
+    )
+    if seeds >= needed:
+        return f"{start}, so a large difference could show there. {pooled}"
+    return (
+        f"{start}, however large the difference. So no single place of the tables shows that one "
+        f"method is better than another; that takes {needed} seeds at the least (alpha "
+        f"{study.alpha:g}). {pooled}"
+    )
+
+
+def _comparison_grid(study: StudyStatistics, metric: MetricStatistics) -> Grid:
+    names = ["pairs", "better / equal / worse", "mean difference"]
+    names += [f"{100 * (1 - study.alpha):g} % interval", "p", "p (Holm)"]
+    columns = [Column("method", numbers=False), *map(Column, names)]
+    columns.append(Column("verdict", numbers=False))
+    rows = []
+    for c in metric.comparisons:
+        bounds = c.low is not None and c.high is not None
+        texts = [c.method, str(c.pairs), f"{c.wins} / {c.ties} / {c.losses}", _points(c.mean)]
+        texts.append(f"{_points(c.low)} … {_points(c.high)}" if bounds else MISSING)
+        texts += [_p(c.p), _p(c.p_holm), verdict(c, study.alpha)]
+        rows.append([Cell(text) for text in texts])
+    caption = (
+        f"Test {metric.metric.name} minus that of {study.reference}, in percentage points, paired "
+        "by model, data set, fraction and seed; better, equal and worse count the pairs."
+    )
+    return Grid(
+        f"{metric.metric.name}: every method against {study.reference}", caption, columns, rows
+    )
+
+
+def verdict(comparison: Comparison, alpha: float) -> str:
+    """What a comparison shows about the method, in a few words."""
+    if comparison.pairs == 0 or comparison.p_holm is None:
+        return "no pairs yet"
+    if comparison.ties == comparison.pairs:
+        return "equal in every pair"
+    if comparison.least_p_holm > alpha:
+        return "cannot be decided"
+    if comparison.p_holm > alpha:
+        return "not decided"
+    assert comparison.mean is not None
+    if comparison.direction * comparison.mean <= 0:
+        return "differs; which is better depends on the measure"
+    return "better" if comparison.direction > 0 else "worse"
+
+
+def _cannot_decide(comparisons: list[Comparison], alpha: float) -> Iterator[str]:
+    """Which comparisons have too few pairs for any verdict, and how many it takes."""
+    small: dict[tuple[int, int, float], list[str]] = defaultdict(list)
+    count = sum(comparison.p is not None for comparison in comparisons)
+    for c in comparisons:
+        if c.p is not None and c.ties < c.pairs and c.least_p_holm > alpha:
+            small[c.pairs, c.pairs - c.ties, c.least_p_holm].append(c.method)
+    for (pairs, differ, least), methods in small.items():
+        which = _count(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
+        corrected = f"; corrected for {count} comparisons, {_p(least)}" if count > 1 else ""
+        yield (
+            f"**These data cannot decide** about {', '.join(methods)}: {which}, so the smallest "
+            f"possible two-sided p is {_p(smallest_p(differ))}{corrected}, whatever the scores "
+            f"say. It takes {pairs_needed(alpha, count)} pairs that differ in each comparison."
+        )
+
+
+def _rank_grid(metric: MetricStatistics) -> Grid:
+    by_seed, by_cell = (
+        dict(zip(ranking.methods, ranking.ranks, strict=False))
+        for ranking in (metric.ranking, metric.ranking_by_cell)
+    )
+    columns = [Column("method", numbers=False)]
+    columns += [Column("one block a seed"), Column("one block a cell")]
+    rows = [
+        [Cell(method)] + [Cell(_rank(ranks.get(method))) for ranks in (by_seed, by_cell)]
+        for method in metric.ranking.methods
+    ]
+    caption = (
+        "A block is what all methods were tried on: a seed of a cell, or a cell (its mean over "
+        "seeds). In each, rank 1 is the best score; equal scores share the mean of their ranks."
+    )
+    return Grid(f"{metric.metric.name}: average ranks", caption, columns, rows)
+
+
+def _ranking_words(ranking: Ranking) -> str:
+    count, blocks, alpha = len(ranking.methods), ranking.blocks, ranking.alpha
+    left_out = (
+        f" ({ranking.left_out} left out, where not every method has a result)"
+        if ranking.left_out
+        else ""
+    )
+    start = f"{_count(blocks, 'complete block')}{left_out}."
+    if ranking.critical_difference is None:
+        return f"{start} Nothing can be ranked."
+    text = f"{start} {_friedman_words(ranking)}"
+    distance = f"Nemenyi's critical difference is {ranking.critical_difference:.2f}"
+    if not ranking.could_decide:
+        return (
+            f"{text} {distance}, more than ranks from 1 to {count} can be apart: no two methods "
+            f"can be told apart. That takes {blocks_needed(count, alpha)} blocks at the least."
+        )
+    if ranking.p is not None and ranking.p > alpha:
+        return f"{text} So their ranks are not compared further."
+    groups = "; ".join(", ".join(group) for group in ranking.groups)
+    apart = f"Not told apart: {groups}." if groups else "All methods are told apart."
+    return f"{text} {distance}: methods whose average ranks are closer are not told apart. {apart}"
+
+
+def _friedman_words(ranking: Ranking) -> str:
+    count, blocks = len(ranking.methods), ranking.blocks
+    if ranking.p is None:
+        why = "for two methods see Wilcoxon's" if count == 2 else "one block has nothing to test"
+        return f"No Friedman test: {why}."
+    least = smallest_friedman_p(count, blocks)
+    text = f"Friedman's test: χ² = {ranking.statistic:.2f}, p = {_p(ranking.p)}"
+    rough = " (roughly: there are few blocks)" if blocks < FEW else ""
+    if least > ranking.alpha:
+        return (
+            f"{text}; it could not be below {_p(least)} with {blocks} blocks, so it cannot decide "
+            "whether methods differ."
+        )
+    if ranking.p > ranking.alpha:
+        return f"{text}{rough}: no evidence that any two methods differ."
+    return f"{text}{rough}: the methods do not all do equally well."
+
+
+def _reading(study: StudyStatistics) -> Iterator[str]:
+    comparisons = [c for metric in study.metrics for c in metric.comparisons]
+    yield (
+        "p is how often chance alone would give differences as one-sided as these if two methods "
+        f"did equally well; up to {study.alpha:g} counts as decided. “Not decided” does not mean "
+        "equal, only that these data do not show a difference."
+    )
+    yield (
+        "p is Wilcoxon's signed-rank test, two-sided and exact. Pairs with equal scores are left "
+        "out (zero_method=wilcox); differences of equal size share their mean rank."
+    )
+    yield (
+        "p (Holm) is corrected for comparing several methods with one reference. AUC and accuracy "
+        "are two views of the same searches and are not corrected for each other."
+    )
+    percentile = sum(comparison.interval == "percentile" for comparison in comparisons)
+    yield (
+        f"The interval of the mean difference is a bootstrap over pairs, {RESAMPLES:,} resamples, "
+        "seeded, bias-corrected and accelerated (BCa)"
+        + (f", {percentile} by percentiles where BCa is not defined" if percentile else "")
+        + f". From fewer than {FEW} pairs it is usually too narrow: a rough sketch."
+    )
+    yield (
+        "Seeds and fractions of one data set share images, so blocks and pairs are not independent "
+        "of each other: this speaks of new seeds on these data sets, not of new data sets. One "
+        "block a cell is stricter; Demšar (JMLR 7, 2006) has the reasons and the methods."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _p(value: float | None) -> str:
+    """Two significant digits: 0.25, 0.031, 1; < 0.001 below."""
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _points(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0: no minus zero
+
+
+def _rank(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"

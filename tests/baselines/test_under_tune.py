@@ -1,0 +1,110 @@
+"""Under a real `tune.Tuner`: Ray's own `HyperOptSearch`, and halving that pauses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.search.hyperopt import HyperOptSearch
+
+from baselines.gradient import Full
+from revo_ray.config import SearchOptions, TrainConfig
+from revo_ray.evolve.proposals import Outcome
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Curve(tune.Trainable):
+    """A loss that falls to a level of the configuration's."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.epoch = 0
+
+    def step(self) -> dict[str, Any]:
+        self.epoch += 1
+        val_loss = self.config["level"] + 1 / self.epoch
+        return {"epoch": self.epoch, "val_loss": val_loss, "done": self.epoch == EPOCHS}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        (Path(checkpoint_dir) / "epoch").write_text(str(self.epoch))
+
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
+        self.epoch = int((Path(checkpoint_dir) / "epoch").read_text())
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.epoch = 0
+        return True
+
+
+class Loss(tune.Trainable):
+    """Known beforehand, at once."""
+
+    def step(self) -> dict[str, Any]:
+        return {"val_loss": loss(self.config), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+
+def loss(sample: dict[str, float]) -> float:
+    return (math.log10(sample["lr"]) + 2) ** 2 + (math.log10(sample["wd"]) + 4) ** 2
+
+
+def fit(folder: Path, trainable: Any, space: dict[str, Any], **options: Any) -> list[Any]:
+    results = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space=space,
+        tune_config=tune.TuneConfig(reuse_actors=True, **options),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+    assert not results.errors
+    return list(results)
+
+
+def test_a_serial_tuner_with_hyperopt_proposes_the_same(tmp_path: Path) -> None:
+    results = fit(
+        tmp_path,
+        Loss,
+        {"lr": tune.loguniform(1e-5, 1.0), "wd": tune.loguniform(1e-6, 1e-1)},
+        metric="val_loss",
+        mode="min",
+        num_samples=16,
+        search_alg=HyperOptSearch(n_initial_points=5, random_state_seed=9),
+        max_concurrent_trials=1,
+    )
+    method = Full(Full.Options(startup=5))
+    proposals = method.searcher(method.space([]), SearchOptions(seed=9, evaluations=16))
+    ours = []
+    while (proposal := proposals.ask()) is not None:
+        ours.append(proposal.sample)
+        proposals.tell(proposal.evaluation, Outcome(loss(proposal.sample)))
+    assert [result.config for result in results] == ours
+
+
+def test_hyperband_pauses_goes_on_and_ends(tmp_path: Path) -> None:
+    method = Full(Full.Options(halving="hyperband"))
+    results = fit(
+        tmp_path,
+        Curve,
+        {"level": tune.grid_search([5, 4, 3, 1, 2])},
+        scheduler=method.scheduler(SearchOptions(), TrainConfig(epochs=EPOCHS)),
+    )
+    # A bracket of 2 that has no rung, and one of 3 with a rung after the first epoch.
+    epochs = {result.config["level"]: result.metrics["epoch"] for result in results}
+    assert epochs == {5: 3, 4: 3, 3: 1, 1: 3, 2: 1}

@@ -1,0 +1,122 @@
+"""Run directories as searches leave them, written through the project's own code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from revo_ray.config import SearchConfig
+from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.search.record import write_record
+from revo_ray.search.result import SearchResult
+from revo_ray.storage import Storage
+
+TEST = {"loss": 0.5, "accuracy": 0.8, "auc": 0.9}
+
+
+def write_search(
+    study: Path,
+    name: str,
+    settings: Sequence[str] = (),
+    test: dict[str, float | None] | None = TEST,
+    *,
+    losses: Iterable[float | None] = (0.9, 0.6, 0.7, 0.8),
+    done: bool = True,
+    **row: Any,
+) -> Ledger:
+    """A search of a budget of 4 evaluations, 2 epochs each, with one row for each loss.
+
+    Args:
+        settings: `KEY=VALUE` overrides.
+        losses: None diverged.
+        done: with a result.
+        row: what every ledger row holds.
+    """
+    small = ["search.evaluations=4", "search.population=4", "train.epochs=2"]
+    config = SearchConfig.load(None, ["name=" + name, *small, *settings])
+    storage = Storage(str(study / name))
+    write_record(storage, config, {"weights": None, "table": "0"})
+    ledger = Ledger(storage)
+    values = {
+        "val_accuracy": 0.85,
+        "val_auc": 0.95,
+        "epochs": 2,
+        "images": 20,
+        "seconds": 1.5,
+    } | row
+    for number, loss in enumerate(losses):
+        status = "ok" if loss is not None else "diverged"
+        sample = {"lr": 0.1}
+        ledger.append(
+            Evaluation.model_validate(
+                {"evaluation": number, "sample": sample, "status": status, "val_loss": loss}
+                | (values if loss is not None else {})
+            )
+        )
+    if done:
+        write_result(storage, config, ledger, test)
+    return ledger
+
+
+def write_result(
+    storage: Storage, config: SearchConfig, ledger: Ledger, test: dict[str, float | None] | None
+) -> None:
+    """`result.json` and `ledger.parquet`, as a finished search leaves them."""
+    rows, best = list(ledger), ledger.best
+    statuses = [row.status for row in rows]
+    summary: dict[str, Any] | None = None
+    if best is not None:
+        keys = {"evaluation", "generation", "val_loss", "val_accuracy", "val_auc", "genome"}
+        summary = best.model_dump(include=keys) | {"plan": best.whole_plan}
+    result = SearchResult(
+        name=config.name,
+        directory=storage.uri,
+        best=summary,
+        test=test if best is not None else None,
+        evaluations=len(rows),
+        statuses={status: statuses.count(status) for status in sorted(set(statuses))},
+        epochs=sum(row.epochs for row in rows),
+        images=sum(row.images for row in rows),
+        device_seconds=sum(row.seconds for row in rows),
+        wall_seconds=1.0,
+        cold_starts=1,
+    )
+    ledger.write_parquet()
+    storage.write("result.json", json.dumps(asdict(result)).encode())
+
+
+def write_grid(
+    study: Path,
+    methods: Sequence[str],
+    score: Callable[[str, str, float, int], float],
+    *,
+    data: Sequence[str] = ("digits",),
+    fractions: Sequence[float] = (0.05,),
+    seeds: Iterable[int] = range(3),
+) -> None:
+    """A finished search for each place; `score` of method, data, fraction and seed is its AUC."""
+    for source in data:
+        for fraction in fractions:
+            for seed in seeds:
+                for method in methods:
+                    auc = score(method, source, fraction, seed)
+                    write_search(
+                        study,
+                        f"{source}-{fraction:g}-{method}-s{seed}",
+                        [
+                            f"method.name={method}",
+                            "search.evaluations=1",
+                            *place(source, fraction, seed),
+                        ],
+                        {"loss": 1 - auc, "accuracy": auc - 0.1, "auc": auc},
+                        losses=(0.5,),
+                    )
+
+
+def place(source: str, fraction: float, seed: int) -> list[str]:
+    """The settings of a cell and a seed."""
+    seeds = [f"{section}.seed={seed}" for section in ("data", "train", "search")]
+    return [f"data.source={source}", f"data.train_fraction={fraction}", *seeds]
