@@ -203,6 +203,8 @@ def methods(
         for key, field in method.Options.model_fields.items():
             out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
     _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
+    studies = ", ".join("preset:" + name for name in preset_names("study"))
+    _say(f"presets of studies: {studies}")
 
 
 @app.command()

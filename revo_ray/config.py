@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -181,6 +182,8 @@ class SearchConfig(Section):
     plugins: list[str] = ["baselines"]
     """Modules that register more methods."""
 
+    KIND: ClassVar[Literal["search", "study"]] = "search"
+
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
@@ -196,7 +199,7 @@ class SearchConfig(Section):
             UserError: a missing file, a key that does not exist, or a value that does not fit;
                 all of them in one line.
         """
-        text, label = _read(source)
+        text, label = _read(source, cls.KIND)
         values, origins = _parse(text, label)
         values.pop("recorded", None)  # provenance, in the config.yaml of a run directory
         for override in overrides:
@@ -214,29 +217,35 @@ class SearchConfig(Section):
         return f"{error} (from {origin})" if origin else str(error)
 
 
-def preset_names() -> list[str]:
+def preset_names(kind: Literal["search", "study"] = "search") -> list[str]:
     """The configurations that come with the package."""
-    folder = resources.files("revo_ray") / "presets"
     return sorted(
-        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+        p.name.removesuffix(".yaml") for p in _presets(kind).iterdir() if p.name.endswith(".yaml")
     )
 
 
-def _read(source: str | Path | None) -> tuple[str, str]:
+def _presets(kind: str) -> Traversable:
+    folder = resources.files("revo_ray") / "presets"
+    return folder / "studies" if kind == "study" else folder
+
+
+def _read(source: str | Path | None, kind: Literal["search", "study"]) -> tuple[str, str]:
     """The text of a configuration, and what to call it in an error."""
     if source is None:
         source = "preset:quickstart"
     if str(source).startswith("preset:"):
         name = str(source).removeprefix("preset:")
-        if name not in preset_names():
-            raise UserError(f"no preset {name!r}; there are {', '.join(preset_names())}")
-        return (resources.files("revo_ray") / "presets" / f"{name}.yaml").read_text(), str(source)
+        if name not in preset_names(kind):
+            known = ", ".join(preset_names(kind))
+            raise UserError(f"no preset {name!r} of a {kind}; there are {known}")
+        return (_presets(kind) / f"{name}.yaml").read_text(), str(source)
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
-        raise UserError(f"cannot read the configuration {str(path)!r}: {reason}") from None
+        hint = f"; did you mean preset:{path.stem}?" if path.stem in preset_names(kind) else ""
+        raise UserError(f"cannot read the configuration {str(path)!r}: {reason}{hint}") from None
 
 
 def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -133,5 +133,12 @@ class Storage:
         except FileNotFoundError:
             pass
 
+    def delete_folder(self) -> None:
+        """Delete the root with all that is in it; nothing where there is none."""
+        try:
+            self._fs.delete_dir(self._root)
+        except FileNotFoundError:
+            pass
+
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root

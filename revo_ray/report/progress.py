@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
@@ -20,12 +20,19 @@ class Progress:
     """Shows evaluations done, the best so far and the time left; a listener of the ledger.
 
     Args:
-        total: the budget, in evaluations.
+        total: the budget.
         console: where to write; None shows nothing.
+        unit: what the budget is counted in.
     """
 
-    def __init__(self, total: int, console: Console | None) -> None:
+    def __init__(
+        self,
+        total: int,
+        console: Console | None,
+        unit: Literal["evaluations", "epochs"] = "evaluations",
+    ) -> None:
         self._total = total
+        self._unit = unit
         self._console = console
         self._best: Evaluation | None = None
         self._done = 0
@@ -33,6 +40,7 @@ class Progress:
         self._failed = 0
         self._said = 0
         self._first: float | None = None  # when the first new row came: workers start slowly
+        self._first_cost = 0
         self._bar: Bar | None = None
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
@@ -44,7 +52,7 @@ class Progress:
             return
         self._line(headline)
         if self._done:
-            self._line(f"resumed with {self._done} evaluations done{self._best_text()}")
+            self._line(f"resumed with {self._done} {self._unit} done{self._best_text()}")
         if self._console.is_terminal:
             self._bar = Bar(
                 SpinnerColumn(),
@@ -60,7 +68,8 @@ class Progress:
     def __call__(self, row: Evaluation) -> None:
         """Take note of a new row."""
         improved = self._count(row)
-        self._first = self._first or time.monotonic()
+        if self._first is None:
+            self._first, self._first_cost = time.monotonic(), self._done - self._done_before
         if self._console is None:
             return
         if self._bar is not None:
@@ -69,7 +78,7 @@ class Progress:
         elif improved or self._done - self._said >= max(1, self._total // 20):
             self._said = self._done
             self._line(
-                f"{self._done}/{self._total} evaluations{self._best_text()}{self._failed_text()}, "
+                f"{self._done}/{self._total} {self._unit}{self._best_text()}{self._failed_text()}, "
                 f"{self._left_text()}"
             )
 
@@ -79,8 +88,8 @@ class Progress:
             self._bar.stop()
 
     def _count(self, row: Evaluation) -> bool:
-        self._done += 1
-        self._failed += not row.scored
+        self._done += 1 if self._unit == "evaluations" else row.epochs
+        self._failed += not (row.scored or row.status == "stopped")
         improved = row.scored and (self._best is None or row.score < self._best.score)
         if improved:
             self._best = row
@@ -103,7 +112,7 @@ class Progress:
     def _left_text(self) -> str:
         if self._done >= self._total:
             return "testing the best model" if self._best else "done"
-        made = self._done - self._done_before - 1
+        made = self._done - self._done_before - self._first_cost
         if made < 1 or self._first is None:
             return "time left not known yet"
         each = (time.monotonic() - self._first) / made

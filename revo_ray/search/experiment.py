@@ -244,9 +244,8 @@ def run_experiment(
 
     board = Board(states, slots, finish)
     scheduler = Scheduler(board)
-    scratch = tempfile.mkdtemp(prefix="revo-")  # Tune wants a folder; nothing in it is read again
     try:
-        with _environment(ENVIRONMENT):
+        with _environment(ENVIRONMENT), _scratch(states) as scratch:
             tune.run(
                 EvaluationTrial,
                 name="tune",
@@ -271,10 +270,27 @@ def run_experiment(
         if ray_stays:
             scheduler.release()
         raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if not board.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
+
+
+@contextmanager
+def _scratch(states: Sequence[SearchState]) -> Iterator[str]:
+    """The folder that Tune wants; only paused trials are read from it again, by any machine."""
+    pausing = [state for state in states if state.halving is not None and state.halving.pauses]
+    if not pausing:
+        folder = tempfile.mkdtemp(prefix="revo-")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    shared = pausing[0].storage.child(".tune")
+    shared.delete_folder()  # of a run that was killed
+    try:
+        yield shared.uri
+    finally:
+        shared.delete_folder()
 
 
 @contextmanager

@@ -48,9 +48,10 @@ def run_search(
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         preparation = Preparation(resume, console, stack)
-        progress = Progress(config.search.evaluations, console)
+        state = preparation.state(config)
+        progress = Progress(state.budget, console, state.budget_unit)
         stack.callback(progress.close)
-        state = preparation.state(config, (progress,))
+        state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
         (result,) = _run([state], config.resources, address, stack)
         return result
@@ -121,5 +122,5 @@ def _headline(state: SearchState, preparation: Preparation) -> str:
         f"{config.method.name}: {config.model.name} on {config.data.source}, "
         f"{len(state.units)} units, "
         f"{len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
-        f"images to train/validate/test on{skipped}, {config.search.evaluations} evaluations"
+        f"images to train/validate/test on{skipped}, {state.budget} {state.budget_unit}"
     )

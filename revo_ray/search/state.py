@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from revo_ray.config import SearchConfig
 from revo_ray.errors import SearchError, UserError
@@ -83,7 +83,8 @@ class SearchState:
         """Loss, accuracy and AUC of the best model on the test images, as soon as it is tested."""
         self._testing = False
         self._test_deaths = 0
-        self._listeners = listeners
+        self.listeners = list(listeners)
+        """Called with each new row."""
         self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
         self.halving = halving
@@ -109,6 +110,17 @@ class SearchState:
                 self._budget.spend(row.evaluation, row.epochs)
         self._model = BestModel(storage, card)
         self._model.reconcile(self.ledger.best)
+
+    @property
+    def budget_unit(self) -> Literal["evaluations", "epochs"]:
+        """What the budget is counted in."""
+        return "epochs" if self._budget else "evaluations"
+
+    @property
+    def budget(self) -> int:
+        """How many of them there are."""
+        evaluations = self.config.search.evaluations
+        return evaluations * self.config.train.epochs if self._budget else evaluations
 
     @property
     def spent(self) -> bool:
@@ -313,7 +325,7 @@ class SearchState:
         self.ledger.append(row)
         if self._budget is not None:
             self._budget.spend(row.evaluation, row.epochs)
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener(row)
 
     def _check_errors(self, evaluation: int) -> None:

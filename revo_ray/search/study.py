@@ -43,6 +43,8 @@ class StudyConfig(SearchConfig):
         >>> [search.name for search in study.searches()]      # doctest: +SKIP
     """
 
+    KIND = "study"
+
     study: StudyOptions
 
     def searches(self) -> list[SearchConfig]:

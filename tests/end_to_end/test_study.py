@@ -1,0 +1,124 @@
+"""Whole studies: every method, exact budgets, one experiment, killed and resumed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.end_to_end.cli import SMALL, Cli
+
+HALVED = ("full", "first", "last", "layer-decay", "auto-rgn")
+WHOLE = ("revo-continuous", "revo-binary", "set-encoding", "random")
+EPOCHS, EVALUATIONS = 4, 9
+
+
+def write_study(folder: Path) -> Path:
+    """The configuration of a study of all methods on the small network."""
+    pausing = {"name": "last", "halving": "hyperband", "label": "hb"}
+    values: dict[str, Any] = {"name": "all", "study": {"methods": [*WHOLE, *HALVED, pausing]}}
+    for item in SMALL:
+        key, _, value = item.partition("=")
+        section, _, name = key.partition(".")
+        values.setdefault(section, {})[name] = yaml.safe_load(value)
+    values["train"] |= {"epochs": EPOCHS}
+    values["search"] |= {"evaluations": EVALUATIONS, "budget": "epochs", "population": 4}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def names(folder: Path) -> dict[str, str]:
+    """Run directories by method's label."""
+    found = {
+        p.name.split("test_efficientnet-")[1][:-3]: f"all/{p.name}"
+        for p in folder.glob("all/digits-*")
+    }
+    assert len(found) == len(WHOLE) + len(HALVED) + 1
+    return found
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each row of the study was written."""
+    rows = folder.glob("all/*/ledger/*.json")
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in rows}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """A study of all methods that nobody disturbs."""
+    cli = Cli(tmp_path_factory.mktemp("calm"))
+    done = cli.run("study", str(write_study(cli.folder)), small=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield cli
+    cli.close()
+
+
+def test_every_method_spends_exactly_its_budget(calm: Cli) -> None:
+    runs = names(calm.folder)
+    for method in WHOLE:
+        rows = calm.ledger(runs[method])
+        assert [row.evaluation for row in rows] == list(range(EVALUATIONS))
+        assert all(row.epochs == EPOCHS or row.status in ("cached", "diverged") for row in rows)
+    for method in (*HALVED, "hb"):
+        rows = calm.ledger(runs[method])
+        assert [row.evaluation for row in rows] == list(range(len(rows)))
+        assert sum(row.epochs for row in rows) == EPOCHS * EVALUATIONS
+        assert len(rows) > EVALUATIONS
+        assert any(
+            row.status == "stopped" and len(row.curve) == row.epochs < EPOCHS for row in rows
+        )
+    tables = (calm.folder / "all" / "report" / "tables.md").read_text()
+    assert all(method in tables for method in (*WHOLE, *HALVED, "hyperband"))
+
+
+def test_a_search_in_a_study_has_the_ledger_that_it_has_alone(calm: Cli) -> None:
+    values = yaml.safe_load((calm.folder / "study.yaml").read_text())
+    del values["study"]
+    (calm.folder / "alone.yaml").write_text(yaml.safe_dump(values))
+    settings = {"name": "alone", "method__name": "set-encoding"}
+    alone = calm.run("search", str(calm.folder / "alone.yaml"), small=False, **settings)
+    assert alone.returncode == 0, alone.stderr
+    assert calm.facts("alone") == calm.facts(names(calm.folder)["set-encoding"])
+
+
+def test_a_finished_study_is_not_run_again(calm: Cli) -> None:
+    config = str(calm.folder / "study.yaml")
+    refused = calm.run("study", config, small=False)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    before = stamps(calm.folder)
+    again = calm.run("study", config, "--resume", small=False)
+    assert again.returncode == 0, again.stderr
+    assert stamps(calm.folder) == before
+
+
+def test_a_killed_study_goes_on_and_repeats_no_row(calm: Cli, cli: Cli, tmp_path: Path) -> None:
+    config = str(write_study(tmp_path))
+    seeded = random.Random(0)
+    before: dict[str, int] = {}
+    for _ in range(2):
+        process = cli.start("study", config, "--resume", small=False)
+        wanted = len(before) + seeded.randint(8, 25)
+        while len(stamps(tmp_path)) < wanted:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert before.items() <= stamps(tmp_path).items()
+        before = stamps(tmp_path)
+    done = cli.run("study", config, "--resume", small=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert before.items() <= stamps(tmp_path).items()
+    for method, run in names(tmp_path).items():
+        if method in WHOLE:
+            assert cli.facts(run) == calm.facts(run)
+        else:
+            assert sum(row.epochs for row in cli.ledger(run)) == EPOCHS * EVALUATIONS
