@@ -17,6 +17,9 @@ from revo_ray.storage import Storage
 
 ROOT = Path(__file__).parents[2]
 
+PATH = [str(ROOT)]
+"""Where the command finds this package, and what a test installs beside it."""
+
 SMALL = (
     "model.name=timm/test_efficientnet",
     "model.weights=none",
@@ -43,7 +46,7 @@ class Cli:
 
     def start(self, *arguments: str, small: bool = True, **overrides: str) -> Any:
         """Start a command; keywords are options of `--set` (dots as double underscores)."""
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATH), "COLUMNS": "100"}
         process = subprocess.Popen(
             [sys.executable, "-m", "revo_ray", *self._words(arguments, small, overrides)],
             cwd=self.folder,

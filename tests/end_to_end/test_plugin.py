@@ -1,0 +1,50 @@
+"""The README's method of one's own, installed from another package by entry point."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.cli import ROOT, Cli
+
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "two-rates"
+version = "1.0"
+
+[tool.setuptools]
+py-modules = ["two_rates"]
+"""
+
+
+def test_the_readmes_method_runs_from_another_package(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", readme, flags=re.S)
+    (entry_point,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.S)
+    assert code.count("\n") < 30
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "two_rates.py").write_text(code)
+    (package / "pyproject.toml").write_text(PYPROJECT + entry_point)
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*command, str(site), str(package)], check=True, timeout=200)
+
+    monkeypatch.setattr("tests.end_to_end.cli.PATH", [str(ROOT), str(site)])
+    done = cli.run("search", name="own", method__name="two-rates", search__evaluations="12")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for row in cli.ledger("own"):
+        assert set(row.sample) == {"body", "head"}
+        assert row.unit_lrs == [row.sample["body"]] * 17 + [row.sample["head"]]
+    listed = cli.run("methods", small=False)
+    assert "One rate for the head, and one for all other units." in listed.stdout
