@@ -15,11 +15,11 @@ import ray
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, ResourcesConfig, SearchConfig
-from revo_ray.data.nodes import share
+from revo_ray.data.nodes import share, tables_folder
 from revo_ray.data.table import Table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, split_table, tables_folder
+from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import make_method
 from revo_ray.report.preparation import prepare_and_show
