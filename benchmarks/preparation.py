@@ -1,11 +1,13 @@
 """Preparing a table of JPEG images against a plain loop of Pillow's decode and resize.
 
-Writes JPEG files of 600 × 450 pixels, cut at random from scikit-learn's two photographs, and times
-in turn, each in a process of its own on the same cores: the loop with one thread, the loop when it
-too decodes at a reduced scale (`Image.draft`), and `prepare_table`, with and without that. Then:
-peak memory, opening the table, and one batch as a share of a training step. Prints one JSON line.
+Writes JPEG files of 600 × 450 pixels, cut at random from scikit-learn's two photographs. On one
+part of them after the other it times, in turn, each in a process of its own on the same cores: the
+loop with one thread; the loop when it too decodes at a reduced scale (`Image.draft`); and
+`prepare_table`, with and without that. The speeds are medians over the parts, so a machine that is
+busy for a while does not decide them. Then it prepares all images at once for the peak of memory,
+and times opening that table, and one batch of it beside a training step. Prints one JSON line.
 
-    python -m benchmarks.preparation [--images 10000] [--size 64] [--rounds 3]
+    python -m benchmarks.preparation [--images 10000] [--parts 10] [--size 64]
 """
 
 from __future__ import annotations
@@ -37,25 +39,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parts", type=int, default=10)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="revo-") as name:
         folder = Path(name)
-        written = alone(write_images, folder / "images", arguments.images)
-        rounds = [measure(folder, arguments.size) for _ in range(arguments.rounds)]
-        use = alone(use_table, folder / "kept", arguments.size)
+        images = folder / "images"
+        written = alone(write_images, images, arguments.images, arguments.parts)
+        parts = [measure(part, folder, arguments.size) for part in sorted(images.iterdir())]
+        whole = alone(prepare, images, folder / "whole", arguments.size, True)
+        use = alone(use_table, folder / "whole", arguments.size)
 
-    def median(what: str) -> dict[str, float]:
-        return {
-            way: round(statistics.median(each[way][what] for each in rounds), 2)
-            for way in rounds[0]
-        }
+    def total(what: str) -> dict[str, float]:
+        return {way: round(sum(part[way][what] for part in parts), 2) for way in parts[0]}
 
-    def ratio(one: str, other: str) -> float:
-        """How many times as fast the other is, in the same round."""
-        return round(
-            statistics.median(each[one]["seconds"] / each[other]["seconds"] for each in rounds), 2
-        )
+    def speed(over: str, way: str) -> float:
+        ratios = (part[over]["seconds"] / part[way]["seconds"] for part in parts)
+        return round(statistics.median(ratios), 2)
 
     print(
         json.dumps(
@@ -63,26 +62,25 @@ def main() -> None:
                 "benchmark": "preparation",
                 **vars(arguments),
                 **written,
-                "seconds": median("seconds"),
-                "cpu_seconds": median("cpu_seconds"),
-                "speed_over_loop": ratio("loop", "table"),
-                "speed_over_loop_both_reduced": ratio("loop_reduced", "table"),
-                "speed_over_loop_none_reduced": ratio("loop", "table_whole"),
-                "peak_mb": max(each["table"]["peak_mb"] for each in rounds),
+                "seconds": total("seconds"),
+                "cpu_seconds": total("cpu_seconds"),
+                "speed_over_loop": speed("loop", "table"),
+                "speed_over_loop_both_reduced": speed("loop_reduced", "table"),
+                "speed_over_loop_none_reduced": speed("loop", "table_unreduced"),
+                "peak_mb": whole["peak_mb"],
                 **use,
             }
         )
     )
 
 
-def measure(folder: Path, size: int) -> dict[str, dict[str, float]]:
-    """One round: every way once, right after one another."""
-    shutil.rmtree(folder / "kept", ignore_errors=True)
+def measure(part: Path, folder: Path, size: int) -> dict[str, dict[str, float]]:
+    """Every way once on the same images, right after one another."""
     return {
-        "loop": alone(loop, folder / "images", size, False),
-        "table": alone(prepare, folder / "images", folder / "kept", size, True),
-        "loop_reduced": alone(loop, folder / "images", size, True),
-        "table_whole": alone(prepare, folder / "images", folder / "other", size, False),
+        "loop": alone(loop, part, size, False),
+        "table": alone(prepare, part, folder / "table", size, True),
+        "loop_reduced": alone(loop, part, size, True),
+        "table_unreduced": alone(prepare, part, folder / "table", size, False),
     }
 
 
@@ -92,15 +90,13 @@ def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
         return pool.submit(function, *arguments).result()
 
 
-def write_images(folder: Path, count: int) -> dict[str, Any]:
-    """Distinct photographs in two class folders."""
+def write_images(folder: Path, count: int, parts: int) -> dict[str, Any]:
+    """Distinct photographs in parts, each of two class folders."""
     from sklearn.datasets import load_sample_images
 
     from revo_ray.data.threads import in_order, usable_cores
 
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-    for label in "ab":
-        (folder / label).mkdir(parents=True)
 
     def write(number: int) -> int:
         rng = np.random.default_rng(number)
@@ -116,7 +112,9 @@ def write_images(folder: Path, count: int) -> dict[str, Any]:
         ImageEnhance.Brightness(cut).enhance(rng.uniform(0.8, 1.2)).save(
             content, "JPEG", quality=90
         )
-        (folder / "ab"[number % 2] / f"{number:05d}.jpg").write_bytes(content.getvalue())
+        path = folder / f"{number * parts // count:03d}" / "ab"[number % 2] / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getvalue())
         return content.tell()
 
     with closing(in_order(write, range(count))) as sizes:
@@ -143,7 +141,7 @@ def loop(folder: Path, size: int, reduced: bool) -> dict[str, float]:
 
 
 def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, float]:
-    """The first preparation: hash every file, decode, write."""
+    """A first preparation: hash every file, decode, write."""
     from revo_ray.config import DataConfig
     from revo_ray.data.table import prepare_table
 
@@ -153,6 +151,7 @@ def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, f
         JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign, assignment]
     shutil.rmtree(folder, ignore_errors=True)
     settings = DataConfig(source="folder", root=str(images), image_size=size)
+    prepare_table(settings.model_copy(update={"max_images": 32}), folder)  # imports what it needs
     clock = Clock()
     prepare_table(settings, folder)
     return clock.read()
@@ -168,7 +167,7 @@ def use_table(folder: Path, size: int) -> dict[str, float]:
     from revo_ray.finetune.feed import Feed
 
     torch.set_num_threads(usable_cores())
-    (path,) = folder.glob("*.arrow")
+    path = max(folder.glob("*.arrow"), key=lambda path: path.stat().st_size)
     opened = [timed(lambda: Table.open(path)) for _ in range(20)]
     table = Table.open(path)
     feed = Feed(table, np.arange(len(table.images)), torch.device("cpu"), resident=False)

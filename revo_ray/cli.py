@@ -172,17 +172,15 @@ def train(
 
 @data.command("inspect")
 def data_inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
-    """List classes, splits, sizes, twins across splits and bad images; exit 2 if any stops."""
+    """Show classes, splits, sizes, twins and bad images; exit 2 if no search could start."""
     settings = SearchConfig.load(config, overrides or [])
 
     from revo_ray.data.inspect import inspect
-    from revo_ray.data.nodes import cache_folder
+    from revo_ray.data.nodes import tables_folder
     from revo_ray.report.inspection import looking, show_inspection
-    from revo_ray.storage import Storage
 
     with _located(settings):
-        storage = Storage(settings.storage).local
-        folder = storage / ".tables" if storage else cache_folder()
+        folder = tables_folder(settings.storage)
         with looking(out) as progress:
             found = inspect(settings.data, folder, progress)
         show_inspection(found, settings.data, folder, out)

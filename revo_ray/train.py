@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 
 from revo_ray.config import SearchConfig
+from revo_ray.data.nodes import tables_folder
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.assemble import (
     load_network,
     pick_device,
     split_table,
-    tables_folder,
     use_threads,
 )
 from revo_ray.finetune.loop import Epoch, FineTuner

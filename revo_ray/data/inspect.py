@@ -27,7 +27,7 @@ from revo_ray.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 NAMED = 10
-"""Pairs of twins that are named, for each two splits and each kind."""
+"""Pairs of twins that are named, at most, of each kind."""
 
 _HAM10000 = re.compile(r"ISIC_\d{7}")
 
@@ -280,8 +280,8 @@ def _leaks(
         held_out = len(parts["validation"]) + len(parts["test"])
         leaks.append(
             f"{twinned:,} of {held_out:,} validation and test images have a twin in another "
-            "split, which flatters the scores; remove them, or give twins one group (data.source: "
-            "csv, column group)"
+            "split, which flatters the scores; remove one of each two, or keep them together as a "
+            "group (data.source: csv)"
         )
     lesions = sum(bool(_HAM10000.search(record.name)) for record in kept)
     if groups is None and lesions > len(kept) / 2:

@@ -43,6 +43,16 @@ def cache_folder() -> Path:
     return root / "tables"
 
 
+def tables_folder(storage: str) -> Path:
+    """Where image tables are prepared: in `storage`, or in the cache where that is not on a disk.
+
+    Args:
+        storage: the configuration's, a path or URI.
+    """
+    local = Storage(storage).local
+    return local / ".tables" if local else cache_folder()
+
+
 def share(table: Table, storage: Storage) -> SharedTable:
     """Put a table where the other machines find it; on a storage that is a disk it is there.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from revo_ray.data.strata import Groups, Indices
+from revo_ray.data.strata import Groups, Indices, Names
 from revo_ray.errors import UserError
 
 HELD_OUT = ("test", "validation")
 """The splits that are drawn before the training images, in this order."""
 
 Given = Sequence[str | None]
-Names = Sequence[Hashable | None]
+"""(N,) the split that each image was put in: train, validation, test or None."""
 
 
 class Pool:
@@ -22,9 +22,9 @@ class Pool:
 
     Args:
         labels: (N,) the class of each image, 0 … C-1.
-        groups: (N,) the names of the groups; None, or a None in it: an image alone.
+        groups: the names of the groups; None: every image alone.
         classes: (C,) the names of the classes; None: the labels.
-        given: (N,) the given splits, or None.
+        given: the given splits; None: none.
 
     Attributes:
         total: N, the images of given splits too.
@@ -69,26 +69,34 @@ class Pool:
     def _check(self, label_of: Indices) -> None:
         """Every class has an image in each given split, and a group for each drawn one."""
         per_class = np.bincount(label_of, minlength=len(self.names))
-        what = "images" if self.groups.largest < 2 else "groups of images"
         for label, name in enumerate(self.names):
-            have = self.groups.per_class[label]
+            have = int(self.groups.per_class[label])
             absent = [key for key, part in self.fixed.items() if label not in label_of[part]]
             if have >= len(self.drawn) and not absent:
                 continue
+            plural = "s" * (have != 1)
+            what = f"{have} image{plural}"
+            if self.groups.largest > 1:
+                what = f"{have} group{plural} of images"
             if not self.fixed or not per_class[label]:
                 raise UserError(
-                    f"class {name!r} has {have} {what}; the train, validation and test splits "
-                    "need one each: leave the class out or add images",
+                    f"class {name!r} has {what}; the train, validation and test splits need one "
+                    "each: leave the class out or add images",
                     key="data",
                 )
-            drawn = " and ".join(", ".join(reversed(self.drawn)).rsplit(", ", 1))
-            lacks = f"{have} {what} for {drawn}, which the given splits leave over"
+            lacks = f"{what} outside the given {_splits(self.fixed)}, "
+            lacks += f"too few for the {_splits(reversed(self.drawn))}"
             if absent:
                 lacks = f"no image in the given {absent[0]} split"
             raise UserError(
                 f"class {name!r} has {lacks}; `data.splits: drawn` draws all three splits anew",
                 key="data.splits",
             )
+
+
+def _splits(keys: Iterable[str]) -> str:
+    names = list(keys)
+    return f"{' and '.join(names)} split{'s' * (len(names) > 1)}"
 
 
 def held_out(given: Given | None, total: int) -> tuple[Indices, dict[str, int]]:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from revo_ray.config import DataConfig
-from revo_ray.data.pool import Given, Names, Pool, held_out
-from revo_ray.data.strata import Groups, UncoveredError, draw, shares
+from revo_ray.data.pool import Given, Pool, held_out
+from revo_ray.data.strata import Groups, Names, UncoveredError, draw, shares
 from revo_ray.data.strata import Indices as Indices
 from revo_ray.errors import UserError
 
@@ -103,26 +103,38 @@ def subset(
     part_of, parts = held_out(given, len(label_of))
     cells, cell_of = np.unique(label_of * 3 + part_of, return_inverse=True)
     sets = Groups(cell_of, groups, len(cells))
-    counts, ones = np.bincount(cell_of), np.ones_like(cells)
-    wanted = np.where(cells % 3 == 0, 3 - len(parts), 1)
+    needs = np.where(cells % 3 == 0, 3 - len(parts), 1)
     if sets.largest == 1 and not parts:
-        wanted = ones
+        needs = np.ones_like(cells)
     order = np.random.default_rng(seed).permutation(len(sets.size)).tolist()
-    fewest = len(cells)
-    for need in (np.minimum(wanted, sets.per_class), ones):
-        if need.sum() <= count:
-            quotas = shares(counts, count, counts, need)
-            chosen = draw(sets, order, quotas, (0, sets.largest - 1), need=need.tolist())
-            images = sets.images(chosen)
-            if len(images) <= count:
-                return images
-            fewest = len(images)
+    fewest = count
+    for _ in range(TRIES):
+        images = _about(sets, np.bincount(cell_of), order, fewest, needs)
+        if len(images) <= fewest:
+            break
+        fewest = len(images)
+    if fewest == count:
+        return images
     where = " in each given split" * bool(parts) + " in whole groups" * (sets.largest > 1)
     raise UserError(
         f"{count} images cannot hold one of each of the {len(values)} classes{where}; "
         f"use at least {fewest}",
         key="data.max_images",
     )
+
+
+def _about(
+    groups: Groups, counts: Indices, order: list[int], count: int, needs: Indices
+) -> Indices:
+    """At most `count` images if each class can have one; so many groups of it, if there is room."""
+    ones = np.ones_like(needs)
+    for need in (np.minimum(needs, groups.per_class), ones):
+        quotas = shares(counts, max(count, int(need.sum())), counts, need)
+        within = (0, groups.largest - 1)
+        images = groups.images(draw(groups, order, quotas, within, need=need.tolist()))
+        if len(images) <= count:
+            break
+    return images
 
 
 class _TooSmallError(Exception):
@@ -212,10 +224,12 @@ def _way_out(pool: Pool, config: DataConfig, error: _TooSmallError) -> str:
         own, *others = (f"{value:.9f}".rstrip("0") for value in raised.values())
         also = zip(list(raised)[1:], others, strict=True)
         return f"use at least {own}" + "".join(f", and {key} at least {x}" for key, x in also)
-    others = [key for key in ("validation", "test", "train") if key != error.key]
-    smaller = " or ".join(f"{key}_fraction" for key in others if key in pool.drawn)
-    works = "" if error.least is None else f"no {error.key}_fraction works beside the others: "
-    return f"{works}use a smaller {smaller}, leave the class out or add images"
+    smaller = [key for key in ("validation", "test", "train") if key != error.key]
+    works = f"no {error.key}_fraction works beside the others: "
+    if error.least is None:
+        smaller, works = [key for key in smaller if key in pool.drawn], ""
+    keys = " or ".join(f"{key}_fraction" for key in smaller)
+    return f"{works}use a smaller {keys}, leave the class out or add images"
 
 
 def _smallest(pool: Pool, config: DataConfig, error: _TooSmallError) -> dict[str, float] | None:

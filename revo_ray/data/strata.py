@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +45,7 @@ class Groups:
         keys, images = np.unique(self.of * classes + labels, return_counts=True)
         self.cells = keys // classes, keys % classes, images
         self.per_class = np.bincount(self.cells[1], minlength=classes)
-        sizes = np.bincount(self.of)
-        self.size: list[int] = sizes.tolist()
+        self.size: list[int] = np.bincount(self.of).tolist()
         self.largest = max(self.size, default=0)
         self.content: list[list[tuple[int, int]]] = [[] for _ in self.size]
         for g, label, n in zip(*(part.tolist() for part in self.cells), strict=True):
@@ -93,9 +91,9 @@ def draw(
     The groups come in one order that does not depend on the quotas, and each class takes its next
     group as long as that brings it nearer to its quota: larger quotas choose the same groups and
     more. With groups of one class each, every class is then within half the largest group of its
-    quota. If all images together are not `within` the bounds, or a class is further off than
-    they are apart, groups are added and removed; if the groups that the classes need are too many
-    images, the smallest are tried.
+    quota. If all images together are not `within` the bounds, or a class is further off than half
+    the bounds' distance, groups are added and removed as far as that helps. If the groups that
+    the classes need are too many images, it begins anew with the smallest.
 
     Args:
         groups: the groups.
@@ -133,6 +131,7 @@ class _Hand:
         chosen: (G,) whether each group is.
         lack: (C,) images that are missing from the quotas; negative: too many.
         missing: the sum of `lack`.
+        holders: (C,) the groups in `order` that hold images of the class.
         have: (C,) chosen groups that hold the class.
         left: (C,) free groups that hold the class.
     """
@@ -150,16 +149,11 @@ class _Hand:
         self.lack: list[int] = quotas.tolist()
         self.missing = sum(self.lack)
         self.have = [0] * len(quotas)
+        self.holders: list[list[int]] = [[] for _ in self.lack]
+        for g in order:
+            for label, _ in groups.content[g]:
+                self.holders[label].append(g)
         self.left = [len(holders) for holders in self.holders]
-
-    @cached_property
-    def holders(self) -> list[list[int]]:
-        """(C,) the groups in `order` that hold images of each class."""
-        holders: list[list[int]] = [[] for _ in self.lack]
-        for g in self.order:
-            for label, _ in self.groups.content[g]:
-                holders[label].append(g)
-        return holders
 
     def move(self, g: int) -> None:
         """Choose a free group, or put a chosen one back."""
@@ -172,7 +166,8 @@ class _Hand:
             self.left[label] -= sign
 
     def may_choose(self, g: int) -> bool:
-        return all(self.left[label] > self.keep for label, _ in self.groups.content[g])
+        cells = self.groups.content[g]
+        return not self.chosen[g] and all(self.left[label] > self.keep for label, _ in cells)
 
     def gain(self, g: int) -> int:
         """How much nearer the group would bring its classes to their quotas, in squares."""
@@ -186,17 +181,13 @@ class _Hand:
     def cover(self, label: int, frugal: bool) -> None:
         """Choose as many groups of the class as it needs: the first that help, or the cheapest."""
         while self.have[label] < self.need[label]:
-            holders = self.holders[label]
-            free = (g for g in holders if not self.chosen[g] and self.may_choose(g))
-            if frugal:
-                best = min(free, key=self.price, default=None)
-            else:
-                best = next((g for g in free if self.gain(g) > 0), None)
-                if best is None:
-                    free = (g for g in holders if not self.chosen[g] and self.may_choose(g))
-                    best = max(free, key=self.gain, default=None)
+            free = filter(self.may_choose, self.holders[label])
+            best = None if frugal else next((g for g in free if self.gain(g) > 0), None)
             if best is None:
-                raise UncoveredError(label)
+                left = list(filter(self.may_choose, self.holders[label]))
+                if not left:
+                    raise UncoveredError(label)
+                best = min(left, key=self.price) if frugal else max(left, key=self.gain)
             self.move(best)
 
     def fill(self) -> None:
@@ -206,9 +197,8 @@ class _Hand:
             main = self.groups.main[g]
             if ended[main] or self.chosen[g]:
                 continue
-            if self.gain(g) <= 0:
-                ended[main] = True
-            elif self.may_choose(g):
+            ended[main] = self.gain(g) <= 0
+            if not ended[main] and self.may_choose(g):
                 self.move(g)
 
     def settle(self, low: float, high: float) -> None:
@@ -218,29 +208,25 @@ class _Hand:
         rank[self.order] = np.arange(len(self.order))
         group, label, images = self.groups.cells
         starts = np.searchsorted(group, np.arange(len(self.chosen)))
-        while not low <= self.missing <= high or max(map(abs, self.lack), default=0) > slack:
+        while not low <= self.missing <= high or max(map(abs, self.lack)) > slack:
             back = np.array(self.chosen)
-            lack, n = np.array(self.lack)[label], np.where(back[group], -images, images)
+            n, lack = np.where(back[group], -images, images), np.array(self.lack)[label]
             size = np.add.reduceat(n, starts)
-            outside = _outside(lack - n, -slack, slack) - _outside(lack, -slack, slack)
-            change = np.add.reduceat(outside, starts)
             total = _outside(self.missing - size, low, high) - _outside(self.missing, low, high)
+            cells = _outside(lack - n, -slack, slack) - _outside(lack, -slack, slack)
+            classes = np.add.reduceat(cells, starts)
             squares = np.add.reduceat(n * (n - 2 * lack), starts) + size * (size - 2 * self.missing)
-            spare = np.where(
-                back[group],
-                (np.array(self.have) > self.need)[label],
-                (np.array(self.left) > self.keep)[label],
-            )
-            helps = np.logical_and.reduceat(spare, starts) & (rank >= 0)
-            helps &= (total < 0) | (total == 0) & (change < 0)
+            spare = np.greater(self.have, self.need), np.greater(self.left, self.keep)
+            possible = np.where(back[group], *(part[label] for part in spare))
+            helps = np.logical_and.reduceat(possible, starts) & (rank >= 0)
+            helps &= (total < 0) | (total == 0) & (classes < 0)
             if not helps.any():
                 return
             # Of equals the nearest to where `fill` stopped: next in, last out.
             near = np.where(back, -rank, rank)
             helpful = np.flatnonzero(helps)
-            self.move(
-                int(helpful[np.lexsort([part[helpful] for part in (near, squares, change, total)])[0]])
-            )
+            order = np.lexsort([part[helpful] for part in (near, squares, classes, total)])
+            self.move(int(helpful[order[0]]))
 
 
 def _outside(value: NDArray[np.int64] | int, low: float, high: float) -> NDArray[np.float64]:

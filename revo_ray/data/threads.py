@@ -18,17 +18,18 @@ def usable_cores() -> int:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-    """What `function` returns for each item, in order, at most three items a core ahead.
+    """What `function` returns for each item, in order, at most three items a thread ahead.
 
+    There is a thread more than cores, for one waits now and then for a disk or for the lock.
     Close it where it is left early (`contextlib.closing`): that ends the threads.
     """
-    cores = usable_cores()
+    threads = usable_cores() + 1
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= 3 * cores:
+                if len(pending) >= 3 * threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

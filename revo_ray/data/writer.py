@@ -68,8 +68,8 @@ def write_table(
             writer.write_batch(_batch(schema, position, kept, pixels))
         if problems and config.on_bad_image == "stop":
             raise UserError(
-                f"{_count(problems)} cannot be used; mend or remove them, or leave them out with "
-                f"data.on_bad_image: skip. They are: {_listed(problems)}",
+                f"{_count(problems)} cannot be used: {_listed(problems)}; mend or remove what is "
+                "bad, or leave it out with data.on_bad_image: skip",
                 key="data.root",
             )
         check_classes(source.classes, labels, problems)
@@ -89,10 +89,12 @@ def check_classes(
     empty = sorted(set(classes) - set(labels))
     if empty:
         names = ", ".join(map(repr, empty))
-        which = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
+        one = len(empty) == 1
+        which = f"class {names} has" if one else f"classes {names} have"
         left_out = f" after {_count(problems)} were left out: {_listed(problems)}"
         raise UserError(
-            f"{which} no image{left_out if problems else '; remove it or add images'}",
+            f"{which} no image"
+            + (left_out if problems else f"; remove {'it' if one else 'them'} or add images"),
             key="data.root",
         )
 

@@ -8,13 +8,11 @@ from pathlib import Path
 import torch
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
-from revo_ray.data.nodes import cache_folder
 from revo_ray.data.splits import Splits, split
 from revo_ray.data.table import Table
 from revo_ray.finetune.backbone import Backbone, load_backbone
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.units import Unit, find_units
-from revo_ray.storage import Storage
 
 
 def load_network(
@@ -59,12 +57,6 @@ def load_tuner(
     table = Table.open(Path(table_path))
     backbone, units = load_network(model, data, train, table)
     return FineTuner(backbone, units, table, split_table(table, data), train, device=device)
-
-
-def tables_folder(storage: str) -> Path:
-    """Where image tables are prepared: in `storage`, or in a cache where that is not on a disk."""
-    local = Storage(storage).local
-    return local / ".tables" if local else cache_folder()
 
 
 def use_threads(count: int) -> None:

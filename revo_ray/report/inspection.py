@@ -13,10 +13,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from revo_ray.config import DataConfig
-from revo_ray.data.inspect import Inspection
-
-EXAMPLES = 10
-"""Pairs of twins that are named, of each kind."""
+from revo_ray.data.inspect import NAMED, Inspection
+from revo_ray.data.sources.common import shown_root
 
 
 @contextmanager
@@ -37,7 +35,7 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
-    """Print what was found, but for the obstacles that stand for themselves as errors.
+    """Print what was found.
 
     Args:
         config: what was inspected.
@@ -61,7 +59,7 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
     for title, lines in (
         ("cannot be used:", [f"{name!r}: {cause}" for name, cause in found.problems]),
         ("warnings:", found.warnings),
-        ("cannot be split:", [str(error) for error in found.obstacles] if not found.splits else []),
+        ("a search cannot start:", [str(error) for error in found.obstacles]),
     ):
         if lines:
             say()
@@ -71,7 +69,7 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
 
 
 def _headline(found: Inspection, config: DataConfig) -> str:
-    root = f" in {config.root}" if config.root is not None else ""
+    root = f" in {shown_root(config.root)}" if config.root is not None else ""
     usable = int(found.counts.sum())
     of = f" of {found.listed:,}" if usable != found.listed else ""
     return f"{config.source}{root}: {usable:,}{of} images in {len(found.classes):,} classes"
@@ -130,8 +128,8 @@ def _examples(found: Inspection) -> Iterator[str]:
             for first, second in getattr(overlap, kind)
         ]
         if lines:
-            yield f"{title}, for example:" if len(lines) > EXAMPLES else f"{title}:"
-            yield from lines[:EXAMPLES]
+            yield f"{title}, for example:" if len(lines) > NAMED else f"{title}:"
+            yield from lines[:NAMED]
 
 
 def _print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:

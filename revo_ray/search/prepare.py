@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, SearchConfig
-from revo_ray.data.nodes import share
+from revo_ray.data.nodes import share, tables_folder
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.errors import UserError
-from revo_ray.finetune.assemble import load_network, split_table, tables_folder
+from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.finetune.units import Unit
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import make_method
