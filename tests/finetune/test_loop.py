@@ -26,6 +26,7 @@ from revo_ray.data.images import Images
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
+from revo_ray.finetune import loop
 from revo_ray.finetune.backbone import Backbone
 from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import classification_metrics
