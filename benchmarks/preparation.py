@@ -94,7 +94,7 @@ def write_images(folder: Path, count: int, parts: int) -> dict[str, Any]:
     """Distinct photographs in parts, each of two class folders."""
     from sklearn.datasets import load_sample_images
 
-    from revo_ray.data.threads import in_order, usable_cores
+    from revo_ray.data.tables.threads import in_order, usable_cores
 
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
 
@@ -163,7 +163,7 @@ def use_table(folder: Path, size: int) -> dict[str, float]:
     import torchvision
 
     from revo_ray.data.table import Table
-    from revo_ray.data.threads import usable_cores
+    from revo_ray.data.tables.threads import usable_cores
     from revo_ray.finetune.feed import Feed
 
     torch.set_num_threads(usable_cores())

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.config import DataConfig
-from revo_ray.data.decode import explain, square
-from revo_ray.data.fingerprint import choose, table_path
+from revo_ray.data.files.decode import explain, square
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits import split
-from revo_ray.data.threads import in_order
+from revo_ray.data.tables.fingerprint import choose, table_path
+from revo_ray.data.tables.threads import in_order
+from revo_ray.data.tables.writer import Progress, check_classes
 from revo_ray.data.twins import Look, Twins, find_twins
-from revo_ray.data.writer import Progress, check_classes
 from revo_ray.errors import UserError
 
 SPLITS = ("train", "validation", "test")

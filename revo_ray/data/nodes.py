@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from revo_ray.data.disk import exclusive, replacing, sweep
 from revo_ray.data.table import Table
+from revo_ray.data.tables.disk import exclusive, replacing, sweep
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from revo_ray.config import DataConfig
-from revo_ray.data.pool import Given, Pool, held_out
-from revo_ray.data.strata import Groups, Names, UncoveredError, draw, shares
-from revo_ray.data.strata import Indices as Indices
+from revo_ray.data.drawing.pool import Given, Pool, held_out
+from revo_ray.data.drawing.strata import Groups, Names, UncoveredError, draw, shares
+from revo_ray.data.drawing.strata import Indices as Indices
 from revo_ray.errors import UserError
 
 ORDERS = 50

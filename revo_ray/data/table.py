@@ -15,12 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from revo_ray.config import DataConfig
-from revo_ray.data.disk import exclusive, sweep
-from revo_ray.data.fingerprint import choose, index_path, table_path
-from revo_ray.data.images import Images
 from revo_ray.data.records import Problem
 from revo_ray.data.sources import read_source
-from revo_ray.data.writer import ChangedError, Progress, check_classes, write_table
+from revo_ray.data.tables.disk import exclusive, sweep
+from revo_ray.data.tables.fingerprint import choose, index_path, table_path
+from revo_ray.data.tables.images import Images
+from revo_ray.data.tables.writer import ChangedError, Progress, check_classes, write_table
 from revo_ray.errors import UserError
 
 

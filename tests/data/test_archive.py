@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from revo_ray.data.archive import MAX_BYTES
-from revo_ray.data.decode import explain
-from revo_ray.data.files import File, Tree
+from revo_ray.data.files.archive import MAX_BYTES
+from revo_ray.data.files.decode import explain
+from revo_ray.data.files.tree import File, Tree
 from revo_ray.errors import UserError
 
 OVER_MANY = settings(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from revo_ray.data import decode
-from revo_ray.data.decode import MAX_PIXELS, DecodeError, explain, open_image, square
+from revo_ray.data.files import decode
+from revo_ray.data.files.decode import MAX_PIXELS, DecodeError, explain, open_image, square
 
 SIDE = 16
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from revo_ray.data.disk import exclusive, replacing
+from revo_ray.data.tables.disk import exclusive, replacing
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from revo_ray.data import walk
-from revo_ray.data.archive import MAX_BYTES
-from revo_ray.data.decode import explain
-from revo_ray.data.files import File, Tree
+from revo_ray.data.files import walk
+from revo_ray.data.files.archive import MAX_BYTES
+from revo_ray.data.files.decode import explain
+from revo_ray.data.files.tree import File, Tree
 from revo_ray.errors import UserError
 
 FILES = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from revo_ray.data.fingerprint import digests
 from revo_ray.data.records import Problem, Record
+from revo_ray.data.tables.fingerprint import digests
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from revo_ray.data.images import Images
+from revo_ray.data.tables.images import Images
 
 WHOLE = np.random.default_rng(0).integers(0, 256, (23, 3, 4, 4), dtype=np.uint8)
 

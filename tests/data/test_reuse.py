@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from revo_ray.config import DataConfig
-from revo_ray.data import archive, walk
+from revo_ray.data.files import archive, walk
 from revo_ray.data.table import prepare_table
 
 

@@ -21,9 +21,9 @@ from sklearn.datasets import load_digits
 
 from revo_ray.config import DataConfig
 from revo_ray.data import table as table_module
-from revo_ray.data import writer
 from revo_ray.data.records import ArrayPicture, Problem, Record, Source
 from revo_ray.data.table import Table, prepare_table
+from revo_ray.data.tables import writer
 from revo_ray.errors import UserError
 
 SMALL = DataConfig(image_size=8)

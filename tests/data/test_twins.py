@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
 from revo_ray.data import twins
-from revo_ray.data.decode import square
+from revo_ray.data.files.decode import square
 from revo_ray.data.twins import FAR, FAR_LOW, LIKENESS, SIDE, Look, find_twins
 
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from revo_ray.data.images import Images
 from revo_ray.data.table import Table
+from revo_ray.data.tables.images import Images
 from revo_ray.finetune import feed
 from revo_ray.finetune.feed import Feed, fits
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from revo_ray.config import TrainConfig
-from revo_ray.data.images import Images
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
+from revo_ray.data.tables.images import Images
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune import loop
 from revo_ray.finetune.backbone import Backbone

@@ -6,7 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from revo_ray.data.files import Tree
+from revo_ray.data.files.tree import Tree
 from revo_ray.data.records import GivenSplit, Problem, Record
 from revo_ray.data.sources.common import quoted
 from revo_ray.errors import UserError

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from revo_ray.config import DataConfig
-from revo_ray.data.decode import explain
-from revo_ray.data.files import File, Tree
+from revo_ray.data.files.decode import explain
+from revo_ray.data.files.tree import File, Tree
 from revo_ray.data.records import GivenSplit
 from revo_ray.errors import UserError
 

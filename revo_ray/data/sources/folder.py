@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from revo_ray.config import DataConfig
-from revo_ray.data.files import Tree
+from revo_ray.data.files.tree import Tree
 from revo_ray.data.records import GivenSplit, Problem, Record, Source
 from revo_ray.data.sources.classes import NO_CLASS, class_records, other_files, subfolders
 from revo_ray.data.sources.common import (

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from revo_ray.config import DataConfig
-from revo_ray.data.files import File, Tree
+from revo_ray.data.files.tree import File, Tree
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources.common import (
     in_order,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from revo_ray.config import DataConfig
-from revo_ray.data.files import Tree
+from revo_ray.data.files.tree import Tree
 from revo_ray.data.records import Source
 from revo_ray.data.sources.classes import (
     class_records,

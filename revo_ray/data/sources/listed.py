@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from revo_ray.data.decode import explain
-from revo_ray.data.files import File, Tree
+from revo_ray.data.files.decode import explain
+from revo_ray.data.files.tree import File, Tree
+from revo_ray.data.files.walk import Stored
 from revo_ray.data.sources.common import read_file, shown_root
-from revo_ray.data.walk import Stored
 from revo_ray.errors import UserError
 
 Lookup = Callable[[str], File | str]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from revo_ray.config import DataConfig
-from revo_ray.data.files import Tree
+from revo_ray.data.files.tree import Tree
 from revo_ray.data.records import Source
 from revo_ray.data.sources.classes import other_files, shallowest
 from revo_ray.data.sources.common import needed_root

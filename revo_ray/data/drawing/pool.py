@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from revo_ray.data.strata import Groups, Indices, Names
+from revo_ray.data.drawing.strata import Groups, Indices, Names
 from revo_ray.errors import UserError
 
 HELD_OUT = ("test", "validation")

@@ -13,10 +13,10 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import fs
 
-from revo_ray.data import decode
-from revo_ray.data.archive import read_directory
+from revo_ray.data.files import decode
+from revo_ray.data.files.archive import read_directory
+from revo_ray.data.files.walk import Content, Listing, Stored, is_clutter, list_local, list_remote
 from revo_ray.data.records import Problem
-from revo_ray.data.walk import Content, Listing, Stored, is_clutter, list_local, list_remote
 from revo_ray.errors import UserError
 
 

@@ -14,8 +14,8 @@ from typing import Protocol
 import pyarrow as pa
 from pyarrow import fs
 
-from revo_ray.data import decode
-from revo_ray.data.archive import MAX_BYTES, Contents
+from revo_ray.data.files import decode
+from revo_ray.data.files.archive import MAX_BYTES, Contents
 from revo_ray.data.records import Problem
 
 _CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from revo_ray.config import DataConfig
-from revo_ray.data.decode import explain
-from revo_ray.data.disk import replacing
+from revo_ray.data.files.decode import explain
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.splits import subset
-from revo_ray.data.threads import in_order
+from revo_ray.data.tables.disk import replacing
+from revo_ray.data.tables.threads import in_order
 
 FORMAT = 2
 """Part of every table's name: raise it when the same source would give other bytes."""

@@ -13,10 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from revo_ray.config import DataConfig
-from revo_ray.data.decode import explain, square
-from revo_ray.data.disk import replacing
+from revo_ray.data.files.decode import explain, square
 from revo_ray.data.records import Problem, Record, Source
-from revo_ray.data.threads import in_order
+from revo_ray.data.tables.disk import replacing
+from revo_ray.data.tables.threads import in_order
 from revo_ray.errors import UserError
 
 BATCH_BYTES = 2**24

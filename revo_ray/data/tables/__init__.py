@@ -1,0 +1,1 @@
+"""How a table is written: its name, its rows, and one process at a time."""
