@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
 from revo_ray.config import Section
@@ -64,5 +64,11 @@ class AutoRGN(Tuned):
         """
         from baselines.relative_gradient import RelativeGradientNorm  # imports torch
 
-        checked = PolicyOptions.model_validate({k: v for k, v in options.items() if k != "method"})
+        own = {key: value for key, value in options.items() if key != "method"}
+        try:
+            checked = PolicyOptions.model_validate(own)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(map(str, detail["loc"]))
+            raise ValueError(f"policy.{where}: {detail['msg']}") from None
         return RelativeGradientNorm(checked.lr, checked.batches, checked.norms)

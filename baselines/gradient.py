@@ -45,7 +45,7 @@ class TunedOptions(Section):
     """Random proposals before TPE learns from them."""
     halving: Literal["asha", "hyperband", "none"] = "asha"
     """Who stops evaluations early: asha does at once, hyperband pauses them; none: nobody."""
-    reduction_factor: float | None = Field(None, gt=1)
+    reduction_factor: float | None = Field(None, ge=1.5)
     """One in so many goes on at each rung; None: 4 for asha, 3 for hyperband."""
     grace_period: int = Field(1, ge=1)
     """Epochs before the first rung of asha."""

@@ -64,18 +64,16 @@ class HyperBand(HyperBandScheduler):
     def __init__(self, **settings: Any) -> None:
         super().__init__(stop_last_trials=False, **settings)
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """A trial to start or to go on with; where all wait, no more will come to join them."""
-        chosen = super().choose_trial_to_run(tune_controller)
+    def close_waiting(self, tune_controller: Any) -> None:
+        """Where all trials wait, and no more will come to join them, halve what there is."""
         brackets = [bracket for band in self._hyperbands for bracket in band if bracket]
         trials = [trial for bracket in brackets for trial in bracket.current_trials()]
-        if chosen is None and trials and all(trial.status == Trial.PAUSED for trial in trials):
-            for bracket in brackets:
-                if not bracket.filled():
-                    bracket.closed = True
-                    self._process_bracket(tune_controller, bracket)
-            chosen = super().choose_trial_to_run(tune_controller)
-        return chosen
+        if not all(trial.status == Trial.PAUSED for trial in trials):
+            return
+        for bracket in brackets:
+            if not bracket.filled():
+                bracket.closed = True
+                self._process_bracket(tune_controller, bracket)
 
     def _create_bracket(self, s: int) -> Bracket:
         return Bracket(

@@ -101,6 +101,7 @@ def study(
     from revo_ray.search.study import StudyConfig
 
     settings = StudyConfig.load(config, overrides or [])
+    folder = Storage(settings.storage).child(settings.name)
 
     from revo_ray.search.stopping import stopping_on_signals
 
@@ -108,14 +109,19 @@ def study(
         with stopping_on_signals(), _located(settings):
             from revo_ray.search.run import run_study
 
-            run_study(settings, address=address, resume=resume, console=out)
+            results = run_study(settings, address=address, resume=resume, console=out)
+    except SearchError:
+        _report(folder)
+        raise
     except KeyboardInterrupt:
         again = _again("study", config, overrides, address)
         _say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
     except OSError as error:
         raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
-    _report(Storage(settings.storage).child(settings.name))
+    _report(folder)
+    if nothing := [result.name for result in results if result.best is None]:
+        raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
 
 
 @app.command()
@@ -124,7 +130,7 @@ def report(
 ) -> None:
     """Write tables, statistics and figures of whatever is finished."""
     folder = Storage(directory)
-    if not folder.exists():
+    if not folder.exists() or (folder.local and not folder.local.is_dir()):
         raise UserError(f"no such folder {directory!r}")
     _report(folder)
 

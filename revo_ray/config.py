@@ -272,7 +272,10 @@ def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
                 walk(value, f"{path}.")
 
     assert node is not None
-    walk(node, "")
+    try:
+        walk(node, "")
+    except RecursionError:
+        raise UserError(f"{label}: an alias holds itself") from None
     return values, origins
 
 
@@ -306,6 +309,8 @@ def _explain(
         prefixes = [".".join(location[:n]) for n in range(len(location), 0, -1)]
         key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
         where = f" (from {origins[key]})" if key in origins else ""
+        if detail["type"] == "missing":
+            key = ".".join(location)
         if detail["type"] == "extra_forbidden":
             lines.append(f"{key}: no such key{_nearest_key(key, config)}{where}")
             continue

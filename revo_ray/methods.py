@@ -15,6 +15,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -184,20 +185,33 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
         sys.path.append(os.getcwd())
     for plugin in plugins:
         try:
-            methods = importlib.import_module(plugin).METHODS
+            methods = [_checked(m) for m in importlib.import_module(plugin).METHODS]
         except Exception as error:  # a plugin is anyone's code
             raise UserError(
                 f"cannot load methods from {plugin!r}: {error}", key="plugins"
             ) from None
         found.update((method.name, method) for method in methods)
-    for entry in entry_points(group=ENTRY_POINTS):
-        try:
-            method = entry.load()
-        except Exception as error:  # one broken package must not stop those who do not use it
-            warnings.warn(f"cannot load the method {entry.name!r}: {error}", stacklevel=2)
-            continue
+    for method in _installed():
         found.setdefault(method.name, method)
     return found
+
+
+@cache
+def _installed() -> tuple[type[Method], ...]:
+    """The methods of other packages."""
+    found = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(_checked(entry.load()))
+        except Exception as error:  # one broken package must not stop those who do not use it
+            warnings.warn(f"cannot load the method {entry.name!r}: {error}", stacklevel=2)
+    return tuple(found)
+
+
+def _checked(method: Any) -> type[Method]:
+    if not (isinstance(method, type) and issubclass(method, Method) and hasattr(method, "name")):
+        raise TypeError(f"{method!r} is not a class of Method with a name")
+    return method
 
 
 def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -> Method:

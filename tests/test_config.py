@@ -135,7 +135,7 @@ def test_a_file_that_is_no_configuration(file: Path, text: str, says: str) -> No
 
 def test_a_missing_file_and_preset(tmp_path: Path) -> None:
     assert "No such file" in error(tmp_path / "none.yaml")
-    assert "no preset 'nope'; there are" in error("preset:nope")
+    assert "no preset 'nope' of a search; there are" in error("preset:nope")
 
 
 def test_options_of_other_methods_are_passed_over() -> None:

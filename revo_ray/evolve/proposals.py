@@ -148,6 +148,13 @@ class Proposals(Generic[C]):
         if population is not None:
             self._sample(population + lookahead)
 
+    def unbound(self) -> None:
+        """Take the budget away: somebody else says when it is enough."""
+        if self.budget is not None:
+            self._ready.extend(range(self.budget, len(self._candidates)))
+            heapq.heapify(self._ready)
+        self.budget = None
+
     @property
     def finished(self) -> bool:
         """Whether the whole budget has an outcome."""

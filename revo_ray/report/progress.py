@@ -134,12 +134,17 @@ class StudyProgress:
         self._rows = 0
         self._bar: Bar | None = None
 
-    def begin(self, ledgers: Sequence[Sequence[Evaluation]]) -> None:
-        """Say what is studied, and count the rows that a resumed study starts with."""
-        self._rows = sum(map(len, ledgers))
+    def begin(self, rows: Sequence[int]) -> None:
+        """Say what is studied.
+
+        Args:
+            rows: how many each search that is not finished starts with.
+        """
+        self._rows, self._finished = sum(rows), self._searches - len(rows)
         if self._console is None:
             return
-        before = f", {self._rows} evaluations done" if self._rows else ""
+        before = f", {self._finished} finished before" if self._finished else ""
+        before += f", {self._rows} evaluations of the others done" if self._rows else ""
         self._line(f"study {self._name}: {self._searches} searches{before}")
         if self._console.is_terminal:
             self._bar = Bar(
@@ -151,7 +156,7 @@ class StudyProgress:
                 transient=True,
             )
             self._bar.start()
-            self._bar.add_task("", total=self._searches)
+            self._bar.add_task("", total=self._searches, completed=self._finished)
 
     def __call__(self, row: Evaluation) -> None:
         """Take note of a new row."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.state import SearchState
 
@@ -49,6 +50,10 @@ class Board:
         self.states = list(states)
         self.live: dict[str, Assignment] = {}
         self.failure: BaseException | None = None
+        self.set_aside: dict[str, SearchError] = {}
+        """Searches that cannot go on, while others can."""
+        self.idle: set[str] = set()
+        """Searches that had nothing to start when they were last asked."""
         self._ask_slots = slots
         self._finish = finish
         self._open = list(states)
@@ -62,12 +67,26 @@ class Board:
             self._slots, self._asked_at = max(1, self._ask_slots()), now
         return self._slots
 
+    @property
+    def full(self) -> bool:
+        """Whether as many trials are live as may be; paused ones hold nothing."""
+        return sum(not work.waits for work in self.live.values()) >= self.slots
+
     @contextmanager
-    def keeping_failure(self) -> Iterator[None]:
-        """Remember what went wrong: Tune turns exceptions into text."""
+    def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
+        """Remember what went wrong, since Tune turns exceptions into text.
+
+        Args:
+            state: whose failure it would be; among several searches the others go on.
+        """
         try:
             yield
         except Exception as error:
+            if isinstance(error, SearchError) and state is not None and len(self.states) > 1:
+                self.set_aside.setdefault(state.config.name, error)
+                if state in self._open:
+                    self._open.remove(state)
+                return
             self.failure = self.failure or error
             raise
 
@@ -81,13 +100,18 @@ class Board:
 
     def assign(self, trial_id: str) -> dict[str, Any] | None:
         """A trial's configuration from the next search that has work; None where none has."""
-        if sum(not work.waits for work in self.live.values()) >= self.slots:
+        self.idle.clear()
+        if self.full or any(state.halving and state.halving.survivors for state in self._open):
             return None
         for state in self._open:
             request = state.next_request()
             if request is not None:
                 self.live[trial_id] = Assignment(state, request.proposal)
                 return request.config
+            self.idle.add(state.config.name)
+        if not self.live and not self.done:
+            names = ", ".join(state.config.name for state in self._open)
+            raise SearchError(f"{names}: budget is left, but the method proposes nothing")
         return None
 
     def reconcile(self) -> None:
@@ -96,16 +120,20 @@ class Board:
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
-            if work.proposal is None:
-                died = work.trial.status == Trial.ERROR
-                work.state.test_lost(_cause(work.trial) if died else None)
-            elif work.trial.status == Trial.ERROR:
-                work.state.lost(work.proposal, _cause(work.trial))
-            elif work.reported is not None:  # it was paused, and is not gone on with
-                work.state.record(work.proposal, work.reported, trial_id)
-                work.state.settle(work.proposal.evaluation)
-            else:
-                work.state.returned(work.proposal)
+            with self.keeping_failure(work.state):
+                self._settle(work, trial_id, work.trial)
+
+    def _settle(self, work: Assignment, trial_id: str, trial: Trial) -> None:
+        died = trial.status == Trial.ERROR
+        if work.proposal is None:
+            work.state.test_lost(_cause(trial) if died else None)
+        elif died:
+            work.state.lost(work.proposal, _cause(trial))
+        elif work.reported is not None:  # it was paused, and is not gone on with
+            work.state.record(work.proposal, work.reported, trial_id)
+            work.state.settle(work.proposal.evaluation)
+        else:
+            work.state.returned(work.proposal)
 
 
 def _cause(trial: Trial) -> str:

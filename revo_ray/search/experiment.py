@@ -26,6 +26,7 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.search.board import Board, last_line
 from revo_ray.search.state import SearchState
 from revo_ray.search.trainable import EvaluationTrial
+from revo_ray.storage import Storage
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log
@@ -118,7 +119,7 @@ class Proposer(Searcher):
             if work.reported is not None:
                 del self._board.live[trial_id]
         elif work.proposal.evaluation in work.state.ledger:
-            with self._board.keeping_failure():
+            with self._board.keeping_failure(work.state):
                 work.state.settle(work.proposal.evaluation)
             del self._board.live[trial_id]
 
@@ -140,13 +141,22 @@ class Scheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """A paused trial whose search goes on with it; else the first that has not begun."""
+        self._give_up(tune_controller)
         for state in self._board.states:
-            chosen = state.halving.choose(tune_controller) if state.halving else None
-            if chosen is not None:
+            if state.halving is None or self._board.full:
+                continue
+            idle = state.config.name in self._board.idle
+            if (chosen := state.halving.choose(tune_controller, idle)) is not None:
                 return chosen
         return next(
             (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
         )
+
+    def _give_up(self, tune_controller: Any) -> None:
+        """Stop the paused trials of searches that cannot go on: nobody would go on with them."""
+        for work in list(self._board.live.values()):
+            if work.waits and work.state.config.name in self._board.set_aside:
+                tune_controller.stop_trial(work.trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
@@ -167,7 +177,11 @@ class Scheduler(FIFOScheduler):
             return TrialScheduler.CONTINUE
         with self._board.keeping_failure():
             return work.state.halving.result(
-                work.proposal.evaluation, trial, result["epoch"], result["score"], tune_controller
+                work.proposal.evaluation,
+                trial,
+                result["epoch"],
+                result["val_loss"],
+                tune_controller,
             )
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
@@ -194,8 +208,17 @@ class Scheduler(FIFOScheduler):
 class Recorder(tune.Callback):
     """Tune's callback: writes each row when its trial's last result arrives."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, scratch: Storage) -> None:
         self._board = board
+        self._scratch = scratch
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Delete what was kept of a trial that was paused."""
+        work = self._board.live.get(trial.trial_id)
+        if work is None or (work.state.halving is not None and work.state.halving.pauses):
+            self._scratch.child(str(trial.trial_id)).delete_folder()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look after trials whose end nobody told."""
@@ -210,7 +233,7 @@ class Recorder(tune.Callback):
         if work is None or not ("row" in result or "test" in result):
             return
         work.reported = result
-        with self._board.keeping_failure():
+        with self._board.keeping_failure(work.state):
             if work.proposal is None:
                 work.state.tested(result)
             elif result.get("done"):
@@ -223,6 +246,7 @@ def run_experiment(
     max_concurrent: int | None,
     finish: Callable[[SearchState], None],
     *,
+    home: Storage,
     ray_stays: bool = False,
 ) -> None:
     """Run searches to the end of their budgets and test their best models; Ray is connected.
@@ -232,6 +256,7 @@ def run_experiment(
         footprint: what each evaluation holds.
         max_concurrent: evaluations at once; None for as many as the cluster holds.
         finish: called with each search that is done.
+        home: where trials that are paused are kept, for all machines.
         ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
 
     Raises:
@@ -245,13 +270,14 @@ def run_experiment(
     board = Board(states, slots, finish)
     scheduler = Scheduler(board)
     try:
-        with _environment(ENVIRONMENT), _scratch(states) as scratch:
+        with _environment(ENVIRONMENT), _scratch(states, home) as scratch:
             tune.run(
                 EvaluationTrial,
                 name="tune",
                 search_alg=Proposer(board),
                 scheduler=scheduler,
-                callbacks=[Recorder(board)],
+                callbacks=[Recorder(board, Storage(scratch).child("tune"))],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
                 num_samples=-1,
                 resources_per_trial=footprint.request,
                 reuse_actors=True,
@@ -270,22 +296,23 @@ def run_experiment(
         if ray_stays:
             scheduler.release()
         raise
+    if board.set_aside:
+        raise SearchError("; ".join(f"{name}: {error}" for name, error in board.set_aside.items()))
     if not board.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
 
 
 @contextmanager
-def _scratch(states: Sequence[SearchState]) -> Iterator[str]:
+def _scratch(states: Sequence[SearchState], home: Storage) -> Iterator[str]:
     """The folder that Tune wants; only paused trials are read from it again, by any machine."""
-    pausing = [state for state in states if state.halving is not None and state.halving.pauses]
-    if not pausing:
+    if not any(state.halving is not None and state.halving.pauses for state in states):
         folder = tempfile.mkdtemp(prefix="revo-")
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    shared = pausing[0].storage.child(".tune")
+    shared = home.child(".tune")
     shared.delete_folder()  # of a run that was killed
     try:
         yield shared.uri

@@ -13,6 +13,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, Tri
 
 from revo_ray.ledger import Evaluation
 
+NO_LOSS = 1e6
+"""What an epoch without a finite loss counts as; none that counts is above it (`LOSS_LIMIT`)."""
+
 
 class Halving:
     """Routes the evaluations of one search to its scheduler.
@@ -42,10 +45,13 @@ class Halving:
         if not self._by_number:
             return
         for row in rows:
+            if row.status == "cached":
+                continue
             self.add(row.evaluation, None)
-            for point in row.curve:
-                if row.status != "cached" and point.val_loss is not None:
-                    self.result(row.evaluation, None, point.epoch, point.val_loss, None)
+            # The last epoch of an evaluation that was not stopped was not judged.
+            judged = row.curve if row.status == "stopped" else row.curve[:-1]
+            for point in judged:
+                self.result(row.evaluation, None, point.epoch, point.val_loss, None)
 
     def add(self, evaluation: int, trial: Trial | None, controller: Any = None) -> None:
         """An evaluation begins."""
@@ -56,10 +62,15 @@ class Halving:
             self._scheduler.on_trial_add(controller, self._known_as(evaluation, trial))
 
     def result(
-        self, evaluation: int, trial: Trial | None, epoch: int, val_loss: float, controller: Any
+        self,
+        evaluation: int,
+        trial: Trial | None,
+        epoch: int,
+        val_loss: float | None,
+        controller: Any,
     ) -> str:
         """What becomes of an evaluation after an epoch: CONTINUE, PAUSE or STOP."""
-        result = {"epoch": epoch, "val_loss": val_loss}
+        result = {"epoch": epoch, "val_loss": NO_LOSS if val_loss is None else val_loss}
         trial = self._known_as(evaluation, trial)
         return str(self._scheduler.on_trial_result(controller, trial, result))
 
@@ -69,9 +80,27 @@ class Halving:
             self._added.remove(evaluation)
             self._scheduler.on_trial_remove(controller, trial)
 
-    def choose(self, controller: Any) -> Trial | None:
-        """The next trial to start or to go on with, where it pauses trials."""
-        return self._scheduler.choose_trial_to_run(controller) if self.pauses else None
+    def choose(self, controller: Any, idle: bool) -> Trial | None:
+        """The next trial to start or to go on with, where it pauses trials.
+
+        Args:
+            idle: the search has no more trials to start now, so that none should be waited for.
+        """
+        if not self.pauses:
+            return None
+        chosen = self._scheduler.choose_trial_to_run(controller)
+        close = getattr(self._scheduler, "close_waiting", None)  # Ray's own waits for nobody
+        if chosen is None and idle and close is not None:
+            close(controller)
+            chosen = self._scheduler.choose_trial_to_run(controller)
+        return chosen
+
+    @property
+    def survivors(self) -> bool:
+        """Whether a paused trial has earned to go on: before others begin."""
+        nobody: Any = None
+        chosen = self._scheduler.choose_trial_to_run(nobody) if self.pauses else None
+        return chosen is not None and chosen.status == Trial.PAUSED
 
     def _known_as(self, evaluation: int, trial: Trial | None) -> Any:
         return SimpleNamespace(trial_id=str(evaluation)) if self._by_number else trial

@@ -18,13 +18,15 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.finetune.units import Unit
 from revo_ray.ledger import Evaluation, Ledger
-from revo_ray.methods import make_method
+from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
 from revo_ray.report.tensorboard import EvaluationCurves
+from revo_ray.search.best import MODEL
 from revo_ray.search.cluster import check_paths
 from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
 from revo_ray.search.record import check_record, write_record
+from revo_ray.search.result import SearchResult, stored_result
 from revo_ray.search.state import SearchState
 from revo_ray.storage import Storage
 
@@ -64,9 +66,7 @@ class Preparation:
             UserError: the configuration, the data or the run directory is wrong.
         """
         storage = self._open(config)
-        method = make_method(config.method, config.plugins)
-        resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
-        config = config.model_copy(update={"method": resolved})
+        config, method = resolve(config)
         table, network = self.table(config), self.network(config)
         split_table(table, config.data)
         checksums = {"weights": network.sha256, "table": table.sha256}
@@ -88,6 +88,22 @@ class Preparation:
         )
         curves.catch_up(state.ledger)
         return state
+
+    def finished(self, config: SearchConfig) -> SearchResult | None:
+        """The result of a search that is finished, without loading what it ran on.
+
+        Raises:
+            UserError: it was run with other settings.
+        """
+        storage = Storage(config.storage).child(config.name)
+        result = stored_result(storage)
+        rows = [name for name in storage.list(Ledger.FOLDER) if name.endswith(".json")]
+        if result is None or result.evaluations != len(rows):
+            return None
+        if result.best is not None and not storage.exists(MODEL):
+            return None
+        check_record(storage, resolve(config)[0], {})
+        return result
 
     def table(self, config: SearchConfig) -> Table:
         """The images of a search."""
@@ -126,6 +142,17 @@ class Preparation:
                 f"choose another name with --set name={config.name}-2"
             )
         return storage
+
+
+def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
+    """The configuration with all of its method's options, and the method.
+
+    Raises:
+        UserError: there is no such method, or an option does not fit.
+    """
+    method = make_method(config.method, config.plugins)
+    resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
+    return config.model_copy(update={"method": resolved}), method
 
 
 def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for package in ("revo-ray", *PACKAGES):
@@ -94,6 +96,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _revision() -> str | None:
     """The commit of the checkout that this code runs from; None outside one."""
     folder = Path(__file__).resolve().parents[2]

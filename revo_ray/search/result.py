@@ -9,6 +9,7 @@ from typing import Any
 
 from revo_ray.ledger import Evaluation
 from revo_ray.search.state import SearchState
+from revo_ray.storage import Storage
 
 RESULT = "result.json"
 
@@ -43,10 +44,13 @@ class SearchResult:
 
 def read_result(state: SearchState) -> SearchResult | None:
     """The result of a run directory in which nothing is left to do; None of any other."""
-    if not (state.spent and state.best_is_stored):
-        return None
+    return stored_result(state.storage) if state.spent and state.best_is_stored else None
+
+
+def stored_result(storage: Storage) -> SearchResult | None:
+    """What `result.json` holds; None without a whole one."""
     try:
-        return SearchResult(**json.loads(state.storage.read(RESULT)))
+        return SearchResult(**json.loads(storage.read(RESULT)))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TypeVar
 
 import ray
 from rich.console import Console
 
 from revo_ray.config import ResourcesConfig, SearchConfig
+from revo_ray.errors import UserError
 from revo_ray.report.progress import Progress, StudyProgress
 from revo_ray.search.cluster import connected, footprint_of
 from revo_ray.search.experiment import run_experiment
 from revo_ray.search.lock import RunLock
-from revo_ray.search.prepare import Preparation
+from revo_ray.search.prepare import Preparation, resolve
 from revo_ray.search.result import SearchResult, read_result, write_result
 from revo_ray.search.state import SearchState
 from revo_ray.search.stopping import stopping_on_signals
+from revo_ray.search.study import FILE as STUDY
 from revo_ray.search.study import StudyConfig, write_study
 from revo_ray.storage import Storage
+
+T = TypeVar("T")
 
 
 def run_search(
@@ -53,8 +60,8 @@ def run_search(
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        (result,) = _run([state], config.resources, address, stack)
-        return result
+        results = _run([state], config.resources, address, stack, state.storage)
+        return results[config.name]
 
 
 def run_study(
@@ -68,20 +75,34 @@ def run_study(
 
     A search that is idle at its generation's barrier leaves its worker to the next; each ends
     with the ledger that it has alone. Arguments and errors are those of `run_search`; finished
-    searches are skipped, and their results are returned with the others, in the study's order.
+    searches are skipped, and their results are returned with the others, in the study's order. A
+    search that cannot go on is named by the error when the others are done.
     """
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         searches = config.searches()
         folder = Storage(config.storage).child(config.name)
         stack.callback(RunLock(folder).close)
-        write_study(folder, config, resume=resume)
+        if not resume and folder.exists(STUDY):
+            raise UserError(
+                f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
+                f"another name with --set name={config.name}-2"
+            )
+        _allow_files(len(searches))
         preparation = Preparation(True, console, stack)
         progress = StudyProgress(config.name, len(searches), console)
         stack.callback(progress.close)
-        states = [preparation.state(search, (progress,)) for search in searches]
-        progress.begin([list(state.ledger) for state in states])
-        return _run(states, config.resources, address, stack, progress)
+        _each(searches, resolve)  # every mistake in a method, before any image is read
+        results = _each(searches, preparation.finished)
+        states = _each(
+            [search for search in searches if results[search.name] is None],
+            lambda search: preparation.state(search, (progress,)),
+        )
+        write_study(folder, config)
+        progress.begin([len(state.ledger) for state in states.values()])
+        made = _run(list(states.values()), config.resources, address, stack, folder, progress)
+        found = {name: made.get(name) or result for name, result in results.items()}
+        return [result for result in found.values() if result is not None]
 
 
 def _run(
@@ -89,20 +110,18 @@ def _run(
     resources: ResourcesConfig,
     address: str | None,
     stack: ExitStack,
+    home: Storage,
     progress: StudyProgress | None = None,
-) -> list[SearchResult]:
+) -> dict[str, SearchResult]:
     """Run what is not finished, and write each result as soon as its search is done."""
-    results: dict[str, SearchResult] = {}
+    results = {state.config.name: read_result(state) for state in states}
 
     def finish(state: SearchState) -> None:
-        results[state.config.name] = write_result(state)
+        result = results[state.config.name] = write_result(state)
         if progress is not None:
-            progress.finish(results[state.config.name])
+            progress.finish(result)
 
-    for state in states:
-        if finished := read_result(state):
-            results[state.config.name] = finished
-    open_states = [state for state in states if state.config.name not in results]
+    open_states = [state for state in states if results[state.config.name] is None]
     if open_states:
         ray_stays = stack.enter_context(connected(address))
         for state in open_states:
@@ -110,8 +129,37 @@ def _run(
         footprint = footprint_of(resources)
         footprint.check()
         limit = resources.max_concurrent
-        run_experiment(open_states, footprint, limit, finish, ray_stays=ray_stays)
-    return [results[state.config.name] for state in states]
+        run_experiment(open_states, footprint, limit, finish, home=home, ray_stays=ray_stays)
+    return {name: result for name, result in results.items() if result is not None}
+
+
+def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
+    """What is made of each search, by name; an error names the search."""
+    made = {}
+    for search in searches:
+        try:
+            made[search.name] = make(search)
+        except UserError as error:
+            raise UserError(f"{search.name}: {error}", key="study") from None
+    return made
+
+
+def _allow_files(searches: int) -> None:
+    """Every search holds its lock file open.
+
+    Raises:
+        UserError: this machine does not allow so many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = searches + 1024
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise UserError(
+            f"{searches} searches need {wanted} open files, and this machine allows {hard}; raise "
+            "`ulimit -Hn`, or divide the study",
+            key="study",
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _headline(state: SearchState, preparation: Preparation) -> str:

@@ -90,7 +90,7 @@ class SearchState:
         self.halving = halving
         self._budget: EpochBudget | None = None
         if halving is not None and config.search.budget == "epochs":
-            self.proposals.budget = None
+            self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self.ledger = Ledger.load(storage)
         self._drop_errors_that_stopped()
@@ -148,7 +148,7 @@ class SearchState:
         return self._test_request() if request is None and self.spent else request
 
     def _next_evaluation(self) -> Request | None:
-        while self._budget is None or self._budget.left:
+        while self._budget is None or self._budget.left > 0:
             proposal = self.proposals.ask()
             answered = self.proposals.take_answered()
             for duplicate in answered:

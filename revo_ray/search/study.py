@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.config import SearchConfig, Section
 from revo_ray.errors import UserError
@@ -31,8 +31,17 @@ class StudyOptions(Section):
     """Of `data:`; a source or a mapping with `source`, `root` and so on; empty: the file's own."""
     fractions: list[float] = Field([])
     """Of `data.train_fraction`; empty: the file's own."""
-    seeds: list[int] = Field([0])
-    """Each is the seed of the split, of the training and of the search."""
+    seeds: list[int] = Field([])
+    """Each is the seed of the split, the training and the search; empty: the file's own seeds."""
+
+    @model_validator(mode="after")
+    def _varied_once(self) -> StudyOptions:
+        for variant in self.data:
+            if isinstance(variant, dict) and (twice := {"train_fraction", "seed"} & set(variant)):
+                raise ValueError(
+                    f"{min(twice)} stands in study.data; vary it by study.fractions or study.seeds"
+                )
+        return self
 
 
 class StudyConfig(SearchConfig):
@@ -46,6 +55,14 @@ class StudyConfig(SearchConfig):
     KIND = "study"
 
     study: StudyOptions
+
+    @model_validator(mode="after")
+    def _seeded_once(self) -> StudyConfig:
+        sections = {"data": self.data, "train": self.train, "search": self.search}
+        own = [name for name, section in sections.items() if "seed" in section.model_fields_set]
+        if self.study.seeds and own:
+            raise ValueError(f"{own[0]}.seed would be overridden by study.seeds; give one of them")
+        return self
 
     def searches(self) -> list[SearchConfig]:
         """The searches, with those that share images and network side by side.
@@ -69,40 +86,36 @@ class StudyConfig(SearchConfig):
         data = options.data or [self.data.model_dump(mode="json", exclude_unset=True)]
         models = options.models or [self.model.model_dump(mode="json", exclude_unset=True)]
         fractions = options.fractions or [self.data.train_fraction]
+        seeds: Sequence[int | None] = options.seeds or [None]
         for source, model, fraction, seed, method in itertools.product(
-            data, models, fractions, options.seeds, options.methods
+            data, models, fractions, seeds, options.methods
         ):
+            seeded = {} if seed is None else {"seed": seed}
             parts = [
                 _label(source, "source", self.data.source),
                 f"{fraction:g}",
                 _label(model, "name", self.model.name).rpartition("/")[2],
                 _label(method, "name", self.method.name),
-                f"s{seed}",
+                f"s{self.data.seed if seed is None else seed}",
             ]
             changes = {
-                "data": _keys(source, "source") | {"train_fraction": fraction, "seed": seed},
+                "data": _keys(source, "source") | {"train_fraction": fraction} | seeded,
                 "model": _keys(model, "name"),
                 "method": _keys(method, "name"),
-                "train": {"seed": seed},
-                "search": {"seed": seed},
+                "train": seeded,
+                "search": seeded,
             }
             yield re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts)).lstrip("._-"), changes
 
 
-def write_study(folder: Storage, config: StudyConfig, *, resume: bool) -> None:
+def write_study(folder: Storage, config: StudyConfig) -> None:
     """Write `study.yaml` into a study's folder, for those who read it later.
 
     A resumed study may have more searches than before, or fewer; each search checks its own keys.
 
     Raises:
-        UserError: there is a study already, and `resume` is False.
         OSError: the storage is full or unreachable.
     """
-    if not resume and folder.exists(FILE):
-        raise UserError(
-            f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
-            f"another name with --set name={config.name}-2"
-        )
     values = config.model_dump(mode="json")
     folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 

@@ -244,13 +244,8 @@ def _measured(epoch: Epoch) -> dict[str, Any]:
 
 
 def _score(curve: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a scheduler judges by; an epoch without a finite loss is as bad as can be."""
-    from revo_ray.finetune.loop import LOSS_LIMIT
-
-    if not curve:
-        return {}
-    loss = curve[-1]["val_loss"]
-    return {"epoch": curve[-1]["epoch"], "score": LOSS_LIMIT if loss is None else loss}
+    """What a scheduler judges by."""
+    return {key: curve[-1][key] for key in ("epoch", "val_loss")} if curve else {}
 
 
 def _point(epoch: Epoch) -> dict[str, Any]:

@@ -192,6 +192,7 @@ def run_brackets(
             hyperband.on_trial_remove(controller, trial)
 
     controller = SimpleNamespace(stop_trial=stop)
+    halving = Halving(hyperband, 0)
     while True:
         live = [t for t in trials if t.status in (Trial.PENDING, Trial.RUNNING)]
         if len(live) < slots and len(trials) < count:
@@ -199,7 +200,8 @@ def run_brackets(
             hyperband.on_trial_add(controller, trials[-1])
             continue
         running = [t for t in live if t.status == Trial.RUNNING]
-        if len(running) < slots and (chosen := hyperband.choose_trial_to_run(controller)):
+        idle = len(trials) == count
+        if len(running) < slots and (chosen := halving.choose(controller, idle)):
             chosen.set_status(Trial.RUNNING)
             continue
         if len(trials) == count and all(trial.is_finished() for trial in trials):

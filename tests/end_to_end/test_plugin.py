@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -46,5 +47,11 @@ def test_the_readmes_method_runs_from_another_package(
     for row in cli.ledger("own"):
         assert set(row.sample) == {"body", "head"}
         assert row.unit_lrs == [row.sample["body"]] * 17 + [row.sample["head"]]
-    listed = cli.run("methods", small=False)
+    listed = subprocess.run(
+        [sys.executable, "-m", "revo_ray", "methods"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "One rate for the head, and one for all other units." in listed.stdout

@@ -122,3 +122,55 @@ def test_a_killed_study_goes_on_and_repeats_no_row(calm: Cli, cli: Cli, tmp_path
             assert cli.facts(run) == calm.facts(run)
         else:
             assert sum(row.epochs for row in cli.ledger(run)) == EPOCHS * EVALUATIONS
+
+
+BOOM = """
+import dataclasses
+
+from baselines import Random
+
+
+class Boom(Random):
+    name = "boom"
+
+    def plan(self, sample, units):
+        return dataclasses.replace(super().plan(sample, units), policy={"method": "boom"})
+
+
+METHODS = [Boom]
+"""
+"""A method whose every training fails: its plans ask for a policy that it has not."""
+
+
+def some(folder: Path, *methods: Any) -> str:
+    """A study of these methods."""
+    values = yaml.safe_load(write_study(folder).read_text())
+    values["plugins"] = ["baselines", "boom"]
+    values["study"]["methods"] = list(methods)
+    (folder / "boom.py").write_text(BOOM)
+    (folder / "some.yaml").write_text(yaml.safe_dump(values))
+    return str(folder / "some.yaml")
+
+
+def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> None:
+    config = some(tmp_path, "boom", "random", {"name": "last", "halving": "hyperband"})
+    done = cli.run("study", config, small=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "-boom-s0: evaluations 0 to " in done.stderr
+    assert "no method has the policy" in done.stderr
+    (run,) = (f"all/{p.name}" for p in tmp_path.glob("all/*-random-s0"))
+    assert len(cli.ledger(run)) == EVALUATIONS
+    (run,) = (f"all/{p.name}" for p in tmp_path.glob("all/*-last-s0"))
+    assert sum(row.epochs for row in cli.ledger(run)) == EPOCHS * EVALUATIONS
+    assert (tmp_path / "all" / "report" / "tables.md").exists()
+    assert not (tmp_path / "all" / ".tune").exists()
+
+
+def test_a_mistake_in_one_combination_is_named_before_anything_is_written(
+    cli: Cli, tmp_path: Path
+) -> None:
+    wrong = cli.run("study", some(tmp_path, "random", "fulll"), small=False)
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.splitlines()) == 1
+    assert "-fulll-s0: method.name: no method 'fulll'; did you mean full?" in wrong.stderr
+    assert not (tmp_path / "all" / "study.yaml").exists()
