@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -188,7 +189,10 @@ def data_inspect(config: OptionalConfig = None, overrides: Overrides = None) -> 
     with _located(settings):
         folder = tables_folder(settings.storage)
         with looking(out) as progress:
-            found = inspect(settings.data, folder, progress)
+            try:
+                found = inspect(settings.data, folder, progress)
+            except OSError as error:
+                raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
         show_inspection(found, settings.data, folder, out)
         found.check()
 
@@ -228,6 +232,9 @@ def models(
 
 def main() -> None:
     """Run the command line, and end with the exit status that the README lists."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a log in ASCII still gets every line
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(standalone_mode=False)
     except UserError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from revo_ray.config import DataConfig
-from revo_ray.data.records import Problem
+from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources import read_source
+from revo_ray.data.splits import split
 from revo_ray.data.tables.disk import exclusive, sweep
 from revo_ray.data.tables.fingerprint import choose, index_path, table_path
 from revo_ray.data.tables.images import Images
@@ -119,7 +121,11 @@ def _view(chunk: pa.Array, dtype: type[np.generic], *shape: int) -> NDArray[Any]
 
 
 def prepare_table(
-    config: DataConfig, folder: Path | str, progress: Progress | None = None
+    config: DataConfig,
+    folder: Path | str,
+    progress: Progress | None = None,
+    *,
+    must_split: bool = False,
 ) -> Table:
     """Open the data set's table in `folder`, after writing it if it is not there or torn.
 
@@ -131,11 +137,12 @@ def prepare_table(
     Args:
         folder: also remembers the digests of the source's files.
         progress: called with the images done and all images, where a table must be written.
+        must_split: refuse what `split` would refuse before an image is decoded.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
             of classes, images cannot be used (all of them are named) and `on_bad_image` is stop, a
-            class has no image left, or the folder cannot be written.
+            class has no image left, or the folder cannot be written; with `must_split` as `split`.
     """
     source = read_source(config)
     if not source.records and not source.problems:
@@ -145,6 +152,8 @@ def prepare_table(
         # Else the error that names all images, those to be found yet too, comes first.
         check_classes(source.classes, (r.label for r in source.records), source.problems)
     records = choose(source.records, config)
+    if must_split:
+        _try_split(source, records, config)
     folder = Path(folder)
     path, contents = table_path(config, source, records, folder)
     try:
@@ -162,6 +171,18 @@ def prepare_table(
     except OSError as error:
         raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
     return replace(table, warnings=source.warnings)
+
+
+def _try_split(source: Source, records: Sequence[Record], config: DataConfig) -> None:
+    position = {name: i for i, name in enumerate(source.classes)}
+    groups = [record.group for record in records]
+    split(
+        [position[record.label] for record in records],
+        config,
+        groups=groups if any(groups) else None,
+        classes=source.classes,
+        given=[record.split for record in records],
+    )
 
 
 def _opened(path: Path) -> Table | None:

@@ -101,7 +101,8 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
         groups = found.groups
         without = f"; {groups.without:,} images have none" if groups.without else ""
         yield "groups", f"{groups.count:,}, {groups.shared:,} of them of several images{without}"
-    yield "unusable", f"{len(found.problems):,} images" if found.problems else "none"
+    count = len(found.problems)
+    yield "unusable", f"{count:,} image{'s' if count != 1 else ''}" if count else "none"
     if not found.splits:
         yield "twins", "not looked for without splits"
     elif not any(overlap.same or overlap.similar for overlap in found.overlaps):

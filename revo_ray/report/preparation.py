@@ -17,13 +17,14 @@ from revo_ray.report.progress import duration
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
     """`prepare_table`, with its progress and the source's warnings on the console.
 
-    A table that is there already takes no time and shows no progress.
+    A table that is there already takes no time and shows no progress; images that cannot be split
+    are refused before one is decoded.
 
     Raises:
         UserError: as `prepare_table`.
     """
     with Preparation(console) as shown:
-        table = prepare_table(config, folder, shown)
+        table = prepare_table(config, folder, shown, must_split=True)
     for warning in table.warnings:
         _line(console, f"warning: {warning}")
     return table

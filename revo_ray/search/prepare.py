@@ -67,6 +67,8 @@ class Preparation:
         """
         storage = self._open(config)
         config, method = resolve(config)
+        if storage.list(Ledger.FOLDER):
+            check_record(storage, config, {})  # before images are read for nothing
         table, network = self.table(config), self.network(config)
         split_table(table, config.data)
         checksums = {"weights": network.sha256, "table": table.sha256}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -33,6 +34,8 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "numpy", "scikit-lea
 def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
     """Write `config.yaml`: the resolved configuration, versions, revision and checksums."""
     values = config.model_dump(mode="json")
+    values["storage"] = _without_password(values["storage"])
+    values["data"]["root"] = _without_password(values["data"]["root"])
     values["recorded"] = {
         "versions": {"python": platform.python_version()} | _versions(),
         "revision": _revision(),
@@ -83,6 +86,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _without_password(uri: str | None) -> str | None:
+    """A path or URI without the credentials that it may hold; both may differ on resume."""
+    return uri and re.sub("://[^/@]*@", "://", uri)
 
 
 @cache

@@ -15,6 +15,7 @@ from PIL import Image
 from revo_ray.config import DataConfig
 from revo_ray.data.files import archive, walk
 from revo_ray.data.table import prepare_table
+from revo_ray.errors import UserError
 
 
 @pytest.fixture
@@ -103,3 +104,14 @@ def test_bad_images_are_found_anew_once_they_are_mended(root: Path, tmp_path: Pa
     assert len(table.images) == 11
     bad.write_bytes(good)
     assert len(prepare_table(skipping, tmp_path / "tables").images) == 12
+
+
+def test_what_cannot_be_split_is_refused_before_an_image_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DataConfig(train_fraction=0.001)
+    monkeypatch.setattr(
+        "revo_ray.data.table.write_table", lambda *arguments: pytest.fail("decoded")
+    )
+    with pytest.raises(UserError, match=r"data\.train_fraction: 0\.001 of 1797 images"):
+        prepare_table(config, tmp_path, must_split=True)

@@ -311,3 +311,13 @@ def test_a_table_in_an_object_store(stored: Callable[[str], str]) -> None:
     line = refusal(stored("bucket/set/none.csv"))
     assert "no such file or folder" in line
     assert "secret" not in line
+
+
+def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
+    files = csv_files()
+    (name,) = (name for name in files if name.endswith(".csv"))
+    lines = files[name].decode().splitlines()
+    lines = [lines[0] + ",patient", *(line + ",p1" for line in lines[1:])]
+    root = unpacked(files | {name: "\n".join(lines).encode()}, tmp_path) / name
+    source = read_source(DataConfig(source="csv", root=str(root)))
+    assert any("'patient'" in warning and "'group'" in warning for warning in source.warnings)

@@ -13,7 +13,7 @@ from revo_ray.config import DataConfig
 from revo_ray.data import table as table_module
 from revo_ray.report.preparation import Preparation, prepare_and_show
 
-CONFIG = DataConfig(image_size=8, max_images=30)
+CONFIG = DataConfig(image_size=8, max_images=300)
 
 
 def shown(folder: Path, terminal: bool) -> str:
@@ -24,15 +24,15 @@ def shown(folder: Path, terminal: bool) -> str:
 
 def test_a_log_gets_a_line_at_the_start_and_one_at_the_end(tmp_path: Path) -> None:
     lines = shown(tmp_path, False).splitlines()
-    assert lines[0] == "preparing 30 images"
-    assert re.fullmatch(r"prepared 30 images in \d+s", lines[1])
+    assert lines[0] == "preparing 300 images"
+    assert re.fullmatch(r"prepared 300 images in \d+s", lines[1])
     assert len(lines) == 2
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(tmp_path: Path) -> None:
     text = shown(tmp_path, True)
     assert "preparing images" in text
-    assert "30/30" in text
+    assert "300/300" in text
     assert text.endswith("s\n")
 
 

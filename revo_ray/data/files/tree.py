@@ -92,7 +92,12 @@ class Tree:
             listing = _list(uri)
             if unpack:
                 _unpack(listing)
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except UserError:
+            raise
+        except Exception as error:
+            known = isinstance(error, OSError | ValueError | pa.ArrowException)
+            if not known and "://" not in uri:  # a remote file system raises what it likes
+                raise
             where = getattr(error, "filename", None) or uri
             reason = decode.explain(error) if isinstance(error, OSError) else error
             raise _error(f"cannot read {where!r}: {reason}") from None

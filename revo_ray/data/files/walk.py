@@ -18,7 +18,10 @@ from revo_ray.data.files import decode
 from revo_ray.data.files.archive import MAX_BYTES, Contents
 from revo_ray.data.records import Problem
 
-_CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
+_CLUTTER = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"),
+    *("__pycache__", "lost+found"),
+}
 """What systems leave in folders, besides names that begin with a dot."""
 
 SETTLED_NS = 2 * 10**9

@@ -18,6 +18,9 @@ from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.listed import Lookup, open_table
 from revo_ray.errors import UserError
 
+COLUMNS = ("path", "label", "group", "split")
+"""The first two are needed."""
+
 
 def read(config: DataConfig) -> Source:
     """The images that the table at `data.root` lists; paths are relative to its folder.
@@ -30,7 +33,7 @@ def read(config: DataConfig) -> Source:
     """
     uri = needed_root(config, "the csv or tsv file")
     content, lookup = open_table(uri)
-    rows = read_rows(content, shown_root(uri), ("path", "label"))
+    rows = read_rows(content, shown_root(uri), COLUMNS[:2])
     if not rows:
         raise UserError(f"{shown_root(uri)} lists no image", key="data.root")
     records, problems, repeated = _records(rows, lookup, strict=config.splits == "given")
@@ -40,12 +43,19 @@ def read(config: DataConfig) -> Source:
             f"{problems[0].name}: {problems[0].cause}",
             key="data.root",
         )
+    warnings = [f"{repeated:,} rows repeat an earlier one and are left out"] if repeated else []
+    unread = [name for name in rows[0].cells if name and name not in COLUMNS]
+    if unread:
+        warnings.append(
+            f"columns not read: {', '.join(map(repr, unread))}; call the one that says which "
+            "images belong together 'group', and the one with the split 'split'"
+        )
     labels = {label_of(row.cells["label"]) for row in rows if not row.surplus}
     return Source(
         in_order(labels - {""}),
         tuple(records),
         tuple(problems),
-        (f"{repeated:,} rows repeat an earlier one and are left out",) if repeated else (),
+        tuple(warnings),
     )
 
 
