@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import posixpath
+import re
 import uuid
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,6 +13,11 @@ from typing import BinaryIO, cast
 from pyarrow import fs
 
 from revo_ray.errors import UserError
+
+
+def without_credentials(text: str) -> str:
+    """A text without the passwords that URIs in it hold: for files that are read by others."""
+    return re.sub(r"://[^/@\s]*@", "://", text)
 
 
 class Storage:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, SearchConfig
-from revo_ray.data.nodes import share, tables_folder
+from revo_ray.data.nodes import SharedTable, share, tables_folder
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.errors import UserError
@@ -45,12 +45,16 @@ class Preparation:
     """Makes the state of each search; searches that share images or a network load them once.
 
     Args:
+        storage: the configured one, where the tables of all its searches and studies lie.
         resume: go on where run directories stand.
         console: where progress is shown; None shows none.
         stack: closes what is opened here.
     """
 
-    def __init__(self, resume: bool, console: Console | None, stack: ExitStack) -> None:
+    def __init__(
+        self, storage: str, resume: bool, console: Console | None, stack: ExitStack
+    ) -> None:
+        self._storage = storage
         self._resume = resume
         self._console = console
         self._stack = stack
@@ -83,7 +87,7 @@ class Preparation:
             storage,
             method,
             list(network.units),
-            _task(config, storage, table),
+            _task(config, storage, share(table, Storage(self._storage))),
             _card(config, table, network),
             listeners=(*listeners, curves),
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
@@ -115,7 +119,7 @@ class Preparation:
             data.pop("seed")
         key = repr(data)
         if key not in self._tables:
-            folder = tables_folder(config.storage)
+            folder = tables_folder(self._storage)
             self._tables[key] = prepare_and_show(config.data, folder, self._console)
         return self._tables[key]
 
@@ -157,13 +161,13 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     return config.model_copy(update={"method": resolved}), method
 
 
-def _task(config: SearchConfig, storage: Storage, table: Table) -> dict[str, Any]:
+def _task(config: SearchConfig, storage: Storage, table: SharedTable) -> dict[str, Any]:
     return {
         "model": config.model.model_dump(mode="json")
         | {"weights": _portable(config.model.weights)},
         "data": config.data.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"),
-        "table": asdict(share(table, Storage(config.storage))),
+        "table": asdict(table),
         "run": storage.uri,
         "plugins": config.plugins,
         "cpus": config.resources.cpus_per_trial,

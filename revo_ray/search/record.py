@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -14,7 +13,7 @@ import yaml
 
 from revo_ray.config import SearchConfig
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, without_credentials
 
 FILE = "config.yaml"
 
@@ -34,14 +33,13 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "numpy", "scikit-lea
 def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
     """Write `config.yaml`: the resolved configuration, versions, revision and checksums."""
     values = config.model_dump(mode="json")
-    values["storage"] = _without_password(values["storage"])
-    values["data"]["root"] = _without_password(values["data"]["root"])
     values["recorded"] = {
         "versions": {"python": platform.python_version()} | _versions(),
         "revision": _revision(),
         "sha256": checksums,
     }
-    storage.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    storage.write(FILE, without_credentials(text).encode())
 
 
 def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
@@ -86,11 +84,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _without_password(uri: str | None) -> str | None:
-    """A path or URI without the credentials that it may hold; both may differ on resume."""
-    return uri and re.sub("://[^/@]*@", "://", uri)
 
 
 @cache

@@ -13,7 +13,7 @@ from rich.console import Console
 from revo_ray.config import ResourcesConfig, SearchConfig
 from revo_ray.errors import UserError
 from revo_ray.report.progress import Progress, StudyProgress
-from revo_ray.search.cluster import connected, footprint_of
+from revo_ray.search.cluster import check_paths, connected, footprint_of
 from revo_ray.search.experiment import run_experiment
 from revo_ray.search.lock import RunLock
 from revo_ray.search.prepare import Preparation, resolve
@@ -54,7 +54,7 @@ def run_search(
     """
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
-        preparation = Preparation(resume, console, stack)
+        preparation = Preparation(config.storage, resume, console, stack)
         state = preparation.state(config)
         progress = Progress(state.budget, console, state.budget_unit)
         stack.callback(progress.close)
@@ -80,6 +80,7 @@ def run_study(
     """
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
+        check_paths(config)  # those of its searches are absolute
         searches = config.searches()
         folder = Storage(config.storage).child(config.name)
         stack.callback(RunLock(folder).close)
@@ -89,7 +90,7 @@ def run_study(
                 f"another name with --set name={config.name}-2"
             )
         _allow_files(len(searches))
-        preparation = Preparation(True, console, stack)
+        preparation = Preparation(config.storage, True, console, stack)
         progress = StudyProgress(config.name, len(searches), console)
         stack.callback(progress.close)
         _each(searches, resolve)  # every mistake in a method, before any image is read

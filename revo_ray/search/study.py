@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.config import SearchConfig, Section
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, without_credentials
 
 FILE = "study.yaml"
 
@@ -116,8 +116,8 @@ def write_study(folder: Storage, config: StudyConfig) -> None:
     Raises:
         OSError: the storage is full or unreachable.
     """
-    values = config.model_dump(mode="json")
-    folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    folder.write(FILE, without_credentials(text).encode())
 
 
 def _label(variant: Variant, key: str, default: str) -> str:

@@ -76,6 +76,8 @@ def test_every_method_spends_exactly_its_budget(calm: Cli) -> None:
         assert any(
             row.status == "stopped" and len(row.curve) == row.epochs < EPOCHS for row in rows
         )
+    assert len(list((calm.folder / ".tables").glob("*.arrow"))) == 1  # any later search's too
+    assert not (calm.folder / "all" / ".tables").exists()
     tables = (calm.folder / "all" / "report" / "tables.md").read_text()
     assert all(method in tables for method in (*WHOLE, *HALVED, "hyperband"))
 
