@@ -23,14 +23,14 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     Raises:
         UserError: as `prepare_table`.
     """
-    with Preparation(console) as shown:
+    with TableProgress(console) as shown:
         table = prepare_table(config, folder, shown, must_split=True)
     for warning in table.warnings:
         _line(console, f"warning: {warning}")
     return table
 
 
-class Preparation:
+class TableProgress:
     """The progress of one preparation: what `prepare_table` calls, inside a `with`.
 
     Args:
@@ -43,7 +43,7 @@ class Preparation:
         self._began: float | None = None
         self._total = 0
 
-    def __enter__(self) -> Preparation:
+    def __enter__(self) -> TableProgress:
         return self
 
     def __call__(self, done: int, total: int) -> None:

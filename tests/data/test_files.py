@@ -21,6 +21,7 @@ from revo_ray.data.files.archive import MAX_BYTES
 from revo_ray.data.files.decode import explain
 from revo_ray.data.files.tree import File, Tree
 from revo_ray.errors import UserError
+from tests.object_store import object_store
 
 FILES = {
     "benign/benign (1).png": b"one",
@@ -60,23 +61,8 @@ def example(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Callable[[str], str]]:
     """An S3 server with a bucket; gives the URI of what is below it."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    with pytest.MonkeyPatch.context() as patched:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patched.setenv(name, "testing")
-        patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        try:
-            host, port = server.get_host_and_port()
-            endpoint = f"{host}:{port}"
-            boto3.client("s3", endpoint_url=f"http://{endpoint}").create_bucket(Bucket="photos")
-            yield lambda path: f"s3://photos/{path}?endpoint_override={endpoint}&scheme=http"
-        finally:
-            server.stop()
+    with object_store("photos") as uri:
+        yield uri
 
 
 def upload(uri: str, key: str, content: bytes) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from revo_ray.config import DataConfig
 from revo_ray.data import table as table_module
-from revo_ray.report.preparation import Preparation, prepare_and_show
+from revo_ray.report.preparation import TableProgress, prepare_and_show
 
 CONFIG = DataConfig(image_size=8, max_images=300)
 
@@ -55,7 +55,7 @@ def test_an_error_takes_the_bar_off_the_terminal() -> None:
     stream = io.StringIO()
 
     def fail() -> None:
-        with Preparation(Console(file=stream, force_terminal=True, width=100)) as preparation:
+        with TableProgress(Console(file=stream, force_terminal=True, width=100)) as preparation:
             preparation(0, 10)
             preparation(3, 10)
             raise KeyboardInterrupt
