@@ -248,6 +248,7 @@ def run_experiment(
     *,
     home: Storage,
     ray_stays: bool = False,
+    trial: type[tune.Trainable] = EvaluationTrial,
 ) -> None:
     """Run searches to the end of their budgets and test their best models; Ray is connected.
 
@@ -258,6 +259,7 @@ def run_experiment(
         finish: called with each search that is done.
         home: where trials that are paused are kept, for all machines.
         ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
+        trial: what a worker runs; it answers the requests of `SearchState`.
 
     Raises:
         SearchError, OSError: why it stopped; every search can be resumed.
@@ -272,7 +274,7 @@ def run_experiment(
     try:
         with _environment(ENVIRONMENT), _scratch(states, home) as scratch:
             tune.run(
-                EvaluationTrial,
+                trial,
                 name="tune",
                 search_alg=Proposer(board),
                 scheduler=scheduler,
