@@ -111,6 +111,9 @@ class TrainConfig(Section):
     """bf16: automatic mixed precision."""
     validate_epochs: Literal["last", "every"] = "last"
     """Which epochs are validated; the search itself reads only the last."""
+    time_limit: float | None = Field(None, gt=0)
+    """Seconds that a worker may take, loading included; then it is killed and the evaluation made
+    again, three times at most. None: for ever."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the new head, the data order, the augmentation and dropout."""
 

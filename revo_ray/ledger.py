@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -131,6 +133,8 @@ class Ledger:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self.torn: list[str] = []
+        """Files that hold no row: a disk that lost power, or was full, cut them short."""
         self._rows: dict[int, Evaluation] = {}
         self._best: Evaluation | None = None
 
@@ -139,20 +143,17 @@ class Ledger:
         """Read every row.
 
         Raises:
-            UserError: a row is unreadable or is not what its name says.
+            UserError: a row was edited, or is not what its name says.
+            OSError: the storage is unreachable.
         """
         ledger = cls(storage)
-        for name in storage.list(cls.FOLDER):
-            if not name.endswith(".json"):
+        names = [name for name in storage.list(cls.FOLDER) if name.endswith(".json")]
+        paths = [f"{cls.FOLDER}/{name}" for name in names]
+        for name, path, content in zip(names, paths, storage.read_many(paths), strict=True):
+            row = _unsealed(content, f"{storage.uri}/{path}")
+            if row is None:
+                ledger.torn.append(path)
                 continue
-            path = f"{cls.FOLDER}/{name}"
-            try:
-                row = Evaluation.model_validate(json.loads(storage.read(path)))
-            except (ValueError, ValidationError):
-                raise UserError(
-                    f"{storage.uri}/{path} is not a ledger row (torn or edited); "
-                    "restore it, or delete it and every later row to have them made again"
-                ) from None
             right = _file_name(row.evaluation)
             if name != right:
                 raise UserError(
@@ -160,6 +161,11 @@ class Ledger:
                 )
             ledger._keep(row)
         return ledger
+
+    def set_torn_aside(self) -> None:
+        """Rename the files that hold no row, so that those evaluations can be made again."""
+        for path in self.torn:
+            self.storage.move(path, f"{path}.torn")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -183,8 +189,7 @@ class Ledger:
         """
         if row.evaluation in self._rows:
             raise ValueError(f"evaluation {row.evaluation} has a row already")
-        text = json.dumps(row.model_dump(mode="json"), allow_nan=False)
-        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", text.encode())
+        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", _sealed(row))
         self._keep(row)
 
     def remove(self, evaluations: Iterable[int]) -> None:
@@ -231,3 +236,35 @@ class Ledger:
 
 def _file_name(evaluation: int) -> str:
     return f"{evaluation:06d}.json"
+
+
+_SEAL = re.compile(rb', "sha256": "([0-9a-f]{64})"\}$')
+
+
+def _sealed(row: Evaluation) -> bytes:
+    """A row as JSON that ends with the SHA-256 of what stands before."""
+    text = json.dumps(row.model_dump(mode="json"), allow_nan=False)[:-1].encode()
+    return text + f', "sha256": "{hashlib.sha256(text).hexdigest()}"}}'.encode()
+
+
+def _unsealed(content: bytes, uri: str) -> Evaluation | None:
+    """The row in a file; None where the file was cut short.
+
+    Raises:
+        UserError: it was edited.
+    """
+    seal = _SEAL.search(content)
+    text = content[: seal.start()] if seal else content
+    if seal and hashlib.sha256(text).hexdigest() == seal[1].decode():
+        try:
+            return Evaluation.model_validate_json(text + b"}")
+        except ValidationError:
+            raise UserError(f"{uri} is a row of another version") from None
+    try:
+        json.loads(content)
+    except ValueError:
+        return None
+    raise UserError(
+        f"{uri} is not as it was written (edited, or of another version); restore it, or delete it "
+        "to have that evaluation made again"
+    )

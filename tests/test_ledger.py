@@ -85,12 +85,29 @@ def test_errors_in_a_row_are_counted_in_proposal_order(tmp_path: Path) -> None:
     assert ledger.errors_around(9) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"evaluation": 0}', "\x00\xff"])
-def test_a_damaged_row_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "{", "\x00\xff", "\x00" * 400])
+def test_a_torn_row_is_no_row(tmp_path: Path, text: str) -> None:
+    storage = Storage(str(tmp_path))
+    ledger = Ledger(storage)
+    ledger.append(row(0))
+    ledger.append(row(1))
+    (tmp_path / "ledger" / "000000.json").write_bytes(text.encode("latin1"))
+    again = Ledger.load(storage)
+    assert [r.evaluation for r in again] == [1]
+    assert again.torn == ["ledger/000000.json"]
+    again.set_torn_aside()
+    assert Ledger.load(storage).torn == []
+    again.append(row(0))
+    assert list(Ledger.load(storage)) == list(ledger)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"evaluation": 0}', None])
+def test_an_edited_row_is_named(tmp_path: Path, text: str | None) -> None:
     storage = Storage(str(tmp_path))
     Ledger(storage).append(row(0))
-    (tmp_path / "ledger" / "000000.json").write_bytes(text.encode("latin1"))
-    with pytest.raises(UserError, match=r"000000\.json is not a ledger row"):
+    path = tmp_path / "ledger" / "000000.json"
+    path.write_text(path.read_text().replace("1.0", "0.5") if text is None else text)
+    with pytest.raises(UserError, match=r"000000\.json is not as it was written"):
         Ledger.load(storage)
 
 

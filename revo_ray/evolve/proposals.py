@@ -139,6 +139,7 @@ class Proposals(Generic[C]):
         self._candidates: list[C] = []
         self._ready: list[int] = []  # heap of evaluations that nobody works on
         self._outcomes: dict[int, Outcome] = {}
+        self._recorded: Mapping[int, tuple[Sample, Outcome]] = {}  # by `replay`
         self._owners: dict[Hashable, int] = {}  # the evaluation that is run for a key
         self._waiting: dict[int, list[int]] = {}  # owner → equal samples that wait for it
         self._answered: list[Proposal] = []
@@ -205,6 +206,7 @@ class Proposals(Generic[C]):
 
         Raises:
             ValueError: that evaluation was never sampled.
+            ReplayError: as by `replay`.
         """
         if not 0 <= evaluation < len(self._candidates):
             raise ValueError(f"evaluation {evaluation} was never proposed")
@@ -222,31 +224,51 @@ class Proposals(Generic[C]):
     def replay(self, rows: Mapping[int, tuple[Sample, Outcome]]) -> None:
         """Bring a fresh instance to where recorded evaluations left off.
 
+        Where rows are missing in the middle, those evaluations are proposed again, and the rows
+        behind them are taken as soon as their generation is sampled.
+
         Raises:
-            ReplayError: a row's sample is not the one proposed here, or could not have been
-                proposed yet.
+            ReplayError: a row's sample is not the one proposed here, or there are rows beyond the
+                budget. `tell` raises it too, where it samples a generation that is recorded.
         """
+        beyond = len(rows) * 2 + 1000 if self.budget is None else self.budget
+        if rows and max(rows) >= beyond:
+            raise ReplayError(f"evaluation {max(rows)} is recorded, which is beyond the budget")
         if self._population is None and isinstance(self.optimiser, Adopting):
             self._adopt(rows, self.optimiser)
             return
-        for evaluation in sorted(rows):
-            sample, outcome = rows[evaluation]
-            if self._population is None:
-                self._sample(max(0, evaluation + 1 - len(self._candidates)))
-            if evaluation >= len(self._candidates):
-                raise ReplayError(
-                    f"evaluation {evaluation} is recorded, but its generation "
-                    f"{self.generation_of(evaluation)} cannot have begun: earlier rows are missing"
-                )
-            proposed = self._candidates[evaluation].sample
-            if self._key(sample) != self._key(proposed):
-                raise ReplayError(
-                    f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
-                    f"this search proposes {_short(proposed)}"
-                )
-            if outcome.reusable:
-                self._owners.setdefault(self._key(proposed), evaluation)
-            self.tell(evaluation, outcome)
+        self._recorded = rows
+        if self._population is None:
+            self._sample(max(0, max(rows, default=-1) + 1 - len(self._candidates)))
+            for evaluation in sorted(rows):
+                self._recall(evaluation)
+                self._tell_one(self._candidates[evaluation], rows[evaluation][1])
+            return
+        for evaluation in range(len(self._candidates)):
+            self._recall(evaluation)
+        self._close_generations(self._population)
+
+    def _recall(self, evaluation: int) -> None:
+        """Take the outcome that is recorded of a candidate, if there is one.
+
+        Raises:
+            ReplayError: it is recorded with another sample.
+        """
+        if evaluation not in self._recorded:
+            return
+        sample, outcome = self._recorded[evaluation]
+        proposed = self._candidates[evaluation].sample
+        key = self._key(proposed)
+        if self._key(sample) != key:
+            raise ReplayError(
+                f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
+                f"this search proposes {_short(proposed)}"
+            )
+        if outcome.reusable:
+            self._owners.setdefault(key, evaluation)
+        self._outcomes[evaluation] = outcome
+        for waiter in self._waiting.pop(evaluation, []):
+            heapq.heappush(self._ready, waiter)
 
     def _adopt(self, rows: Mapping[int, tuple[Sample, Outcome]], optimiser: Adopting) -> None:
         """Take recorded samples as they are; who asks one by one has no order to check them by."""
@@ -301,7 +323,10 @@ class Proposals(Generic[C]):
                 return
             self._tell_optimiser([(self._candidates[m], self._outcomes[m]) for m in members])
             self._generations_told += 1
+            sampled = len(self._candidates)
             self._sample(population)
+            for evaluation in range(sampled, len(self._candidates)):
+                self._recall(evaluation)
 
     def _tell_one(self, candidate: C, outcome: Outcome) -> None:
         """A failure becomes the worst finite value so far, as soon as there is one."""

@@ -23,6 +23,9 @@ class Assignment:
     proposal: Proposal | None
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
+    began: float | None = None
+    """By the monotonic clock; None: it did not, or its time is up."""
+    late: bool = False
 
     @property
     def waits(self) -> bool:
@@ -123,12 +126,25 @@ class Board:
             with self.keeping_failure(work.state):
                 self._settle(work, trial_id, work.trial)
 
+    def overdue(self) -> list[Trial]:
+        """Trials that took longer than `train.time_limit`, each once: whoever asks ends them."""
+        found = []
+        for work in self.live.values():
+            limit = work.state.config.train.time_limit
+            if limit is None or work.began is None or work.trial is None or work.waits:
+                continue
+            if time.monotonic() - work.began > limit:
+                work.began, work.late = None, True
+                found.append(work.trial)
+        return found
+
     def _settle(self, work: Assignment, trial_id: str, trial: Trial) -> None:
         died = trial.status == Trial.ERROR
+        exhausted = bool(work.reported and work.reported.get("exhausted"))
         if work.proposal is None:
-            work.state.test_lost(_cause(trial) if died else None)
-        elif died:
-            work.state.lost(work.proposal, _cause(trial))
+            work.state.test_lost(_cause(work) if died else None)
+        elif died or exhausted:
+            work.state.lost(work.proposal, _cause(work))
         elif work.reported is not None:  # it was paused, and is not gone on with
             work.state.record(work.proposal, work.reported, trial_id)
             work.state.settle(work.proposal.evaluation)
@@ -136,8 +152,12 @@ class Board:
             work.state.returned(work.proposal)
 
 
-def _cause(trial: Trial) -> str:
-    return last_line(str(trial.get_error() or "no cause given"))
+def _cause(work: Assignment) -> str:
+    if work.late:
+        return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
+    if work.reported is not None and work.reported.get("exhausted"):
+        return str(work.reported["row"]["error"])
+    return last_line(str(work.trial and work.trial.get_error() or "no cause given"))
 
 
 def last_line(text: str) -> str:

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,10 +221,20 @@ class Recorder(tune.Callback):
         if work is None or (work.state.halving is not None and work.state.halving.pauses):
             self._scratch.child(str(trial.trial_id)).delete_folder()
 
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Its time begins."""
+        work = self._board.live.get(trial.trial_id)
+        if work is not None:
+            work.began = time.monotonic()
+
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look after trials whose end nobody told."""
+        """Look after trials whose end nobody told, and those that take too long."""
         with self._board.keeping_failure():
             self._board.reconcile()
+        for trial in self._board.overdue():
+            ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -236,7 +247,7 @@ class Recorder(tune.Callback):
         with self._board.keeping_failure(work.state):
             if work.proposal is None:
                 work.state.tested(result)
-            elif result.get("done"):
+            elif result.get("done") and not result.get("exhausted"):
                 work.state.record(work.proposal, result, trial.trial_id)
 
 

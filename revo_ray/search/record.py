@@ -22,6 +22,7 @@ MAY_CHANGE = (
     "storage",
     "plugins",
     "data.root",  # the table's checksum says whether the images are the same
+    "train.time_limit",
     "resources.max_concurrent",
     "resources.gpus_per_trial",
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from revo_ray.search.halving import Halving
 
 MAX_DEATHS = 3
-"""Trials that one genome may lose to dead workers before its row says error."""
+"""Trials that one genome may lose with their workers before its row says error."""
 MAX_ERRORS = 3
 """Errors in a row, in proposal order, that stop the search."""
 
@@ -56,6 +56,7 @@ class SearchState:
         card: what is needed to load the best model.
         listeners: called with each new row.
         halving: what stops evaluations early, if anything does.
+        guard: raises before each row where another driver has taken the run directory over.
 
     Raises:
         UserError: the ledger in the run directory is not this search's.
@@ -71,6 +72,7 @@ class SearchState:
         card: dict[str, Any],
         listeners: tuple[Callable[[Evaluation], None], ...] = (),
         halving: Halving | None = None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self.storage = storage
@@ -92,17 +94,16 @@ class SearchState:
         if halving is not None and config.search.budget == "epochs":
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
+        self._guard = guard
         self.ledger = Ledger.load(storage)
+        self.ledger.set_torn_aside()
         self._drop_errors_that_stopped()
         try:
             self.proposals.replay(
                 {row.evaluation: (row.sample, outcome(row)) for row in self.ledger}
             )
         except ReplayError as error:
-            raise UserError(
-                f"cannot resume {storage.uri}: {error}; the ledger was edited, or comes from "
-                "another version; restore it, or choose another name"
-            ) from None
+            raise UserError(self._cannot_resume(error)) from None
         if self.halving is not None:
             self.halving.rebuild(self.ledger)
         if self._budget is not None:
@@ -190,11 +191,24 @@ class SearchState:
         self._check_errors(row.evaluation)
 
     def settle(self, evaluation: int) -> None:
-        """Tell the proposals what the ledger holds of an evaluation."""
-        self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
+        """Tell the proposals what the ledger holds of an evaluation.
+
+        Raises:
+            SearchError: this row was missing, and those behind it are not what follows from it.
+        """
+        try:
+            self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
+        except ReplayError as error:
+            raise SearchError(self._cannot_resume(error)) from None
+
+    def _cannot_resume(self, error: ReplayError) -> str:
+        return (
+            f"cannot resume {self.storage.uri}: {error}; the ledger was edited, or comes from "
+            "another version; restore it, or choose another name"
+        )
 
     def lost(self, proposal: Proposal, cause: str) -> None:
-        """A worker died with this evaluation: propose it again, or give up on it.
+        """A worker died, hung or ran out of memory: propose its evaluation again, or give up.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -208,7 +222,7 @@ class SearchState:
             self.proposals.requeue(proposal.evaluation)
             return
         now = time.time()
-        error = f"its worker died {len(deaths)} times: {cause}"
+        error = f"lost {len(deaths)} times: {cause}"
         row = self._row(
             proposal,
             status="error",
@@ -322,6 +336,7 @@ class SearchState:
             raise UserError(f"{self.method.name} makes no valid plan: {error}") from None
 
     def _append(self, row: Evaluation) -> None:
+        self._guard()
         self.ledger.append(row)
         if self._budget is not None:
             self._budget.spend(row.evaluation, row.epochs)
@@ -356,7 +371,8 @@ class SearchState:
 def outcome(row: Evaluation) -> Outcome:
     """What a row tells the proposals; an error may not happen again, all else would.
 
-    The value of an evaluation that was stopped early is its last.
+    The value of an evaluation that was stopped early is its last. Equal samples are answered from
+    the row that was trained, not from one that was answered itself.
     """
     value = row.val_loss if row.scored or row.status == "stopped" else None
-    return Outcome(value, reusable=row.status != "error")
+    return Outcome(value, reusable=row.status not in ("error", "cached"))

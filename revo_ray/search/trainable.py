@@ -91,7 +91,8 @@ def evaluate(
         snapshot: where a paused evaluation stood.
 
     Yields:
-        the row so far, and whether it is `done` and the evaluation `whole`: not cut short.
+        the row so far, whether it is `done` and the evaluation `whole`: not cut short, and
+        whether memory was `exhausted`.
     """
     global _served
     cold, _served = _served == 0, _served + 1
@@ -124,7 +125,8 @@ def evaluate(
                 return
     except Exception as error:
         _tuners.clear()  # whatever state the failure left is not used again
-        yield result({"status": "error", "error": describe(error), **_spent(curve)})
+        failed = result({"status": "error", "error": describe(error), **_spent(curve)})
+        yield failed | {"exhausted": is_exhaustion(error)}
 
 
 def test_best(config: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +213,16 @@ def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dic
 def beats(loss: float | None, evaluation: int, best: list[float] | None) -> bool:
     """Whether an evaluation is better than the best known when it began."""
     return loss is not None and (best is None or (loss, evaluation) < (best[0], best[1]))
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or the device: it may suffice the next time."""
+    import torch
+
+    # torch has no class of its own for the machine's memory
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
 
 
 def describe(error: BaseException) -> str:

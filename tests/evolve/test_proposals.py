@@ -204,9 +204,9 @@ def test_replay_refuses_rows_of_another_search() -> None:
     edited = dict(rows) | {12: ({**rows[12][0], "real0": 0.123}, rows[12][1])}
     with pytest.raises(ReplayError, match="evaluation 12 is recorded with the sample"):
         make().replay(edited)
-    missing = {n: row for n, row in rows.items() if n != 3}
-    with pytest.raises(ReplayError, match="evaluation 10 is recorded, but its generation 1"):
-        make().replay(missing)
+    beyond = dict(rows) | {max(rows) + 1: rows[3]}
+    with pytest.raises(ReplayError, match="beyond the budget"):
+        make().replay(beyond)
     changed_value = dict(rows) | {3: (rows[3][0], Outcome(99.0))}
     with pytest.raises(ReplayError):
         make().replay(changed_value)

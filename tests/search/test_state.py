@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ def test_three_deaths_of_one_genome_are_an_error_row(tmp_path: Path) -> None:
         state.lost(request.proposal, "out of memory")
     (row,) = rows(tmp_path)
     assert (row["status"], row["attempts"]) == ("error", 3)
-    assert row["error"] == "its worker died 3 times: out of memory"
+    assert row["error"] == "lost 3 times: out of memory"
     following = state.next_request()
     assert following is not None
     assert following.proposal.evaluation == 1
@@ -270,8 +271,75 @@ def test_an_edited_ledger_is_refused(tmp_path: Path) -> None:
     run(open_state(tmp_path), tmp_path, stop_after=15)
     path = tmp_path / "ledger" / "000012.json"
     path.write_text(path.read_text().replace('"stem": 0.', '"stem": 0.9'))
-    with pytest.raises(UserError, match=r"cannot resume .*evaluation 12 is recorded"):
+    with pytest.raises(UserError, match=r"000012.json is not as it was written \(edited"):
         open_state(tmp_path)
+
+
+def test_rows_of_another_search_are_refused(tmp_path: Path) -> None:
+    run(open_state(tmp_path, "search.seed=1"), tmp_path, stop_after=3)
+    with pytest.raises(UserError, match=r"cannot resume .*evaluation 0 is recorded with"):
+        open_state(tmp_path)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("encoding", ["revo-continuous", "revo-binary", "random"])
+@pytest.mark.parametrize("damage", list(DAMAGES))
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_rows_that_a_disk_lost_are_made_again_and_no_others(
+    tmp_path: Path, encoding: str, damage: str, lookahead: int
+) -> None:
+    options = (f"method.name={encoding}", f"search.lookahead={lookahead}")
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    run(open_state(whole, *options), whole)
+    run(open_state(damaged, *options), damaged, stop_after=27)
+    rng = random.Random(f"{encoding} {damage} {lookahead}")
+    lost = rng.sample(sorted((damaged / "ledger").glob("*.json")), 4)
+    trained = sum(json.loads(path.read_bytes())["status"] != "cached" for path in lost)
+    left = len(open_state(damaged, *options).ledger)
+    for path in lost:
+        DAMAGES[damage](path)
+    state = open_state(damaged, *options)
+    assert len(state.ledger) == left - 4
+    made = run(state, damaged, workers=3)
+    assert made == trained + sum(row["status"] != "cached" for row in rows(whole)[left:])
+    assert rows(damaged) == rows(whole)
+    assert state.best == open_state(whole, *options).best
+    aside = list((damaged / "ledger").glob("*.torn"))
+    assert len(aside) == (0 if damage == "gone" else 4)
+
+
+def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(tmp_path: Path) -> None:
+    run(open_state(tmp_path), tmp_path, stop_after=15)
+    (tmp_path / "ledger" / "000003.json").unlink()
+    state = open_state(tmp_path)
+    request = state.next_request()
+    assert request is not None
+    assert request.proposal is not None
+    state.record(request.proposal, measure(request, tmp_path, val_loss=99.0), "trial")
+    with pytest.raises(SearchError, match=r"cannot resume .*evaluation 10 is recorded"):
+        state.settle(3)
+
+
+def test_no_row_is_written_once_another_driver_took_over(tmp_path: Path) -> None:
+    def taken_over() -> None:
+        raise SearchError("another driver took over")
+
+    config = SearchConfig.load(None, ["search.evaluations=12"])
+    storage, method = Storage(str(tmp_path)), make_method(config.method)
+    state = SearchState(config, storage, method, list(UNITS), {}, {}, guard=taken_over)
+    request = state.next_request()
+    assert request is not None
+    assert request.proposal is not None
+    with pytest.raises(SearchError, match="took over"):
+        state.record(request.proposal, measure(request, tmp_path), "trial")
+    assert rows(tmp_path) == []
 
 
 def test_listeners_hear_of_each_row_once(tmp_path: Path) -> None:
