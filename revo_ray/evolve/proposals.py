@@ -258,14 +258,13 @@ class Proposals(Generic[C]):
             return
         sample, outcome = self._recorded[evaluation]
         proposed = self._candidates[evaluation].sample
-        key = self._key(proposed)
-        if self._key(sample) != key:
+        if sample != proposed and self._key(sample) != self._key(proposed):
             raise ReplayError(
                 f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
                 f"this search proposes {_short(proposed)}"
             )
-        if outcome.reusable:
-            self._owners.setdefault(key, evaluation)
+        if self._reuse and outcome.reusable:
+            self._owners.setdefault(self._key(proposed), evaluation)
         self._outcomes[evaluation] = outcome
         for waiter in self._waiting.pop(evaluation, []):
             heapq.heappush(self._ready, waiter)
