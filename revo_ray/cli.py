@@ -71,7 +71,7 @@ def search(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_search
 
             result = run_search(settings, address=address, resume=resume, console=out)
@@ -107,7 +107,7 @@ def study(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_study
 
             results = run_study(settings, address=address, resume=resume, console=out)

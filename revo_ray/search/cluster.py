@@ -13,7 +13,7 @@ import ray
 from revo_ray.config import ResourcesConfig, SearchConfig
 from revo_ray.errors import UserError
 from revo_ray.search.experiment import Footprint
-from revo_ray.search.stopping import listen
+from revo_ray.search.stopping import handlers_kept
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a submitted job."""
@@ -61,14 +61,15 @@ def connected(address: str | None) -> Iterator[bool]:
     tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
     try:
         try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            with handlers_kept():
+                ray.init(address=address, **options)
+        except Exception as error:  # of many kinds, a plain one among them
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
-        listen()  # Ray sets a handler of its own on SIGTERM
         yield False
     finally:
-        ray.shutdown()
+        with handlers_kept():
+            ray.shutdown()
         tune_logger.setLevel(level)
 
 
