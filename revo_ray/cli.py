@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from revo_ray.config import SearchConfig, preset_names
@@ -207,7 +208,7 @@ def methods(
     from revo_ray.methods import load_methods
 
     for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
-        out.print(f"[bold]{name}[/]  {method.summary()}")
+        out.print(f"[bold]{escape(name)}[/]  {escape(method.summary())}")
         for key, field in method.Options.model_fields.items():
             out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
     _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
