@@ -76,6 +76,11 @@ class TPE:
         Raises:
             ReplayError: it has other variables than the space, or values beyond their bounds.
         """
+        if set(sample) != set(self._space):
+            raise ReplayError(
+                f"a sample of {', '.join(sorted(sample))} is recorded, but this search proposes "
+                f"{', '.join(sorted(self._space))}"
+            )
         try:
             self._space.validate(sample)
         except ValueError as error:
