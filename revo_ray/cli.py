@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +25,7 @@ from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
+    from revo_ray.predict import Prediction
     from revo_ray.search.result import SearchResult
 
 app = typer.Typer(
@@ -177,6 +181,73 @@ def train(
             _say(f"weights:    {save}")
 
 
+class Form(StrEnum):
+    """What `export` writes."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    TORCH_EXPORT = "torch-export"
+
+
+@app.command()
+def export(
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="The run directory of a search, on any storage.")
+    ],
+    to: Annotated[
+        Form,
+        typer.Option(
+            help="safetensors: a folder for timm or torchvision; onnx: a .onnx file; "
+            "torch-export: a .pt2 file."
+        ),
+    ],
+    path: Annotated[str, typer.Option("--out", metavar="PATH", help="What to write; a new one.")],
+) -> None:
+    """Write the best model for others to load, and check that it answers the same."""
+    from revo_ray.export.run import export_model
+
+    done = export_model(directory, to.value, path)
+    if not done.outcome.done:
+        _say(f"This search is not finished ({done.outcome.progress}): its best model so far.")
+    _say(f"model:   {done.path} (evaluation {done.evaluation})")
+    same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
+    _say(f"checked: {same} as the search's own model, on {done.images}")
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run directory, an exported folder, a .onnx or a .pt2 file (of people you "
+            "trust: torch's loader can run code that is in it).",
+        ),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, zip archives.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Labels for each image.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, for programs.")
+    ] = False,
+) -> None:
+    """Label images: path, label and probability, separated by tabs."""
+    from revo_ray.predict import Prediction, find_images, open_model
+    from revo_ray.predict import predict as predict_images
+
+    found, problems = find_images(images)
+    bad = 0
+    for answer in chain(problems, predict_images(open_model(model), found, top)):
+        if isinstance(answer, Prediction):
+            print(_json_line(answer) if as_json else _text_line(answer))
+        else:
+            bad += 1
+            print(f"revo-ray: {answer.name}: {answer.cause}", file=sys.stderr)
+    if bad:
+        raise SearchError(f"{bad} of {len(found) + len(problems)} images cannot be predicted")
+
+
 @data.command("inspect")
 def data_inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
     """Show classes, splits, sizes, twins and bad images; exit 2 if no search could start."""
@@ -301,6 +372,16 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
         f"             {_program('revo-ray')} train {source}{changes} "
         f"{plan} --with-validation --out model.safetensors"
     )
+
+
+def _json_line(prediction: Prediction) -> str:
+    top = [{"label": label, "probability": value} for label, value in prediction.top]
+    return json.dumps({"path": prediction.path} | top[0] | {"top": top}, ensure_ascii=False)
+
+
+def _text_line(prediction: Prediction) -> str:
+    fields = (field for label, value in prediction.top for field in (label, f"{value:.4f}"))
+    return "\t".join((prediction.path, *fields))
 
 
 def _report(folder: Storage) -> None:
