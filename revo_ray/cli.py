@@ -22,6 +22,7 @@ from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
+    from revo_ray.search.jobs import JobServer
     from revo_ray.search.result import SearchResult
 
 app = typer.Typer(
@@ -83,8 +84,9 @@ def search(
         raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
     _show(result, config, overrides)
     if result.best is None:
+        ledger = Storage(result.directory).child("ledger").uri
         raise SearchError(
-            f"no evaluation succeeded ({_counts(result)}); {result.directory}/ledger has the "
+            f"no evaluation succeeded ({_counts(result)}); {ledger} has the "
             "status and error of each; where they diverged, try lower rates under another name"
         )
 
@@ -126,6 +128,48 @@ def study(
 
 
 @app.command()
+def submit(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path, typer.Option(help="What to upload: the configuration, plugins, perhaps a checkout.")
+    ] = Path("."),
+    study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="A YAML file with more of Ray's runtime environment.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job's log until the job ends.")] = True,
+    job_id: Annotated[
+        str | None,
+        typer.Option("--follow", metavar="JOB", help="Start nothing; follow a job's log."),
+    ] = None,
+) -> int:
+    """Run a search or a study as a job on a Ray cluster, and end with its exit status."""
+    from revo_ray.search.jobs import JobServer
+    from revo_ray.search.study import StudyConfig
+    from revo_ray.search.submit import make_job
+
+    if job_id is not None:
+        if config or overrides or study:
+            raise UserError(f"--follow {job_id} starts nothing: leave the configuration out")
+        return _follow(JobServer(address), job_id)
+    kind: type[SearchConfig] = StudyConfig if study else SearchConfig
+    settings = kind.load(config, overrides or [])
+    with _located(settings):
+        job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    server = JobServer(address)
+    job_id = server.submit(job)
+    _say(f"submitted {job_id}: {job.entrypoint}")
+    if wait:
+        return _follow(server, job_id)
+    _say(f"it runs on the cluster; {server.ways_back(job_id)}")
+    return 0
+
+
+@app.command()
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
 ) -> None:
@@ -140,7 +184,8 @@ def report(
 def train(
     config: Config,
     plan: Annotated[
-        Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")
+        str,
+        typer.Option(help="A path or URI of a plan.json, for example best/plan.json of a search."),
     ],
     overrides: Overrides = None,
     with_validation: Annotated[
@@ -290,10 +335,13 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
     grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
     out.print(grid)
-    plan = f"--plan {shlex.quote(result.directory)}/best/plan.json"
-    _say(f"model:       {result.directory}/best/model.safetensors")
-    _say(f"ledger:      {result.directory}/ledger.parquet")
-    _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
+    run = Storage(result.directory)
+    plan = f"--plan {shlex.quote(run.child('best/plan.json').uri)}"
+    # TensorBoard takes no options of pyarrow in a URI; it has S3_ENDPOINT and the like.
+    curves = shlex.quote(run.child("tensorboard").uri.partition("?")[0])
+    _say(f"model:       {run.child('best/model.safetensors').uri}")
+    _say(f"ledger:      {run.child('ledger.parquet').uri}")
+    _say(f"TensorBoard: {_program('tensorboard')} --logdir {curves}")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     source = shlex.quote(config or "preset:quickstart")
     _say(
@@ -312,6 +360,21 @@ def _report(folder: Storage) -> None:
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
     _say(f"report: {', '.join(written)}")
+
+
+def _follow(server: JobServer, job_id: str) -> int:
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        status = server.follow(job_id, write)
+    except KeyboardInterrupt:
+        _say(f"\n{job_id} goes on; {server.ways_back(job_id)}")
+        raise
+    if status == 130:
+        _say(f"{job_id} was stopped; what is finished is kept, submit it again to go on")
+    return status
 
 
 def _show_epoch(epoch: Epoch) -> None:
