@@ -37,8 +37,12 @@ class EvaluationCurves:
 
     def catch_up(self, rows: Iterable[Evaluation]) -> None:
         """Write the runs of rows that have none."""
+        present = set(self._storage.list(FOLDER))
         for row in rows:
-            if not self._storage.exists(_path(row)):
+            # A folder on a disk may have lost its file; an object store has no folder without one.
+            if _name(row) not in present or (
+                self._storage.local and not self._storage.exists(_path(row))
+            ):
                 self(row)
 
     def __call__(self, row: Evaluation) -> None:
@@ -59,4 +63,8 @@ class EvaluationCurves:
 
 def _path(row: Evaluation) -> str:
     """One name for each evaluation, so that a row made again replaces its curve."""
-    return f"{FOLDER}/{row.evaluation:06d}/events.out.tfevents.revo"
+    return f"{FOLDER}/{_name(row)}/events.out.tfevents.revo"
+
+
+def _name(row: Evaluation) -> str:
+    return f"{row.evaluation:06d}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from revo_ray.ledger import Evaluation
 from revo_ray.search.state import SearchState
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, without_credentials
 
 RESULT = "result.json"
 
@@ -65,7 +65,7 @@ def write_result(state: SearchState) -> SearchResult:
     statuses = [row.status for row in rows]
     result = SearchResult(
         name=state.config.name,
-        directory=state.storage.uri,
+        directory=without_credentials(state.storage.uri),
         best=_summary(state.best) if state.best else None,
         test=state.test,
         evaluations=len(rows),
