@@ -34,7 +34,8 @@ from revo_ray.config import SearchConfig
 from revo_ray.ledger import Evaluation
 from revo_ray.methods import make_method
 from revo_ray.report.tensorboard import EvaluationCurves
-from revo_ray.search.experiment import ENVIRONMENT, Footprint, run_experiment
+from revo_ray.search.experiment import ENVIRONMENT, run_experiment
+from revo_ray.search.footprint import Footprint
 from revo_ray.search.result import write_result
 from revo_ray.search.state import SearchState
 from revo_ray.storage import Storage

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from revo_ray.config import SearchConfig, preset_names
@@ -72,7 +73,7 @@ def search(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_search
 
             result = run_search(settings, address=address, resume=resume, console=out)
@@ -109,7 +110,7 @@ def study(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_study
 
             results = run_study(settings, address=address, resume=resume, console=out)
@@ -252,7 +253,7 @@ def methods(
     from revo_ray.methods import load_methods
 
     for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
-        out.print(f"[bold]{name}[/]  {method.summary()}")
+        out.print(f"[bold]{escape(name)}[/]  {escape(method.summary())}")
         for key, field in method.Options.model_fields.items():
             out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
     _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from threadpoolctl import ThreadpoolController
+
 from revo_ray.evolve.adaptors.base import Adaptor
 from revo_ray.evolve.adaptors.catcmawm import CatCMAwMAdaptor
 from revo_ray.evolve.adaptors.cma import CMAAdaptor
@@ -22,6 +24,10 @@ _ADAPTORS: dict[str, Callable[[dict[str, Variable], int, float, int], Adaptor]] 
     "cma": CMAAdaptor,
 }
 ALGORITHMS = tuple(_ADAPTORS)
+
+# The last digits of an eigendecomposition may depend on the number of threads, and that on the
+# machine; and on matrices so small, threads only wait for each other.
+_LIBRARIES = ThreadpoolController()
 
 # Within noise the best of 0.05 … 0.3 for every algorithm, after 100 evaluations of rotated
 # ellipsoids in 8 to 50 dimensions, of weighted bit-matching and of a mixed space.
@@ -104,7 +110,8 @@ class CMAMV:
 
     def ask(self) -> Candidate:
         """Draw a candidate from the current distribution."""
-        searched, raw = self._adaptor.ask()
+        with _LIBRARIES.limit(limits=1, user_api="blas"):
+            searched, raw = self._adaptor.ask()
         values = {**self.space.constants, **searched}
         return Candidate({name: values[name] for name in self.space}, raw)
 
@@ -130,7 +137,8 @@ class CMAMV:
                 )
         self.generation += 1
         if len({value for _, value in told}) > 1:
-            self._adaptor.tell(told)
+            with _LIBRARIES.limit(limits=1, user_api="blas"):
+                self._adaptor.tell(told)
 
     def distribution(self) -> dict[str, Any]:
         """Return what the next candidates are drawn from, for plots.

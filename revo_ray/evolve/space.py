@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Space(Mapping[str, Variable]):
     def __repr__(self) -> str:
         return f"Space({self._variables!r})"
 
-    @property
+    @cached_property
     def constants(self) -> Sample:
         """The value of every variable that has only one."""
         return {

@@ -11,7 +11,7 @@ import json
 import time
 
 import ray
-from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 from ray.experimental.internal_kv import _internal_kv_get
 
 ANSWER_S = 20.0
@@ -73,5 +73,5 @@ def _answers(reply: GetClusterStatusReply) -> bool:
 
 
 def _status() -> GetClusterStatusReply:
-    client = ray._private.worker.global_worker.gcs_client
+    client = ray._private.worker.global_worker.gcs_client  # type: ignore[attr-defined]
     return GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=ANSWER_S))

@@ -23,9 +23,15 @@ class Assignment:
     proposal: Proposal | None
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
-    began: float | None = None
-    """By the monotonic clock; None: it did not, or its time is up."""
+    since: float | None = None
+    """When it got a worker, by the monotonic clock; None: it has none."""
     late: bool = False
+    """Whether it took longer than `train.time_limit`."""
+
+    @property
+    def worker(self) -> Any:
+        """The actor that works on it, perhaps still on the way to it; None where there is none."""
+        return self.trial and self.trial.temporary_state.ray_actor
 
     @property
     def waits(self) -> bool:
@@ -126,16 +132,20 @@ class Board:
             with self.keeping_failure(work.state):
                 self._settle(work, trial_id, work.trial)
 
-    def overdue(self) -> list[Trial]:
-        """Trials that took longer than `train.time_limit`, each once: whoever asks ends them."""
-        found = []
+    def overdue(self) -> list[Any]:
+        """The workers of trials that take longer than `train.time_limit`, each once."""
+        found, now = [], time.monotonic()
         for work in self.live.values():
             limit = work.state.config.train.time_limit
-            if limit is None or work.began is None or work.trial is None or work.waits:
+            if limit is None or work.late:
                 continue
-            if time.monotonic() - work.began > limit:
-                work.began, work.late = None, True
-                found.append(work.trial)
+            if work.worker is None:
+                work.since = None
+            elif work.since is None:
+                work.since = now
+            elif now - work.since > limit:
+                work.late = True
+                found.append(work.worker)
         return found
 
     def _settle(self, work: Assignment, trial_id: str, trial: Trial) -> None:
@@ -157,7 +167,7 @@ def _cause(work: Assignment) -> str:
         return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
     if work.reported is not None and work.reported.get("exhausted"):
         return str(work.reported["row"]["error"])
-    return last_line(str(work.trial and work.trial.get_error() or "no cause given"))
+    return last_line(str((work.trial and work.trial.get_error()) or "no cause given"))
 
 
 def last_line(text: str) -> str:

@@ -15,7 +15,7 @@ from revo_ray.errors import UserError
 from revo_ray.search import autoscaler
 from revo_ray.search.footprint import Footprint
 from revo_ray.search.paths import JOB
-from revo_ray.search.stopping import listen
+from revo_ray.search.stopping import handlers_kept
 
 
 @contextmanager
@@ -43,14 +43,15 @@ def connected(address: str | None) -> Iterator[bool]:
     tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
     try:
         try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            with handlers_kept():
+                ray.init(address=address, **options)
+        except Exception as error:  # of many kinds, a plain one among them
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
-        listen()  # Ray sets a handler of its own on SIGTERM
         yield False
     finally:
-        ray.shutdown()
+        with handlers_kept():
+            ray.shutdown()
         tune_logger.setLevel(level)
 
 

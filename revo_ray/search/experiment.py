@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -169,20 +168,12 @@ class Recorder(tune.Callback):
         if work is None or (work.state.halving is not None and work.state.halving.pauses):
             self._scratch.child(str(trial.trial_id)).delete_folder()
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Its time begins."""
-        work = self._board.live.get(trial.trial_id)
-        if work is not None:
-            work.began = time.monotonic()
-
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look after trials whose end nobody told, and those that take too long."""
         with self._board.keeping_failure():
             self._board.reconcile()
-        for trial in self._board.overdue():
-            ray.kill(trial.temporary_state.ray_actor)
+        for worker in self._board.overdue():
+            ray.kill(worker)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

@@ -9,7 +9,7 @@ import ray
 from ray import tune
 
 from revo_ray.errors import UserError
-from revo_ray.search import autoscaler
+from revo_ray.search.autoscaler import refuses
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Footprint:
         """
         if self.slots():
             return None
-        if self.grows and not autoscaler.refuses(self.bundle):
+        if self.grows and not refuses(self.bundle):
             return f"no machine with {self} is up; waiting for the autoscaler to start one"
         where = "of the cluster, or that could be started," if self.grows else "of the cluster"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.search.submit import Job
-from revo_ray.storage import without_credentials
+from revo_ray.storage import refuse_credentials
 
 SERVER = "http://127.0.0.1:8265"
 """Where the dashboard of a cluster on this machine, or a tunnel to another, answers."""
@@ -54,6 +54,7 @@ class JobServer:
 
     def __init__(self, address: str) -> None:
         self.address = address = (address if "://" in address else f"http://{address}").rstrip("/")
+        refuse_credentials(address, "--address")
         given = urlsplit(address)
         if given.scheme not in ("http", "https") or given.hostname in (None, "auto"):
             raise UserError(
@@ -69,13 +70,15 @@ class JobServer:
         Raises:
             UserError: the run directory has a job that has not ended, or the server refuses.
         """
-        run = without_credentials(job.run)
         with self._answering():
             known = {details.submission_id: details for details in self._client.list_jobs()}
             for other, details in known.items():
-                if not details.status.is_terminal() and (details.metadata or {}).get(RUN) == run:
+                if (
+                    not details.status.is_terminal()
+                    and (details.metadata or {}).get(RUN) == job.run
+                ):
                     raise UserError(
-                        f"the job {other} writes to {run} and has not ended; "
+                        f"the job {other} writes to {job.run} and has not ended; "
                         + self.ways_back(str(other))
                     )
             ids = (f"revo-{job.name}-{n}" for n in itertools.count(1))
@@ -84,7 +87,7 @@ class JobServer:
                     entrypoint=job.entrypoint,
                     submission_id=next(job_id for job_id in ids if job_id not in known),
                     runtime_env=job.runtime_env,
-                    metadata={RUN: run},
+                    metadata={RUN: job.run},
                 )
             )
 
@@ -122,7 +125,7 @@ class JobServer:
 
     def ways_back(self, job_id: str) -> str:
         """How to follow a job, and how to stop it."""
-        address = shlex.quote(without_credentials(self.address))
+        address = shlex.quote(self.address)
         return (
             f"follow it with `revo-ray submit --follow {job_id} --address {address}`, stop it with "
             f"`ray job stop {job_id} --address {address}`"
@@ -143,20 +146,19 @@ class JobServer:
         """What the client raises, in one line."""
         from ray.exceptions import AuthenticationError
 
-        shown = without_credentials(self.address)
         try:
             yield
         except AuthenticationError as error:
             asked = error.message.startswith("Authentication required")
             verb = "asks for a token" if asked else "refuses the token"
-            raise UserError(f"{shown} {verb}: {_TOKEN}") from None
+            raise UserError(f"{self.address} {verb}: {_TOKEN}") from None
         except ConnectionError:  # Ray's own
             raise UserError(
-                f"no Ray job server answers at {shown}; give --address that of the cluster's "
-                "dashboard, or of a tunnel to it"
+                f"no Ray job server answers at {self.address}; give --address that of the "
+                "cluster's dashboard, or of a tunnel to it"
             ) from None
         except (OSError, RuntimeError, ValueError) as error:  # requests' are of the first kind
-            raise UserError(f"{shown}: {_line(error)}") from None
+            raise UserError(f"{self.address}: {_line(error)}") from None
 
 
 class _Log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -57,15 +58,22 @@ class Preparation:
         resume: go on where run directories stand.
         console: where progress is shown; None shows none.
         stack: closes what is opened here.
+        within: the lock of the study that the searches belong to.
     """
 
     def __init__(
-        self, storage: str, resume: bool, console: Console | None, stack: ExitStack
+        self,
+        storage: str,
+        resume: bool,
+        console: Console | None,
+        stack: ExitStack,
+        within: RunLock | None = None,
     ) -> None:
         self._storage = storage
         self._resume = resume
         self._console = console
         self._stack = stack
+        self._within = within
         self._tables: dict[str, Table] = {}
         self._networks: dict[tuple[Any, ...], Network] = {}
 
@@ -77,7 +85,7 @@ class Preparation:
         Raises:
             UserError: the configuration, the data or the run directory is wrong.
         """
-        storage = self._open(config)
+        storage, lock = self._open(config)
         config, method = resolve(config)
         if storage.list(Ledger.FOLDER):
             check_record(storage, config, {})  # before images are read for nothing
@@ -99,6 +107,7 @@ class Preparation:
             _card(config, table, network),
             listeners=(*listeners, curves),
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
+            guard=lock.check,
         )
         curves.catch_up(state.ledger)
         return state
@@ -154,17 +163,25 @@ class Preparation:
             )
         return self._networks[key]
 
-    def _open(self, config: SearchConfig) -> Storage:
+    def _open(self, config: SearchConfig) -> tuple[Storage, RunLock]:
         """Lock the run directory, and refuse one that is not ours to write."""
         check_paths(config)
         storage = Storage(config.storage).child(config.name)
-        self._stack.callback(RunLock(storage).close)
+        lock = RunLock(storage, teller(self._console), within=self._within)
+        self._stack.callback(lock.close)
         if not self._resume and storage.list(Ledger.FOLDER):
             raise UserError(
                 f"{storage.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"
             )
-        return storage
+        return storage, lock
+
+
+def teller(console: Console | None) -> Callable[[str], None] | None:
+    """What prints a line, if there is a console."""
+    if console is None:
+        return None
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:

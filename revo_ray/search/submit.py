@@ -21,7 +21,7 @@ from revo_ray.errors import UserError
 from revo_ray.methods import make_method
 from revo_ray.search.paths import require_absolute
 from revo_ray.search.study import StudyConfig
-from revo_ray.storage import Storage, without_credentials
+from revo_ray.storage import Storage
 
 EXCLUDES = (
     ".?*",  # .git, .venv, .env, caches
@@ -88,22 +88,15 @@ def make_job(
     for override in overrides:
         words += ["--set", override]
     sys.path.append(os.path.abspath(working_dir))  # of plugins, which the job finds there too
-    _check(settings, overrides)
+    _check(settings)
     run = Storage(settings.storage).child(settings.name).uri
     environment = _runtime_env(working_dir, runtime_env)
     return Job(settings.name, run, shlex.join([*words, "--resume"]), environment)
 
 
-def _check(settings: SearchConfig, overrides: list[str]) -> None:
-    """Refuse what would end the job before its first evaluation, or show a password."""
+def _check(settings: SearchConfig) -> None:
+    """Refuse what would end the job before its first evaluation."""
     require_absolute(settings)
-    shown = settings.model_dump_json() + " ".join(overrides)
-    if without_credentials(shown) != shown:
-        raise UserError(
-            "a password stands in a URI of the configuration, and everyone on the cluster could "
-            "read it in the job; give it to the cluster's machines, as AWS_SECRET_ACCESS_KEY or "
-            "the like in their environment"
-        )
     for search in settings.searches() if isinstance(settings, StudyConfig) else [settings]:
         try:
             require_absolute(search)

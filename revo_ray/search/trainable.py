@@ -6,6 +6,7 @@ import json
 import math
 import os
 import socket
+import struct
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from revo_ray.search.best import MODEL, candidate_path
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
+    import torch
+
     from revo_ray.finetune.loop import Epoch, FineTuner
 
 MAX_TUNERS = 2
@@ -135,7 +138,7 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
     """
-    from safetensors.torch import load, save
+    from safetensors.torch import load
 
     storage = Storage(config["task"]["run"])
     try:
@@ -144,8 +147,7 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
             plan = Plan.from_json(config["retrain"])
             for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
                 pass
-            metadata = {"evaluation": str(config["test"]), "format": "pt"}
-            storage.write(MODEL, save(tuner.state_dict(), metadata))
+            storage.write(MODEL, weight_file(tuner.state_dict(), config["test"]))
         tuner.load_state_dict(load(storage.read(MODEL)))
         metrics = tuner.evaluate("test")
     except Exception as error:
@@ -196,10 +198,22 @@ def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:
     Raises:
         OSError: the storage is full or unreachable.
     """
+    storage.write(candidate_path(evaluation), weight_file(tuner.state_dict(), evaluation))
+
+
+def weight_file(weights: dict[str, torch.Tensor], evaluation: int) -> bytes:
+    """A safetensors file that names its evaluation; equal weights are equal bytes.
+
+    The library writes the metadata in another order each time.
+    """
     from safetensors.torch import save
 
-    content = save(tuner.state_dict(), {"evaluation": str(evaluation), "format": "pt"})
-    storage.write(candidate_path(evaluation), content)
+    content = save(weights, {"evaluation": str(evaluation), "format": "pt"})
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(size) + content[8 + size :]
 
 
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:

@@ -32,3 +32,13 @@ def test_preparation() -> None:
     assert 0 < line["peak_mb"] < 1500
     assert line["open_ms"] < 20
     assert line["batch_over_step"] < 0.05
+
+
+def test_ledger() -> None:
+    """A row costs the same however many there are, and a resumed search begins at once."""
+    command = [sys.executable, "-m", "benchmarks.ledger", "--evaluations", "400"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.strip().splitlines()[-1])
+    assert 0 < line["last_over_first"] < 3
+    assert 0 < line["resume_over_run"] < 0.5

@@ -274,7 +274,7 @@ def refusal(
         (["--set", "model.weights=own.pth"], "model.weights: 'own.pth' is relative"),
         (["--set", "search.evals=3"], "did you mean search.evaluations?"),
         (["--set", "method.name=revo"], "no method 'revo'"),
-        (["--set", "storage=s3://key:sesame@bucket/x"], "a password stands in a URI"),
+        (["--set", "storage=s3://key:sesame@bucket/x"], "storage: holds credentials"),
         (["--study"], "study: field required"),
         (["--working-dir", "photos"], "'config.yaml' is not below --working-dir 'photos'"),
         (["--runtime-env", "none.yaml"], "--runtime-env: cannot read 'none.yaml'"),

@@ -338,7 +338,7 @@ def test_diverged_losses_do_not_hide_the_others_from_catcmawm() -> None:
 
     def reached(bad: float) -> float:
         best = []
-        for seed in range(8):
+        for seed in range(24):
             optimizer = CMAMV(space, sigma=0.3, seed=seed)
             for _ in range(15):
                 optimizer.tell(
