@@ -2,7 +2,7 @@
 # A search on Slurm, from the folder of the configuration:   sbatch cluster/slurm.sh CONFIG.yaml
 # Ray runs on every node of the allocation, the search on the first; what follows CONFIG.yaml goes to
 # it. Preempted, out of time or with a dead node, the job is queued again and goes on by itself.
-# storage, data.root and model.weights must be paths that all nodes see, or s3://….
+# storage and data.root must be paths that all nodes see, or s3://…; model.weights one of the first.
 #SBATCH --job-name=revo-ray
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

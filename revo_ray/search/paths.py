@@ -11,7 +11,7 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a submitted job."""
 
 _SHARED = "an absolute path that every machine of the cluster reaches, or a URI such as s3://…"
-_HEAD = "an absolute path on the head of the cluster, where the job reads it, or package:NAME"
+_HEAD = "its absolute path on the machine of the job's driver (the head), or package:NAME"
 
 
 def check_paths(config: SearchConfig) -> None:
