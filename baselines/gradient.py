@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from revo_ray.config import SearchOptions, Section, TrainConfig
+from revo_ray.config import LARGEST, SearchOptions, Section, TrainConfig
 from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
@@ -41,13 +41,13 @@ class TunedOptions(Section):
     """Between what learning rates to search, on a log scale."""
     weight_decay: Bounds = (1e-6, 1e-1)
     """Between what weight decays to search, on a log scale."""
-    startup: int = Field(20, ge=1)
+    startup: int = Field(20, ge=1, le=LARGEST)
     """Random proposals before TPE learns from them."""
     halving: Literal["asha", "hyperband", "none"] = "asha"
     """Who stops evaluations early: asha does at once, hyperband pauses them; none: nobody."""
     reduction_factor: float | None = Field(None, ge=1.5)
     """One in so many goes on at each rung; None: 4 for asha, 3 for hyperband."""
-    grace_period: int = Field(1, ge=1)
+    grace_period: int = Field(1, ge=1, le=LARGEST)
     """Epochs before the first rung of asha."""
 
 

@@ -74,13 +74,17 @@ class TPE:
         """Take a recorded sample for the next one, and leave the state as if `ask` had given it.
 
         Raises:
-            ReplayError: it has other variables than the space.
+            ReplayError: it has other variables than the space, or values beyond their bounds.
         """
         if set(sample) != set(self._space):
             raise ReplayError(
                 f"a sample of {', '.join(sorted(sample))} is recorded, but this search proposes "
                 f"{', '.join(sorted(self._space))}"
             )
+        try:
+            self._space.validate(sample)
+        except ValueError as error:
+            raise ReplayError(f"what is recorded is none of this search's: {error}") from None
         # The record answers in the algorithm's place, so that the draw of its seed and the
         # bookkeeping are those of any other suggestion.
         algorithm = self._searcher.algo

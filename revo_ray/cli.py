@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from revo_ray.config import SearchConfig, preset_names
@@ -26,6 +27,7 @@ from revo_ray.storage import Storage
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
     from revo_ray.predict import Prediction
+    from revo_ray.search.jobs import JobServer
     from revo_ray.search.result import SearchResult
 
 app = typer.Typer(
@@ -75,7 +77,7 @@ def search(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_search
 
             result = run_search(settings, address=address, resume=resume, console=out)
@@ -87,8 +89,9 @@ def search(
         raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
     _show(result, config, overrides)
     if result.best is None:
+        ledger = Storage(result.directory).child("ledger").uri
         raise SearchError(
-            f"no evaluation succeeded ({_counts(result)}); {result.directory}/ledger has the "
+            f"no evaluation succeeded ({_counts(result)}); {ledger} has the "
             "status and error of each; where they diverged, try lower rates under another name"
         )
 
@@ -111,7 +114,7 @@ def study(
     from revo_ray.search.stopping import stopping_on_signals
 
     try:
-        with stopping_on_signals(), _located(settings):
+        with stopping_on_signals(process_ends=True), _located(settings):
             from revo_ray.search.run import run_study
 
             results = run_study(settings, address=address, resume=resume, console=out)
@@ -130,6 +133,48 @@ def study(
 
 
 @app.command()
+def submit(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path, typer.Option(help="What to upload: the configuration, plugins, perhaps a checkout.")
+    ] = Path("."),
+    study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="A YAML file with more of Ray's runtime environment.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job's log until the job ends.")] = True,
+    job_id: Annotated[
+        str | None,
+        typer.Option("--follow", metavar="JOB", help="Start nothing; follow a job's log."),
+    ] = None,
+) -> int:
+    """Run a search or a study as a job on a Ray cluster, and end with its exit status."""
+    from revo_ray.search.jobs import JobServer
+    from revo_ray.search.study import StudyConfig
+    from revo_ray.search.submit import make_job
+
+    if job_id is not None:
+        if config or overrides or study:
+            raise UserError(f"--follow {job_id} starts nothing: leave the configuration out")
+        return _follow(JobServer(address), job_id)
+    kind: type[SearchConfig] = StudyConfig if study else SearchConfig
+    settings = kind.load(config, overrides or [])
+    with _located(settings):
+        job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    server = JobServer(address)
+    job_id = server.submit(job)
+    _say(f"submitted {job_id}: {job.entrypoint}")
+    if wait:
+        return _follow(server, job_id)
+    _say(f"it runs on the cluster; {server.ways_back(job_id)}")
+    return 0
+
+
+@app.command()
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
 ) -> None:
@@ -144,7 +189,8 @@ def report(
 def train(
     config: Config,
     plan: Annotated[
-        Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")
+        str,
+        typer.Option(help="A path or URI of a plan.json, for example best/plan.json of a search."),
     ],
     overrides: Overrides = None,
     with_validation: Annotated[
@@ -278,7 +324,7 @@ def methods(
     from revo_ray.methods import load_methods
 
     for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
-        out.print(f"[bold]{name}[/]  {method.summary()}")
+        out.print(f"[bold]{escape(name)}[/]  {escape(method.summary())}")
         for key, field in method.Options.model_fields.items():
             out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
     _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
@@ -361,10 +407,13 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
     grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
     out.print(grid)
-    plan = f"--plan {shlex.quote(result.directory)}/best/plan.json"
-    _say(f"model:       {result.directory}/best/model.safetensors")
-    _say(f"ledger:      {result.directory}/ledger.parquet")
-    _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
+    run = Storage(result.directory)
+    plan = f"--plan {shlex.quote(run.child('best/plan.json').uri)}"
+    # TensorBoard takes no options of pyarrow in a URI; it has S3_ENDPOINT and the like.
+    curves = shlex.quote(run.child("tensorboard").uri.partition("?")[0])
+    _say(f"model:       {run.child('best/model.safetensors').uri}")
+    _say(f"ledger:      {run.child('ledger.parquet').uri}")
+    _say(f"TensorBoard: {_program('tensorboard')} --logdir {curves}")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     source = shlex.quote(config or "preset:quickstart")
     _say(
@@ -393,6 +442,21 @@ def _report(folder: Storage) -> None:
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
     _say(f"report: {', '.join(written)}")
+
+
+def _follow(server: JobServer, job_id: str) -> int:
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        status = server.follow(job_id, write)
+    except KeyboardInterrupt:
+        _say(f"\n{job_id} goes on; {server.ways_back(job_id)}")
+        raise
+    if status == 130:
+        _say(f"{job_id} was stopped; what is finished is kept, submit it again to go on")
+    return status
 
 
 def _show_epoch(epoch: Epoch) -> None:

@@ -10,19 +10,55 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from revo_ray.errors import UserError
+from revo_ray.storage import refuse_credentials
 
 
-class _DatelessSafeLoader(yaml.SafeLoader):
-    """Without dates: `name: 2024-01-01` is a name."""
+class _PlainLoader(yaml.SafeLoader):
+    """Only what JSON has too. Without dates: `name: 2024-01-01` is a name."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Stop early: the time that reading takes grows with the square of the depth."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MAX_DEPTH} deep", problem_mark=self.peek_event().start_mark
+            )
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
-_DatelessSafeLoader.yaml_implicit_resolvers = {
-    first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:timestamp"]
+_TAG = "tag:yaml.org,2002:"
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if rule[0] != f"{_TAG}timestamp"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_PlainLoader.yaml_constructors = {
+    tag: constructor
+    for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+    if tag not in {_TAG + name for name in ("binary", "timestamp", "set", "omap", "pairs")}
+}
+
+MAX_DEPTH = 30
+MAX_VALUES = 100_000
+MAX_DIGITS = 100
+"""More than any configuration has, and little enough that nothing which reads it is slow."""
+LARGEST = 2**31 - 1
+"""The largest whole number that an option takes."""
 
 
 class Section(BaseModel):
@@ -53,7 +89,7 @@ class DataConfig(Section):
     """A path or URI that pyarrow.fs opens; None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=4096)
     """Pixels: the shorter side is resized to it, then the centre is cut out."""
-    max_images: int | None = Field(None, ge=1)
+    max_images: int | None = Field(None, ge=1, le=LARGEST)
     """A seeded, stratified subset of at most this many images; no group is cut."""
     on_bad_image: Literal["stop", "skip"] = "stop"
     """An image that cannot be used: stop and name it, or leave it out and count it."""
@@ -67,6 +103,12 @@ class DataConfig(Section):
     """Test images, as a fraction of the whole data set: seen once, by the best model."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the split and of the subset."""
+
+    @field_validator("root")
+    @classmethod
+    def _root_has_no_credentials(cls, root: str | None) -> str | None:
+        refuse_credentials(root or "", "data.root")
+        return root
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> DataConfig:
@@ -95,9 +137,9 @@ class MethodConfig(BaseModel):
 class TrainConfig(Section):
     """One fine-tuning; the same for every evaluation of a search."""
 
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(10, ge=1, le=LARGEST)
     """Passes over the training images."""
-    batch_size: int = Field(32, ge=2)
+    batch_size: int = Field(32, ge=2, le=LARGEST)
     """Images a step; a last batch of one image joins the one before it."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """With one rate for each unit."""
@@ -121,11 +163,11 @@ class TrainConfig(Section):
 class SearchOptions(Section):
     """The budget, and how proposals are made."""
 
-    evaluations: int = Field(100, ge=1)
+    evaluations: int = Field(100, ge=1, le=1_000_000)
     """Ledger rows: fine-tunings that are paid for."""
     budget: Literal["evaluations", "epochs"] = "evaluations"
     """What a method that stops trials early is held to; for one that stops none it is the same."""
-    population: int = Field(10, ge=4)
+    population: int = Field(10, ge=4, le=10_000)
     """Evaluations a generation."""
     lookahead: int = Field(0, ge=0)
     """Candidates of the next generation that are sampled before this one is told."""
@@ -145,13 +187,13 @@ class SearchOptions(Section):
 class ResourcesConfig(Section):
     """What one evaluation holds while it runs."""
 
-    cpus_per_trial: int = Field(1, ge=1)
+    cpus_per_trial: int = Field(1, ge=1, le=LARGEST)
     """Cores, and threads of torch."""
     gpus_per_trial: float | Literal["auto"] = "auto"
     """GPUs; a fraction puts several evaluations on one. auto: 1 where the cluster has GPUs."""
     device: Literal["auto", "cpu"] = "auto"
     """cpu lets an evaluation that holds a GPU run without CUDA."""
-    max_concurrent: int | None = Field(None, ge=1)
+    max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
     """Evaluations at once; None: as many as the cluster holds."""
 
     @model_validator(mode="after")
@@ -187,6 +229,12 @@ class SearchConfig(Section):
 
     KIND: ClassVar[Literal["search", "study"]] = "search"
 
+    @field_validator("storage")
+    @classmethod
+    def _storage_has_no_credentials(cls, storage: str) -> str:
+        refuse_credentials(storage, "storage")
+        return storage
+
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
@@ -206,7 +254,9 @@ class SearchConfig(Section):
         values, origins = _parse(text, label)
         values.pop("recorded", None)  # provenance, in the config.yaml of a run directory
         for override in overrides:
+            refuse_credentials(override.partition("=")[0], "--set")
             _apply_override(values, origins, override)
+        _refuse_credentials(values, origins)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
@@ -240,27 +290,28 @@ def _read(source: str | Path | None, kind: Literal["search", "study"]) -> tuple[
         name = str(source).removeprefix("preset:")
         if name not in preset_names(kind):
             known = ", ".join(preset_names(kind))
-            raise UserError(f"no preset {name!r} of a {kind}; there are {known}")
-        return (_presets(kind) / f"{name}.yaml").read_text(), str(source)
+            raise UserError(f"no preset {shown(name)} of a {kind}; there are {known}")
+        return (_presets(kind) / f"{name}.yaml").read_text("utf-8"), str(source)
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         hint = f"; did you mean preset:{path.stem}?" if path.stem in preset_names(kind) else ""
-        raise UserError(f"cannot read the configuration {str(path)!r}: {reason}{hint}") from None
+        raise UserError(
+            f"cannot read the configuration {shown(str(path))}: {reason}{hint}"
+        ) from None
 
 
 def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
     """YAML to plain values, and the line on which each dotted key stands."""
     try:
-        node = yaml.compose(text, Loader=_DatelessSafeLoader)
-        values = yaml.load(text, Loader=_DatelessSafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+        values, node = read_yaml(text)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not valid YAML"
-        raise UserError(f"{label}{line}: {problem}") from None
+        raise UserError(f"{label}{line}: {_cut(problem, 300)}") from None
     if values is None:
         return {}, {}
     if not isinstance(values, dict):
@@ -270,24 +321,81 @@ def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
     def walk(node: yaml.Node, prefix: str) -> None:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
                 path = f"{prefix}{key.value}"
                 origins[path] = f"{label} line {key.start_mark.line + 1}"
                 walk(value, f"{path}.")
 
     assert node is not None
-    try:
-        walk(node, "")
-    except RecursionError:
-        raise UserError(f"{label}: an alias holds itself") from None
+    walk(node, "")
     return values, origins
+
+
+def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
+    """The plain values in a text that anyone may have written, and the nodes that they came from.
+
+    Raises:
+        yaml.YAMLError: the text is no YAML, has values of other kinds, or is too deep or too large.
+    """
+    try:
+        loader = _PlainLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _measure(node, {})
+        return loader.construct_document(node), node
+    except (RecursionError, ValueError, LookupError, AttributeError) as error:
+        # What YAML's own types raise: `!!int abc`, `!!bool maybe`.
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0) -> tuple[int, int]:
+    """How many values a node holds with all that its aliases stand for, and how deep.
+
+    Raises:
+        yaml.YAMLError: too many, too deep, or a number that is too long.
+    """
+    if id(node) not in known:
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        elif node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > MAX_DIGITS:
+            raise _fault(node, f"a number of {len(node.value)} digits")
+        measures = (
+            [_measure(part, known, above + 1) for part in parts] if above <= MAX_DEPTH else []
+        )
+        known[id(node)] = (
+            1 + sum(count for count, _ in measures),
+            1 + max((depth for _, depth in measures), default=0),
+        )
+    count, depth = known[id(node)]
+    if count > MAX_VALUES or above + depth > MAX_DEPTH:
+        raise _fault(node, "too many values, or too deep; have its aliases no end?")
+    return count, depth
+
+
+def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+def shown(value: Any, limit: int = 100) -> str:
+    """A value as a message shows it: whole if it is short."""
+    return _cut(repr(value), limit)
+
+
+def _cut(text: str, limit: int = 100) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _apply_override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
     key, separator, text = override.partition("=")
-    if not separator or not all(key.split(".")):
-        raise UserError(f"--set {override!r}: write KEY=VALUE, for example search.evaluations=20")
+    if not separator or not all(key.split(".")) or key.count(".") > MAX_DEPTH:
+        raise UserError(
+            f"--set {shown(override)}: write KEY=VALUE, for example search.evaluations=20"
+        )
     try:
-        value = yaml.load(text, Loader=_DatelessSafeLoader)
+        value, _ = read_yaml(text)
     except yaml.YAMLError:
         value = text
     *sections, last = key.split(".")
@@ -301,11 +409,27 @@ def _apply_override(values: dict[str, Any], origins: dict[str, str], override: s
     origins[key] = "--set"
 
 
+def _refuse_credentials(value: Any, origins: Mapping[str, str], key: str = "") -> None:
+    """Before any other error can repeat them."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_credentials(inner, origins, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_credentials(inner, origins, key)
+    elif isinstance(value, str):
+        try:
+            refuse_credentials(value, key)
+        except UserError as error:
+            where = f" (from {origins[key]})" if key in origins else ""
+            raise UserError(f"{error.args[0]}{where}", key=key) from None
+
+
 def _explain(
     error: ValidationError, origins: Mapping[str, str], config: type[BaseModel]
 ) -> list[str]:
-    """One line for each thing that is wrong."""
-    lines = []
+    """What is wrong, each in a line: the first ten things."""
+    lines: list[str] = []
     for detail in error.errors():
         location = [str(part) for part in detail["loc"]]
         # Members of a union are no keys: pydantic appends them to the location.
@@ -315,16 +439,16 @@ def _explain(
         if detail["type"] == "missing":
             key = ".".join(location)
         if detail["type"] == "extra_forbidden":
-            lines.append(f"{key}: no such key{_nearest_key(key, config)}{where}")
+            lines.append(f"{_cut(key)}: no such key{_nearest_key(key, config)}{where}")
             continue
         message = detail["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         value = detail["input"]
-        shown = "" if isinstance(value, Mapping | BaseModel) else f", not {value!r}"
-        line = f"{key}: {message}{shown}{where}" if key else message
+        but = "" if isinstance(value, Mapping | BaseModel) else f", not {shown(value)}"
+        line = f"{_cut(key)}: {message}{but}{where}" if key else message
         if line not in lines:
             lines.append(line)
-    return lines
+    return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
 
 
 def _nearest_key(key: str, config: type[BaseModel]) -> str:

@@ -13,7 +13,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # Names in archives and tables may hold what a terminal obeys.
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
         self.key = key
 
     def __str__(self) -> str:

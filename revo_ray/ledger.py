@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
@@ -59,7 +59,7 @@ class Evaluation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    evaluation: int
+    evaluation: int = Field(ge=0)
     generation: int | None = None
     trial_id: str = ""
     sample: dict[str, Any]
@@ -262,7 +262,7 @@ def _unsealed(content: bytes, uri: str) -> Evaluation | None:
             raise UserError(f"{uri} is a row of another version") from None
     try:
         json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     raise UserError(
         f"{uri} is not as it was written (edited, or of another version); restore it, or delete it "

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig
+from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig, shown
 from revo_ray.errors import UserError
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
@@ -188,7 +188,7 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
             methods = [_checked(m) for m in importlib.import_module(plugin).METHODS]
         except Exception as error:  # a plugin is anyone's code
             raise UserError(
-                f"cannot load methods from {plugin!r}: {error}", key="plugins"
+                f"cannot load methods from {shown(plugin)}: {error}", key="plugins"
             ) from None
         found.update((method.name, method) for method in methods)
     for method in _installed():
@@ -227,7 +227,7 @@ def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -
         close = difflib.get_close_matches(config.name, known, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(
-            f"no method {config.name!r}{hint} (there are {', '.join(sorted(known))})",
+            f"no method {shown(config.name)}{hint} (there are {', '.join(sorted(known))})",
             key="method.name",
         )
     method = known[config.name]
@@ -267,4 +267,4 @@ def _option_error(error: ValidationError, method: type[Method]) -> UserError:
         hint = f"; did you mean method.{close[0]}?" if close else ""
         return UserError(f"{method.name} has no such key{hint}", key=key)
     message = detail["msg"].removeprefix("Value error, ")
-    return UserError(f"{message[:1].lower()}{message[1:]}, not {detail['input']!r}", key=key)
+    return UserError(f"{message[:1].lower()}{message[1:]}, not {shown(detail['input'])}", key=key)

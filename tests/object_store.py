@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import boto3
 import pytest
+from moto.moto_server import threaded_moto_server
 from moto.server import ThreadedMotoServer
+
+Fails = Callable[[dict[str, str]], bool]
 
 
 @contextmanager
-def object_store(bucket: str = "bucket") -> Iterator[Callable[[str], str]]:
-    """Serve a bucket, with credentials in the environment; gives the URI of a path in it."""
+def object_store(
+    bucket: str = "bucket", *, port: int = 0, fails: Fails | None = None
+) -> Iterator[Callable[[str], str]]:
+    """Serve a bucket, with credentials in the environment; gives the URI of a path in it.
+
+    Args:
+        port: 0 for a free one.
+        fails: whether a request, by its WSGI environment, is refused.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        if fails is not None:
+            patch.setattr(threaded_moto_server, "DomainDispatcherApplication", _refusing(fails))
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
         server.start()
         try:
             endpoint = "{}:{}".format(*server.get_host_and_port())
@@ -26,3 +39,21 @@ def object_store(bucket: str = "bucket") -> Iterator[Callable[[str], str]]:
             yield lambda path: f"s3://{bucket}/{path}?endpoint_override={endpoint}&scheme=http"
         finally:
             server.stop()
+
+
+def _refusing(fails: Fails) -> Callable[..., Any]:
+    make = threaded_moto_server.DomainDispatcherApplication
+
+    def application(*arguments: Any) -> Callable[..., Iterable[bytes]]:
+        served = make(*arguments)
+
+        def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            if not fails(environ):
+                return served(environ, start)
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b""]
+
+        return answer
+
+    return application

@@ -258,7 +258,7 @@ class Proposals(Generic[C]):
             return
         sample, outcome = self._recorded[evaluation]
         proposed = self._candidates[evaluation].sample
-        if sample != proposed and self._key(sample) != self._key(proposed):
+        if sample != proposed and not self._same(sample, proposed):
             raise ReplayError(
                 f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
                 f"this search proposes {_short(proposed)}"
@@ -268,6 +268,12 @@ class Proposals(Generic[C]):
         self._outcomes[evaluation] = outcome
         for waiter in self._waiting.pop(evaluation, []):
             heapq.heappush(self._ready, waiter)
+
+    def _same(self, recorded: Sample, proposed: Sample) -> bool:
+        try:
+            return self._key(recorded) == self._key(proposed)
+        except (ValueError, TypeError, LookupError, ArithmeticError):  # of another space
+            return False
 
     def _adopt(self, rows: Mapping[int, tuple[Sample, Outcome]], optimiser: Adopting) -> None:
         """Take recorded samples as they are; who asks one by one has no order to check them by."""

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from revo_ray.config import SearchConfig
+from revo_ray.config import SearchConfig, read_yaml
 from revo_ray.errors import UserError
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.report.labels import Identity, identify
@@ -172,7 +172,7 @@ def _holds_search(storage: Storage, name: str) -> bool:
 
 def _read_config(folder: Storage) -> SearchConfig:
     try:
-        values = yaml.safe_load(folder.read(CONFIG))
+        values, _ = read_yaml(folder.read(CONFIG))
         values.pop("recorded", None)
         return SearchConfig.model_validate(values)
     except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
@@ -226,7 +226,7 @@ def _read_outcome(
 def _read_result(folder: Storage) -> _Result | None:
     """The result, or None where the search has none that fits its ledger."""
     try:
-        result = _Result.model_validate(json.loads(folder.read(RESULT)))
+        result = _Result.model_validate_json(folder.read(RESULT))
     except FileNotFoundError:
         return None
     except (ValueError, ValidationError):

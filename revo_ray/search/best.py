@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import struct
 from typing import Any
 
+from revo_ray.errors import UserError
 from revo_ray.ledger import Evaluation
 from revo_ray.storage import Storage
 
@@ -41,7 +43,17 @@ class BestModel:
         self._storage.delete(candidate_path(evaluation))
 
     def reconcile(self, best: Evaluation | None) -> None:
-        """After an interruption: finish what was begun and delete what nobody will ask for."""
+        """After an interruption: finish what was begun and delete what nobody will ask for.
+
+        Raises:
+            UserError: a folder is a link, which leads to files that are not this search's.
+        """
+        for name in (CANDIDATES, posixpath.dirname(MODEL)):
+            if self._storage.local is not None and (self._storage.local / name).is_symlink():
+                raise UserError(
+                    f"{self._storage.uri}/{name} is a link, and what is in it would be deleted or "
+                    "replaced; put a folder there"
+                )
         if best is not None:
             self.accept(best)  # also where only the description was missing
         for name in self._storage.list(CANDIDATES):
@@ -73,7 +85,9 @@ def weights_owner(storage: Storage, path: str) -> int | None:
         (size,) = struct.unpack("<Q", storage.read_head(path, 8))
         header = json.loads(storage.read_head(path, min(size, 1 << 26), offset=8))
         return int(header["__metadata__"]["evaluation"])
-    except (OSError, struct.error, ValueError, KeyError, TypeError):
+    except (OSError, struct.error, ValueError, LookupError, TypeError):
+        return None
+    except (OverflowError, RecursionError):  # a number or a nest without end
         return None
 
 

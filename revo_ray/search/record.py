@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from revo_ray.config import SearchConfig
+from revo_ray.config import SearchConfig, read_yaml
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage, without_credentials
+from revo_ray.storage import Storage
 
 FILE = "config.yaml"
 
@@ -40,7 +40,7 @@ def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         "sha256": checksums,
     }
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    storage.write(FILE, without_credentials(text).encode())
+    storage.write(FILE, text.encode())
 
 
 def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
@@ -50,7 +50,7 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         UserError: naming the keys that differ, or the file whose checksum does.
     """
     try:
-        recorded = yaml.safe_load(storage.read(FILE))
+        recorded, _ = read_yaml(storage.read(FILE))
         provenance = recorded.pop("recorded")
         sha256 = dict(provenance["sha256"])
     except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
@@ -83,7 +83,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from revo_ray.ledger import Evaluation
 from revo_ray.search.state import SearchState
 from revo_ray.storage import Storage
@@ -42,6 +44,10 @@ class SearchResult:
     cold_starts: int
 
 
+_RESULT = TypeAdapter(SearchResult)
+_BEST = {"evaluation", "val_loss", "val_accuracy", "val_auc"}
+
+
 def read_result(state: SearchState) -> SearchResult | None:
     """The result of a run directory in which nothing is left to do; None of any other."""
     return stored_result(state.storage) if state.spent and state.best_is_stored else None
@@ -50,9 +56,11 @@ def read_result(state: SearchState) -> SearchResult | None:
 def stored_result(storage: Storage) -> SearchResult | None:
     """What `result.json` holds; None without a whole one."""
     try:
-        return SearchResult(**json.loads(storage.read(RESULT)))
-    except (OSError, ValueError, TypeError):
+        result = _RESULT.validate_json(storage.read(RESULT))
+    except (OSError, ValueError):
         return None
+    whole = result.best is None or result.best.keys() >= _BEST
+    return result if whole else None
 
 
 def write_result(state: SearchState) -> SearchResult:

@@ -13,10 +13,11 @@ from rich.console import Console
 from revo_ray.config import ResourcesConfig, SearchConfig
 from revo_ray.errors import UserError
 from revo_ray.report.progress import Progress, StudyProgress
-from revo_ray.search.cluster import check_paths, connected, footprint_of
+from revo_ray.search.cluster import connected, footprint_of
 from revo_ray.search.experiment import run_experiment
 from revo_ray.search.lock import RunLock
-from revo_ray.search.prepare import Preparation, resolve
+from revo_ray.search.paths import check_paths
+from revo_ray.search.prepare import Preparation, resolve, teller
 from revo_ray.search.result import SearchResult, read_result, write_result
 from revo_ray.search.state import SearchState
 from revo_ray.search.stopping import stopping_on_signals
@@ -83,14 +84,15 @@ def run_study(
         check_paths(config)  # those of its searches are absolute
         searches = config.searches()
         folder = Storage(config.storage).child(config.name)
-        stack.callback(RunLock(folder).close)
+        lock = RunLock(folder, teller(console))
+        stack.callback(lock.close)
         if not resume and folder.exists(STUDY):
             raise UserError(
                 f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
                 f"another name with --set name={config.name}-2"
             )
         _allow_files(len(searches))
-        preparation = Preparation(config.storage, True, console, stack)
+        preparation = Preparation(config.storage, True, console, stack, within=lock)
         progress = StudyProgress(config.name, len(searches), console)
         stack.callback(progress.close)
         _each(searches, resolve)  # every mistake in a method, before any image is read

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ray import cloudpickle, tune
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
-from ray.tune.search.sample import (
-    Categorical as TuneCategorical,
-)
-from ray.tune.search.sample import (
-    Domain,
-    Float,
-    LogUniform,
-    Quantized,
-    Uniform,
-)
-from ray.tune.search.sample import (
-    Integer as TuneInteger,
-)
 from ray.tune.search.variant_generator import assign_value, parse_spec_vars
 
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
-from revo_ray.evolve.space import Categorical, Integer, Real, Space, Variable
+from revo_ray.evolve.space import Categorical, Space
+from revo_ray.search.tune_space import KeyPath, from_json, to_json, to_variable
 
-KeyPath = tuple[Any, ...]
-FORMAT = 1
+FORMAT = 2
+
+
+class _State(BaseModel):
+    """What `CMAMVSearch.save` writes; samples have categories by their place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[2]
+    space: Any
+    metric: str | None
+    mode: Literal["min", "max"] | None
+    settings: dict[str, Any]
+    told: dict[NonNegativeInt, tuple[dict[str, Any], float | None]]
+    live: dict[str, tuple[int, dict[str, Any]]]
 
 
 class CMAMVSearch(Searcher):
@@ -95,7 +96,8 @@ class CMAMVSearch(Searcher):
         self._proposals: Proposals[Any] | None = None
         self._max_concurrent: int | None = None
         self._live: dict[str, tuple[int, Sample]] = {}
-        self._told: dict[int, tuple[Sample, Outcome]] = {}
+        self._told: dict[NonNegativeInt, tuple[Sample, Outcome]] = {}
+        self._refused: ValueError | None = None
         if space is not None:
             self._set_space(space)
 
@@ -114,7 +116,14 @@ class CMAMVSearch(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next configuration; None while the generation's last trials run."""
+        """The next configuration; None while the generation's last trials run.
+
+        Raises:
+            RuntimeError: there is no search space, metric or mode.
+            ValueError: that of `restore`.
+        """
+        if self._refused is not None:
+            raise self._refused
         if self._proposals is None or self._metric is None or self._mode is None:
             raise RuntimeError(
                 "CMAMVSearch needs a search space, a metric and a mode: pass them to it, or "
@@ -155,68 +164,106 @@ class CMAMVSearch(Searcher):
         self._proposals.tell(evaluation, outcome)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state as JSON: seed, told values, live trials, and the search space.
+        """Write the state as JSON: settings, told values, live trials, and the search space.
 
-        The optimiser is not in it: `restore` replays the told values. Ray Tune's domains have no
-        form but a pickle, so the search space is one, as in Tune's own files beside it.
+        The optimiser is not in it: `restore` replays the told values. A search space with objects
+        or functions in it is left out.
         """
+        try:
+            space = to_json(self._template) if self._proposals else None
+        except TypeError:
+            space = None
         state = {
             "format": FORMAT,
-            "space": base64.b64encode(cloudpickle.dumps(self._template)).decode(),
+            "space": space,
             "metric": self._metric,
             "mode": self._mode,
             "settings": self._settings | {"lookahead": self._lookahead},
-            "told": {str(n): [self._code(s), o.value] for n, (s, o) in self._told.items()},
+            "told": {
+                str(n): [self._code(sample), None if outcome.failed else outcome.value]
+                for n, (sample, outcome) in self._told.items()
+            },
             "live": {trial: [n, self._code(s)] for trial, (n, s) in self._live.items()},
         }
         temporary = f"{checkpoint_path}.tmp"
-        Path(temporary).write_text(json.dumps(state))
+        Path(temporary).write_text(json.dumps(state, allow_nan=False))
         os.replace(temporary, checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
         """Continue the trajectory that `save` wrote, on an instance made with the same settings.
 
-        Restore only what you saved: like Tune's own experiment files, it can run code.
+        The file is only read: nothing in it is run. An instance that could not be restored
+        proposes nothing, since Tune would begin the experiment anew with it.
 
         Raises:
-            ValueError: it was saved with other settings or another search space.
+            ValueError: it was saved with other settings or another search space, is damaged, or
+                holds no search space and none was given.
+            OSError: it cannot be read.
         """
-        state = json.loads(Path(checkpoint_path).read_text())
+        try:
+            self._restore(checkpoint_path)
+        except ValueError as error:
+            self._refused = error
+            raise
+
+    def _restore(self, checkpoint_path: str) -> None:
+        state = _read_state(checkpoint_path)
         settings = self._settings | {"lookahead": self._lookahead}
-        if state.get("format") != FORMAT or state["settings"] != settings:
-            raise ValueError(
-                f"{checkpoint_path} was saved with {state.get('settings')}, not {settings}"
-            )
+        if state.settings != settings:
+            raise ValueError(f"{checkpoint_path} was saved with {state.settings}, not {settings}")
         if self._proposals is None:  # `Tuner.restore` may leave the search space out
-            self._set_space(cloudpickle.loads(base64.b64decode(state["space"])))
-        self._metric = self._metric or state["metric"]
-        self._mode = self._mode or state["mode"]
-        self._proposals = self._make_proposals()
+            if state.space is None:
+                raise ValueError(
+                    f"{checkpoint_path} holds no search space, since that has values that are not "
+                    "JSON; give it again: Tuner.restore(path, trainable, param_space=…)"
+                )
+            try:
+                self._set_space(from_json(state.space))
+            except _UNFIT as error:
+                raise ValueError(f"{checkpoint_path} is damaged: {error}") from None
+        proposals = self._make_proposals()
         try:
             told = {
-                int(n): (self._decode(codes), Outcome(value))
-                for n, (codes, value) in state["told"].items()
+                n: (self._decode(codes), Outcome(value)) for n, (codes, value) in state.told.items()
             }
-            self._proposals.replay(told)
-        except (ReplayError, KeyError, IndexError) as error:
+            proposals.replay(told)
+            live = {trial: (n, self._decode(codes)) for trial, (n, codes) in state.live.items()}
+            self._take_live(proposals, told, live)
+        except (ReplayError, *_UNFIT) as error:
             raise ValueError(
                 f"{checkpoint_path} was saved with another search space ({error}); restore it with "
                 "the one that it was saved with"
             ) from None
-        self._told = told
-        self._live = {
-            trial: (n, self._decode(codes)) for trial, (n, codes) in state["live"].items()
-        }
-        # Proposals hands out what has no value; what live trials work on is theirs already.
-        taken = {n for n, _ in self._live.values()}
-        again = []
-        while taken and (proposal := self._proposals.ask()) is not None:
-            if proposal.evaluation in taken:
-                taken.discard(proposal.evaluation)
-            else:
+        self._metric = self._metric or state.metric
+        self._mode = self._mode or state.mode
+        self._proposals, self._told, self._live = proposals, told, live
+
+    def _take_live(
+        self,
+        proposals: Proposals[Any],
+        told: Mapping[int, Any],
+        live: Mapping[str, tuple[int, Sample]],
+    ) -> None:
+        """Take back from fresh proposals what live trials work on; all else is handed out later.
+
+        Raises:
+            ReplayError: something is told or live that was not proposed.
+        """
+        waiting, again = dict(live.values()), []
+        missing = next(n for n in range(len(told) + 1) if n not in told)
+        beyond = proposals.first_dependent(missing)
+        if len(waiting) < len(live) or (beyond is not None and max(told, default=-1) >= beyond):
+            raise ReplayError("it has values that no trial can have had")
+        while waiting and (proposal := proposals.ask()) is not None:
+            sample = waiting.pop(proposal.evaluation, None)
+            if sample is None:
                 again.append(proposal.evaluation)
+            elif self._space.key(sample) != self._space.key(proposal.sample):
+                raise ReplayError(f"a trial is live with a sample that is not proposed: {sample}")
+        if waiting:
+            raise ReplayError(f"a trial is live with evaluation {min(waiting)}, not proposed yet")
         for evaluation in again:
-            self._proposals.requeue(evaluation)
+            proposals.requeue(evaluation)
 
     def _set_space(self, space: Mapping[str, Any]) -> None:
         self._template = copy.deepcopy(dict(space))
@@ -249,7 +296,7 @@ class CMAMVSearch(Searcher):
             return None
         try:
             return float(value) if self._mode == "min" else -float(value)
-        except (TypeError, ValueError):
+        except Exception:  # a metric may be any object, and Tune would run its trial again
             return None
 
     def _code(self, sample: Sample) -> dict[str, Any]:
@@ -261,11 +308,10 @@ class CMAMVSearch(Searcher):
         return coded
 
     def _decode(self, coded: Mapping[str, Any]) -> Sample:
-        sample = dict(coded)
-        for name, variable in self._space.items():
-            if isinstance(variable, Categorical):
-                sample[name] = variable.choices[coded[name]]
-        return sample
+        return {
+            name: variable.at(coded[name]) if isinstance(variable, Categorical) else coded[name]
+            for name, variable in self._space.items()
+        }
 
 
 class Reconciler(tune.Callback):
@@ -293,36 +339,18 @@ class Reconciler(tune.Callback):
                 self._searcher.on_trial_complete(trial.trial_id, error=True)
 
 
-def to_variable(path: KeyPath, domain: Domain) -> Variable:
-    """A Tune domain as a variable of `Space`; Tune's upper bounds of integers are exclusive.
+_UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What values of a file that was changed raise where they are used."""
 
-    Raises:
-        ValueError: it has no bounds, or no fixed distribution.
-    """
+
+def _read_state(path: str) -> _State:
     try:
-        return _variable(domain)
-    except ValueError as error:
-        raise ValueError(f"{'/'.join(map(str, path))}: {error}") from None
-
-
-def _variable(domain: Domain) -> Variable:
-    sampler = domain.get_sampler()
-    step = None
-    if isinstance(sampler, Quantized):
-        step, sampler = sampler.q, sampler.sampler
-    if isinstance(domain, TuneCategorical):
-        return Categorical(tuple(domain.categories))
-    log = isinstance(sampler, LogUniform)
-    if isinstance(domain, TuneInteger) and isinstance(sampler, Uniform | LogUniform):
-        if not step or step == 1:
-            return Integer(int(domain.lower), int(domain.upper) - 1, log=log)
-        # With a step Tune includes the upper bound, and rounds to multiples of the step.
-        step = int(step)
-        low, high = -(-int(domain.lower) // step) * step, int(domain.upper) // step * step
-        return Integer(low, high, log=log, step=step)
-    if isinstance(domain, Float) and isinstance(sampler, Uniform | LogUniform):
-        return Real(float(domain.lower), float(domain.upper), log=log, step=step)
-    raise ValueError(
-        "CMAMVSearch needs bounds, so it takes uniform, loguniform, randint, lograndint, their "
-        f"quantised kinds and choice, not {type(domain).__name__} with {type(sampler).__name__}"
-    )
+        return _State.model_validate(json.loads(Path(path).read_text()))
+    except (ValueError, RecursionError) as error:
+        what = "of another version, or "
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            what += f"damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        else:
+            what += "damaged: no JSON"
+        raise ValueError(f"{path} is {what}") from None

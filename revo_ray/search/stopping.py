@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,41 +15,73 @@ from revo_ray.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _installed = False
+_stopping = False
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[None]:
+def stopping_on_signals(*, process_ends: bool = False) -> Iterator[None]:
     """Turn the first signal into `Interrupted`, and ignore those that follow it until the end.
 
-    Every finished row is on disk already, so there is nothing to save, also where Ray's own
-    shutdown puts SIGTERM back and a second one ends the process at once. Inside another use of it,
+    Every finished row is on disk already, so there is nothing to save. Inside another use of it,
     and in a thread, where Python allows no handlers, it does nothing.
+
+    Args:
+        process_ends: after `Interrupted` the process only has its exit status left to give, so
+            signals stay ignored.
     """
-    global _installed
+    global _installed, _stopping
     if _installed or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    _installed = True
-    listen()
+    _installed, _stopping = True, False
+    _listen()
     try:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted(str(error)) from None  # Ray may have made a plain one of ours
     finally:
         _installed = False
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
+        if not (_stopping and process_ends):
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
 
 
-def listen() -> None:
-    """Take the handlers back, from a library that set its own; only inside the above."""
-    if _installed and threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, _stop)
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Keep the handlers of `stopping_on_signals`, where it is in use, from a library with its own.
+
+    `ray.init` and `ray.shutdown` set others, from C++ too, where nothing in Python learns of it.
+    So they are set back when a Python function is called or returns, once a millisecond at most:
+    Ray's calls into C++ take longer, which makes it the first thing that happens after them.
+    """
+    if not _installed or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    due = 0.0
+
+    def keep(*event: Any) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            _listen()
+            due = time.monotonic() + 0.001
+
+    profiler = sys.getprofile()
+    sys.setprofile(keep)
+    try:
+        yield
+    finally:
+        sys.setprofile(profiler)
+        _listen()
+
+
+def _listen() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN if _stopping else _stop)
 
 
 def _stop(number: int, frame: Any) -> None:
-    for each in SIGNALS:  # the second one must not stop the stop
-        signal.signal(each, signal.SIG_IGN)
+    global _stopping
+    _stopping = True  # the second one must not stop the stop
+    _listen()
     raise Interrupted(signal.Signals(number).name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.config import SearchConfig, Section
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage, without_credentials
+from revo_ray.storage import Storage
 
 FILE = "study.yaml"
 
@@ -31,7 +31,7 @@ class StudyOptions(Section):
     """Of `data:`; a source or a mapping with `source`, `root` and so on; empty: the file's own."""
     fractions: list[float] = Field([])
     """Of `data.train_fraction`; empty: the file's own."""
-    seeds: list[int] = Field([])
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([])
     """Each is the seed of the split, the training and the search; empty: the file's own seeds."""
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ def write_study(folder: Storage, config: StudyConfig) -> None:
         OSError: the storage is full or unreachable.
     """
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    folder.write(FILE, without_credentials(text).encode())
+    folder.write(FILE, text.encode())
 
 
 def _label(variant: Variant, key: str, default: str) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import socket
+import struct
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ import ray
 from ray import tune
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
-from revo_ray.data.nodes import SharedTable, fetch
+from revo_ray.data.nodes import SharedFile, fetch
 from revo_ray.evolve.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.search.best import MODEL, candidate_path
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
+    import torch
+
     from revo_ray.finetune.loop import Epoch, FineTuner
 
 MAX_TUNERS = 2
@@ -135,7 +138,7 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
     """
-    from safetensors.torch import load, save
+    from safetensors.torch import load
 
     storage = Storage(config["task"]["run"])
     try:
@@ -144,8 +147,7 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
             plan = Plan.from_json(config["retrain"])
             for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
                 pass
-            metadata = {"evaluation": str(config["test"]), "format": "pt"}
-            storage.write(MODEL, save(tuner.state_dict(), metadata))
+            storage.write(MODEL, weight_file(tuner.state_dict(), config["test"]))
         tuner.load_state_dict(load(storage.read(MODEL)))
         metrics = tuner.evaluate("test")
     except Exception as error:
@@ -164,24 +166,27 @@ def tuner_for(task: dict[str, Any]) -> FineTuner:
     if key not in _tuners:
         while len(_tuners) >= MAX_TUNERS:
             _tuners.popitem(last=False)
+        model = ModelConfig.model_validate(task["model"])
+        if task["weights"] is not None:
+            model = model.model_copy(update={"weights": str(path_here(task["weights"], task))})
         _tuners[key] = load_tuner(
-            ModelConfig.model_validate(task["model"]),
+            model,
             DataConfig.model_validate(task["data"]),
             TrainConfig.model_validate(task["train"]),
-            table_path(task),
+            path_here(task["table"], task),
             pick_device(task["device"], bool(ray.get_gpu_ids())),
         )
     _tuners.move_to_end(key)
     return _tuners[key]
 
 
-def table_path(task: dict[str, Any]) -> Path:
-    """The images on this machine: the driver's own file, or this machine's copy of it.
+def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
+    """A `SharedFile` on this machine: the driver's own file, or this machine's copy of it.
 
     Raises:
-        UserError: the table cannot be had.
+        UserError: the file cannot be had.
     """
-    shared = SharedTable(**task["table"])
+    shared = SharedFile(**file)
     if ray.get_runtime_context().get_node_id() == task["node"]:
         return Path(shared.path)
     return fetch(shared)
@@ -193,10 +198,22 @@ def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:
     Raises:
         OSError: the storage is full or unreachable.
     """
+    storage.write(candidate_path(evaluation), weight_file(tuner.state_dict(), evaluation))
+
+
+def weight_file(weights: dict[str, torch.Tensor], evaluation: int) -> bytes:
+    """A safetensors file that names its evaluation; equal weights are equal bytes.
+
+    The library writes the metadata in another order each time.
+    """
     from safetensors.torch import save
 
-    content = save(tuner.state_dict(), {"evaluation": str(evaluation), "format": "pt"})
-    storage.write(candidate_path(evaluation), content)
+    content = save(weights, {"evaluation": str(evaluation), "format": "pt"})
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(size) + content[8 + size :]
 
 
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:

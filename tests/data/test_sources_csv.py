@@ -282,12 +282,15 @@ def test_a_changed_file_has_another_stamp_and_digest(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stored() -> Iterator[Callable[[str], str]]:
-    """The URI of a path in an object store; such URIs hold options, and may hold a password."""
+    """The URI of a path in an object store; such URIs hold options."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     options = f"endpoint_override={host}%3A{port}&scheme=http&region=eu-west-1"
-    yield lambda path: f"s3://key:secret@{path}?{options}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "secret")
+        yield lambda path: f"s3://{path}?{options}"
     server.stop()
 
 

@@ -61,14 +61,21 @@ class Slow(Objective):
                 (Path(os.environ["MARKS"]) / self.trial_id).touch()
 
 
-def tuner(folder: Path | str, concurrent: int, objective: Any, **options: Any) -> tune.Tuner:
+def tuner(
+    folder: Path | str,
+    concurrent: int,
+    objective: Any,
+    space: dict[str, Any] = SPACE,
+    samples: int = 30,
+    **options: Any,
+) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(objective, {"cpu": 1}),
-        param_space=SPACE,
+        param_space=space,
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
-            num_samples=30,
+            num_samples=samples,
             search_alg=CMAMVSearch(seed=4, **options),
             max_concurrent_trials=concurrent,
             reuse_actors=True,
@@ -134,3 +141,22 @@ tuner({str(tmp_path)!r}, 2, Slow).fit()
     restored = [repr(result.config) for result in results]
     undisturbed = [repr(config) for config in run(tmp_path / "whole", 2)]
     assert sorted(restored) == sorted(undisturbed)
+
+
+class Layer:
+    """What JSON cannot hold."""
+
+
+def test_a_search_space_with_objects_has_to_be_given_again(tmp_path: Path) -> None:
+    """Tune would begin anew, and hand its placeholders to the trials."""
+    space = SPACE | {"layer": tune.choice([Layer, None])}
+    first = tuner(tmp_path, 4, Objective, space=space, samples=12)
+    before = [repr(result.config) for result in first.fit()]
+    (folder,) = (path.parent for path in tmp_path.rglob("tuner.pkl"))
+    with pytest.raises(Exception, match=r"give it again: Tuner\.restore"):
+        tune.Tuner.restore(str(folder), tune.with_resources(Objective, {"cpu": 1})).fit()
+    again = tune.Tuner.restore(
+        str(folder), tune.with_resources(Objective, {"cpu": 1}), param_space=space
+    )
+    assert sorted(repr(result.config) for result in again.fit()) == sorted(before)
+    assert any(repr(Layer) in config for config in before)

@@ -87,7 +87,7 @@ def test_a_metric_may_be_undefined(tmp_path: Path) -> None:
         ("result.json", ""),
         ("result.json", "{}"),
         ("result.json", '"done"'),
-        ("ledger/000001.json", "{"),
+        ("ledger/000001.json", "{}"),
     ],
 )
 def test_a_damaged_search_is_named(tmp_path: Path, file: str, text: str | None) -> None:

@@ -15,16 +15,6 @@ from revo_ray.storage import Storage
 CHECKSUMS: dict[str, str | None] = {"weights": "a", "table": "b"}
 
 
-def test_credentials_of_a_uri_stay_out_of_it(tmp_path: Path) -> None:
-    uri = "s3://user:secret@bucket/photos?region=eu-west-1"
-    config = SearchConfig.load(overrides=[f"data.root={uri}", "data.source=folder"])
-    write_record(Storage(str(tmp_path)), config, CHECKSUMS)
-    text = (tmp_path / "config.yaml").read_text()
-    assert "secret" not in text
-    assert yaml.safe_load(text)["data"]["root"] == "s3://bucket/photos?region=eu-west-1"
-    check_record(Storage(str(tmp_path)), config, CHECKSUMS)
-
-
 def test_a_key_that_this_version_added_counts_as_its_default(tmp_path: Path) -> None:
     config = SearchConfig.load()
     write_record(Storage(str(tmp_path)), config, CHECKSUMS)

@@ -18,7 +18,8 @@ from revo_ray import CMAMVSearch
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Space
-from revo_ray.search.searcher import Reconciler, to_variable
+from revo_ray.search.searcher import Reconciler
+from revo_ray.search.tune_space import to_variable
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),
@@ -229,6 +230,41 @@ def test_the_saved_state_is_json_and_belongs_to_its_settings(tmp_path: Path) -> 
     json.loads((tmp_path / "state").read_text())
     with pytest.raises(ValueError, match="was saved with"):
         make(seed=2).restore(str(tmp_path / "state"))
+
+
+def test_a_space_with_objects_is_not_saved_and_has_to_be_given_again(tmp_path: Path) -> None:
+    """Also where a `Tuner` put a placeholder in the object's place."""
+    path = str(tmp_path / "state")
+    for odd in (value, ("__ref_ph", "1a2b3c4d"), ("__fn_ph", "1a2b3c4d")):
+        space = {"x": tune.uniform(0, 1), "odd": tune.choice([odd, None])}
+        searcher = CMAMVSearch(space, metric="loss", mode="min")
+        ask_all(searcher, "t", limit=3)
+        searcher.save(path)
+        bare = CMAMVSearch(metric="loss", mode="min")
+        with pytest.raises(ValueError, match="holds no search space"):
+            bare.restore(path)
+        with pytest.raises(ValueError, match="holds no search space"):
+            bare.suggest("t")  # or Tune would begin anew
+        given = CMAMVSearch(space, metric="loss", mode="min")
+        given.restore(path)
+        assert [given.suggest(f"t{n}") for n in range(5)] == [
+            searcher.suggest(f"t{n}") for n in range(5)
+        ]
+
+
+def test_a_state_that_holds_code_runs_none(tmp_path: Path) -> None:
+    path, pwned = tmp_path / "state", tmp_path / "pwned"
+    make().save(str(path))
+    state = json.loads(path.read_text())
+    code = f"open({str(pwned)!r}, 'w')"
+    for space in ({"dict": [["x", {"dict": [["eval", code]]}]]}, "gASVIgAAAAAAAACMBXBvc2l4lIwG"):
+        path.write_text(json.dumps(state | {"space": space}))
+        with pytest.raises(ValueError, match="state"):
+            CMAMVSearch(metric="loss", mode="min").restore(str(path))
+    path.write_text(json.dumps(state | {"format": 1}))
+    with pytest.raises(ValueError, match="of another version"):
+        make().restore(str(path))
+    assert not pwned.exists()
 
 
 def test_it_takes_space_metric_and_mode_from_the_tuner() -> None:

@@ -12,8 +12,7 @@ from revo_ray.config import preset_names
 from revo_ray.errors import UserError
 from revo_ray.search.cluster import JOB
 from revo_ray.search.run import run_study
-from revo_ray.search.study import StudyConfig, write_study
-from revo_ray.storage import Storage
+from revo_ray.search.study import StudyConfig
 
 
 def load(folder: Path, study: Any, **sections: Any) -> StudyConfig:
@@ -107,15 +106,6 @@ def test_the_studies_that_ship() -> None:
     }
     with pytest.raises(UserError, match="did you mean preset:quick"):
         StudyConfig.load("quick.yaml")
-
-
-def test_credentials_stay_out_of_the_studys_file(tmp_path: Path) -> None:
-    root = "s3://user:secret@bucket/photos"
-    study = load(tmp_path, {"methods": ["full"], "data": [{"source": "folder", "root": root}]})
-    write_study(Storage(str(tmp_path / "s")), study)
-    text = (tmp_path / "s" / "study.yaml").read_text()
-    assert "secret" not in text
-    assert "s3://bucket/photos" in text
 
 
 def test_a_relative_storage_inside_a_ray_job_is_refused(

@@ -1,0 +1,73 @@
+"""Signals while Ray starts and stops."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from revo_ray.errors import Interrupted
+from revo_ray.search.stopping import handlers_kept, stopping_on_signals
+
+ROOT = Path(__file__).parents[2]
+DRIVER = """
+import sys, time
+from revo_ray.errors import Interrupted
+from revo_ray.search.cluster import connected
+from revo_ray.search.stopping import stopping_on_signals
+
+try:
+    with stopping_on_signals(process_ends=True):
+        print("starting", flush=True)
+        with connected(None):
+            print("started", flush=True)
+            time.sleep(60)
+except Interrupted:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("moment", ["starting", "started"])
+def test_many_signals_end_a_driver_as_one_does(moment: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        while (line := process.stdout.readline().strip()) != moment:
+            assert line, process.communicate()
+        sent = 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(signal.SIGTERM)
+            sent += 1
+            time.sleep(0.01)
+        assert process.returncode == 130
+        assert sent > 10
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_librarys_handler_does_not_stay() -> None:
+    def library(then: Callable[[], None]) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(0.002)
+        then()
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted), stopping_on_signals(), handlers_kept():
+        library(lambda: signal.raise_signal(signal.SIGTERM))
+    assert signal.getsignal(signal.SIGTERM) == before

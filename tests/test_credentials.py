@@ -1,0 +1,71 @@
+"""A password in a URI: refused by every command, shown by none, and written nowhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from revo_ray.cli import main
+from revo_ray.config import DataConfig, SearchConfig
+from revo_ray.errors import UserError
+
+URIS = ["s3://key:hun/ter2@bucket/x", "s3://bucket/x?secret_key=hunter2"]
+STUDY = {"methods": ["full"], "data": [{"source": "folder", "root": "URI"}]}
+CASES = {
+    "set": (["search", "--set", "storage=URI"], None, "storage"),
+    "set-root": (["search", "--set", "data.root=URI"], None, "data.root"),
+    "set-section": (["search", "--set", "data=URI"], None, "data"),
+    "set-nothing": (["search", "--set", "URI"], None, "--set"),
+    "file": (["search", "FILE"], {"data": {"source": "folder", "root": "URI"}}, "data.root"),
+    "file-storage": (["search", "FILE", "--resume"], {"storage": "URI"}, "storage"),
+    "file-key": (["search", "FILE"], {"model": {"weights": "URI"}}, "model.weights"),
+    "study": (["study", "FILE"], {"study": STUDY}, "study.data.root"),
+    "study-base": (
+        ["study", "FILE"],
+        {"storage": "URI", "study": {"methods": ["full"]}},
+        "storage",
+    ),
+    "inspect": (["data", "inspect", "--set", "data.root=URI"], None, "data.root"),
+    "train": (["train", "FILE", "--plan", "plan.json"], {"storage": "URI"}, "storage"),
+    "report": (["report", "URI"], None, "storage"),
+}
+
+
+@pytest.mark.parametrize("uri", URIS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_command_refuses_it(
+    case: str,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words, config, key = CASES[case]
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path.parent / f"{tmp_path.name}.yaml"
+    if config is not None:
+        file.write_text(yaml.safe_dump(config).replace("URI", uri))
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["revo-ray", *(w.replace("URI", uri).replace("FILE", str(file)) for w in words)],
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert err.startswith(f"revo-ray: {key}: holds credentials; ")
+    assert "AWS_SECRET_ACCESS_KEY" in err
+    assert "hun" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_so_does_the_library(uri: str) -> None:
+    for made in (lambda: DataConfig(root=uri), lambda: SearchConfig(storage=uri)):
+        with pytest.raises(UserError, match="holds credentials") as error:
+            made()
+        assert "hun" not in str(error.value)
