@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +26,8 @@ from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Epoch
+    from revo_ray.predict import Prediction
+    from revo_ray.search.jobs import JobServer
     from revo_ray.search.result import SearchResult
 
 app = typer.Typer(
@@ -84,8 +89,9 @@ def search(
         raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
     _show(result, config, overrides)
     if result.best is None:
+        ledger = Storage(result.directory).child("ledger").uri
         raise SearchError(
-            f"no evaluation succeeded ({_counts(result)}); {result.directory}/ledger has the "
+            f"no evaluation succeeded ({_counts(result)}); {ledger} has the "
             "status and error of each; where they diverged, try lower rates under another name"
         )
 
@@ -127,6 +133,48 @@ def study(
 
 
 @app.command()
+def submit(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path, typer.Option(help="What to upload: the configuration, plugins, perhaps a checkout.")
+    ] = Path("."),
+    study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="A YAML file with more of Ray's runtime environment.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job's log until the job ends.")] = True,
+    job_id: Annotated[
+        str | None,
+        typer.Option("--follow", metavar="JOB", help="Start nothing; follow a job's log."),
+    ] = None,
+) -> int:
+    """Run a search or a study as a job on a Ray cluster, and end with its exit status."""
+    from revo_ray.search.jobs import JobServer
+    from revo_ray.search.study import StudyConfig
+    from revo_ray.search.submit import make_job
+
+    if job_id is not None:
+        if config or overrides or study:
+            raise UserError(f"--follow {job_id} starts nothing: leave the configuration out")
+        return _follow(JobServer(address), job_id)
+    kind: type[SearchConfig] = StudyConfig if study else SearchConfig
+    settings = kind.load(config, overrides or [])
+    with _located(settings):
+        job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    server = JobServer(address)
+    job_id = server.submit(job)
+    _say(f"submitted {job_id}: {job.entrypoint}")
+    if wait:
+        return _follow(server, job_id)
+    _say(f"it runs on the cluster; {server.ways_back(job_id)}")
+    return 0
+
+
+@app.command()
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
 ) -> None:
@@ -141,7 +189,8 @@ def report(
 def train(
     config: Config,
     plan: Annotated[
-        Path, typer.Option(help="A plan.json, for example best/plan.json of a search.")
+        str,
+        typer.Option(help="A path or URI of a plan.json, for example best/plan.json of a search."),
     ],
     overrides: Overrides = None,
     with_validation: Annotated[
@@ -176,6 +225,73 @@ def train(
 
             save.write_bytes(to_bytes(trained.tuner.state_dict(), {"format": "pt"}))
             _say(f"weights:    {save}")
+
+
+class Form(StrEnum):
+    """What `export` writes."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    TORCH_EXPORT = "torch-export"
+
+
+@app.command()
+def export(
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="The run directory of a search, on any storage.")
+    ],
+    to: Annotated[
+        Form,
+        typer.Option(
+            help="safetensors: a folder for timm or torchvision; onnx: a .onnx file; "
+            "torch-export: a .pt2 file."
+        ),
+    ],
+    path: Annotated[str, typer.Option("--out", metavar="PATH", help="What to write; a new one.")],
+) -> None:
+    """Write the best model for others to load, and check that it answers the same."""
+    from revo_ray.export.run import export_model
+
+    done = export_model(directory, to.value, path)
+    if not done.outcome.done:
+        _say(f"This search is not finished ({done.outcome.progress}): its best model so far.")
+    _say(f"model:   {done.path} (evaluation {done.evaluation})")
+    same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
+    _say(f"checked: {same} as the search's own model, on {done.images}")
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run directory, an exported folder, a .onnx or a .pt2 file (of people you "
+            "trust: torch's loader can run code that is in it).",
+        ),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, zip archives.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Labels for each image.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, for programs.")
+    ] = False,
+) -> None:
+    """Label images: path, label and probability, separated by tabs."""
+    from revo_ray.predict import Prediction, find_images, open_model
+    from revo_ray.predict import predict as predict_images
+
+    found, problems = find_images(images)
+    bad = 0
+    for answer in chain(problems, predict_images(open_model(model), found, top)):
+        if isinstance(answer, Prediction):
+            print(_json_line(answer) if as_json else _text_line(answer))
+        else:
+            bad += 1
+            print(f"revo-ray: {answer.name}: {answer.cause}", file=sys.stderr)
+    if bad:
+        raise SearchError(f"{bad} of {len(found) + len(problems)} images cannot be predicted")
 
 
 @data.command("inspect")
@@ -291,10 +407,13 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     )
     grid.add_row("test (once)", *(_number(test.get(key)) for key in ("loss", "accuracy", "auc")))
     out.print(grid)
-    plan = f"--plan {shlex.quote(result.directory)}/best/plan.json"
-    _say(f"model:       {result.directory}/best/model.safetensors")
-    _say(f"ledger:      {result.directory}/ledger.parquet")
-    _say(f"TensorBoard: {_program('tensorboard')} --logdir {result.directory}/tensorboard")
+    run = Storage(result.directory)
+    plan = f"--plan {shlex.quote(run.child('best/plan.json').uri)}"
+    # TensorBoard takes no options of pyarrow in a URI; it has S3_ENDPOINT and the like.
+    curves = shlex.quote(run.child("tensorboard").uri.partition("?")[0])
+    _say(f"model:       {run.child('best/model.safetensors').uri}")
+    _say(f"ledger:      {run.child('ledger.parquet').uri}")
+    _say(f"TensorBoard: {_program('tensorboard')} --logdir {curves}")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     source = shlex.quote(config or "preset:quickstart")
     _say(
@@ -302,6 +421,16 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
         f"             {_program('revo-ray')} train {source}{changes} "
         f"{plan} --with-validation --out model.safetensors"
     )
+
+
+def _json_line(prediction: Prediction) -> str:
+    top = [{"label": label, "probability": value} for label, value in prediction.top]
+    return json.dumps({"path": prediction.path} | top[0] | {"top": top}, ensure_ascii=False)
+
+
+def _text_line(prediction: Prediction) -> str:
+    fields = (field for label, value in prediction.top for field in (label, f"{value:.4f}"))
+    return "\t".join((prediction.path, *fields))
 
 
 def _report(folder: Storage) -> None:
@@ -313,6 +442,21 @@ def _report(folder: Storage) -> None:
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
     _say(f"report: {', '.join(written)}")
+
+
+def _follow(server: JobServer, job_id: str) -> int:
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        status = server.follow(job_id, write)
+    except KeyboardInterrupt:
+        _say(f"\n{job_id} goes on; {server.ways_back(job_id)}")
+        raise
+    if status == 130:
+        _say(f"{job_id} was stopped; what is finished is kept, submit it again to go on")
+    return status
 
 
 def _show_epoch(epoch: Epoch) -> None:

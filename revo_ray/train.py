@@ -20,6 +20,7 @@ from revo_ray.finetune.loop import Epoch, FineTuner
 from revo_ray.finetune.metrics import Metrics
 from revo_ray.methods import find_policy
 from revo_ray.report.preparation import prepare_and_show
+from revo_ray.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,22 @@ class Trained:
 def read_plan(path: str | Path) -> Plan:
     """Read a `plan.json`.
 
+    Args:
+        path: or a URI that `pyarrow.fs` opens.
+
     Raises:
         UserError: it is missing or not a plan.
     """
+    place = str(path)
     try:
-        return Plan.from_json(json.loads(Path(path).read_text()))
+        text = Storage(place).read("") if "://" in place else Path(path).expanduser().read_bytes()
+        return Plan.from_json(json.loads(text))
+    except UserError:
+        raise UserError(f"cannot read the plan {place!r}: no file system opens that URI") from None
     except OSError as error:
-        raise UserError(f"cannot read the plan {str(path)!r}: {error.strerror}") from None
+        raise UserError(f"cannot read the plan {place!r}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{str(path)!r} is not a plan: {error}") from None
+        raise UserError(f"{place!r} is not a plan: {error}") from None
 
 
 def train_plan(

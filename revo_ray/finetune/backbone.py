@@ -3,10 +3,11 @@
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,9 @@ class Backbone:
     training mode. `head` is the qualified name of its new classifier. `mean` and `std` normalise
     RGB in [0, 1]. `weights` says in words what was loaded. `weights_sha256` is the hash of the
     file, or of the loaded tensors where the file is not known (timm's own download), or None for
-    random weights.
+    random weights. `loaded` is what it was filled with, by the model's own names and without a
+    head, before a position embedding was resized: saved as a `.pth` file and loaded by
+    `load_backbone`, it gives this model again. It is None for random weights.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Backbone:
     std: Statistics
     weights: str
     weights_sha256: str | None
+    loaded: Mapping[str, Tensor] | None = None
 
 
 def load_backbone(
@@ -126,15 +130,15 @@ def _load_torchvision(
     else:
         source = weights_source(weights, seed)
     head, old = _last_layer(model)
-    named = named_for(model, source)
-    if named is not None:
-        tensors = dict(named)
+    tensors = named_for(model, source)
+    if tensors is not None:
         if isinstance(model, models.DenseNet):
             tensors = {_densenet_key(key): tensor for key, tensor in tensors.items()}
         position = tensors.get("encoder.pos_embedding")
         if isinstance(model, models.VisionTransformer) and position is not None:
-            tensors = _interpolate(model, tensors, source)
+            tensors = _interpolate(model, dict(tensors), source)
         load_matching(model, tensors, source, ignored=(head, *_AUXILIARY.get(name, ())))
+    loaded = None if weights == "none" else _without(model, (head,))
 
     _set_module(model, head, _new_head(old, num_classes, seed))
     transforms = default.transforms()
@@ -146,6 +150,7 @@ def _load_torchvision(
         std=_three(getattr(transforms, "std", _IMAGENET_STD)),
         weights=source.label,
         weights_sha256=source.sha256,
+        loaded=loaded,
     )
 
 
@@ -163,6 +168,7 @@ def _load_timm(
     tensors = named_for(model, source)
     if tensors is not None:
         load_matching(model, tensors, source, ignored=_timm_heads(model))
+    loaded = None if weights == "none" else _without(model, _timm_heads(model))
 
     if image_size is not None:
         _resize_timm(model, name, image_size)
@@ -182,7 +188,20 @@ def _load_timm(
         std=_three(model.pretrained_cfg.get("std", _IMAGENET_STD)),
         weights=source.label,
         weights_sha256=source.sha256,
+        loaded=loaded,
     )
+
+
+def _without(model: nn.Module, heads: tuple[str, ...]) -> Mapping[str, Tensor]:
+    """The state dict as it is, with the modules' versions, but for the heads."""
+    state: Any = model.state_dict()
+    kept: Any = OrderedDict(
+        (key, tensor)
+        for key, tensor in state.items()
+        if not any(key.startswith(f"{head}.") for head in heads)
+    )
+    kept._metadata = state._metadata
+    return cast(Mapping[str, Tensor], kept)
 
 
 def _resolve(name: str) -> tuple[str, str]:

@@ -38,9 +38,12 @@ class EvaluationCurves:
 
     def catch_up(self, rows: Iterable[Evaluation]) -> None:
         """Write the runs of rows that have none."""
-        written = set(self._storage.list(FOLDER))
+        present = set(self._storage.list(FOLDER))
         for row in rows:
-            if _run(row) not in written:
+            # A folder on a disk may have lost its file; an object store has no folder without one.
+            if _run(row) not in present or (
+                self._storage.local and not self._storage.exists(_path(row))
+            ):
                 self(row)
 
     def __call__(self, row: Evaluation) -> None:

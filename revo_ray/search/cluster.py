@@ -10,30 +10,12 @@ from typing import Any
 
 import ray
 
-from revo_ray.config import ResourcesConfig, SearchConfig
+from revo_ray.config import ResourcesConfig
 from revo_ray.errors import UserError
-from revo_ray.search.experiment import Footprint
+from revo_ray.search import autoscaler
+from revo_ray.search.footprint import Footprint
+from revo_ray.search.paths import JOB
 from revo_ray.search.stopping import handlers_kept
-
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray in the driver of a submitted job."""
-
-
-def check_paths(config: SearchConfig) -> None:
-    """Refuse relative paths inside a Ray job.
-
-    Raises:
-        UserError: naming the key.
-    """
-    if not os.environ.get(JOB):
-        return
-    for key, path in (("storage", config.storage), ("data.root", config.data.root)):
-        if path and "://" not in path and not os.path.isabs(path):
-            raise UserError(
-                f"{path!r} is relative, and a Ray job's folder changes with every upload; "
-                "use an absolute path or a URI",
-                key=key,
-            )
 
 
 @contextmanager
@@ -74,8 +56,19 @@ def connected(address: str | None) -> Iterator[bool]:
 
 
 def footprint_of(resources: ResourcesConfig) -> Footprint:
-    """What an evaluation holds on the cluster that this process is connected to."""
-    gpus = resources.gpus_per_trial
+    """What an evaluation holds on the cluster that this process is connected to.
+
+    Raises:
+        UserError: `auto`, on a cluster whose machines are yet to be started.
+    """
+    gpus, grows = resources.gpus_per_trial, autoscaler.starts_machines()
     if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-    return Footprint(resources.cpus_per_trial, float(gpus))
+        has_gpus = bool(ray.cluster_resources().get("GPU", 0))
+        if grows and not has_gpus:
+            raise UserError(
+                "is auto, and no machine with a GPU is up; on a cluster that starts machines when "
+                "they are needed, say 1 (or 0, to use CPUs)",
+                key="resources.gpus_per_trial",
+            )
+        gpus = 1.0 if has_gpus else 0.0
+    return Footprint(resources.cpus_per_trial, float(gpus), grows)

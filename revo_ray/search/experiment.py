@@ -7,13 +7,11 @@ barrier serves the next, and stays warm.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -22,8 +20,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from revo_ray.errors import SearchError, UserError
+from revo_ray.errors import SearchError
 from revo_ray.search.board import Board, last_line
+from revo_ray.search.footprint import Footprint
 from revo_ray.search.state import SearchState
 from revo_ray.search.trainable import EvaluationTrial
 from revo_ray.storage import Storage
@@ -36,57 +35,6 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What one evaluation holds: CPUs, and GPUs or a fraction of one."""
-
-    cpus: int
-    gpus: float
-
-    @property
-    def request(self) -> tune.PlacementGroupFactory:
-        """The same, as Tune asks for it."""
-        return tune.PlacementGroupFactory(
-            [{"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})]
-        )
-
-    def slots(self) -> int:
-        """How many evaluations the cluster's machines hold at once, now."""
-        return sum(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"])
-
-    def check(self) -> None:
-        """Refuse what no machine of the cluster could ever hold.
-
-        Raises:
-            UserError: naming the resource and the most that one machine has.
-        """
-        if self.slots():
-            return
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
-        most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
-        key, value, most = (
-            ("resources.cpus_per_trial", self.cpus, most_cpus)
-            if self.cpus > most_cpus
-            else ("resources.gpus_per_trial", self.gpus, most_gpus)
-        )
-        raise UserError(
-            f"is {value:g}, but no machine of the cluster has more than {most:g}", key=key
-        )
-
-    def _fits(self, resources: dict[str, float]) -> int:
-        by_cpus = int(resources.get("CPU", 0) // self.cpus)
-        if not self.gpus:
-            return by_cpus
-        gpus = resources.get("GPU", 0)
-        by_gpus = (
-            int(gpus // self.gpus)
-            if self.gpus >= 1
-            else int(gpus) * math.floor(1 / self.gpus + 1e-9)
-        )
-        return min(by_cpus, by_gpus)
 
 
 class Proposer(Searcher):
@@ -267,8 +215,10 @@ def run_experiment(
         SearchError, OSError: why it stopped; every search can be resumed.
     """
 
+    generations = sum(s.config.search.population + s.config.search.lookahead for s in states)
+
     def slots() -> int:
-        held = footprint.slots()
+        held = footprint.slots(wanted=generations)
         return min(held, max_concurrent) if max_concurrent else held
 
     board = Board(states, slots, finish)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, SearchConfig
-from revo_ray.data.nodes import SharedTable, share, tables_folder
+from revo_ray.data.nodes import SharedFile, share_table, tables_folder
 from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.errors import UserError
@@ -23,30 +22,39 @@ from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
 from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
-from revo_ray.search.cluster import check_paths
 from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
+from revo_ray.search.paths import check_paths
 from revo_ray.search.record import check_record, write_record
 from revo_ray.search.result import SearchResult, stored_result
 from revo_ray.search.state import SearchState
+from revo_ray.search.weights import share_weights
 from revo_ray.storage import Storage
 
 
 @dataclass(frozen=True)
 class Network:
-    """What the driver needs to know of a network; the weights are the workers'."""
+    """What the driver needs to know of a network.
+
+    Attributes:
+        units: input to output.
+        mean, std: what it normalises images by.
+        sha256: of the weights as they were given; None for random ones.
+        weights: what it was filled with, for the workers; None for random ones.
+    """
 
     units: list[Unit]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str | None
+    weights: SharedFile | None
 
 
 class Preparation:
     """Makes the state of each search; searches that share images or a network load them once.
 
     Args:
-        storage: the configured one, where the tables of all its searches and studies lie.
+        storage: the configured one, where tables and weights of all its searches and studies lie.
         resume: go on where run directories stand.
         console: where progress is shown; None shows none.
         stack: closes what is opened here.
@@ -95,7 +103,7 @@ class Preparation:
             storage,
             method,
             list(network.units),
-            _task(config, storage, share(table, Storage(self._storage))),
+            _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
             listeners=(*listeners, curves),
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
@@ -137,13 +145,22 @@ class Preparation:
         return split_table(self.table(config), config.data)
 
     def network(self, config: SearchConfig) -> Network:
-        """The units of a search's network, and how it wants its images."""
+        """The units of a search's network, how it wants its images, and its weights to share.
+
+        Raises:
+            UserError: the model or its weights cannot be had.
+            OSError: the storage is full or unreachable.
+        """
         table = self.table(config)
         key = (config.model, len(table.classes), config.data.image_size)
         if key not in self._networks:
             backbone, units = load_network(config.model, config.data, config.train, table)
-            sha256 = backbone.weights_sha256
-            self._networks[key] = Network(list(units), backbone.mean, backbone.std, sha256)
+            shared = None
+            if backbone.loaded is not None:
+                shared = share_weights(backbone.loaded, Storage(self._storage))
+            self._networks[key] = Network(
+                list(units), backbone.mean, backbone.std, backbone.weights_sha256, shared
+            )
         return self._networks[key]
 
     def _open(self, config: SearchConfig) -> tuple[Storage, RunLock]:
@@ -178,24 +195,20 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     return config.model_copy(update={"method": resolved}), method
 
 
-def _task(config: SearchConfig, storage: Storage, table: SharedTable) -> dict[str, Any]:
+def _task(
+    config: SearchConfig, storage: Storage, table: SharedFile, weights: SharedFile | None
+) -> dict[str, Any]:
     return {
-        "model": config.model.model_dump(mode="json")
-        | {"weights": _portable(config.model.weights)},
+        "model": config.model.model_dump(mode="json"),
         "data": config.data.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"),
         "table": asdict(table),
+        "weights": None if weights is None else asdict(weights),
         "run": storage.uri,
         "plugins": config.plugins,
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,
     }
-
-
-def _portable(weights: str) -> str:
-    """A worker's folder is not the driver's, so a path of weights travels absolute."""
-    is_path = weights not in ("pretrained", "none") and not weights.startswith("package:")
-    return os.path.abspath(os.path.expanduser(weights)) if is_path else weights
 
 
 def _card(config: SearchConfig, table: Table, network: Network) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from rich.console import Console
 from revo_ray.config import ResourcesConfig, SearchConfig
 from revo_ray.errors import UserError
 from revo_ray.report.progress import Progress, StudyProgress
-from revo_ray.search.cluster import check_paths, connected, footprint_of
+from revo_ray.search.cluster import connected, footprint_of
 from revo_ray.search.experiment import run_experiment
 from revo_ray.search.lock import RunLock
+from revo_ray.search.paths import check_paths
 from revo_ray.search.prepare import Preparation, resolve, teller
 from revo_ray.search.result import SearchResult, read_result, write_result
 from revo_ray.search.state import SearchState

@@ -17,7 +17,7 @@ import ray
 from ray import tune
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
-from revo_ray.data.nodes import SharedTable, fetch
+from revo_ray.data.nodes import SharedFile, fetch
 from revo_ray.evolve.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.search.best import MODEL, candidate_path
@@ -166,24 +166,27 @@ def tuner_for(task: dict[str, Any]) -> FineTuner:
     if key not in _tuners:
         while len(_tuners) >= MAX_TUNERS:
             _tuners.popitem(last=False)
+        model = ModelConfig.model_validate(task["model"])
+        if task["weights"] is not None:
+            model = model.model_copy(update={"weights": str(path_here(task["weights"], task))})
         _tuners[key] = load_tuner(
-            ModelConfig.model_validate(task["model"]),
+            model,
             DataConfig.model_validate(task["data"]),
             TrainConfig.model_validate(task["train"]),
-            table_path(task),
+            path_here(task["table"], task),
             pick_device(task["device"], bool(ray.get_gpu_ids())),
         )
     _tuners.move_to_end(key)
     return _tuners[key]
 
 
-def table_path(task: dict[str, Any]) -> Path:
-    """The images on this machine: the driver's own file, or this machine's copy of it.
+def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
+    """A `SharedFile` on this machine: the driver's own file, or this machine's copy of it.
 
     Raises:
-        UserError: the table cannot be had.
+        UserError: the file cannot be had.
     """
-    shared = SharedTable(**task["table"])
+    shared = SharedFile(**file)
     if ray.get_runtime_context().get_node_id() == task["node"]:
         return Path(shared.path)
     return fetch(shared)

@@ -1,4 +1,4 @@
-"""A table on another machine: copied once, checked, or a clear error."""
+"""A table or weights on another machine: copied once, checked, or a clear error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from revo_ray.config import DataConfig
-from revo_ray.data.nodes import SharedTable, fetch, share
+from revo_ray.data.nodes import SharedFile, fetch, share_table
 from revo_ray.data.table import Table, prepare_table
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
@@ -17,9 +17,9 @@ from tests.object_store import object_store
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> SharedTable:
+def shared(tmp_path: Path) -> SharedFile:
     table = prepare_table(DataConfig(image_size=8), tmp_path / "storage" / ".tables")
-    return share(table, Storage(str(tmp_path / "storage")))
+    return share_table(table, Storage(str(tmp_path / "storage")))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "tables"
 
 
-def test_a_copy_is_the_table_and_outlives_the_original(shared: SharedTable, cache: Path) -> None:
+def test_a_copy_is_the_table_and_outlives_the_original(shared: SharedFile, cache: Path) -> None:
     original = Path(shared.path).read_bytes()
     copy = fetch(shared)
     assert copy.parent == cache
@@ -39,7 +39,7 @@ def test_a_copy_is_the_table_and_outlives_the_original(shared: SharedTable, cach
     assert Table.open(copy).sha256 == shared.sha256
 
 
-def fetch_and_count(shared: SharedTable, start: object, reads: object) -> None:
+def fetch_and_count(shared: SharedFile, start: object, reads: object) -> None:
     opened = Storage.open
 
     def count(self: Storage, path: str) -> object:
@@ -52,7 +52,7 @@ def fetch_and_count(shared: SharedTable, start: object, reads: object) -> None:
     assert Table.open(fetch(shared)).sha256 == shared.sha256
 
 
-def test_eight_processes_at_once_make_one_copy(shared: SharedTable, cache: Path) -> None:
+def test_eight_processes_at_once_make_one_copy(shared: SharedFile, cache: Path) -> None:
     context = multiprocessing.get_context("fork")
     start, reads = context.Barrier(8), context.Value("i", 0)
     workers = [
@@ -68,14 +68,14 @@ def test_eight_processes_at_once_make_one_copy(shared: SharedTable, cache: Path)
 
 
 @pytest.mark.parametrize("keep", [0, 5000, -1])
-def test_a_torn_copy_is_replaced(shared: SharedTable, cache: Path, keep: int) -> None:
+def test_a_torn_copy_is_replaced(shared: SharedFile, cache: Path, keep: int) -> None:
     copy = fetch(shared)
     whole = copy.read_bytes()
     copy.write_bytes(whole[:keep])
     assert fetch(shared).read_bytes() == whole
 
 
-def test_a_table_with_another_checksum_is_refused(shared: SharedTable, cache: Path) -> None:
+def test_a_table_with_another_checksum_is_refused(shared: SharedFile, cache: Path) -> None:
     content = bytearray(Path(shared.path).read_bytes())
     content[5000] ^= 1
     Path(shared.path).write_bytes(content)
@@ -85,14 +85,14 @@ def test_a_table_with_another_checksum_is_refused(shared: SharedTable, cache: Pa
 
 
 def test_a_storage_that_this_machine_does_not_reach_is_named(
-    shared: SharedTable, cache: Path, tmp_path: Path
+    shared: SharedFile, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"must share the disk that holds storage, or use an obj"):
         fetch(replace(shared, storage=str(tmp_path / "elsewhere")))
 
 
 def test_a_cache_that_cannot_be_written_is_named(
-    shared: SharedTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: SharedFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("REVO_RAY_CACHE", str(tmp_path / "file"))
@@ -115,10 +115,10 @@ def test_an_object_store_gets_a_table_once_and_gives_it_back(
     with object_store() as uri:
         storage = Storage(uri("searches"))
         for _ in range(2):
-            shared = share(table, storage)
+            shared = share_table(table, storage)
         assert len(uploads) == 1
         storage.write(shared.name, table.path.read_bytes()[:-9])  # an upload that was cut short
-        assert share(table, storage) == shared
+        assert share_table(table, storage) == shared
         assert fetch(shared).read_bytes() == table.path.read_bytes()
         storage.delete(shared.name)
         fetch(shared).unlink()

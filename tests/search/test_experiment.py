@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.search.experiment import Footprint
+from revo_ray.search.footprint import Footprint
 from revo_ray.storage import Storage
 
 

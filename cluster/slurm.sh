@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# A search on Slurm, from the folder of the configuration:   sbatch cluster/slurm.sh CONFIG.yaml
+# Ray runs on every node of the allocation, the search on the first; what follows CONFIG.yaml goes to
+# it. Preempted, out of time or with a dead node, the job is queued again and goes on by itself.
+# storage and data.root must be paths that all nodes see, or s3://…; model.weights one of the first.
+#SBATCH --job-name=revo-ray
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=revo-ray-%j.log
+set -euo pipefail
+
+# shellcheck source=/dev/null
+. "${VENV:-.venv}/bin/activate"
+
+# Without a token, whoever reaches the nodes runs code as this user.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(ray get-auth-token --generate)
+export RAY_AUTH_TOKEN
+
+# Python on a cold network disk takes its time: nodes wait minutes for each other, not half a one.
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 RAY_py_gcs_connect_timeout_s=300
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+started=$(mktemp)
+trap 'rm -f "$started"' EXIT
+
+# The first node runs what stands after `--`; Ray alone ends with 0 also where it could not start.
+# shellcheck disable=SC2016  # the inner shell expands it
+srun --nodes="$SLURM_JOB_NUM_NODES" --cpus-per-task="$SLURM_CPUS_ON_NODE" \
+    ray symmetric-run --address "${nodes[0]}:${RAY_PORT:-6379}" --min-nodes "$SLURM_JOB_NUM_NODES" \
+    -- bash -c 'echo yes > "$0" && exec python -m revo_ray search "$@" --address auto --resume' \
+    "$started" "$@" &
+step=$!
+
+# Two minutes before the time is over. Slurm then stops the search, which loses no finished evaluation.
+queued=
+trap 'queued=yes; echo "time is over: queued again"; scontrol requeue "$SLURM_JOB_ID"' USR1
+status=0
+wait "$step" || status=$?
+if [[ $queued ]]; then # the signal ended `wait`, not the step
+    status=0
+    wait "$step" || status=$?
+fi
+
+if [[ $status == 0 && ! -s $started ]]; then
+    echo "Ray did not start on ${nodes[0]}; its messages are above" >&2
+    status=3
+fi
+exit "$status"
