@@ -154,8 +154,8 @@ class TrainConfig(Section):
     validate_epochs: Literal["last", "every"] = "last"
     """Which epochs are validated; the search itself reads only the last."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that a worker may take, loading included; then it is killed and the evaluation made
-    again, three times at most. None: for ever."""
+    """Seconds that an evaluation may take; then its worker is killed and it is made again, three
+    times at most. A worker's first one has five minutes more, to load. None: for ever."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the new head, the data order, the augmentation and dropout."""
 

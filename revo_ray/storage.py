@@ -30,6 +30,9 @@ SMALL_BYTES = 2**20
 READERS = 16
 """Files that are read at once from an object store."""
 
+TEMPORARY = ".tmp"
+"""How a file ends that is not whole yet."""
+
 SECRET = re.compile(
     "secret|passw|pwd|token|credential|signature|^sig$|(access|account|api)[-_]?key", re.IGNORECASE
 )
@@ -137,8 +140,8 @@ class Storage:
             return
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
-        # Not `.json`: nobody who lists rows may take a torn one for a row.
-        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+        # Of a name that nobody takes for a row, or TensorBoard for one of its files.
+        temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
@@ -150,6 +153,12 @@ class Storage:
                 os.unlink(temporary)
             raise
         _sync_folder(folder)
+
+    def sweep(self, path: str = "") -> None:
+        """Delete what writes left in a folder whose process was killed; nobody may write there."""
+        for name in self.list(path) if self.local else []:
+            if name.startswith(".") and name.endswith(TEMPORARY):
+                self.delete(posixpath.join(path, name))
 
     def _put(self, target: str, content: bytes) -> None:
         system = (len(content) < SMALL_BYTES and self._small_fs) or self._fs

@@ -15,5 +15,6 @@ def ray_folder() -> Iterator[None]:
     """Ray's sessions go to a folder of their own, with a short path, and away with the tests."""
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")
     os.environ["RAY_TMPDIR"] = folder
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
     yield
     shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,9 @@ from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.state import SearchState
 
+LOADING_S = 300.0
+"""What a worker has beyond `train.time_limit` before its first result, to load everything."""
+
 
 @dataclass
 class Assignment:
@@ -67,6 +70,7 @@ class Board:
         self._finish = finish
         self._open = list(states)
         self._slots, self._asked_at = 0, float("-inf")
+        self._loaded: set[str] = set()
 
     @property
     def slots(self) -> int:
@@ -132,6 +136,10 @@ class Board:
             with self.keeping_failure(work.state):
                 self._settle(work, trial_id, work.trial)
 
+    def heard_from(self, work: Assignment) -> None:
+        """A worker reported something, so it has loaded all that it needs."""
+        self._loaded.add(_key(work.worker))
+
     def overdue(self) -> list[Any]:
         """The workers of trials that take longer than `train.time_limit`, each once."""
         found, now = [], time.monotonic()
@@ -143,7 +151,7 @@ class Board:
                 work.since = None
             elif work.since is None:
                 work.since = now
-            elif now - work.since > limit:
+            elif now - work.since > limit + (0 if _key(work.worker) in self._loaded else LOADING_S):
                 work.late = True
                 found.append(work.worker)
         return found
@@ -160,6 +168,10 @@ class Board:
             work.state.settle(work.proposal.evaluation)
         else:
             work.state.returned(work.proposal)
+
+
+def _key(worker: Any) -> str:
+    return "" if worker is None else str(worker._actor_id.hex())
 
 
 def _cause(work: Assignment) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
@@ -14,6 +14,7 @@ from revo_ray.config import ResourcesConfig
 from revo_ray.errors import UserError
 from revo_ray.search import autoscaler
 from revo_ray.search.footprint import Footprint
+from revo_ray.search.head import head_watched
 from revo_ray.search.paths import JOB
 from revo_ray.search.stopping import handlers_kept
 
@@ -48,7 +49,8 @@ def connected(address: str | None) -> Iterator[bool]:
         except Exception as error:  # of many kinds, a plain one among them
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
-        yield False
+        with nullcontext() if address == "local" else head_watched():
+            yield False
     finally:
         with handlers_kept():
             ray.shutdown()

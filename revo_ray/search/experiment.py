@@ -183,6 +183,7 @@ class Recorder(tune.Callback):
         if work is None or not ("row" in result or "test" in result):
             return
         work.reported = result
+        self._board.heard_from(work)
         with self._board.keeping_failure(work.state):
             if work.proposal is None:
                 work.state.tested(result)

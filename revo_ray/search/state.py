@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import Method
-from revo_ray.search.best import BestModel
+from revo_ray.search.best import MODEL, BestModel
 from revo_ray.search.budget import EpochBudget
 from revo_ray.storage import Storage
 
@@ -95,6 +96,8 @@ class SearchState:
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._guard = guard
+        for folder in ("", Ledger.FOLDER, os.path.dirname(MODEL)):
+            storage.sweep(folder)
         self.ledger = Ledger.load(storage)
         self.ledger.set_torn_aside()
         self._drop_errors_that_stopped()

@@ -161,7 +161,8 @@ def lose_head(search: Search, rng: random.Random) -> bool:
         if together:
             search.driver.signal(signal.SIGKILL)
         search.lab.lose_machines()
-        fired(search.driver.wait(120) != 0)
+        status = search.driver.wait(120)
+        fired(status != 0 if together else status == 3)
     return True
 
 

@@ -26,7 +26,7 @@ from tests.faults.driver import HOOKS, ROOT, Driver
 from tests.faults.store import Store
 from tests.faults.watch import BEGAN, ENDED, Event, Log, Mark, RunDirectory, Verdict, judge
 
-TIME_LIMIT = 60
+TIME_LIMIT = 30
 """Seconds after which an evaluation counts as hung, which include a cold worker's first ones."""
 PATIENCE = 300.0
 """Seconds after which a search that shows no progress is given up."""

@@ -1,0 +1,58 @@
+"""The head of a cluster that a driver has joined, and what follows when it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Set for Ray: after so many seconds without the head it ends the process; 60 unless told."""
+
+STATUS = 3
+"""What the process ends with: the search could not be completed."""
+
+LOOK_S = 2.0
+
+
+@contextmanager
+def head_watched() -> Iterator[None]:
+    """End the process in one line where the head does not come back, shortly before Ray would.
+
+    Ray's own core ends it with status 1 and many lines; no exception is raised in Python.
+    """
+    address = ray.get_runtime_context().gcs_address
+    patience = 0.7 * float(os.environ.get(RAYS_PATIENCE, 60))
+    closed = threading.Event()
+    thread = threading.Thread(
+        target=_watch, args=(address, patience, closed), name="head", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        closed.set()
+
+
+def _watch(address: str, patience: float, closed: threading.Event) -> None:
+    host, _, port = address.rpartition(":")
+    seen = time.monotonic()
+    while not closed.wait(LOOK_S):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_S).close()
+            seen = time.monotonic()
+        except OSError:
+            if time.monotonic() - seen > patience and not closed.is_set():
+                print(
+                    f"revo-ray: the head of the cluster, {address}, is gone; every finished "
+                    "evaluation is kept, go on with --resume on a new one",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(STATUS)
