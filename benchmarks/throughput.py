@@ -3,10 +3,10 @@
 A trivial objective over 54 units, on a local Ray with as many logical CPUs as trials run at once.
 `search` is this project whole: proposals of revo-continuous, a sealed row for every evaluation,
 TensorBoard's files, the best model's bookkeeping, the result. `ray` is `tune.run` with
-`BasicVariantGenerator` over the same space in the same reused trainable, writing nothing; and
-`ray_logged` the same with the files that Tune writes by default. Each is measured from the moment
-when a fifth of the evaluations has ended, when all workers are up; what is compared is measured in
-turn, several times. Prints one JSON line.
+`BasicVariantGenerator` over the same space in the same reused trainable, without any logs; and
+`ray_logged` the same with the files that Tune writes by default. Rates and the driver's computing
+are measured from the end of the first fifth of the evaluations, when workers are up, to the end of
+the last; `seconds` is the whole call. The programs take turns. Prints one JSON line.
 
     python -m benchmarks.throughput [--evaluations 1000] [--concurrent 2 8 32] [--repeats 2]
 """
@@ -81,22 +81,19 @@ class Trivial(tune.Trainable):
 class Clock:
     """When evaluations ended, and what this process had computed by then."""
 
-    warm: int
+    first: int
+    last: int
     ended: int = 0
     marks: list[tuple[int, float, float]] = field(default_factory=list)
 
     def __call__(self, _: Evaluation | None = None) -> None:
         """One more has ended."""
         self.ended += 1
-        if self.ended == self.warm:
-            self.mark()
-
-    def mark(self) -> None:
-        """Take the time."""
-        self.marks.append((self.ended, time.perf_counter(), time.process_time()))
+        if self.ended in (self.first, self.last):
+            self.marks.append((self.ended, time.perf_counter(), time.process_time()))
 
     def figures(self) -> dict[str, float]:
-        """Evaluations a second, and the driver's computing, since all was warm."""
+        """Evaluations a second, and the driver's computing, once all is warm."""
         (first, began, busy), (last, ended, total) = self.marks
         evaluations, wall = last - first, ended - began
         return {
@@ -142,7 +139,6 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
 
         def finish(state: SearchState) -> None:
             write_result(state)
-            clock.mark()
 
         run_experiment([state], Footprint(1, 0), None, finish, home=storage, trial=Trivial)
         assert len(state.ledger) == evaluations
@@ -164,7 +160,6 @@ def ray_alone(evaluations: int, concurrent: int, clock: Clock) -> None:
             storage_path=folder,
             verbose=0,
         )
-        clock.mark()
         assert len(done.trials) == evaluations
 
 
@@ -176,22 +171,24 @@ PROGRAMS: dict[str, Callable[[int, int, Clock], None]] = {
 
 
 def measure(name: str, evaluations: int, concurrent: int, profile: str | None) -> dict[str, float]:
-    """One run of one program, on a Ray of its own whose workers know Tune already."""
+    """One run of one program, on a Ray of its own."""
     os.environ.update(ENVIRONMENT)
     if name == "ray_logged":
         del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
-    clock = Clock(warm=round(WARM * evaluations))
+    clock = Clock(first=round(WARM * evaluations), last=evaluations)
     with ExitStack() as stack:
         ray.init(address="local", num_cpus=concurrent, include_dashboard=False,
                  log_to_driver=False, logging_level=logging.ERROR)  # fmt: skip
         stack.callback(ray.shutdown)
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         profiler = cProfile.Profile(time.thread_time) if profile == name else None
+        began = time.perf_counter()
         with profiler or nullcontext():
             PROGRAMS[name](evaluations, concurrent, clock)
+        seconds = time.perf_counter() - began
         if profiler is not None:
             profiler.dump_stats(f"{name}-{concurrent}.prof")
-    return clock.figures()
+    return clock.figures() | {"seconds": seconds}
 
 
 def main() -> None:
