@@ -61,7 +61,7 @@ def run_search(
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, address, stack, state.storage)
+        results = _run([state], config.resources, address, stack, state.storage, console)
         return results[config.name]
 
 
@@ -103,7 +103,9 @@ def run_study(
         )
         write_study(folder, config)
         progress.begin([len(state.ledger) for state in states.values()])
-        made = _run(list(states.values()), config.resources, address, stack, folder, progress)
+        made = _run(
+            list(states.values()), config.resources, address, stack, folder, console, progress
+        )
         found = {name: made.get(name) or result for name, result in results.items()}
         return [result for result in found.values() if result is not None]
 
@@ -114,6 +116,7 @@ def _run(
     address: str | None,
     stack: ExitStack,
     home: Storage,
+    console: Console | None,
     progress: StudyProgress | None = None,
 ) -> dict[str, SearchResult]:
     """Run what is not finished, and write each result as soon as its search is done."""
@@ -130,7 +133,9 @@ def _run(
         for state in open_states:
             state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = footprint_of(resources)
-        footprint.check()
+        waits = footprint.check()
+        if waits and (say := teller(console)) is not None:
+            say(waits)
         limit = resources.max_concurrent
         run_experiment(open_states, footprint, limit, finish, home=home, ray_stays=ray_stays)
     return {name: result for name, result in results.items() if result is not None}
