@@ -8,7 +8,7 @@ from revo_ray.report.page import FIGURES, FILE, Page
 from revo_ray.report.results import FOLDER
 from revo_ray.report.runs import is_search, load_runs
 from revo_ray.report.search_page import search_page
-from revo_ray.report.study import FIGURE_FILES, StudyReport
+from revo_ray.report.study import StudyReport
 from revo_ray.report.study_page import study_page
 from revo_ray.storage import Storage
 
@@ -48,10 +48,9 @@ def write_page(report: StudyReport, folder: Storage) -> Written:
     files = make_page(report, folder).files()
     target = folder.child(FOLDER)
     for name in target.list(FIGURES):
-        if (path := f"{FIGURES}/{name}") not in files and path not in FIGURE_FILES:
+        if (path := f"{FIGURES}/{name}") not in files:
             target.delete(path)
     for name, content in files.items():
-        if name not in FIGURE_FILES:  # written with the tables
-            target.write(name, content)
+        target.write(name, content)
     count = sum(name.endswith(".svg") for name in files)
     return Written(target.child(FILE).uri, target.uri, count)

@@ -18,7 +18,7 @@ from tests.report.studies import place, write_grid, write_search
 
 FILES = [
     *("tables.md", "tables.tex", "results.csv", "means.csv", "statistics.md", "statistics.json"),
-    *(f"figures/critical-difference.{kind}" for kind in ("csv", "svg", "png")),
+    *(f"figures/critical-difference.{kind}" for kind in ("svg", "png", "csv")),
 ]
 METHODS = ["full", "last", "revo-binary"]
 

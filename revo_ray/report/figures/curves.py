@@ -70,7 +70,7 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     scored = [row for row in rows if row.scored]
     axes.plot(
         [row.evaluation + 1 for row in scored],
-        [row.val_loss for row in scored],
+        [row.score[0] for row in scored],
         ".",
         color=MUTED,
         alpha=0.55,

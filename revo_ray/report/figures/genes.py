@@ -27,7 +27,7 @@ SHUFFLES, FORESTS = 20, 2
 LEAST_ROWS = 20
 DECADES = 50
 """Between the least and the most of a gene that is drawn as powers of ten."""
-TREES = 40
+TREES = 30
 SHOWN = 20
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.results import SearchOutcome
@@ -27,7 +28,7 @@ def chosen_chart(run: Run) -> Chart | None:
     axes = figure.add_subplot()
     low, high = min(values.min(), test.accuracy), max(values.max(), test.accuracy)
     bins = np.linspace(low, high if high > low else low + 0.01, 25)
-    axes.hist(100 * values, bins=100 * bins, color=MUTED, alpha=0.45, label="all evaluations")
+    axes.hist(100 * values, bins=list(100 * bins), color=MUTED, alpha=0.45, label="all evaluations")
     top = axes.get_ylim()[1] * 1.1
     for value, colour, name in (
         (best.val_accuracy, BLUE, "chosen, validation"),
@@ -37,7 +38,7 @@ def chosen_chart(run: Run) -> Chart | None:
         dash = "-" if colour == BLUE else "--"
         axes.plot([100 * value] * 2, [0, top], color=colour, lw=2.2, ls=dash, label=label)
     axes.set(xlabel="accuracy, %", ylabel="evaluations", ylim=(0, top))
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper left", ncols=3)
     table = [
         {"evaluation": r.evaluation, "val_accuracy": r.val_accuracy, "val_loss": r.val_loss}
@@ -78,9 +79,9 @@ def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     for method, own in look.items():
         mine = [(100 * v, 100 * t) for o, v, t in known if o.identity.method == method]
         if mine:
-            filled = {} if own.marker == "x" else {"mfc": "none" if own.dash != "-" else own.colour}
-            axes.plot(*zip(*mine, strict=True), own.marker, color=own.colour, label=method,
-                      ls="", alpha=0.85, ms=6, **filled)  # fmt: skip
+            face = "none" if own.dash != "-" else own.colour
+            axes.plot(*zip(*mine, strict=True), own.marker, color=own.colour, mfc=face, ms=6,
+                      label=method, ls="", alpha=0.85)  # fmt: skip
     axes.set(
         xlabel="validation accuracy, %",
         ylabel="test accuracy, %",
