@@ -10,7 +10,8 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -70,7 +71,8 @@ STYLE: Any = {
 }
 
 
-class Look(NamedTuple):
+@dataclass(frozen=True)
+class Look:
     """How a method is drawn, wherever it is."""
 
     colour: str
