@@ -120,23 +120,22 @@ def _configuration(storage: Storage, file: str) -> str:
 
 def _provenance(runs: Sequence[Run]) -> Grid:
     """Versions, revision and checksums; where searches differ, all that there are."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         recorded = run.recorded
         for package, version in _mapping(recorded.get("versions")).items():
-            found["version", str(package)].add(str(version))
-        found["revision of the code", ""].add(str(recorded.get("revision") or "not recorded"))
+            found[str(package)].add(str(version))
+        found["revision of the code"].add(str(recorded.get("revision") or "not recorded"))
         for what, digest in _mapping(recorded.get("sha256")).items():
-            found["SHA-256", str(what)].add(str(digest or "none"))
+            found[f"SHA-256 of the {what}"].add(str(digest or "none"))
         for row in run.rows:
             if row.device:
-                found["device", ""].add(row.device)
-    rows = [
-        [Cell(f"{kind} {what}".strip()), Cell(", ".join(sorted(v)))]
-        for (kind, what), v in found.items()
-    ]
+                found["device"].add(row.device)
+    rows = [[Cell(what), Cell(", ".join(sorted(values)))] for what, values in found.items()]
     columns = [Column("what", numbers=False), Column("value", numbers=False)]
-    return Grid("Made with", "As recorded when the run was started.", columns, rows)
+    return Grid(
+        "Made with", "Versions and checksums as they were when the run was started.", columns, rows
+    )
 
 
 def _mapping(value: Any) -> dict[Any, Any]:

@@ -199,15 +199,15 @@ def importance_chart(importance: Importance, name: str, title: str) -> Chart:
 
 def importance_words(importance: Importance) -> str:
     """What can be said of the genes, and what cannot."""
-    mean, low, high = importance.explained
     count, genes = importance.genes.values.shape
     shown = f"{min(SHOWN, genes)} of {genes} genes" if genes > SHOWN else f"{genes} genes"
+    mean, low, high = (f"{100 * value:.0f}".replace("-", "−") for value in importance.explained)
     learnt = (
         f"Forests of extremely randomised trees that learnt from {count} evaluations explain "
-        f"{100 * mean:.0f} % of the variance of the loss's rank in evaluations that "
-        f"they have not seen (90 % interval {100 * low:.0f} … {100 * high:.0f} %)."
+        f"{mean} % of the variance of the loss's rank in evaluations that they have not seen (90 % "
+        f"interval {low} … {high} %; 0 is what the mean rank explains)."
     )
-    if low <= 0:
+    if importance.explained[1] <= 0:
         verdict = "That may be nothing: this ledger cannot tell which genes mattered."
     elif not importance.decided:
         verdict = (

@@ -36,7 +36,7 @@ def parallel_chart(
     """
     axes_values, why = _choose(genes, importance, units)
     count = len(genes.ranks)
-    if count < 3 or not axes_values:
+    if count < 3 or not axes_values or len(set(genes.ranks)) < 2:
         return None
     powers = genes.powers
     labels = [f"log10 {name}" if name in powers else name for name in axes_values]
