@@ -243,14 +243,18 @@ def _read_result(folder: Storage) -> _Result | None:
     return result if not rows or len(rows) == result.evaluations else None
 
 
-def read_rows(folder: Storage) -> Sequence[Evaluation]:
+def read_rows(folder: Storage, *, table_first: bool = False) -> Sequence[Evaluation]:
     """The rows of a run directory, in proposal order, from its ledger or the ledger's table.
+
+    Args:
+        folder: the run directory.
+        table_first: read the table where there is one, which is one request and not hundreds.
 
     Raises:
         UserError: one is damaged.
         OSError: the storage is unreachable.
     """
-    rows = list(Ledger.load(folder))
+    rows = [] if table_first and folder.exists(PARQUET) else list(Ledger.load(folder))
     if rows or not folder.exists(PARQUET):
         return rows
     try:

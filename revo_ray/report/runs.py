@@ -107,7 +107,8 @@ def is_search(storage: Storage) -> bool:
 
 
 def _read_run(folder: Storage, outcome: SearchOutcome) -> Run:
-    rows = list(read_rows(folder))
+    # A finished search's table has the same rows; a store of objects is asked once for it.
+    rows = list(read_rows(folder, table_first=outcome.done and folder.local is None))
     return Run(
         folder=folder,
         outcome=outcome,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from revo_ray.errors import UserError
 from revo_ray.report.facts import budget_section, failures_section, repeat_section
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.figures.curves import search_curve
@@ -30,7 +31,7 @@ def search_page(run: Run) -> Page:
         warnings=_warnings(run),
         sections=[
             _result(run),
-            _figures("curve", "Best so far", search_curve(run, _find_random(run))),
+            _figures("curve", "Best so far", search_curve(run, _random_beside(run))),
             _figures("plan", "The best plan", plan_chart(run), rates_by_depth(run)),
             _genes(run),
             Section(
@@ -119,6 +120,13 @@ def _scores(run: Run) -> str:
     return (
         "\n".join(rows) + "\n\nThe search saw validation images only, and picked the best by them."
     )
+
+
+def _random_beside(run: Run) -> Run | None:
+    try:
+        return _find_random(run)
+    except (OSError, UserError):  # what stands beside a search is not what was asked about
+        return None
 
 
 def _find_random(run: Run) -> Run | None:

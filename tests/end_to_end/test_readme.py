@@ -28,15 +28,11 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 SEARCH = (
     "model.name=timm/test_efficientnet",
     "model.weights=none",
-    "data.image_size=32",
-    "train.epochs=1",
-    "search.evaluations=4",
-    "search.population=4",
+    *("data.image_size=32", "train.epochs=1", "search.evaluations=4", "search.population=4"),
+    "resources.max_concurrent=1",  # a second worker would take longer to load than it saves
 )
 STUDY = (
-    "model.name=timm/test_efficientnet",
-    "model.weights=none",
-    *("data.image_size=32", "train.epochs=1", "search.evaluations=4", "search.population=4"),
+    *SEARCH,
     *("study.methods=[revo-continuous, full]", "study.data=[digits]"),
     *("study.models=[]", "study.fractions=[0.05]", "study.seeds=[0]"),
 )

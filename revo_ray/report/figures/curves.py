@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -40,12 +42,19 @@ def best_of_draws(losses: Sequence[float], quantile: float) -> FLOATS:
         For n = 1 … all of them.
     """
     ordered, count = np.sort(np.asarray(losses, dtype=np.float64)), len(losses)
-    found = np.empty(count)
-    for n in range(1, count + 1):
-        # P(the least of n is among the k smallest) = 1 − C(count − k, n) / C(count, n)
-        chances = stats.hypergeom.sf(0, count, np.arange(1, count + 1), n)
-        found[n - 1] = ordered[min(int(np.searchsorted(chances, quantile - 1e-12)), count - 1)]
-    return found
+
+    def chance(n: int, k: int) -> float:
+        """That the least of n is among the k smallest: 1 − C(count − k, n) / C(count, n)."""
+        if n > count - k:
+            return 1.0
+        parts = (count - k, 1), (count - n, 1), (count - k - n, -1), (count, -1)
+        return 1 - math.exp(sum(sign * math.lgamma(number + 1) for number, sign in parts))
+
+    ranks = [
+        bisect_left(range(1, count), quantile - 1e-9, key=partial(chance, n))
+        for n in range(1, count + 1)
+    ]
+    return ordered[ranks]
 
 
 @styled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ RESAMPLES = 40
 """Bootstrap samples of the rows."""
 SHUFFLES, FORESTS = 20, 2
 """Ledgers with losses dealt out at random, and forests that learn from each."""
-LEAST_ROWS = 20
+LEAST_ROWS, MOST_ROWS = 20, 800
+"""Evaluations that forests learn from; of more, so many at random."""
 DECADES = 50
 """Between the least and the most of a gene that is drawn as powers of ten."""
 TREES = 30
@@ -122,6 +123,10 @@ def measure(genes: Genes) -> Importance | None:
     count = len(genes.ranks)
     if count < LEAST_ROWS or len(set(genes.ranks)) < 3:
         return None
+    if count > MOST_ROWS:
+        kept = np.sort(np.random.default_rng(0).choice(count, MOST_ROWS, replace=False))
+        ranks, searches = genes.ranks[kept], genes.searches[kept]
+        genes = replace(genes, values=genes.values[kept], ranks=ranks, searches=searches)
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return _measure(genes, np.random.default_rng(0))
 

@@ -18,6 +18,8 @@ from revo_ray.report.style import FAINT, INK, SCALE, VERMILLION, styled
 FLOATS = NDArray[np.float64]
 MOST = 8
 """Axes before the loss's own."""
+LINES = 600
+"""That are drawn at most."""
 FEW = 3
 """Genes that must be told apart from chance before they are the axes."""
 
@@ -48,6 +50,9 @@ def parallel_chart(
     figure = Figure(figsize=(max(5.5, 1.6 + 1.05 * len(labels)), 4.3), layout="constrained")
     axes = figure.add_subplot()
     order = np.argsort(-genes.ranks, kind="stable")  # the best on top of the others, too
+    if count > LINES:
+        drawn = np.random.default_rng(0).choice(count, LINES, replace=False)
+        order = order[np.isin(order, drawn) | (genes.ranks[order] == 0)]
     lines = [np.column_stack([np.arange(len(labels)), places[row]]) for row in order]
     colours = matplotlib.colormaps[f"{SCALE}_r"](genes.ranks[order] * 0.95)
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, alpha=0.65))
@@ -73,12 +78,13 @@ def parallel_chart(
         | {"loss_rank": float(genes.ranks[row])}
         for row in range(count)
     ]
+    thinned = f", of which {LINES} are drawn" if count > LINES else ""
     best = "the best is orange" if len(bests) == 1 else "the best of each search is orange"
     return Chart(
         name,
         title,
-        f"Each line is one of {count} evaluations; dark lines have low losses, {best}. Losses are "
-        f"ranked inside a search. {why}",
+        f"Each line is one of {count} evaluations{thinned}; dark lines have low losses, {best}. "
+        f"Losses are ranked inside a search. {why}",
         figure,
         rows,
     )
