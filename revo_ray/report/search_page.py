@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from revo_ray.errors import UserError
-from revo_ray.report.facts import budget_section, failures_section, repeat_section
+from revo_ray.report.facts import STUDY, budget_section, failures_section, repeat_section
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.figures.curves import search_curve
 from revo_ray.report.figures.genes import LEAST_ROWS, importance_chart, measure, read_genes
@@ -11,7 +11,7 @@ from revo_ray.report.figures.optimism import chosen_chart
 from revo_ray.report.figures.parallel import parallel_chart
 from revo_ray.report.figures.rates import plan_chart, rates_by_depth
 from revo_ray.report.page import Page, Section, Tile
-from revo_ray.report.results import Scores, read_config
+from revo_ray.report.results import CONFIG, Scores, read_config
 from revo_ray.report.runs import Run, load_run
 
 NOTHING = Scores(None, None, None)
@@ -134,13 +134,13 @@ def _find_random(run: Run) -> Run | None:
     parent = run.folder.parent
     keys = {"revo-continuous": ("scale", "low", "high"), "revo-binary": ("global_lr", "head")}
     wanted = keys.get(run.config.method.name)
-    if parent is None or wanted is None or not parent.exists("study.yaml"):
+    if parent is None or wanted is None or not parent.exists(STUDY):
         return None
     encoding = run.config.method.name.removeprefix("revo-")
     own = run.config.method.options
     for name in parent.list():
         folder = parent.child(name)
-        if not folder.exists("config.yaml"):
+        if not folder.exists(CONFIG):
             continue
         config = read_config(folder)
         options = config.method.options

@@ -47,7 +47,11 @@ class StudyReport:
         figure = draw_ranks(rankings, self.statistics.reference)
         name = FIGURE.removeprefix(f"{FIGURES}/")
         rows = ranks_rows(rankings)
-        return Chart(name, "Average ranks", "Critical-difference diagrams.", figure, rows)
+        caption = (
+            "Critical-difference diagrams (Demšar, JMLR 7, 2006): each method at its average rank "
+            "over all blocks; methods that a bar joins cannot be told apart."
+        )
+        return Chart(name, "Average ranks", caption, figure, rows)
 
     @property
     def markdown(self) -> str:

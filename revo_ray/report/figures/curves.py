@@ -87,14 +87,16 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
         label="each evaluation",
     )
     failed = [row.evaluation + 1 for row in rows if row.status in ("error", "diverged")]
-    bottom, top = _limits([row.score[0] for row in scored], best)
+    expected = bands.get(0.5, np.array([]))
+    bottom, top = _limits([row.score[0] for row in scored], np.concatenate([best, expected]))
     if failed:
         axes.plot(
             failed, [top] * len(failed), "x", color=MUTED, ms=4, label="failed", clip_on=False
         )
     look = looks([run.method])[run.method]
     if bands and run.config.method.name != "random":
-        _draw_band(axes, bands, look=looks(["random"])["random"], total=len(rows))
+        name = "random search" if random else "uninformed draws"
+        _draw_band(axes, bands, name, len(rows))
     axes.step(numbers, best, where="post", lw=2.2, label=run.method, **look.line)
     axes.set(xlabel="evaluations", ylabel="validation loss", ylim=(bottom, top), yscale="log")
     _plain_log(axes)
@@ -178,15 +180,16 @@ def _mean_curve(runs: Sequence[Run]) -> tuple[FLOATS, FLOATS, int]:
     return grid, np.mean(values, axis=0), len(runs)
 
 
-def _draw_band(axes: Axes, bands: dict[float, FLOATS], look: Look, total: int) -> None:
+def _draw_band(axes: Axes, bands: dict[float, FLOATS], name: str, total: int) -> None:
+    look = looks(["random"])["random"]
     low, middle, high = (bands[q][:total] for q in QUANTILES)
     n = np.arange(1, len(middle) + 1)
     shown = np.isfinite(high)
     axes.fill_between(n[shown], low[shown], high[shown], color=look.colour, alpha=0.18, lw=0,
-                      step="post", label="uninformed draws, 10–90 %")  # fmt: skip
+                      step="post", label=f"{name}, 10–90 %")  # fmt: skip
     shown = np.isfinite(middle)
     axes.step(n[shown], middle[shown], where="post", color=look.colour, lw=1.6,
-              label="uninformed draws, median")  # fmt: skip
+              label=f"{name}, median")  # fmt: skip
     if shown.any() and len(middle) < total:
         axes.plot([n[-1], total], [middle[-1]] * 2, ":", color=look.colour, lw=1.4)
 
@@ -202,7 +205,10 @@ def _against(run: Run, random: Run | None, draws: Sequence[Evaluation]) -> str:
         "over all orders in which they could have come"
     )
     if random is not None:
-        return f"{band}: the draws of {random.outcome.name}, random search on the same images."
+        return (
+            f"{band}: the draws of {random.outcome.name}, random search on the same images. The "
+            "band closes at the end, where every order has used all of them."
+        )
     text = (
         f"No random search stands beside this one, so {band[0].lower()}{band[1:]}: the draws are "
         f"the {len(draws)} proposals that were made before anything had been learnt (the first "
@@ -256,14 +262,12 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _limits(losses: Sequence[float], best: FLOATS) -> tuple[float, float]:
-    """A range that a few evaluations which went far wrong do not stretch."""
-    low = float(np.min(best))
-    high = float(np.quantile(losses, 0.95)) if losses else low
-    first = best[np.isfinite(best)][0]
-    high = max(high, float(first), low * 1.2)
-    floor = max(low, 1e-12)
-    return floor / (high / floor) ** 0.08, high * (high / floor) ** 0.08
+def _limits(losses: Sequence[float], curves: FLOATS) -> tuple[float, float]:
+    """A range around the curves that a few evaluations which went far wrong do not stretch."""
+    drawn = curves[np.isfinite(curves)]
+    low = max(float(drawn.min()), 1e-12)
+    high = max(float(np.quantile(losses, 0.95)), float(drawn.max()), low * 1.2)
+    return low / (high / low) ** 0.08, high * (high / low) ** 0.08
 
 
 def _plain_log(axes: Axes) -> None:
