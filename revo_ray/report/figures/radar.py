@@ -37,6 +37,8 @@ def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     if len(methods) < 2:
         return None
     panels = _panels(tested)
+    if not panels:
+        return None
     look = looks(methods_of(outcomes))
     all_radars = all(len(axes) >= LEAST for axes in panels.values())
     columns = min(2, len(panels))
@@ -95,7 +97,11 @@ def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, Scores]:
         assert value is not None
         of = panels.setdefault(", ".join(parts), {}).setdefault(axis, {})
         of.setdefault(i.method, []).append(value)
-    return panels
+    compared = {
+        title: {axis: of for axis, of in scores.items() if len(of) > 1}
+        for title, scores in panels.items()
+    }
+    return {title: scores for title, scores in compared.items() if scores}
 
 
 def _draw_radar(
