@@ -9,7 +9,8 @@ from revo_ray.report.figures.curves import search_curve
 from revo_ray.report.figures.genes import LEAST_ROWS, importance_chart, measure, read_genes
 from revo_ray.report.figures.optimism import chosen_chart
 from revo_ray.report.figures.parallel import parallel_chart
-from revo_ray.report.figures.rates import plan_chart, rates_by_depth
+from revo_ray.report.figures.plans import plan_chart
+from revo_ray.report.figures.rates import rates_by_depth
 from revo_ray.report.page import Page, Section, Tile
 from revo_ray.report.results import CONFIG, Scores, read_config
 from revo_ray.report.runs import Run, load_run

@@ -12,8 +12,9 @@ from revo_ray.report.figures.curves import study_curves
 from revo_ray.report.figures.genes import importance_chart, measure, read_genes
 from revo_ray.report.figures.optimism import optimism_chart
 from revo_ray.report.figures.parallel import parallel_chart
+from revo_ray.report.figures.plans import plans_chart
 from revo_ray.report.figures.radar import radar_chart
-from revo_ray.report.figures.rates import plans_chart, rates_over, varies
+from revo_ray.report.figures.rates import rates_over, varies
 from revo_ray.report.layout import Grid, to_markdown
 from revo_ray.report.page import Page, Section, Tile
 from revo_ray.report.results import is_own

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
@@ -124,8 +123,3 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     step = 1 if high - low <= 7 else 2
     ticks = [tick for tick in range(int(low // 1), int(high // 1) + 1, step) if low <= tick <= high]
     axis.set_ticks(ticks, ["1" if tick == 0 else f"1e{tick}" for tick in ticks])
-
-
-def note(axes: Axes, text: str) -> None:
-    """A remark in the middle of axes that show nothing else."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
