@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 
 from revo_ray.cli import main
+from revo_ray.search.study import StudyConfig
 from tests.data.layouts import fashion_mnist_files, unpacked
 from tests.end_to_end.cli import ROOT
 
@@ -40,7 +41,6 @@ FASHION = "data.root=fashion"
 
 HERE: dict[str, tuple[str, ...]] = {
     "revo-ray search": SEARCH,
-    "revo-ray search --set search.evaluations=20 --set name=short": SEARCH,
     "revo-ray search config.yaml --resume": SEARCH,
     "revo-ray study preset:quick": STUDY,
     "revo-ray report revo_results/quick": (),
@@ -52,7 +52,6 @@ HERE: dict[str, tuple[str, ...]] = {
     "revo-ray search --set name=fashion --set data.source=fashion-mnist "
     "--set data.max_images=3000 --set search.evaluations=20": (*SEARCH, FASHION),
     "revo-ray export revo_results/quickstart --to safetensors --out digits": (),
-    "revo-ray study study.yaml --resume": STUDY,
 }
 """Commands in the order in which they are run, each with the overrides that make it small."""
 
@@ -63,6 +62,10 @@ ELSEWHERE = {
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "sudo apt install dataset-fashion-mnist": "tests/data/test_sources_fashion.py"
     "::test_images_labels_and_classes_are_those_of_torchvision",
+    "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
+    "/test_search.py::test_the_number_of_workers_changes_nothing",
+    "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
+    "::test_a_killed_study_goes_on_and_repeats_no_row",
     "revo-ray search config.yaml --address auto": "tests/end_to_end/test_nodes.py"
     "::test_the_other_machine_copies_the_table_once",
     "revo-ray submit config.yaml --address http://127.0.0.1:8265": f"{JOBS}"
@@ -74,7 +77,7 @@ ELSEWHERE = {
     "revo-ray predict digits.onnx photos/ --top 3": f"{EXPORTS}"
     "::test_bad_images_are_named_and_the_others_predicted",
 }
-"""Commands with the test that runs them."""
+"""Commands with the test that runs them, or that reads what they install."""
 
 
 def commands() -> list[str]:
@@ -114,14 +117,19 @@ def test_make_runs_what_the_readme_says() -> None:
     assert dict(recipes)["test"] == "$(BIN)/python -m pytest"
 
 
+def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml_blocks()[1])
+    searches = StudyConfig.load(tmp_path / "study.yaml").searches()
+    assert len(searches) == 5 * 2 * 2 * 3  # methods, data sets, fractions, seeds
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with the README's own files, and a Ray for all commands."""
     made = tmp_path_factory.mktemp("readme")
-    search, study = yaml_blocks()
-    assert yaml.safe_load(search)["data"]["root"] == "./photos"
-    (made / "config.yaml").write_text(search)
-    (made / "study.yaml").write_text(study)
+    config = yaml_blocks()[0]
+    assert yaml.safe_load(config)["data"]["root"] == "./photos"
+    (made / "config.yaml").write_text(config)
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (made / "photos" / label).mkdir(parents=True)
@@ -159,6 +167,5 @@ def test_a_command_does_what_it_says(
         "revo-ray search config.yaml --resume": "revo_results/digits-resnet/best/plan.json",
         "revo-ray report revo_results/quick": "revo_results/quick/report/index.html",
         "revo-ray export revo_results/quickstart --to safetensors --out digits": "digits",
-        "revo-ray study study.yaml --resume": "revo_results/my-study/report/index.html",
     }
     assert (folder / left.get(command, ".")).exists()
