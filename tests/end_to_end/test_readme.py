@@ -120,7 +120,7 @@ def test_make_runs_what_the_readme_says() -> None:
 def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(yaml_blocks()[1])
     searches = StudyConfig.load(tmp_path / "study.yaml").searches()
-    assert len(searches) == 5 * 2 * 2 * 3  # methods, data sets, fractions, seeds
+    assert len(searches) == 4 * 2 * 2 * 3  # methods, data sets, fractions, seeds
 
 
 @pytest.fixture(scope="module")
