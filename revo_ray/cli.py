@@ -178,7 +178,7 @@ def submit(
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
 ) -> None:
-    """Write tables, statistics and figures of whatever is finished."""
+    """Write a page, tables, statistics and figures of whatever is finished."""
     folder = Storage(directory)
     if not folder.exists() or (folder.local and not folder.local.is_dir()):
         raise UserError(f"no such folder {directory!r}")
@@ -436,12 +436,16 @@ def _text_line(prediction: Prediction) -> str:
 def _report(folder: Storage) -> None:
     from rich.markdown import Markdown
 
+    from revo_ray.report.site import write_page
     from revo_ray.report.study import study_report, write_report
 
     found = study_report(folder)
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
-    _say(f"report: {', '.join(written)}")
+    figures = write_page(found, folder)
+    tables = ", ".join(path.rpartition("/")[2] for path in written if "/figures/" not in path)
+    _say(f"page:   {figures.page}")
+    _say(f"report: {figures.folder}: {tables} and {figures.count} figures")
 
 
 def _follow(server: JobServer, job_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins  # `Storage.list` hides its own
 import copy
 import os
 import posixpath
@@ -183,7 +184,7 @@ class Storage:
 
         return get() if self.local else _patiently(get)
 
-    def read_many(self, paths: Sequence[str]) -> list[bytes]:
+    def read_many(self, paths: Sequence[str]) -> builtins.list[bytes]:
         """The contents of many files, in their order; those of an object store at once.
 
         Raises:
@@ -230,7 +231,7 @@ class Storage:
         with _as_os_error():
             return self._fs.get_file_info(self._path(path)).type != fs.FileType.NotFound
 
-    def list(self, path: str = "") -> list[str]:
+    def list(self, path: str = "") -> builtins.list[str]:
         """The names in a folder, sorted; empty where it does not exist."""
         selector = fs.FileSelector(self._path(path), allow_not_found=True)
         with _as_os_error():

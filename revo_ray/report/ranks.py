@@ -5,23 +5,20 @@ After Demšar, JMLR 7 (2006), figure 1, with the best method on the left.
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from revo_ray.report.statistics import Ranking
+from revo_ray.report.style import GROUP, INK, MUTED, REFERENCE, styled
 
-INK, MUTED = "#222222", "#666666"
-REFERENCE, GROUP = "#0072B2", "#D55E00"  # told apart in every common kind of colour blindness
 SIZE = 10.0
 """Points, of labels."""
 WRAP = 30
@@ -53,6 +50,7 @@ class _Label:
         return LINE * (len(self.lines) + 0.45)
 
 
+@styled()
 def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) -> Figure:
     """One diagram for each metric, one below the other.
 
@@ -78,15 +76,6 @@ def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) ->
         top -= heights[name]
     axes.text(MARGIN, MARGIN / 2, FOOTER, size=SIZE - 1, color=MUTED)
     return figure
-
-
-def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """The figure as `svg` or `png`; the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 160}
-    with matplotlib.rc_context({"svg.hashsalt": "revo-ray"}):
-        figure.savefig(stream, format=kind, **options)
-    return stream.getvalue()
 
 
 def ranks_rows(rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def load_outcomes(storage: Storage) -> list[SearchOutcome]:
     Raises:
         UserError: a search is damaged, two are the same, or there is none.
     """
-    if storage.exists(Ledger.FOLDER) or storage.exists(PARQUET):
+    if any(storage.exists(name) for name in (CONFIG, Ledger.FOLDER, PARQUET)):
         folders = {"": storage}
     else:
         folders = {
@@ -128,7 +128,7 @@ def load_outcomes(storage: Storage) -> list[SearchOutcome]:
         }
     if not folders:
         raise UserError(f"{storage.uri} holds no search; name the run directory of a study")
-    configs = {name: _read_config(folder) for name, folder in folders.items()}
+    configs = {name: read_config(folder) for name, folder in folders.items()}
     identities = identify(list(configs.values()))
     outcomes = []
     seen: dict[Identity, SearchOutcome] = {}
@@ -170,7 +170,12 @@ def _holds_search(storage: Storage, name: str) -> bool:
     return any(storage.exists(f"{name}/{part}") for part in (CONFIG, Ledger.FOLDER, RESULT))
 
 
-def _read_config(folder: Storage) -> SearchConfig:
+def read_config(folder: Storage) -> SearchConfig:
+    """The configuration of a run directory.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     try:
         values, _ = read_yaml(folder.read(CONFIG))
         values.pop("recorded", None)
@@ -204,7 +209,7 @@ def _read_outcome(
     result = _read_result(folder)
     done = result is not None
     if result is None:
-        result = _result_so_far(_read_rows(folder))
+        result = _result_so_far(read_rows(folder))
     best, test = result.best, result.test
     return SearchOutcome(
         name=name,
@@ -238,8 +243,18 @@ def _read_result(folder: Storage) -> _Result | None:
     return result if not rows or len(rows) == result.evaluations else None
 
 
-def _read_rows(folder: Storage) -> Sequence[Evaluation]:
-    rows = list(Ledger.load(folder))
+def read_rows(folder: Storage, *, table_first: bool = False) -> Sequence[Evaluation]:
+    """The rows of a run directory, in proposal order, from its ledger or the ledger's table.
+
+    Args:
+        folder: the run directory.
+        table_first: read the table where there is one, which is one request and not hundreds.
+
+    Raises:
+        UserError: one is damaged.
+        OSError: the storage is unreachable.
+    """
+    rows = [] if table_first and folder.exists(PARQUET) else list(Ledger.load(folder))
     if rows or not folder.exists(PARQUET):
         return rows
     try:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 from revo_ray.report.analysis import StudyStatistics, study_statistics
+from revo_ray.report.figures.chart import Chart
 from revo_ray.report.layout import Grid, to_latex, to_markdown
-from revo_ray.report.ranks import draw_ranks, figure_bytes, ranks_rows
+from revo_ray.report.ranks import draw_ranks, ranks_rows
 from revo_ray.report.results import FOLDER, SearchOutcome, load_outcomes
-from revo_ray.report.tables import make_tables, means_csv, searches_csv, to_csv
+from revo_ray.report.tables import make_tables, means_csv, searches_csv
 from revo_ray.report.verdicts import to_text
 from revo_ray.storage import Storage
 
-FIGURE = "critical-difference"
+FIGURES = "figures"
+FIGURE = f"{FIGURES}/critical-difference"
 FIGURE_FILES = tuple(f"{FIGURE}.{kind}" for kind in ("svg", "png", "csv"))
 
 
@@ -30,6 +33,25 @@ class StudyReport:
     outcomes: list[SearchOutcome]
     tables: list[Grid]
     statistics: StudyStatistics
+
+    @cached_property
+    def ranks_chart(self) -> Chart | None:
+        """Average ranks and critical differences; None where nothing can be ranked."""
+        rankings = {
+            metric.metric.name: metric.ranking
+            for metric in self.statistics.metrics
+            if metric.ranking.critical_difference is not None
+        }
+        if not rankings:
+            return None
+        figure = draw_ranks(rankings, self.statistics.reference)
+        name = FIGURE.removeprefix(f"{FIGURES}/")
+        rows = ranks_rows(rankings)
+        caption = (
+            "Critical-difference diagrams (Demšar, JMLR 7, 2006): each method at its average rank "
+            "over all blocks; methods that a bar joins cannot be told apart."
+        )
+        return Chart(name, "Average ranks", caption, figure, rows)
 
     @property
     def markdown(self) -> str:
@@ -48,25 +70,19 @@ class StudyReport:
 
     def files(self) -> dict[str, bytes]:
         """The report's files by name; without the figure where nothing can be ranked."""
-        rankings = {
-            metric.metric.name: metric.ranking
-            for metric in self.statistics.metrics
-            if metric.ranking.critical_difference is not None
-        }
+        ranks = self.ranks_chart
         texts = {
             "tables.md": self.tables_markdown,
             "tables.tex": "\n".join(map(to_latex, self.tables)),
             "results.csv": searches_csv(self.outcomes),
             "means.csv": means_csv(self.outcomes),
-            "statistics.md": to_text(self.statistics, f"{FIGURE}.svg" if rankings else None),
+            "statistics.md": to_text(self.statistics, f"{FIGURE}.svg" if ranks else None),
             "statistics.json": _json(self.statistics),
         }
-        pictures: dict[str, bytes] = {}
-        if rankings:
-            texts[f"{FIGURE}.csv"] = to_csv(ranks_rows(rankings))
-            figure = draw_ranks(rankings, self.statistics.reference)
-            pictures = {f"{FIGURE}.{kind}": figure_bytes(figure, kind) for kind in ("svg", "png")}
-        return {name: text.encode() for name, text in texts.items()} | pictures
+        charts = (
+            {f"{FIGURES}/{name}": made for name, made in ranks.files().items()} if ranks else {}
+        )
+        return {name: text.encode() for name, text in texts.items()} | charts
 
 
 def study_report(

@@ -12,8 +12,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from revo_ray.report.ranks import GROUP, REFERENCE, draw_ranks, figure_bytes, ranks_rows
+from revo_ray.report.ranks import draw_ranks, ranks_rows
 from revo_ray.report.statistics import Ranking, rank_methods
+from revo_ray.report.style import GROUP, REFERENCE, figure_bytes
 
 NINE = ["full", "first", "last", "layer-decay", "auto-rgn", "set-encoding", "random"]
 NINE += ["revo-binary", "revo-continuous"]

@@ -1,0 +1,41 @@
+"""Builds the API reference from the docstrings: `python docs/api.py [FOLDER]`.
+
+A docstring that does not render, or a name that does not resolve, is an error.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import pdoc
+import pdoc.render
+
+PACKAGES = ("revo_ray", "baselines")
+
+
+def build(folder: Path) -> None:
+    """Write a page for each module, and an index."""
+    warnings.simplefilter("ignore")  # other packages' own, as they are imported
+    for name in PACKAGES:
+        package = import_module(name)
+        for lazy in getattr(package, "__all__", ()):  # pdoc looks into __dict__ alone
+            setattr(package, lazy, getattr(package, lazy))
+    # pdoc lists what is in `__all__` in place of a package's modules: name them, too.
+    modules = [
+        info.name
+        for info in pkgutil.iter_modules(import_module("revo_ray").__path__, "revo_ray.")
+        if info.name != "revo_ray.__main__"  # it runs the program
+    ]
+    warnings.filterwarnings("error", category=UserWarning)
+    pdoc.render.configure(docformat="google", footer_text="revo-ray", show_source=False)
+    pdoc.pdoc(*PACKAGES, *modules, output_directory=folder)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "build/docs")
+    build(target)
+    print(target / "index.html")

@@ -1,0 +1,61 @@
+"""A figure with its words and its data: what a page shows and `report/figures/` holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from revo_ray.report.style import figure_bytes
+from revo_ray.report.tables import to_csv
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        name: of its files, without an ending.
+        title: its heading.
+        caption: what a reader must know to read it, and what it shows.
+        figure: the picture.
+        rows: the data that it draws, unrounded; at least one row.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure = field(repr=False)
+    rows: Sequence[dict[str, Any]] = field(repr=False)
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The picture as SVG."""
+        return figure_bytes(self.figure, "svg")
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        return figure_bytes(self.figure, "png")
+
+    def files(self) -> dict[str, bytes]:
+        """Picture and data by file name."""
+        return {
+            f"{self.name}.svg": self.svg,
+            f"{self.name}.png": self.png,
+            f"{self.name}.csv": to_csv(self.rows).encode(),
+        }
+
+    @property
+    def width(self) -> int:
+        """CSS pixels at which its text has the size of a page's."""
+        return round(self.figure.get_size_inches()[0] * 96)
+
+
+def slug(text: str) -> str:
+    """A label as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()

@@ -1,0 +1,129 @@
+"""Parallel coordinates: each evaluation a line through its genes to its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from revo_ray.report.figures.chart import Chart
+from revo_ray.report.figures.genes import Genes, Importance
+from revo_ray.report.figures.network import groups
+from revo_ray.report.style import FAINT, INK, SCALE, VERMILLION, styled
+
+FLOATS = NDArray[np.float64]
+MOST = 8
+"""Axes before the loss's own."""
+LINES = 600
+"""That are drawn at most."""
+FEW = 3
+"""Genes that must be told apart from chance before they are the axes."""
+
+
+@styled()
+def parallel_chart(
+    genes: Genes, importance: Importance | None, units: Sequence[str], name: str, title: str
+) -> Chart | None:
+    """Evaluations as lines over few axes: all genes, the important ones, or depths.
+
+    Args:
+        genes: the evaluations.
+        importance: of the genes, where it could be measured.
+        units: of the network; genes of other names belong to no depth.
+        name, title: of the figure.
+    """
+    axes_values, why = _choose(genes, importance, units)
+    count = len(genes.ranks)
+    if count < 3 or not axes_values or len(set(genes.ranks)) < 2:
+        return None
+    powers = genes.powers
+    labels = [f"log10 {name}" if name in powers else name for name in axes_values]
+    labels.append("rank of the loss")
+    columns = np.stack([*axes_values.values(), genes.ranks], axis=1)
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    places = (columns - low) / np.where(high > low, high - low, 1)
+    places[:, -1] = 1 - genes.ranks  # the best on top
+    figure = Figure(figsize=(max(5.5, 1.6 + 1.05 * len(labels)), 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    order = np.argsort(-genes.ranks, kind="stable")  # the best on top of the others, too
+    if count > LINES:
+        drawn = np.random.default_rng(0).choice(count, LINES, replace=False)
+        order = order[np.isin(order, drawn) | (genes.ranks[order] == 0)]
+    lines = [np.column_stack([np.arange(len(labels)), places[row]]) for row in order]
+    colours = matplotlib.colormaps[f"{SCALE}_r"](genes.ranks[order] * 0.95)
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, alpha=0.65))
+    bests = [row for row in order if genes.ranks[row] == 0]
+    for row in bests:
+        axes.plot(places[row], "o-", color=VERMILLION, lw=2, ms=4, zorder=4)
+    for place in range(len(labels)):
+        axes.axvline(place, color=INK, lw=0.8, zorder=3)
+        ends = ("worst", "best") if place == len(labels) - 1 else (low[place], high[place])
+        for y, value, side in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
+            text = value if isinstance(value, str) else f"{value:.3g}".replace("-", "−")
+            axes.text(place, y, text, ha="center", va=side, fontsize=7.5,
+                      bbox={"facecolor": "white", "lw": 0, "pad": 0.8}, zorder=5)  # fmt: skip
+    axes.set(xlim=(-0.35, len(labels) - 0.65), ylim=(-0.1, 1.1))
+    axes.set_xticks(range(len(labels)), labels, rotation=28, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="both", length=0, labelleft=False)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_edgecolor(FAINT)
+    rows = [
+        {"search": int(genes.searches[row])}
+        | {label: float(values[row]) for label, values in axes_values.items()}
+        | {"loss_rank": float(genes.ranks[row])}
+        for row in range(count)
+    ]
+    thinned = f", of which {LINES} are drawn" if count > LINES else ""
+    best = "the best is orange" if len(bests) == 1 else "the best of each search is orange"
+    return Chart(
+        name,
+        title,
+        f"Each line is one of {count} evaluations{thinned}; dark lines have low losses, {best}. "
+        f"Losses are ranked inside a search. {why}",
+        figure,
+        rows,
+    )
+
+
+def _choose(
+    genes: Genes, importance: Importance | None, units: Sequence[str]
+) -> tuple[dict[str, FLOATS], str]:
+    """The axes, and why these."""
+    columns = dict(zip(genes.names, genes.values.T, strict=True))
+    if len(columns) <= MOST:
+        return columns, "All genes are shown."
+    decided = importance.decided if importance else []
+    if importance and len(decided) >= FEW:
+        chosen = sorted(importance.order[:MOST])
+        return (
+            {genes.names[gene]: genes.values[:, gene] for gene in chosen},
+            f"The {len(chosen)} most important of {len(columns)} genes are shown, from input to "
+            "head.",
+        )
+    parts = _depths([name for name in units if name in columns])
+    means = {name: np.mean([columns[unit] for unit in own], axis=0) for name, own in parts.items()}
+    others = [name for name in columns if name not in units][: MOST - len(means)]
+    means |= {name: columns[name] for name in others}
+    return means, (
+        f"There are {len(columns)} genes, of which too few can be told apart by importance: an "
+        "axis is the mean of the genes of neighbouring units, from input to head."
+    )
+
+
+def _depths(units: Sequence[str]) -> dict[str, list[str]]:
+    """At most seven runs of neighbouring units, of whole blocks or stages, by name."""
+    found = groups(units)
+    if not found:
+        return {}
+    runs = np.array_split(np.arange(len(found)), min(MOST - 1, len(found)))
+    parts = {}
+    for run in runs:
+        first, last = found[run[0]], found[run[-1]]
+        name = first[0] if first is last else f"{first[0]} … {last[0]}"
+        parts[name] = list(units[first[1] : last[2]])
+    return parts

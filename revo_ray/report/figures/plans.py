@@ -1,0 +1,123 @@
+"""A plan along its network: the best of one search, and those of a study's searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from revo_ray.report.figures.chart import Chart, slug
+from revo_ray.report.figures.network import depth_axis, groups
+from revo_ray.report.figures.rates import exponent_range, exponents, shortened
+from revo_ray.report.runs import Run
+from revo_ray.report.style import FAINT, MUTED, SCALE, log_ticks, looks, styled
+
+
+@styled()
+def plan_chart(run: Run) -> Chart | None:
+    """The best plan along the network, from the input at the top to the head."""
+    best = run.best
+    if best is None or not best.unit_lrs:
+        return None
+    values, count = exponents([best])[0], len(run.units)
+    known = values[~np.isnan(values)]
+    low, high = exponent_range(known)
+    frozen_at = low - 0.35
+    longest = max(map(len, run.units))
+    figure = Figure(figsize=(5.2 + 0.075 * min(longest, 40), 1.1 + 0.185 * count))
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    look = looks([run.method])[run.method]
+    for index, (_, start, end) in enumerate(groups(run.units)):
+        if index % 2 == 0:
+            axes.axhspan(start - 0.5, end - 0.5, color=FAINT, alpha=0.4, lw=0, zorder=0)
+    places = np.arange(count)
+    trains = ~np.isnan(values)
+    axes.hlines(places[trains], frozen_at, values[trains], color=look.colour, alpha=0.45, lw=1.4)
+    axes.plot(values[trains], places[trains], look.marker, color=look.colour, ms=5)
+    axes.plot(
+        np.full((~trains).sum(), frozen_at), places[~trains], "o", mfc="white", mec=MUTED, ms=5
+    )
+    axes.set_yticks(places, [shortened(unit) for unit in run.units], fontsize=8)
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.set_xlim(frozen_at - 0.2, high + 0.1)
+    log_ticks(axes.xaxis, low, high)
+    if not trains.all():
+        names = [label.get_text() for label in axes.get_xticklabels()]
+        axes.set_xticks([frozen_at, *axes.get_xticks()], ["frozen", *names])
+    axes.set_xlabel("learning rate")
+    axes.tick_params(axis="x", labeltop=True)
+    axes.grid(axis="y", visible=False)
+    uniform = len(known) > 1 and known.min() == known.max()
+    policy = best.plan.get("policy")
+    frozen = int((~trains).sum())
+    caption = (
+        f"The plan of evaluation {best.evaluation}, from the network's input at the top to its new "
+        f"head. {frozen} of {count} units are frozen (open circles): they keep their pretrained "
+        "weights and BatchNorm statistics. Shaded bands are blocks or stages."
+    )
+    caption += " Every unit that trains has the same rate." if uniform else ""
+    caption += " Its policy changes these rates while it trains." if policy else ""
+    rows = [
+        {"unit": unit, "position": index, "learning_rate": rate, "frozen": int(rate == 0)}
+        for index, (unit, rate) in enumerate(zip(run.units, best.unit_lrs, strict=True))
+    ]
+    return Chart("best-plan", "The best plan along the network", caption, figure, rows)
+
+
+@styled()
+def plans_chart(runs: Sequence[Run]) -> Chart | None:
+    """The best plan of each search of one model, a row each, along the network."""
+    shown = [run for run in runs if run.best is not None and run.best.unit_lrs]
+    if not shown:
+        return None
+    bests = [run.best for run in shown if run.best is not None]
+    values = exponents(bests)
+    units = shown[0].units
+    low, high = exponent_range(values[~np.isnan(values)])
+    height = 1.5 + 0.2 * len(shown)
+    figure = Figure(figsize=(10.5, height), layout="constrained")
+    axes = figure.add_subplot()
+    colours = matplotlib.colormaps[SCALE].with_extremes(bad="#E4E4E4")
+    mesh = axes.pcolormesh(
+        np.arange(len(units) + 1) - 0.5,
+        np.arange(len(shown) + 1) - 0.5,
+        np.ma.masked_invalid(values),
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        rasterized=True,
+    )
+    axes.set_facecolor("#E4E4E4")
+    identities = [run.outcome.identity for run in shown]
+    several = len({(i.data, i.fraction) for i in identities}) > 1
+    labels = [
+        f"{i.method}"
+        + (f" · {i.data} {100 * i.fraction:g} %" if several else "")
+        + f" · seed {i.seed}"
+        for i in identities
+    ]
+    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    depth_axis(axes, units)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.01, fraction=0.03, aspect=18)
+    log_ticks(bar.ax.yaxis, low, high)
+    bar.set_label("learning rate (grey: frozen)")
+    model = shown[0].outcome.identity.model
+    rows = [
+        {"search": run.outcome.name, **run.outcome.identity._asdict()}
+        | {"unit": unit, "position": index, "learning_rate": rate}
+        for run, best in zip(shown, bests, strict=True)
+        for index, (unit, rate) in enumerate(zip(units, best.unit_lrs, strict=True))
+    ]
+    return Chart(
+        f"best-plans-{slug(model)}",
+        f"Best plans along {model}",
+        "The rate of each unit in the best plan of every search, from the network's input on the "
+        "left to its new head. Grey: frozen.",
+        figure,
+        rows,
+    )

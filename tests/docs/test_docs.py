@@ -1,0 +1,90 @@
+"""The documents: links lead somewhere, the example runs, and the API reference builds."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from revo_ray.config import MethodConfig, SearchOptions
+from revo_ray.errors import UserError
+from revo_ray.evolve.proposals import Outcome
+from revo_ray.methods import make_method
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+UNITS: Any = [SimpleNamespace(name=f"unit{number}", head=number == 7) for number in range(8)]
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_the_example_of_writing_a_method_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/writing-a-method.md").read_text()
+    (code,) = re.findall(r"```python\n(# tapered\.py\n.*?)```", text, flags=re.S)
+    (tmp_path / "tapered.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = ["baselines", "tapered"]
+
+    config = MethodConfig.model_validate({"name": "tapered", "high": 0.5})
+    method = make_method(config, plugins)
+    space = method.space(UNITS)
+    options = SearchOptions(evaluations=23, population=5, lookahead=2, seed=3)
+    samples: list[list[Any]] = []
+    for workers in (1, 4):
+        proposals = method.searcher(space, options)
+        busy, seen, rng = [], {}, random.Random(workers)
+        while not proposals.finished:
+            while len(busy) < workers and (proposal := proposals.ask()) is not None:
+                busy.append(proposal)
+            for answered in proposals.take_answered():
+                proposals.tell(answered.evaluation, Outcome(1.0))
+            if busy:
+                proposal = busy.pop(rng.randrange(len(busy)))
+                seen[proposal.evaluation] = proposal.sample
+                plan = method.plan(proposal.sample, UNITS)
+                assert plan.frozen == tuple(sorted(plan.frozen, reverse=True))  # from below
+                assert 1e-4 <= plan.unit_lrs[-1] <= 0.5
+                proposals.tell(proposal.evaluation, Outcome(sum(plan.unit_lrs)))
+        samples.append([seen[number] for number in sorted(seen)])
+    assert samples[0] == samples[1]
+    assert len(samples[0]) == 23
+
+    with pytest.raises(UserError, match=r"must be below method\.high"):
+        make_method(MethodConfig.model_validate({"name": "tapered", "low": 0.2}), plugins)
+    with pytest.raises(UserError, match=r"did you mean method\.high"):
+        make_method(MethodConfig.model_validate({"name": "tapered", "hihg": 0.2}), plugins)
+
+
+def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "docs/api.py"), str(tmp_path / "api")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
+    text = (tmp_path / "api/revo_ray/ledger.html").read_text()
+    assert "One point of an evaluation" in text
+    assert (tmp_path / "api/index.html").exists()
+    assert "run_search" in (tmp_path / "api/revo_ray.html").read_text()

@@ -1,0 +1,171 @@
+"""Every command of the README and of docs/ is run: here on a small network, or by the test named.
+
+A command that is new in a `console` block belongs into `HERE`, with what makes it small, or into
+`ELSEWHERE`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import yaml
+from PIL import Image
+
+from revo_ray.cli import main
+from revo_ray.search.study import StudyConfig
+from tests.data.layouts import fashion_mnist_files, unpacked
+from tests.end_to_end.cli import ROOT
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+SEARCH = (
+    "model.name=timm/test_efficientnet",
+    "model.weights=none",
+    *("data.image_size=32", "train.epochs=1", "search.evaluations=4", "search.population=4"),
+    "resources.max_concurrent=1",  # a second worker would take longer to load than it saves
+)
+STUDY = (
+    *SEARCH,
+    *("study.methods=[revo-continuous, full]", "study.data=[digits]"),
+    *("study.models=[]", "study.fractions=[0.05]", "study.seeds=[0]"),
+)
+FASHION = "data.root=fashion"
+
+HERE: dict[str, tuple[str, ...]] = {
+    "revo-ray search": SEARCH,
+    "revo-ray search config.yaml --resume": SEARCH,
+    "revo-ray study preset:quick": STUDY,
+    "revo-ray report revo_results/quick": (),
+    "revo-ray train config.yaml --plan revo_results/digits-resnet/best/plan.json": SEARCH,
+    "revo-ray data inspect config.yaml": (),
+    "revo-ray methods": (),
+    "revo-ray models resnet18": (),
+    "revo-ray data inspect --set data.source=fashion-mnist --set data.max_images=3000": (FASHION,),
+    "revo-ray search --set name=fashion --set data.source=fashion-mnist "
+    "--set data.max_images=3000 --set search.evaluations=20": (*SEARCH, FASHION),
+    "revo-ray export revo_results/quickstart --to safetensors --out digits": (),
+}
+"""Commands in the order in which they are run, each with the overrides that make it small."""
+
+JOBS = "tests/cluster/test_jobs.py"
+EXPORTS = "tests/export/test_commands.py"
+ELSEWHERE = {
+    "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    "sudo apt install dataset-fashion-mnist": "tests/data/test_sources_fashion.py"
+    "::test_images_labels_and_classes_are_those_of_torchvision",
+    "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
+    "/test_search.py::test_the_number_of_workers_changes_nothing",
+    "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
+    "::test_a_killed_study_goes_on_and_repeats_no_row",
+    "revo-ray search config.yaml --address auto": "tests/end_to_end/test_nodes.py"
+    "::test_the_other_machine_copies_the_table_once",
+    "revo-ray submit config.yaml --address http://127.0.0.1:8265": f"{JOBS}"
+    "::test_the_searchs_exit_status_is_passed_on",
+    "revo-ray export revo_results/quickstart --to onnx --out digits.onnx": f"{EXPORTS}"
+    "::test_export_says_what_it_wrote_and_checked",
+    "revo-ray export revo_results/quickstart --to torch-export --out digits.pt2": f"{EXPORTS}"
+    "::test_export_says_what_it_wrote_and_checked",
+    "revo-ray predict digits.onnx photos/ --top 3": f"{EXPORTS}"
+    "::test_bad_images_are_named_and_the_others_predicted",
+}
+"""Commands with the test that runs them, or that reads what they install."""
+
+
+def commands() -> list[str]:
+    """What a reader is told to type, without comments."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.S | re.M)
+        for block in blocks:
+            lines = re.findall(r"^\$ (.*)$", re.sub(r"\\\n\s*", "", block), flags=re.M)
+            found += [" ".join(shlex.split(line, comments=True)) for line in lines]
+    return found
+
+
+def yaml_blocks() -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+
+
+def test_each_command_has_a_test() -> None:
+    typed = commands()
+    assert len(typed) >= 15
+    unknown = [command for command in typed if command not in HERE and command not in ELSEWHERE]
+    assert not unknown, "put these into HERE or ELSEWHERE of this file"
+    gone = [command for command in (*HERE, *ELSEWHERE) if command not in typed]
+    assert not gone, "no page has these any more"
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_the_test_that_is_named_is_there(test: str) -> None:
+    path, _, function = test.partition("::")
+    assert f"def {function}(" in (ROOT / path).read_text()
+
+
+def test_make_runs_what_the_readme_says() -> None:
+    """`make test` is what runs this, and `make demo` the quick start, which may go on."""
+    recipes = re.findall(r"^(\w+): \$\(INSTALLED\)\n\t(.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert dict(recipes)["demo"] == "$(BIN)/revo-ray search --resume"
+    assert dict(recipes)["test"] == "$(BIN)/python -m pytest"
+
+
+def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml_blocks()[1])
+    searches = StudyConfig.load(tmp_path / "study.yaml").searches()
+    assert len(searches) == 4 * 2 * 2 * 3  # methods, data sets, fractions, seeds
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder with the README's own files, and a Ray for all commands."""
+    made = tmp_path_factory.mktemp("readme")
+    config = yaml_blocks()[0]
+    assert yaml.safe_load(config)["data"]["root"] == "./photos"
+    (made / "config.yaml").write_text(config)
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (made / "photos" / label).mkdir(parents=True)
+        for number in range(60):
+            pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(made / "photos" / label / f"{number}.png")
+    unpacked(fashion_mnist_files(300, 50), made / "fashion")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        yield made
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_a_command_does_what_it_says(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, *words = shlex.split(command)
+    assert program == "revo-ray"
+    changes = [word for override in HERE[command] for word in ("--set", override)]
+    monkeypatch.setattr(sys, "argv", [program, *words, *changes])
+    with pytest.raises(SystemExit) as end:
+        main()
+    shown = capsys.readouterr()
+    assert end.value.code == 0, shown.out + shown.err
+    left = {
+        "revo-ray search": "revo_results/quickstart/result.json",
+        "revo-ray search config.yaml --resume": "revo_results/digits-resnet/best/plan.json",
+        "revo-ray report revo_results/quick": "revo_results/quick/report/index.html",
+        "revo-ray export revo_results/quickstart --to safetensors --out digits": "digits",
+    }
+    assert (folder / left.get(command, ".")).exists()
