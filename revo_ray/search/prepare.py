@@ -20,8 +20,8 @@ from revo_ray.finetune.units import Unit
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
-from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
+from revo_ray.search.curves import write_tensorboard
 from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
 from revo_ray.search.paths import check_paths
@@ -96,7 +96,6 @@ class Preparation:
             check_record(storage, config, checksums)
         else:
             write_record(storage, config, checksums)
-        curves = EvaluationCurves(storage)
         scheduler = method.scheduler(config.search, config.train)
         state = SearchState(
             config,
@@ -105,11 +104,11 @@ class Preparation:
             list(network.units),
             _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
-            listeners=(*listeners, curves),
+            listeners=listeners,
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
             guard=lock.check,
         )
-        curves.catch_up(state.ledger)
+        write_tensorboard(state)
         return state
 
     def finished(self, config: SearchConfig) -> SearchResult | None:
