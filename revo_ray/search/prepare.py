@@ -17,7 +17,7 @@ from revo_ray.data.table import Table
 from revo_ray.errors import UserError
 from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.finetune.units import Unit
-from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.ledger import Ledger
 from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
 from revo_ray.search.best import MODEL
@@ -77,9 +77,7 @@ class Preparation:
         self._tables: dict[str, Table] = {}
         self._networks: dict[tuple[Any, ...], Network] = {}
 
-    def state(
-        self, config: SearchConfig, listeners: tuple[Callable[[Evaluation], None], ...] = ()
-    ) -> SearchState:
+    def state(self, config: SearchConfig) -> SearchState:
         """A search's state, after locking its run directory.
 
         Raises:
@@ -104,7 +102,6 @@ class Preparation:
             list(network.units),
             _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
-            listeners=listeners,
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
             guard=lock.check,
         )
