@@ -149,7 +149,7 @@ class StudyProgress:
     def _note(self) -> None:
         if self._live.shown:
             self._show()
-        elif self._done - self._said >= len(self._standings) / LINES:
+        elif self._done - self._said >= len(self._standings) / LINES - 1e-9:
             self._said = self._done
             text = study_text(self._finished, self._searches, self._standings.values())
             say(self._console, f"{text}, {self._left_text()}")

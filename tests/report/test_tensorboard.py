@@ -125,7 +125,7 @@ def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
     columns = {column.name for column in experiment.hparam_infos}
     assert columns == {
-        "status", "generation", "weight decay", "frozen units", "head rate", "mean log10 rate",
+        "ended", "generation", "weight decay", "frozen units", "head rate", "mean log10 rate",
         "global_lr",
     }  # fmt: skip
     for row in Ledger.load(Storage(str(folder))):
@@ -133,7 +133,7 @@ def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
         content = run_of_it.summary_metadata["_hparams_/session_start_info"].plugin_data.content
         session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
         assert set(session.hparams) <= columns
-        assert session.hparams["status"].string_value == row.status
+        assert session.hparams["ended"].string_value == row.status
         assert session.hparams["frozen units"].number_value == row.unit_lrs.count(0)
         assert session.hparams["head rate"].number_value == row.unit_lrs[-1]
         assert "_hparams_/session_end_info" in run_of_it.summary_metadata

@@ -69,7 +69,7 @@ class Hyperparameters:
 
     def experiment(self, at: float) -> Summary.Value:
         """The columns, whatever rows come."""
-        status = HParamInfo(name="status", type=DATA_TYPE_STRING)
+        status = HParamInfo(name="ended", type=DATA_TYPE_STRING)
         status.domain_discrete.extend(get_args(Status))
         columns = [HParamInfo(name=name, type=DATA_TYPE_FLOAT64) for name in self._numbers]
         metrics = [
@@ -83,7 +83,7 @@ class Hyperparameters:
     def session(self, row: Evaluation) -> list[Summary.Value]:
         """An evaluation's line of the table, which has ended."""
         start = SessionStartInfo(group_name=f"{row.evaluation:06d}", start_time_secs=row.started_at)
-        start.hparams["status"].string_value = row.status
+        start.hparams["ended"].string_value = row.status
         for name, number in self._numbers.items():
             value = number(row)
             if value is not None and math.isfinite(value):

@@ -14,7 +14,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.report.tensorboard import events, series
 from revo_ray.report.tensorboard.heat import Heat
-from revo_ray.report.tensorboard.hyperparameters import FEW, Hyperparameters
+from revo_ray.report.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.report.tensorboard.pages import Pages
 from revo_ray.storage import Storage
 
@@ -107,7 +107,10 @@ class SearchCurves:
             yield True
 
     def _add_opening(self) -> None:
-        values = [self._hyperparameters.experiment(self._now), events.layout(series.LAYOUT)]
+        layout = series.layout(
+            len(self._distributions[0]["variables"]) if self._distributions else 0
+        )
+        values = [self._hyperparameters.experiment(self._now), events.layout(layout)]
         self._pages.add(Event(wall_time=self._now, summary=Summary(value=values)))
 
     def _add_row(self, row: Evaluation) -> None:
@@ -146,7 +149,7 @@ class SearchCurves:
         values: dict[str, float] = {series.SIGMA: found["sigma"]}
         if len(means):
             values[series.MEAN] = float(means.mean())
-        if len(found["variables"]) <= FEW:
+        if len(found["variables"]) <= series.FEW:
             values |= {
                 f"{series.MEAN_OF}/{name}": mean
                 for name, mean in found["variables"].items()

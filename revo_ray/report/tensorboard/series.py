@@ -20,6 +20,9 @@ HEAT = "rates/heat_map"
 ALL_UNITS = "rates/log10_all_units"
 UNIT = "rates_log10_by_unit"
 
+FEW = 16
+"""So many variables have a curve each for their means."""
+
 _SCORES = {"loss": "val_loss", "accuracy": "val_accuracy", "auc": "val_auc"}
 
 
@@ -41,37 +44,36 @@ def _best_by(cost: str, shown: str) -> Category:
     return Category(title=f"Best so far, by {shown}", chart=charts)
 
 
-LAYOUT = Layout(
-    category=[
+def layout(variables: int) -> Layout:
+    """The page of custom scalars; a tag is a regular expression.
+
+    Args:
+        variables: of the search distribution; 0 where the method has none.
+    """
+    distribution = [
+        _chart("Sigma", SIGMA),
+        _chart("Mean of all genes, each on its scale from 0 to 1", MEAN),
+    ]
+    if variables <= FEW:
+        distribution.append(_chart("Mean of each", f"{MEAN_OF}/.*"))
+    training = [
+        _chart("Training loss", "train/loss"),
+        _chart("Validation loss", "validation/loss"),
+        _chart("Validation accuracy", "validation/accuracy"),
+        _chart("Validation AUC", "validation/auc"),
+    ]
+    each = [
+        _chart("Loss of each, and the best", LOSS, "best/loss_by_evaluations"),
+        _chart("Fraction of units frozen", FROZEN),
+        _chart("Failures so far", FAILURES),
+    ]
+    drawn_from = Category(title="The search distribution, by generation", chart=distribution)
+    categories = [
         _best_by("evaluations", "evaluations"),
-        Category(
-            title="The search, evaluation by evaluation",
-            chart=[
-                _chart("Loss of each, and the best", LOSS, "best/loss_by_evaluations"),
-                _chart("Fraction of units frozen", FROZEN),
-                _chart("Failures so far", FAILURES),
-            ],
-        ),
-        Category(
-            title="The search distribution, generation by generation",
-            chart=[
-                _chart("Sigma", SIGMA),
-                _chart("Mean of all genes, on their scale from 0 to 1", MEAN),
-                _chart("Mean of each (where they are few)", f"{MEAN_OF}/.*"),
-            ],
-        ),
+        Category(title="The search, evaluation by evaluation", chart=each),
+        *([drawn_from] if variables else []),
         _best_by("epochs", "epochs"),
         _best_by("device_seconds", "device-seconds"),
-        Category(
-            title="Training, evaluation by evaluation (choose runs on the left)",
-            chart=[
-                _chart("Training loss", "train/loss"),
-                _chart("Validation loss", "validation/loss"),
-                _chart("Validation accuracy", "validation/accuracy"),
-                _chart("Validation AUC", "validation/auc"),
-            ],
-            closed=True,
-        ),
+        Category(title="Training, by epoch, of the chosen runs", chart=training, closed=True),
     ]
-)
-"""The page of custom scalars; a tag is a regular expression."""
+    return Layout(category=categories)
