@@ -22,8 +22,8 @@ LABELS = 34
 """Units that are named; of more, some are not."""
 NAME_LENGTH = 26
 
-WIDTHS = (400, 250)
-"""Of the two panels, in pixels."""
+WIDTHS, WIDTH_ALONE = (400, 250), 640
+"""Of the two panels, in pixels; and of the first where nothing is ever frozen."""
 MARGIN, GAP, BAR = 12, 96, 14
 TOP, BOTTOM = 40, 44
 INK, FROZEN = (40, 40, 40), (217, 217, 217)
@@ -49,7 +49,7 @@ class Heat:
     @property
     def digest(self) -> str:
         """Equal for equal pictures."""
-        content = repr((2, list(self.units), self.axis, self.log_rates.shape)).encode()
+        content = repr((4, list(self.units), self.axis, self.log_rates.shape)).encode()
         found = hashlib.sha256(content)
         for values in (self.log_rates, self.frozen):
             found.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
@@ -58,22 +58,25 @@ class Heat:
     def png(self) -> bytes:
         """The picture, 8-bit RGB, with the digest in it."""
         every = -(-len(self.units) // LABELS)
-        labels = {i: _short(self.units[i]) for i in range(0, len(self.units), every)}
+        first = (len(self.units) - 1) % every  # so that the last one, the head, is named
+        labels = {i: _short(self.units[i]) for i in range(first, len(self.units), every)}
+        widths = WIDTHS if self.frozen.any() else (WIDTH_ALONE,)
         left = MARGIN + 8 + round(max(_font().getlength(text) for text in labels.values()))
         height = max(160, min(17 * len(self.units), 560))
-        size = (left + sum(WIDTHS) + 2 * GAP, TOP + height + BOTTOM)
+        size = (left + sum(widths) + len(widths) * GAP, TOP + height + BOTTOM)
         picture = Image.new("RGB", size, "white")
         draw = ImageDraw.Draw(picture)
         for index, text in labels.items():
             y = TOP + (index + 0.5) * height / len(self.units)
             draw.text((left - 6, y), text, INK, _font(), anchor="rm")
         low, high = _range(self.log_rates)
+        grey = " (grey: all freeze it)" if len(widths) > 1 else ""
         panels = (
-            ("log10 learning rate (grey: all frozen)", "viridis", self.log_rates, low, high),
+            (f"log10 learning rate{grey}", "viridis", self.log_rates, low, high),
             ("fraction of samples that freeze it", "Blues", self.frozen, 0.0, 1.0),
         )
         x = left
-        for (title, colours, values, least, most), width in zip(panels, WIDTHS, strict=True):
+        for (title, colours, values, least, most), width in zip(panels, widths, strict=False):
             box = (x, TOP, x + width, TOP + height)
             table = _colours(colours)
             cells = _coloured(_merged(values), table, least, most)
