@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ Fails = Callable[[dict[str, str]], bool]
 def object_store(
     bucket: str = "bucket", *, port: int = 0, fails: Fails | None = None
 ) -> Iterator[Callable[[str], str]]:
-    """Serve a bucket, with credentials in the environment; gives the URI of a path in it.
+    """Serve an empty bucket, with credentials in the environment; gives the URI of a path in it.
 
     Args:
         port: 0 for a free one.
@@ -31,12 +32,17 @@ def object_store(
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         if fails is not None:
             patch.setattr(threaded_moto_server, "DomainDispatcherApplication", _refusing(fails))
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
         server.start()
         try:
             endpoint = "{}:{}".format(*server.get_host_and_port())
-            boto3.client("s3", endpoint_url=f"http://{endpoint}").create_bucket(Bucket=bucket)
-            yield lambda path: f"s3://{bucket}/{path}?endpoint_override={endpoint}&scheme=http"
+            held = boto3.resource("s3", endpoint_url=f"http://{endpoint}").Bucket(bucket)
+            held.create()
+            try:
+                yield lambda path: f"s3://{bucket}/{path}?endpoint_override={endpoint}&scheme=http"
+            finally:
+                held.objects.delete()  # servers of one process keep what they hold in one place
         finally:
             server.stop()
 

@@ -56,6 +56,10 @@ class BestModel:
                 )
         if best is not None:
             self.accept(best)  # also where only the description was missing
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Delete every candidate: nobody is left who would ask for one."""
         for name in self._storage.list(CANDIDATES):
             self._storage.delete(f"{CANDIDATES}/{name}")
 

@@ -174,7 +174,9 @@ class _Log:
         pieces = client.tail_job_logs(job_id)
         while True:
             try:
-                text = await asyncio.wait_for(anext(pieces), _SILENCE_S)
+                # Python 3.11's `wait_for` can lose a Ctrl-C that comes together with a line.
+                async with asyncio.timeout(_SILENCE_S):
+                    text = await anext(pieces)
             except StopAsyncIteration:
                 return True
             except TimeoutError:  # perhaps a connection that a router forgot: try another

@@ -84,6 +84,7 @@ def write_result(state: SearchState) -> SearchResult:
         wall_seconds=round(time.monotonic() - state.began, 3),
         cold_starts=state.cold_starts,
     )
+    state.tidy()
     state.ledger.write_parquet()
     state.storage.write(RESULT, (json.dumps(asdict(result), indent=2) + "\n").encode())
     return result

@@ -262,6 +262,14 @@ class SearchState:
         self._model.accept(self.best)  # what is needed to load it may have gone with it
         self.test = measured["test"]
 
+    def tidy(self) -> None:
+        """Delete what workers of a driver that was killed wrote after this one had begun.
+
+        Raises:
+            OSError: the storage is unreachable.
+        """
+        self._model.sweep()
+
     def test_lost(self, cause: str | None) -> None:
         """A worker died with the test of the best model, or never began it: test it again.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from revo_ray.cli import main
 from revo_ray.errors import SearchError
-from revo_ray.search.jobs import _exit_status
+from revo_ray.search.jobs import _exit_status, _Log
 from revo_ray.search.submit import EXCLUDES
 from tests.cluster.conftest import Commands, Head, finish
 from tests.end_to_end.cli import ROOT, Cli
@@ -224,6 +225,27 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
     refused = finish(second)
     assert refused.returncode == 2
     assert f"the job revo-search-1 writes to {storage}/search and has not ended" in refused.stderr
+
+
+def test_ctrl_c_that_comes_with_a_line_is_not_lost() -> None:
+    class Client:
+        async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+            while True:
+                self.line = asyncio.get_running_loop().create_future()
+                yield await self.line
+
+    async def follow() -> list[str]:
+        client, written = Client(), []
+        task = asyncio.create_task(_Log(written.append).tail(client, "job"))
+        await asyncio.sleep(0.01)
+        client.line.set_result("line")
+        await asyncio.sleep(0)
+        task.cancel()  # as `asyncio.run` does on Ctrl-C
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        return written
+
+    assert asyncio.run(follow()) == ["line"]
 
 
 def test_the_searchs_exit_status_is_passed_on(

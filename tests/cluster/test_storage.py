@@ -30,7 +30,7 @@ from revo_ray.storage import Storage
 from tests.end_to_end.cli import MOMENTS, PATH, SMALL, Cli
 from tests.object_store import object_store
 
-EVALUATIONS = 9
+EVALUATIONS = 12
 # Ray takes 127.0.0.1 for the machine's name and looks for its address in the network.
 MACHINE = {"num_cpus": 1, "node_ip_address": "127.0.0.2", "include_dashboard": False}
 SECRET = "a-secret-that-nobody-may-write-down"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from contextlib import ExitStack
@@ -86,7 +85,6 @@ class Store:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         self.direct = self._stack.enter_context(object_store())
         """The URI of a path, for whoever is not to be disturbed."""
         self._endpoint = self.direct("").partition("endpoint_override=")[2].partition("&")[0]

@@ -20,6 +20,7 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.methods import make_method
 from revo_ray.search.best import MODEL, candidate_path, weights_owner
+from revo_ray.search.result import write_result
 from revo_ray.search.state import Request, SearchState
 from revo_ray.storage import Storage
 
@@ -379,3 +380,12 @@ def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: P
     again = open_state(tmp_path).next_request()
     assert again is not None
     assert again.config["retrain"] == state.best.whole_plan
+
+
+def test_weights_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    run(state, tmp_path)
+    late = save({"w": torch.zeros(1)}, {"evaluation": "7"})
+    state.storage.write(candidate_path(7), late)  # after this driver had tidied up
+    write_result(state)
+    assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]
