@@ -19,7 +19,7 @@ from typing import Any
 
 from revo_ray.config import SearchConfig
 from revo_ray.methods import make_method
-from revo_ray.report.tensorboard import EvaluationCurves
+from revo_ray.search.curves import write_tensorboard
 from revo_ray.search.state import SearchState
 from revo_ray.storage import Storage
 
@@ -72,10 +72,9 @@ def open_state(folder: str, evaluations: int) -> SearchState:
     """The search as it stands in the folder, with what TensorBoard lacks written."""
     config = SearchConfig.load(None, [f"search.evaluations={evaluations}", "name=long"])
     storage = Storage(folder)
-    curves = EvaluationCurves(storage)
     method = make_method(config.method)
-    state = SearchState(config, storage, method, list(UNITS), {}, {}, listeners=(curves,))
-    curves.catch_up(state.ledger)
+    state = SearchState(config, storage, method, list(UNITS), {}, {})
+    write_tensorboard(state)
     return state
 
 

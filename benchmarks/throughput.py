@@ -33,7 +33,7 @@ from ray.tune.search import BasicVariantGenerator
 from revo_ray.config import SearchConfig
 from revo_ray.ledger import Evaluation
 from revo_ray.methods import make_method
-from revo_ray.report.tensorboard import EvaluationCurves
+from revo_ray.search.curves import write_tensorboard
 from revo_ray.search.experiment import ENVIRONMENT, run_experiment
 from revo_ray.search.footprint import Footprint
 from revo_ray.search.result import write_result
@@ -134,8 +134,9 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
             list(units),
             {},
             {},
-            listeners=(EvaluationCurves(storage), clock),
         )
+        write_tensorboard(state)
+        state.listeners.append(clock)
 
         def finish(state: SearchState) -> None:
             write_result(state)

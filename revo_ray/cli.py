@@ -186,6 +186,21 @@ def report(
 
 
 @app.command()
+def watch(
+    directory: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="Of a search or a study, a path or URI."),
+    ],
+    once: Annotated[bool, typer.Option("--once", help="Print where it stands, and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+) -> None:
+    """Show where a search or a study stands that runs elsewhere, until it is done."""
+    from revo_ray.watch import watch as watch_directory
+
+    watch_directory(directory, out, once=once, every=every)
+
+
+@app.command()
 def train(
     config: Config,
     plan: Annotated[
@@ -389,7 +404,8 @@ def _say(text: str) -> None:
 
 
 def _show(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
-    from revo_ray.report.progress import duration
+    from revo_ray.report.standing import duration
+    from revo_ray.report.tensorboard import PAGE
 
     cost = f"{result.epochs} epochs, {result.images} images"
     _say(
@@ -414,6 +430,7 @@ def _show(result: SearchResult, config: str | None, overrides: list[str] | None)
     _say(f"model:       {run.child('best/model.safetensors').uri}")
     _say(f"ledger:      {run.child('ledger.parquet').uri}")
     _say(f"TensorBoard: {_program('tensorboard')} --logdir {curves}")
+    _say(f"             then open http://localhost:6006/{PAGE}")
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     source = shlex.quote(config or "preset:quickstart")
     _say(

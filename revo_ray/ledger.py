@@ -234,6 +234,41 @@ class Ledger:
         self.storage.write("ledger.parquet", buffer.getvalue())
 
 
+class LedgerTail:
+    """The rows of a ledger that somebody else writes, each read once.
+
+    Args:
+        storage: the run directory.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._read: set[str] = set()
+
+    def new_rows(self) -> list[Evaluation] | None:
+        """Rows that came since the last call, in proposal order; None where some were taken back.
+
+        Then the next call gives all that are there.
+
+        Raises:
+            UserError: a row was edited.
+            OSError: the storage is unreachable.
+        """
+        names = {n for n in self._storage.list(Ledger.FOLDER) if n.endswith(".json")}
+        if not self._read <= names:
+            self._read.clear()
+            return None
+        new = sorted(names - self._read)
+        paths = [f"{Ledger.FOLDER}/{name}" for name in new]
+        rows = []
+        for name, path, content in zip(new, paths, self._storage.read_many(paths), strict=True):
+            row = _unsealed(content, f"{self._storage.uri}/{path}")
+            if row is not None:  # a torn one is made again, and is a row then
+                self._read.add(name)
+                rows.append(row)
+        return rows
+
+
 def _file_name(evaluation: int) -> str:
     return f"{evaluation:06d}.json"
 

@@ -155,6 +155,22 @@ class Storage:
             raise
         _sync_folder(folder)
 
+    def extend(self, path: str, content: bytes, size: int) -> None:
+        """Write a file of which the first `size` bytes stand, without taking it from its readers.
+
+        On a disk the rest is added to the file, without waiting until it lasts: for what can be
+        made again. An object store, which cannot add to one, gets all of it.
+
+        Raises:
+            OSError: the storage is full, read-only or unreachable.
+        """
+        if self.local is not None:
+            with suppress(FileNotFoundError), open(self._path(path), "r+b") as file:
+                file.seek(size)
+                file.write(content[size:])
+                return
+        self.write(path, content)
+
     def sweep(self, path: str = "") -> None:
         """Delete what writes left in a folder whose process was killed; nobody may write there."""
         for name in self.list(path) if self.local else []:

@@ -14,7 +14,7 @@ from revo_ray.evolve.adaptors.catcmawm import CatCMAwMAdaptor
 from revo_ray.evolve.adaptors.cma import CMAAdaptor
 from revo_ray.evolve.adaptors.cmawm import CMAwMAdaptor
 from revo_ray.evolve.adaptors.sop import SoPAdaptor
-from revo_ray.evolve.space import Sample, Space, Variable
+from revo_ray.evolve.space import Categorical, Sample, Space, Variable
 
 # Each takes the searched variables, the population size, sigma and the seed.
 _ADAPTORS: dict[str, Callable[[dict[str, Variable], int, float, int], Adaptor]] = {
@@ -147,9 +147,21 @@ class CMAMV:
             `sigma`, the step size in units of a scale's width, and `variables`: for a Real or an
             Integer its mean in its own units, for a Categorical the probabilities of its choices
             (estimated from the variable's marginal distribution where they have no closed form).
+            `positions`: where that is on the variable's scale, from 0 to 1; of a Categorical of
+            two choices the probability of the second, of one of more nothing.
         """
         found = self._adaptor.variables()
+        searched = self.space.searched
+        positions = {name: _position(each, found[name]) for name, each in searched.items()}
         return {
             "sigma": self._adaptor.sigma,
-            "variables": {name: found[name] for name in self.space.searched},
+            "variables": {name: found[name] for name in searched},
+            "positions": {name: place for name, place in positions.items() if place is not None},
         }
+
+
+def _position(variable: Variable, mean: float | list[float]) -> float | None:
+    if isinstance(mean, list):
+        return mean[1] if len(mean) == 2 else None
+    assert not isinstance(variable, Categorical)
+    return variable.to_unit(mean)

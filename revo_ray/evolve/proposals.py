@@ -55,6 +55,15 @@ class Adopting(Protocol):
         ...
 
 
+@runtime_checkable
+class Distributed(Protocol):
+    """An optimiser that can say what it draws from."""
+
+    def distribution(self) -> Mapping[str, Any]:
+        """What the next samples are drawn from, for plots."""
+        ...
+
+
 @dataclass(frozen=True)
 class Proposal:
     """One evaluation to be made.
@@ -146,7 +155,11 @@ class Proposals(Generic[C]):
         self._generations_told = 0
         self._worst: float | None = None  # of the values told one by one
         self._failed: list[C] = []  # before there was a worst one
+        self.distributions: list[Mapping[str, Any]] = []
+        """What each generation was drawn from (its first `lookahead` samples: the one before);
+        empty for an optimiser without generations or without a distribution."""
         if population is not None:
+            self._note_distribution()
             self._sample(population + lookahead)
 
     def unbound(self) -> None:
@@ -328,10 +341,15 @@ class Proposals(Generic[C]):
                 return
             self._tell_optimiser([(self._candidates[m], self._outcomes[m]) for m in members])
             self._generations_told += 1
+            self._note_distribution()
             sampled = len(self._candidates)
             self._sample(population)
             for evaluation in range(sampled, len(self._candidates)):
                 self._recall(evaluation)
+
+    def _note_distribution(self) -> None:
+        if isinstance(self.optimiser, Distributed):
+            self.distributions.append(self.optimiser.distribution())
 
     def _tell_one(self, candidate: C, outcome: Outcome) -> None:
         """A failure becomes the worst finite value so far, as soon as there is one."""

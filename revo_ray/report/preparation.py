@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from revo_ray.config import DataConfig
 from revo_ray.data.table import Table, prepare_table
-from revo_ray.report.progress import duration
+from revo_ray.report.standing import duration
 
 
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:

@@ -1,126 +1,85 @@
-"""Where a running search stands: one live line on a terminal, plain lines in a log."""
+"""Where a running search or study stands: live lines on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from revo_ray.ledger import Evaluation
+from revo_ray.report.live import GpuMemory, LiveLines
+from revo_ray.report.standing import Pace, Standing, duration
 
 if TYPE_CHECKING:
     from revo_ray.search.result import SearchResult
 
+TICK_SECONDS = 0.5
+LINES = 20
+"""In a log, of a whole budget, besides those of better results."""
+
 
 class Progress:
-    """Shows evaluations done, the best so far and the time left; a listener of the ledger.
+    """Shows what is spent, the best plan so far and the time left; a listener of the ledger.
 
     Args:
-        total: the budget.
+        standing: of the search, without its rows.
         console: where to write; None shows nothing.
-        unit: what the budget is counted in.
     """
 
-    def __init__(
-        self,
-        total: int,
-        console: Console | None,
-        unit: Literal["evaluations", "epochs"] = "evaluations",
-    ) -> None:
-        self._total = total
-        self._unit = unit
+    def __init__(self, standing: Standing, console: Console | None) -> None:
+        self._standing = standing
         self._console = console
-        self._best: Evaluation | None = None
-        self._done = 0
-        self._done_before = 0
-        self._failed = 0
         self._said = 0
-        self._first: float | None = None  # when the first new row came: workers start slowly
-        self._first_cost = 0
-        self._bar: Bar | None = None
+        self._shown = _Workers()
+        self._live = LiveLines(None, 0)
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
         """Say what is searched, and count the rows that a resumed search starts with."""
+        standing = self._standing
         for row in rows:
-            self._count(row)
-        self._done_before = self._said = self._done
-        if self._console is None:
-            return
-        self._line(headline)
-        if self._done:
-            self._line(f"resumed with {self._done} {self._unit} done{self._best_text()}")
-        if self._console.is_terminal:
-            self._bar = Bar(
-                SpinnerColumn(),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.description}", markup=False),
-                console=self._console,
-                transient=True,
+            standing.add(row)
+        self._said = standing.done
+        say(self._console, headline)
+        if standing.rows:
+            say(
+                self._console,
+                f"resumed with {standing.done} {standing.unit} done, {standing.best_text}",
             )
-            self._bar.start()
-            self._bar.add_task("starting workers", total=self._total, completed=self._done)
+        self._live = LiveLines(self._console, standing.total)
+        self._show("starting workers")
 
     def __call__(self, row: Evaluation) -> None:
         """Take note of a new row."""
-        improved = self._count(row)
-        if self._first is None:
-            self._first, self._first_cost = time.monotonic(), self._done - self._done_before
-        if self._console is None:
-            return
-        if self._bar is not None:
-            text = f"{self._best_text().lstrip(', ')}{self._failed_text()} · {self._left_text()}"
-            self._bar.update(self._bar.task_ids[0], completed=self._done, description=text)
-        elif improved or self._done - self._said >= max(1, self._total // 20):
-            self._said = self._done
-            self._line(
-                f"{self._done}/{self._total} {self._unit}{self._best_text()}{self._failed_text()}, "
-                f"{self._left_text()}"
-            )
+        standing = self._standing
+        improved = standing.add(row, time.monotonic())
+        if self._live.shown:
+            self._show()
+        elif improved or standing.done - self._said >= max(1, standing.total // LINES):
+            self._said = standing.done
+            say(self._console, plain_line(standing))
+
+    def tick(self, busy: int, slots: int) -> None:
+        """Say how many workers of how many have something to do; called all the time."""
+        if self._live.shown and self._shown.update(busy, slots):
+            self._show()
 
     def close(self) -> None:
-        """Take the live line off the terminal."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Take the live lines off the terminal."""
+        self._live.close()
+        self._shown.close()
 
-    def _count(self, row: Evaluation) -> bool:
-        self._done += 1 if self._unit == "evaluations" else row.epochs
-        self._failed += not (row.scored or row.status == "stopped")
-        improved = row.scored and (self._best is None or row.score < self._best.score)
-        if improved:
-            self._best = row
-        return improved
-
-    def _line(self, text: str) -> None:
-        assert self._console is not None
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def _best_text(self) -> str:
-        if self._best is None:
-            return ", no result yet"
-        accuracy = self._best.val_accuracy
-        shown = f", accuracy {accuracy:.3f}" if accuracy is not None else ""
-        return f", best validation loss {self._best.val_loss:.4f}{shown} (#{self._best.evaluation})"
-
-    def _failed_text(self) -> str:
-        return f", {self._failed} failed" if self._failed else ""
-
-    def _left_text(self) -> str:
-        if self._done >= self._total:
-            return "testing the best model" if self._best else "done"
-        made = self._done - self._done_before - self._first_cost
-        if made < 1 or self._first is None:
-            return "time left not known yet"
-        each = (time.monotonic() - self._first) / made
-        return f"{duration(each * (self._total - self._done))} left"
+    def _show(self, instead: str = "") -> None:
+        standing = self._standing
+        first = [standing.amount_text, standing.generation_text, self._shown.text]
+        first.append(instead or standing.left_text(time.monotonic()))
+        more = standing.best_text, joined(standing.counts_text, self._shown.gpu())
+        self._live.update(standing.done, joined(*first), more)
 
 
 class StudyProgress:
-    """Shows the searches and evaluations of a study that are done; a listener of every ledger.
+    """Shows how far the searches of a study are; a listener of every ledger, by `follow`.
 
     Args:
         name: of the study.
@@ -130,66 +89,151 @@ class StudyProgress:
 
     def __init__(self, name: str, searches: int, console: Console | None) -> None:
         self._name, self._searches, self._console = name, searches, console
+        self._standings: dict[str, Standing] = {}
         self._finished = 0
-        self._rows = 0
-        self._bar: Bar | None = None
+        self._said = 0.0
+        self._pace = Pace(40)
+        self._shown = _Workers()
+        self._last = ""
+        self._live = LiveLines(None, 0)
 
-    def begin(self, rows: Sequence[int]) -> None:
-        """Say what is studied.
+    def follow(
+        self, name: str, standing: Standing, rows: Iterable[Evaluation]
+    ) -> Callable[[Evaluation], None]:
+        """Take a search that is not finished, with the rows that it starts with; its listener."""
+        for row in rows:
+            standing.add(row)
+        self._standings[name] = standing
 
-        Args:
-            rows: how many each search that is not finished starts with.
-        """
-        self._rows, self._finished = sum(rows), self._searches - len(rows)
-        if self._console is None:
-            return
+        def listen(row: Evaluation) -> None:
+            before = standing.done
+            standing.add(row)
+            self._pace.add(time.monotonic(), (standing.done - before) / standing.total)
+            self._last = name
+            self._note()
+
+        return listen
+
+    def begin(self) -> None:
+        """Say what is studied."""
+        self._finished = self._searches - len(self._standings)
+        rows = sum(standing.rows for standing in self._standings.values())
         before = f", {self._finished} finished before" if self._finished else ""
-        before += f", {self._rows} evaluations of the others done" if self._rows else ""
-        self._line(f"study {self._name}: {self._searches} searches{before}")
-        if self._console.is_terminal:
-            self._bar = Bar(
-                SpinnerColumn(),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("searches{task.description}", markup=False),
-                console=self._console,
-                transient=True,
-            )
-            self._bar.start()
-            self._bar.add_task("", total=self._searches, completed=self._finished)
-
-    def __call__(self, row: Evaluation) -> None:
-        """Take note of a new row."""
-        self._rows += 1
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=f", {self._rows} evaluations")
+        before += f", {rows} evaluations of the others done" if rows else ""
+        say(self._console, f"study {self._name}: {self._searches} searches{before}")
+        self._said = self._done
+        self._live = LiveLines(self._console, self._searches)
+        self._show("starting workers")
 
     def finish(self, result: SearchResult) -> None:
         """Say what a search ended with."""
         self._finished += 1
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self._finished)
-        loss = result.best["val_loss"] if result.best else None
-        accuracy = result.test["accuracy"] if result.test else None
-        found = "no evaluation succeeded" if loss is None else f"validation loss {loss:.4f}"
-        tested = f", test accuracy {accuracy:.3f}" if accuracy is not None else ""
-        self._line(f"{result.name}: {found}{tested} ({result.evaluations} evaluations)")
+        say(self._console, f"{result.name}: {outcome_text(result)}")
+        self._show()
+
+    def tick(self, busy: int, slots: int) -> None:
+        """Say how many workers of how many have something to do; called all the time."""
+        if self._live.shown and self._shown.update(busy, slots):
+            self._show()
 
     def close(self) -> None:
-        """Take the live line off the terminal."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Take the live lines off the terminal."""
+        self._live.close()
+        self._shown.close()
 
-    def _line(self, text: str) -> None:
-        if self._console is not None:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+    @property
+    def _done(self) -> float:
+        """The searches' budgets that are spent, in searches."""
+        return sum(s.done / s.total for s in self._standings.values())
+
+    def _note(self) -> None:
+        if self._live.shown:
+            self._show()
+        elif self._done - self._said >= len(self._standings) / LINES - 1e-9:
+            self._said = self._done
+            text = study_text(self._finished, self._searches, self._standings.values())
+            say(self._console, f"{text}, {self._left_text()}")
+
+    def _show(self, instead: str = "") -> None:
+        text = study_text(self._finished, self._searches, self._standings.values())
+        first = joined(text, self._shown.text, instead or self._left_text())
+        last = self._standings.get(self._last)
+        now = f"{self._last}: {last.amount_text}, {last.best_text}" if last else ""
+        done = self._searches - len(self._standings) + self._done
+        self._live.update(done, first, (now, self._shown.gpu()))
+
+    def _left_text(self) -> str:
+        return study_left_text(self._pace, self._standings.values(), time.monotonic())
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8s, 3m 05s, 2h 07m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+class _Workers:
+    """What is known of the machines, looked at now and then."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.gpu = GpuMemory()
+        self._at = float("-inf")
+
+    def update(self, busy: int, slots: int) -> bool:
+        """Whether it is time to show it."""
+        now = time.monotonic()
+        if now - self._at < TICK_SECONDS:
+            return False
+        self._at, self.text = now, f"{busy} of {slots} workers busy"
+        return True
+
+    def close(self) -> None:
+        self.gpu.close()
+
+
+def plain_line(standing: Standing, now: float | None = None) -> str:
+    """A search in one line of a log."""
+    parts = (
+        standing.amount_text,
+        standing.best_text,
+        standing.counts_text,
+        standing.left_text(now),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def study_text(finished: int, searches: int, open_ones: Iterable[Standing]) -> str:
+    """The searches of a study that are finished, and the rows of those that were open."""
+    rows = sum(standing.rows for standing in open_ones)
+    text = f"{finished} of {searches} searches finished"
+    return f"{text}, {rows} evaluations" if rows else text
+
+
+def study_left_text(pace: Pace, open_ones: Iterable[Standing], now: float | None) -> str:
+    """How long a study's open searches will take.
+
+    Args:
+        pace: in budgets of whole searches.
+        open_ones: the searches.
+        now: by the clock of the pace.
+    """
+    left = sum(standing.left / standing.total for standing in open_ones)
+    seconds = pace.seconds_left(left, now)
+    if not left:
+        return "testing the last models"
+    return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
+
+
+def outcome_text(result: SearchResult) -> str:
+    """What a search ended with, in one line."""
+    loss = result.best["val_loss"] if result.best else None
+    accuracy = result.test["accuracy"] if result.test else None
+    found = "no evaluation succeeded" if loss is None else f"validation loss {loss:.4f}"
+    tested = f", test accuracy {accuracy:.3f}" if accuracy is not None else ""
+    return f"{found}{tested} ({result.evaluations} evaluations)"
+
+
+def joined(*parts: str) -> str:
+    """What there is to say, on one line of a terminal."""
+    return " · ".join(part for part in parts if part)
+
+
+def say(console: Console | None, text: str) -> None:
+    """Print a line as it is."""
+    if console is not None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)

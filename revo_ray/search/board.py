@@ -85,6 +85,14 @@ class Board:
         """Whether as many trials are live as may be; paused ones hold nothing."""
         return sum(not work.waits for work in self.live.values()) >= self.slots
 
+    @property
+    def busy(self) -> int:
+        """Trials that a worker works on now."""
+        return sum(
+            work.trial is not None and work.trial.status == Trial.RUNNING
+            for work in self.live.values()
+        )
+
     @contextmanager
     def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
         """Remember what went wrong, since Tune turns exceptions into text.

@@ -156,9 +156,10 @@ class Scheduler(FIFOScheduler):
 class Recorder(tune.Callback):
     """Tune's callback: writes each row when its trial's last result arrives."""
 
-    def __init__(self, board: Board, scratch: Storage) -> None:
+    def __init__(self, board: Board, scratch: Storage, tick: Callable[[int, int], None]) -> None:
         self._board = board
         self._scratch = scratch
+        self._tick = tick
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -174,6 +175,7 @@ class Recorder(tune.Callback):
             self._board.reconcile()
         for worker in self._board.overdue():
             ray.kill(worker)
+        self._tick(self._board.busy, self._board.slots)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -199,6 +201,7 @@ def run_experiment(
     *,
     home: Storage,
     ray_stays: bool = False,
+    tick: Callable[[int, int], None] = lambda busy, slots: None,
     trial: type[tune.Trainable] = EvaluationTrial,
 ) -> None:
     """Run searches to the end of their budgets and test their best models; Ray is connected.
@@ -210,6 +213,7 @@ def run_experiment(
         finish: called with each search that is done.
         home: where trials that are paused are kept, for all machines.
         ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
+        tick: called many times a second with the trials that run now, and that may.
         trial: what a worker runs; it answers the requests of `SearchState`.
 
     Raises:
@@ -231,7 +235,7 @@ def run_experiment(
                 name="tune",
                 search_alg=Proposer(board),
                 scheduler=scheduler,
-                callbacks=[Recorder(board, Storage(scratch).child("tune"))],
+                callbacks=[Recorder(board, Storage(scratch).child("tune"), tick)],
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
                 num_samples=-1,
                 resources_per_trial=footprint.request,

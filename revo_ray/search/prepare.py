@@ -17,11 +17,11 @@ from revo_ray.data.table import Table
 from revo_ray.errors import UserError
 from revo_ray.finetune.assemble import load_network, split_table
 from revo_ray.finetune.units import Unit
-from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.ledger import Ledger
 from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
-from revo_ray.report.tensorboard import EvaluationCurves
 from revo_ray.search.best import MODEL
+from revo_ray.search.curves import write_tensorboard
 from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
 from revo_ray.search.paths import check_paths
@@ -77,9 +77,7 @@ class Preparation:
         self._tables: dict[str, Table] = {}
         self._networks: dict[tuple[Any, ...], Network] = {}
 
-    def state(
-        self, config: SearchConfig, listeners: tuple[Callable[[Evaluation], None], ...] = ()
-    ) -> SearchState:
+    def state(self, config: SearchConfig) -> SearchState:
         """A search's state, after locking its run directory.
 
         Raises:
@@ -96,7 +94,6 @@ class Preparation:
             check_record(storage, config, checksums)
         else:
             write_record(storage, config, checksums)
-        curves = EvaluationCurves(storage)
         scheduler = method.scheduler(config.search, config.train)
         state = SearchState(
             config,
@@ -105,11 +102,10 @@ class Preparation:
             list(network.units),
             _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
-            listeners=(*listeners, curves),
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
             guard=lock.check,
         )
-        curves.catch_up(state.ledger)
+        write_tensorboard(state)
         return state
 
     def finished(self, config: SearchConfig) -> SearchResult | None:

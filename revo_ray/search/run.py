@@ -13,6 +13,7 @@ from rich.console import Console
 from revo_ray.config import ResourcesConfig, SearchConfig
 from revo_ray.errors import UserError
 from revo_ray.report.progress import Progress, StudyProgress
+from revo_ray.report.standing import Standing
 from revo_ray.search.cluster import connected, footprint_of
 from revo_ray.search.experiment import run_experiment
 from revo_ray.search.lock import RunLock
@@ -57,11 +58,13 @@ def run_search(
         stack.enter_context(stopping_on_signals())
         preparation = Preparation(config.storage, resume, console, stack)
         state = preparation.state(config)
-        progress = Progress(state.budget, console, state.budget_unit)
+        progress = Progress(_standing(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, address, stack, state.storage, console)
+        results = _run(
+            [state], config.resources, address, stack, state.storage, console, progress.tick
+        )
         return results[config.name]
 
 
@@ -99,12 +102,21 @@ def run_study(
         results = _each(searches, preparation.finished)
         states = _each(
             [search for search in searches if results[search.name] is None],
-            lambda search: preparation.state(search, (progress,)),
+            preparation.state,
         )
         write_study(folder, config)
-        progress.begin([len(state.ledger) for state in states.values()])
+        for name, state in states.items():
+            state.listeners.append(progress.follow(name, _standing(state), state.ledger))
+        progress.begin()
         made = _run(
-            list(states.values()), config.resources, address, stack, folder, console, progress
+            list(states.values()),
+            config.resources,
+            address,
+            stack,
+            folder,
+            console,
+            progress.tick,
+            progress.finish,
         )
         found = {name: made.get(name) or result for name, result in results.items()}
         return [result for result in found.values() if result is not None]
@@ -117,15 +129,15 @@ def _run(
     stack: ExitStack,
     home: Storage,
     console: Console | None,
-    progress: StudyProgress | None = None,
+    tick: Callable[[int, int], None],
+    finished: Callable[[SearchResult], None] = lambda result: None,
 ) -> dict[str, SearchResult]:
     """Run what is not finished, and write each result as soon as its search is done."""
     results = {state.config.name: read_result(state) for state in states}
 
     def finish(state: SearchState) -> None:
         result = results[state.config.name] = write_result(state)
-        if progress is not None:
-            progress.finish(result)
+        finished(result)
 
     open_states = [state for state in states if results[state.config.name] is None]
     if open_states:
@@ -137,7 +149,9 @@ def _run(
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
-        run_experiment(open_states, footprint, limit, finish, home=home, ray_stays=ray_stays)
+        run_experiment(
+            open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
+        )
     return {name: result for name, result in results.items() if result is not None}
 
 
@@ -168,6 +182,17 @@ def _allow_files(searches: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _standing(state: SearchState) -> Standing:
+    evaluations = state.config.search.evaluations
+    return Standing(
+        evaluations,
+        evaluations * state.config.train.epochs,
+        state.budget_unit,
+        state.config.search.population,
+        next((index for index, unit in enumerate(state.units) if unit.head), -1),
+    )
 
 
 def _headline(state: SearchState, preparation: Preparation) -> str:

@@ -88,6 +88,8 @@ class SearchState:
         self._test_deaths = 0
         self.listeners = list(listeners)
         """Called with each new row."""
+        self.followers: list[Callable[[], None]] = []
+        """Called when the proposals have learned of a row."""
         self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
         self.halving = halving
@@ -203,6 +205,8 @@ class SearchState:
             self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
         except ReplayError as error:
             raise SearchError(self._cannot_resume(error)) from None
+        for follower in self.followers:
+            follower()
 
     def _cannot_resume(self, error: ReplayError) -> str:
         return (

@@ -515,6 +515,11 @@ def test_start_is_the_centre_of_the_first_samples(algorithm: str) -> None:
     assert optimizer.distribution() == {
         "sigma": 0.1,
         "variables": {"x": pytest.approx(0.8), "lr": pytest.approx(3e-2), "y": 0.5},
+        "positions": {
+            "x": pytest.approx(0.7),
+            "lr": pytest.approx(math.log(3e-2 / 1e-4) / math.log(1e4)),
+            "y": 0.5,
+        },
     }
 
 

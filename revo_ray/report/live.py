@@ -1,0 +1,122 @@
+"""Lines on a terminal that are drawn again in place; nothing of it reaches a log file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+GPU_SECONDS = 5.0
+"""Between two looks at the memory of GPUs."""
+
+
+class LiveLines:
+    """A bar with a line behind it, and lines below; on a console that is no terminal, nothing.
+
+    Args:
+        console: where; None for nowhere.
+        total: what the bar is full at.
+    """
+
+    def __init__(self, console: Console | None, total: float) -> None:
+        self._live: Live | None = None
+        if console is None or not console.is_terminal:
+            return
+        one_line = Column(no_wrap=True, overflow="ellipsis")
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False, table_column=one_line),
+            console=console,
+        )
+        self._task = self._bar.add_task("", total=total)
+        self._more: Sequence[str] = ()
+        self._live = Live(
+            get_renderable=self._render, console=console, transient=True, refresh_per_second=8
+        )
+        self._live.start()
+
+    @property
+    def shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._live is not None
+
+    def update(self, done: float, first: str, more: Sequence[str] = ()) -> None:
+        """Show other lines from now on; empty ones are left out."""
+        if self._live is not None:
+            self._bar.update(self._task, completed=done, description=first)
+            self._more = [line for line in more if line]
+
+    def close(self) -> None:
+        """Take them off the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _render(self) -> Group:
+        lines = (Text(f"  {line}", overflow="ellipsis", no_wrap=True) for line in self._more)
+        return Group(self._bar, *lines)
+
+
+class GpuMemory:
+    """The memory of this machine's GPUs, all programs together, as nvidia-smi tells it.
+
+    It is asked beside the driver, which has no use for a context of its own on a GPU.
+    """
+
+    def __init__(self) -> None:
+        self._program = shutil.which("nvidia-smi")
+        self._asked: subprocess.Popen[str] | None = None
+        self._asked_at = float("-inf")
+        self._text = ""
+
+    def __call__(self) -> str:
+        """What was last told, `GPU memory 31.2 of 79.6 GiB`; empty where there is no GPU."""
+        if self._asked is not None and self._asked.poll() is not None:
+            self._text = gpu_text(self._asked.communicate()[0])
+            self._asked = None
+        if self._program and self._asked is None and self._is_time():
+            query = ["--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
+            self._asked = subprocess.Popen(
+                [self._program, *query],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        return self._text
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self._asked is not None:
+            self._asked.kill()
+            self._asked.communicate()
+            self._asked = None
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._asked_at < GPU_SECONDS:
+            return False
+        self._asked_at = now
+        return True
+
+
+def gpu_text(answer: str) -> str:
+    """What nvidia-smi answers, `used, total` in MiB for each GPU, in words; empty without any."""
+    try:
+        lines = [line.split(",") for line in answer.splitlines() if line.strip()]
+        pairs = [(float(used), float(total)) for used, total in lines]
+        each = [f"{used / 1024:.1f} of {total / 1024:.1f}" for used, total in pairs]
+    except ValueError:  # [N/A], on machines that share memory with the CPU
+        return ""
+    if len(each) > 4:
+        fullest = max(pairs, key=lambda pair: pair[0] / pair[1])
+        return f"GPU memory at most {fullest[0] / 1024:.1f} of {fullest[1] / 1024:.1f} GiB"
+    return f"GPU memory {', '.join(each)} GiB" if each else ""
