@@ -10,9 +10,9 @@ from typing import Any
 from revo_ray.ledger import Evaluation
 from revo_ray.report.layout import Cell, Column, Grid, to_markdown
 from revo_ray.report.page import Block, Section
-from revo_ray.report.progress import duration
 from revo_ray.report.results import CONFIG
 from revo_ray.report.runs import Run
+from revo_ray.report.standing import duration
 from revo_ray.storage import Storage
 
 CAUSE = 160

@@ -44,6 +44,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "revo-ray search config.yaml --resume": SEARCH,
     "revo-ray study preset:quick": STUDY,
     "revo-ray report revo_results/quick": (),
+    "revo-ray watch revo_results/quickstart": (),
     "revo-ray train config.yaml --plan revo_results/digits-resnet/best/plan.json": SEARCH,
     "revo-ray data inspect config.yaml": (),
     "revo-ray methods": (),
@@ -70,6 +71,8 @@ ELSEWHERE = {
     "::test_the_other_machine_copies_the_table_once",
     "revo-ray submit config.yaml --address http://127.0.0.1:8265": f"{JOBS}"
     "::test_the_searchs_exit_status_is_passed_on",
+    "revo-ray watch s3://bucket/searches/run?region=eu-west-1 --once": "tests/test_watch.py"
+    "::test_rows_are_read_once_also_from_an_object_store",
     "revo-ray export revo_results/quickstart --to onnx --out digits.onnx": f"{EXPORTS}"
     "::test_export_says_what_it_wrote_and_checked",
     "revo-ray export revo_results/quickstart --to torch-export --out digits.pt2": f"{EXPORTS}"

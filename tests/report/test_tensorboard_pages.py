@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from revo_ray.report.tensorboard import PAGE
 from revo_ray.storage import Storage
+from tests.browser import browser
 from tests.report.synthetic import FAILS, open_state, run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromium-driver (Debian packages)"
-    ),
-    pytest.mark.timeout(600),
-]
-webdriver = pytest.importorskip("selenium.webdriver")
+pytestmark = pytest.mark.timeout(600)
 
 PATIENCE = 60
 RUNS = 45
@@ -52,7 +44,15 @@ walk(document);
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Selenium's driver of a browser as wide as a screen."""
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        started.driver.set_window_size(1500, 1200)
+        yield started.driver
+
+
+@pytest.fixture(scope="module")
+def address(chrome: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """TensorBoard on the files of a search that runs no more."""
     folder = tmp_path_factory.mktemp("run")
     run(open_state(Storage(str(folder)), f"search.evaluations={RUNS}"))
@@ -82,28 +82,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         served.wait()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "window-size=1500,1200", f"user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield opened
-    opened.quit()
-
-
-def wait_for(browser: webdriver.Chrome, selector: str, *texts: str) -> str:
+def wait_for(chrome: Any, selector: str, *texts: str) -> str:
     """The text of the first element that matches and holds all texts, as soon as there is one."""
     deadline = time.monotonic() + PATIENCE
     read = INSIDE + "return found.map(text);"
     while True:
-        for found in browser.execute_script(read, selector):
+        for found in chrome.execute_script(read, selector):
             if all(text in found for text in texts):
                 return str(found)
         assert time.monotonic() < deadline, f"no {selector} with {texts}"
@@ -113,18 +97,18 @@ def wait_for(browser: webdriver.Chrome, selector: str, *texts: str) -> str:
 CARD = "tf-custom-scalar-multi-line-chart-card"
 
 
-def test_it_opens_on_the_layout(address: str, browser: webdriver.Chrome) -> None:
-    browser.get(f"{address}/{PAGE}")
+def test_it_opens_on_the_layout(address: str, chrome: Any) -> None:
+    chrome.get(f"{address}/{PAGE}")
     for title in ("Validation loss by evaluations", "Validation AUC by evaluations", "Sigma"):
         # A curve, not only a frame: the tags that its data came with are listed below.
-        wait_for(browser, CARD, title, "Matches (1)")
-    wait_for(browser, CARD, "Loss of each, and the best", "Matches (2)")
+        wait_for(chrome, CARD, title, "Matches (1)")
+    wait_for(chrome, CARD, "Loss of each, and the best", "Matches (2)")
 
 
-def test_the_table_has_every_evaluation(address: str, browser: webdriver.Chrome) -> None:
-    browser.get("about:blank")
-    browser.get(f"{address}/#hparams")
-    text = wait_for(browser, "tf-hparams-table-view", f"{RUNS - 1:06d}")
+def test_the_table_has_every_evaluation(address: str, chrome: Any) -> None:
+    chrome.get("about:blank")
+    chrome.get(f"{address}/#hparams")
+    text = wait_for(chrome, "tf-hparams-table-view", f"{RUNS - 1:06d}")
     for number in range(RUNS):
         assert f"{number:06d}" in text
     assert text.count("diverged") == len(FAILS)
@@ -132,17 +116,17 @@ def test_the_table_has_every_evaluation(address: str, browser: webdriver.Chrome)
         assert column in text
 
 
-def test_the_picture_is_there(address: str, browser: webdriver.Chrome) -> None:
-    browser.get("about:blank")
-    browser.get(f"{address}/{PAGE.replace('custom_scalars', 'images')}")
-    wait_for(browser, "tf-image-loader", "rates/heat_map")
+def test_the_picture_is_there(address: str, chrome: Any) -> None:
+    chrome.get("about:blank")
+    chrome.get(f"{address}/{PAGE.replace('custom_scalars', 'images')}")
+    wait_for(chrome, "tf-image-loader", "rates/heat_map")
     widths = INSIDE + "return found.map(each => each.complete ? each.naturalWidth : 0);"
     deadline = time.monotonic() + PATIENCE
-    while not any(width > 600 for width in browser.execute_script(widths, "img")):
+    while not any(width > 600 for width in chrome.execute_script(widths, "img")):
         assert time.monotonic() < deadline, "no picture was loaded"
         time.sleep(0.3)
 
 
-def test_the_page_has_no_errors(address: str, browser: webdriver.Chrome) -> None:
-    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+def test_the_page_has_no_errors(address: str, chrome: Any) -> None:
+    severe = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
     assert severe == []
