@@ -153,7 +153,7 @@ class TrainConfig(Section):
     """bf16: automatic mixed precision."""
     validate_epochs: Literal["last", "every"] = "last"
     """Which epochs are validated; the search itself reads only the last."""
-    cache_mb: int = Field(256, ge=0, le=LARGEST)
+    cache_mb: int = Field(64, ge=0, le=LARGEST)
     """Features below the first unit that trains are kept in that much memory of each worker, where
     that changes no bit of any result; 0: they are computed each time."""
     time_limit: float | None = Field(None, gt=0)

@@ -193,7 +193,7 @@ class FusedTuner:
     def _predict(self) -> Tensor:
         """(k, n, C) logits of the validation images."""
         tuner = self._tuner
-        tuner.model.train().eval()
+        tuner.set_modes(training=False)
         with torch.no_grad():
             parts = [
                 self._forward(tuner.normalise(tuner.batch("validation", index)[0]))

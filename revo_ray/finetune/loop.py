@@ -117,6 +117,7 @@ class FineTuner:
         self.augmenter = torch.Generator()
         """What augmentation draws from."""
         self._frozen: list[nn.Module] = []
+        self._modes_set = False
         self._rng: list[Tensor] = []
         if sorted(chain.from_iterable(u.parameters for u in self.units)) != sorted(
             self._parameters
@@ -124,6 +125,7 @@ class FineTuner:
             raise ValueError("the units do not hold each parameter of the model once")
         self._pretrained = {name: t.detach().clone() for name, t in self._tensors()}
         self._versions = {name: t._version for name, t in self._parameters.items()}
+        self._trained: set[str] = set()
         self._mean, self._std = (
             torch.tensor(values, device=self.device).view(1, 3, 1, 1)
             for values in (backbone.mean, backbone.std)
@@ -188,6 +190,7 @@ class FineTuner:
                 self.order = self.shuffle()
                 if policy is not None:
                     changed = policy(number, self)
+                    self._modes_set = False  # it may look at the model in eval mode
                     if changed is not None:
                         self._set_rates(self.by_parameter(changed), plan.weight_decay)
                 train_loss = self._train_epoch(number, reused)
@@ -250,8 +253,7 @@ class FineTuner:
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
         cut = self.prediction_batches(split)
-        # .train() first: some attention layers drop what they cached in eval mode only there.
-        self.model.train().eval()
+        self.set_modes(training=False)
         with torch.inference_mode():
             if split == "validation":
                 return self._prefix.predict(self._images(split), cut)
@@ -323,9 +325,11 @@ class FineTuner:
         self._prefix.forget_plan()
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                if parameter._version != self._versions[name]:  # something was written to it
+                # Who writes to a tensor counts its versions up, but for fused optimizers.
+                if name in self._trained or parameter._version != self._versions[name]:
                     parameter.copy_(self._pretrained[name])
                     self._versions[name] = parameter._version
+        self._trained.clear()
         self._restore_buffers()
         self.images = self._epoch = 0
         self._seconds = 0.0
@@ -379,13 +383,14 @@ class FineTuner:
         unknown = set(rates) - set(self._parameters)
         if unknown:
             raise ValueError(f"no parameter is called {min(unknown)!r}")
-        self._rates = rates
+        self._rates, self._modes_set = rates, False
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self._parameters.items():
             rate = rates.get(name, 0.0)
             parameter.requires_grad_(rate > 0)
             parameter.grad = None
             if rate > 0:
+                self._trained.add(name)
                 groups.setdefault(rate, []).append(parameter)
         self._frozen = [
             self.model.get_submodule(module)
@@ -401,7 +406,8 @@ class FineTuner:
                 parts, momentum=self.train.momentum, weight_decay=weight_decay
             )
         else:
-            self._optimizer = torch.optim.AdamW(parts, weight_decay=weight_decay)
+            # One pass over the weights in place of seven; SGD gains nothing by it.
+            self._optimizer = torch.optim.AdamW(parts, weight_decay=weight_decay, fused=True)
 
     def _reuse_prefix(self) -> Forward | None:
         """What gives training logits from features below all that trains; None if nothing can."""
@@ -421,11 +427,17 @@ class FineTuner:
                 reused = self._prefix.training(images, count, sizes, epochs)
         return reused
 
-    def set_modes(self) -> None:
-        """Training mode, but for the norms of frozen units."""
+    def set_modes(self, *, training: bool = True) -> None:
+        """Training mode, but for the norms of frozen units; or eval mode."""
+        if training and self._modes_set:
+            return
+        # .train() first: some attention layers drop what they cached in eval mode only there.
         self.model.train()
-        for module in self._frozen:
+        if not training:
+            self.model.eval()
+        for module in self._frozen if training else ():
             module.training = False  # of the norm alone, not of a dropout inside
+        self._modes_set = training
 
     def _train_epoch(self, number: int, reused: Forward | None) -> float | None:
         """One pass; the mean loss, not finite as soon as one step's is, None if nothing trains."""

@@ -119,7 +119,7 @@ def reference(
     optimizer = (
         torch.optim.SGD(groups, momentum=config.momentum, weight_decay=weight_decay)
         if config.optimizer == "sgd"
-        else torch.optim.AdamW(groups, weight_decay=weight_decay)
+        else torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
     )
     table, splits = make_table(side=side), make_splits(33)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
