@@ -72,6 +72,8 @@ class PrefixFeatures:
             moving: modules that may change their buffers.
             device: where the model is.
         """
+        if not self._limit:
+            return
         if self._cuts is None:
             images = torch.randn(2, *self._image, generator=torch.Generator().manual_seed(0))
             try:
@@ -79,7 +81,7 @@ class PrefixFeatures:
             except _MISFITS:  # a network that cannot train on two images, say
                 self._cuts = []
             self._restore()
-        self._below = list(deepest(self._cuts, trained, moving)) if self._limit else []
+        self._below = list(deepest(self._cuts, trained, moving))
 
     def forget_plan(self) -> None:
         """From here on the weights may be any."""

@@ -66,3 +66,9 @@ def test_the_fused_update_is_the_faster_one() -> None:
     found = line("step", "--turns", "5", "--batch", "4")
     assert found["update_over_plain"]["adamw_fused"] < 0.8
     assert 0 < found["step_over_plain"]["half_frozen"] < 1
+
+
+def test_a_head_on_kept_features() -> None:
+    found = line("head", "--model", "timm/test_efficientnet", "--epochs", "6", "--turns", "1")
+    assert found["evaluations_an_hour"] > 3
+    assert found["losses"][0] == pytest.approx(found["losses"][1], abs=0.05)
