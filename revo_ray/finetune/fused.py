@@ -27,7 +27,8 @@ class FusedTuner:
     Each member has its own rates, weight decay, frozen units with their BatchNorm statistics,
     momenta, and its own divergence. Order, augmentation and head are those of `FineTuner`, and the
     results equal its own but for rounding: in fp32, losses and weights within 1e-4 where training
-    is stable. A convolution of k members is one grouped convolution: that pays where one small
+    is stable. (AdamW's first steps are of full length also where a gradient is nothing but
+    rounding, a bias before a norm, say: at large rates such weights go their own way.) A convolution of k members is one grouped convolution: that pays where one small
     model leaves a GPU idle, and costs on a CPU. What no member trains is computed once for all.
 
     Example:
