@@ -28,8 +28,10 @@ class FusedTuner:
     momenta, and its own divergence. Order, augmentation and head are those of `FineTuner`, and the
     results equal its own but for rounding: in fp32, losses and weights within 1e-4 where training
     is stable. (AdamW's first steps are of full length also where a gradient is nothing but
-    rounding, a bias before a norm, say: at large rates such weights go their own way.) A convolution of k members is one grouped convolution: that pays where one small
-    model leaves a GPU idle, and costs on a CPU. What no member trains is computed once for all.
+    rounding, of a bias before a norm, say: at large rates such weights go their own way.)
+
+    A convolution of k members is one grouped convolution: that pays where one small model leaves a
+    GPU idle, and costs on a CPU. What no member trains is computed once for all.
 
     Example:
         >>> fused = FusedTuner(tuner)
