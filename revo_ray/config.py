@@ -153,6 +153,9 @@ class TrainConfig(Section):
     """bf16: automatic mixed precision."""
     validate_epochs: Literal["last", "every"] = "last"
     """Which epochs are validated; the search itself reads only the last."""
+    cache_mb: int = Field(64, ge=0, le=LARGEST)
+    """Features below the first unit that trains are kept in that much memory of each worker, where
+    that changes no bit of any result; 0: they are computed each time."""
     time_limit: float | None = Field(None, gt=0)
     """Seconds that an evaluation may take; then its worker is killed and it is made again, three
     times at most. A worker's first one has five minutes more, to load. None: for ever."""

@@ -43,10 +43,14 @@ class Feed:
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) uint8 and labels (B,) at positions (B,) in the split."""
-        labels = self._labels[index.to(self.device)]
+        labels = self.labels(index)
         if self._resident is not None:
             return self._resident[index], labels
         return self._read(index.cpu().numpy()), labels
+
+    def labels(self, index: Tensor) -> Tensor:
+        """Labels (B,) at positions (B,) in the split."""
+        return self._labels[index.to(self.device)]
 
     def _read(self, index: Indices) -> Tensor:
         images = torch.from_numpy(self._images[self._indices[index]])

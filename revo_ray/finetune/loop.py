@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +25,8 @@ from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
 from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
+from revo_ray.finetune.prefix import Forward
+from revo_ray.finetune.reuse import PrefixFeatures
 from revo_ray.finetune.units import Unit
 
 SplitName = Literal["train", "validation", "test"]
@@ -63,6 +67,8 @@ class FineTuner:
     On a CPU a run is a function of the plan and the configuration: earlier runs, other draws from
     torch's global random state and the process it runs in change no bit of it, at one number of
     threads (`torch.set_num_threads` is the caller's). The model belongs to the tuner from here on.
+    Features below the first unit that trains are kept from epoch to epoch and from run to run,
+    within `train.cache_mb`, where that changes no bit either.
 
     Example:
         >>> tuner = FineTuner(backbone, find_units(backbone.model), table, splits, config.train)
@@ -107,14 +113,19 @@ class FineTuner:
         self._optimizer: torch.optim.Optimizer | None = None
         self._rates: Mapping[str, float] = {}
         self._epoch, self._seconds = 0, 0.0
-        self._shuffler, self._augmenter = torch.Generator(), torch.Generator()
+        self._shuffler = torch.Generator()
+        self.augmenter = torch.Generator()
+        """What augmentation draws from."""
         self._frozen: list[nn.Module] = []
+        self._modes_set = False
         self._rng: list[Tensor] = []
         if sorted(chain.from_iterable(u.parameters for u in self.units)) != sorted(
             self._parameters
         ):
             raise ValueError("the units do not hold each parameter of the model once")
         self._pretrained = {name: t.detach().clone() for name, t in self._tensors()}
+        self._versions = {name: t._version for name, t in self._parameters.items()}
+        self._trained: set[str] = set()
         self._mean, self._std = (
             torch.tensor(values, device=self.device).view(1, 3, 1, 1)
             for values in (backbone.mean, backbone.std)
@@ -126,6 +137,9 @@ class FineTuner:
             )
             for name in get_args(SplitName)
         }
+        image = torch.Size(table.images.shape[1:])
+        limit = train.cache_mb * 2**20
+        self._prefix = PrefixFeatures(self.model, self.forward, image, self._restore_buffers, limit)
 
     def run(
         self,
@@ -150,7 +164,7 @@ class FineTuner:
         Raises:
             ValueError: the plan has another number of units, or its policy is missing.
         """
-        rates = self._by_parameter(plan.unit_lrs)
+        rates = self.by_parameter(plan.unit_lrs)
         if plan.policy is not None and policy is None:
             raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
         return self._run(plan, rates, policy, validate or self.train.validate_epochs, snapshot)
@@ -166,20 +180,20 @@ class FineTuner:
         started = time.perf_counter()
         self._restore()
         self._set_rates(rates, plan.weight_decay)
+        reused = None if policy is not None else self._reuse_prefix()
         if snapshot is not None:
             self._go_on(snapshot, plan.weight_decay)
         started -= self._seconds
         for number in range(self._epoch + 1, self.train.epochs + 1):
             self._epoch = number
-            with self._own_rng():
-                feed = self._feeds["train"]
-                order = torch.randperm(len(feed), generator=self._shuffler)
-                self.order = order.to(feed.index_device)
+            with self.own_rng():
+                self.order = self.shuffle()
                 if policy is not None:
                     changed = policy(number, self)
+                    self._modes_set = False  # it may look at the model in eval mode
                     if changed is not None:
-                        self._set_rates(self._by_parameter(changed), plan.weight_decay)
-                train_loss = self._train_epoch(number, self._augmenter)
+                        self._set_rates(self.by_parameter(changed), plan.weight_decay)
+                train_loss = self._train_epoch(number, reused)
             diverged = train_loss is not None and not train_loss <= LOSS_LIMIT
             last = number == self.train.epochs
             metrics = None
@@ -214,7 +228,7 @@ class FineTuner:
             "optimizer": self._optimizer.state_dict() if self._optimizer else None,
             "rng": self._rng,
             "shuffler": self._shuffler.get_state(),
-            "augmenter": self._augmenter.get_state(),
+            "augmenter": self.augmenter.get_state(),
         }
 
     def _go_on(self, snapshot: Mapping[str, Any], weight_decay: float) -> None:
@@ -227,32 +241,53 @@ class FineTuner:
         self._epoch, self.images = snapshot["epoch"], snapshot["images"]
         self._seconds, self._rng = snapshot["seconds"], list(snapshot["rng"])
         self._shuffler.set_state(snapshot["shuffler"])
-        self._augmenter.set_state(snapshot["augmenter"])
+        self.augmenter.set_state(snapshot["augmenter"])
 
     def loss(self, index: Tensor, augmenter: torch.Generator | None = None) -> Tensor:
         """Mean cross-entropy () of the training images at `index` (B,), positions in the split."""
         images, labels = self._feeds["train"].batch(index)
         if augmenter is not None:
             images = augment(images, self.train.augment, augmenter)
-        return functional.cross_entropy(self._logits(images), labels)
+        return functional.cross_entropy(self.forward(self.normalise(images)), labels)
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
-        feed = self._feeds[split]
-        # Bounds the activations: 256 images up to 128 pixels, 83 at 224.
-        size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2))
-        # .train() first: some attention layers drop what they cached in eval mode only there.
-        self.model.train().eval()
-        outputs = []
+        cut = self.prediction_batches(split)
+        self.set_modes(training=False)
         with torch.inference_mode():
-            for index in torch.arange(len(feed), device=feed.index_device).split(size):
-                outputs.append(self._logits(feed.batch(index)[0]))
-        return torch.cat(outputs)
+            if split == "validation":
+                return self._prefix.predict(self._images(split), cut)
+            return torch.cat([self.forward(self._images(split)(index)) for index in cut])
 
     def evaluate(self, split: SplitName) -> Metrics:
         """Loss, accuracy and AUC of a split with the weights as they are."""
-        labels = self._table.labels[getattr(self._splits, split)]
-        return classification_metrics(self.predict(split), labels)
+        return classification_metrics(self.predict(split), self.labels(split))
+
+    def labels(self, split: SplitName) -> NDArray[np.int64]:
+        """Classes (n,) of a split's images."""
+        return self._table.labels[getattr(self._splits, split)]
+
+    def batch(self, split: SplitName, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) uint8 and labels (B,) at positions (B,) in a split, on the device."""
+        feed = self._feeds[split]
+        return feed.batch(index.to(feed.index_device))
+
+    def prediction_batches(self, split: SplitName, copies: int = 1) -> Sequence[Tensor]:
+        """A split's positions, cut so that activations of so many copies of a model have room."""
+        feed = self._feeds[split]
+        # 256 images up to 128 pixels, 83 at 224.
+        size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2) // copies)
+        return torch.arange(len(feed), device=feed.index_device).split(size)
+
+    def shuffle(self) -> Tensor:
+        """Positions (n,) of the training images in the order of the next epoch."""
+        feed = self._feeds["train"]
+        return torch.randperm(len(feed), generator=self._shuffler).to(feed.index_device)
+
+    def begin(self, rates: Mapping[str, float]) -> None:
+        """Go back to the pretrained weights and the seeds; parameters without a rate freeze."""
+        self._restore()
+        self._set_rates(rates, 0.0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""
@@ -263,15 +298,23 @@ class FineTuner:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
+        self._prefix.forget_plan()
         self.model.load_state_dict(state)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter and buffer, those too that a state dict leaves out."""
         return chain(self.model.named_parameters(), self.model.named_buffers())
 
-    def _logits(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) uint8 to logits (B, C) float32."""
-        x = ((images.float() / 255) - self._mean) / self._std
+    def _images(self, split: SplitName) -> Callable[[Tensor], Tensor]:
+        """What gives a split's normalised images (B, 3, S, S) from their positions (B,)."""
+        return lambda index: self.normalise(self.batch(split, index)[0])
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) uint8 to what the model takes."""
+        return ((images.float() / 255) - self._mean) / self._std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) to logits (B, C) float32."""
         bf16 = self.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             logits: Tensor = self.model(x)
@@ -279,17 +322,29 @@ class FineTuner:
 
     def _restore(self) -> None:
         """Go back to the pretrained weights, in place, and to the seeds."""
+        self._prefix.forget_plan()
         with torch.no_grad():
-            for name, tensor in self._tensors():
-                tensor.copy_(self._pretrained[name])
+            for name, parameter in self._parameters.items():
+                # Who writes to a tensor counts its versions up, but for fused optimizers.
+                if name in self._trained or parameter._version != self._versions[name]:
+                    parameter.copy_(self._pretrained[name])
+                    self._versions[name] = parameter._version
+        self._trained.clear()
+        self._restore_buffers()
         self.images = self._epoch = 0
         self._seconds = 0.0
         self._shuffler.manual_seed(self.train.seed)
-        self._augmenter.manual_seed(self.train.seed + 1)
+        self.augmenter.manual_seed(self.train.seed + 1)
         self._rng = [
             torch.Generator(device).manual_seed(self.train.seed).get_state()
             for device in self._rng_devices()
         ]
+
+    def _restore_buffers(self) -> None:
+        """Go back to the pretrained statistics; BatchNorm's kernels count no versions of them."""
+        with torch.no_grad():
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(self._pretrained[name])
 
     def _rng_devices(self) -> list[torch.device]:
         """Where dropout and stochastic depth draw their random numbers."""
@@ -297,7 +352,7 @@ class FineTuner:
         return [cpu] if self.device == cpu else [cpu, self.device]
 
     @contextmanager
-    def _own_rng(self) -> Iterator[None]:
+    def own_rng(self) -> Iterator[None]:
         """Lend torch's global random state to the run, so that neither disturbs the other."""
         cuda = self._rng_devices()[1:]
         with torch.random.fork_rng(cuda):
@@ -307,7 +362,12 @@ class FineTuner:
             yield
             self._rng = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
 
-    def _by_parameter(self, rates: Sequence[float] | Mapping[str, float]) -> Mapping[str, float]:
+    def by_parameter(self, rates: Sequence[float] | Mapping[str, float]) -> Mapping[str, float]:
+        """The rates of the parameters by name, from those of the units.
+
+        Raises:
+            ValueError: the model has another number of units.
+        """
         if isinstance(rates, Mapping):
             return rates
         if len(rates) != len(self.units):
@@ -323,13 +383,14 @@ class FineTuner:
         unknown = set(rates) - set(self._parameters)
         if unknown:
             raise ValueError(f"no parameter is called {min(unknown)!r}")
-        self._rates = rates
+        self._rates, self._modes_set = rates, False
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self._parameters.items():
             rate = rates.get(name, 0.0)
             parameter.requires_grad_(rate > 0)
             parameter.grad = None
             if rate > 0:
+                self._trained.add(name)
                 groups.setdefault(rate, []).append(parameter)
         self._frozen = [
             self.model.get_submodule(module)
@@ -345,19 +406,52 @@ class FineTuner:
                 parts, momentum=self.train.momentum, weight_decay=weight_decay
             )
         else:
-            self._optimizer = torch.optim.AdamW(parts, weight_decay=weight_decay)
+            # One pass over the weights in place of seven; SGD gains nothing by it.
+            self._optimizer = torch.optim.AdamW(parts, weight_decay=weight_decay, fused=True)
 
-    def _train_epoch(self, number: int, augmenter: torch.Generator) -> float | None:
+    def _reuse_prefix(self) -> Forward | None:
+        """What gives training logits from features below all that trains; None if nothing can."""
+        trained = {name for name, p in self._parameters.items() if p.requires_grad}
+        if len(trained) == len(self._parameters):
+            return None
+        frozen = set(self._frozen)
+        moving = {name for name, module in self.model.named_modules() if module not in frozen}
+        with torch.random.fork_rng(self._rng_devices()[1:]):
+            self._prefix.set_plan(trained, moving, self.device)
+            reused = None
+            if self._optimizer is not None and self.train.augment == "none":
+                self.set_modes()
+                count = len(self._feeds["train"])
+                sizes = set(map(len, batches(torch.arange(count), self.train.batch_size)))
+                images, epochs = self._images("train"), self.train.epochs
+                reused = self._prefix.training(images, count, sizes, epochs)
+        return reused
+
+    def set_modes(self, *, training: bool = True) -> None:
+        """Training mode, but for the norms of frozen units; or eval mode."""
+        if training and self._modes_set:
+            return
+        # .train() first: some attention layers drop what they cached in eval mode only there.
+        self.model.train()
+        if not training:
+            self.model.eval()
+        for module in self._frozen if training else ():
+            module.training = False  # of the norm alone, not of a dropout inside
+        self._modes_set = training
+
+    def _train_epoch(self, number: int, reused: Forward | None) -> float | None:
         """One pass; the mean loss, not finite as soon as one step's is, None if nothing trains."""
         if self._optimizer is None:
             return None
-        self.model.train()
-        for module in self._frozen:
-            module.training = False  # of the norm alone, not of a dropout inside
-        batches = _batches(self.order, self.train.batch_size)
+        self.set_modes()
+        cut = batches(self.order, self.train.batch_size)
         total = torch.zeros((), device=self.device)
-        for step, index in enumerate(batches, start=(number - 1) * len(batches)):
-            loss = self.loss(index, augmenter)
+        for step, index in enumerate(cut, start=(number - 1) * len(cut)):
+            if reused is None:
+                loss = self.loss(index, self.augmenter)
+            else:
+                labels = self._feeds["train"].labels(index)
+                loss = functional.cross_entropy(reused(index), labels)
             self.images += len(index)
             total += loss.detach() * len(index)
             # On a GPU the sum tells at the end: to look at each step would wait for each step.
@@ -365,7 +459,7 @@ class FineTuner:
                 return math.nan
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self._schedule(step, self.train.epochs * len(batches))
+            self._schedule(step, self.train.epochs * len(cut))
             self._optimizer.step()
         return total.item() / len(self.order)
 
@@ -392,7 +486,7 @@ def _choose_deterministic_kernels() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _batches(order: Tensor, size: int) -> list[Tensor]:
+def batches(order: Tensor, size: int) -> list[Tensor]:
     """Cut `order` (n,) into batches; a last one of one image joins the one before (BatchNorm)."""
     edges = list(range(0, len(order), size))
     if len(edges) > 1 and len(order) - edges[-1] == 1:

@@ -23,6 +23,7 @@ MAY_CHANGE = (
     "plugins",
     "data.root",  # the table's checksum says whether the images are the same
     "train.time_limit",
+    "train.cache_mb",
     "resources.max_concurrent",
     "resources.gpus_per_trial",
 )

@@ -134,7 +134,7 @@ def by_hand(
         optimizer = (
             torch.optim.SGD(groups, momentum=config.momentum, weight_decay=0.01)
             if config.optimizer == "sgd"
-            else torch.optim.AdamW(groups, weight_decay=0.01)
+            else torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
         )
         model.train()
         for batch, targets in batches:

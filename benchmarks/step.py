@@ -1,0 +1,146 @@
+"""What one training step costs, and what could make it cheaper, on this machine's CPU.
+
+Everything that is compared runs in one process, turn by turn: a ratio is the median over the turns,
+each of which is paired with the plain step beside it. The plain step is fp32, contiguous, and
+torch's optimizers as they come, with a rate of its own for each layer. Prints one JSON line.
+
+    python -m benchmarks.step [--model timm/tf_efficientnet_lite0] [--side 32] [--batch 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from revo_ray.finetune.backbone import load_backbone
+from revo_ray.finetune.units import find_units
+
+CLASSES = 10
+
+
+class Step:
+    """One way of making a step, with a model of its own."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        *,
+        optimizer: str = "adamw",
+        options: dict[str, Any] | None = None,
+        frozen: float = 0.0,
+        channels_last: bool = False,
+        bf16: bool = False,
+    ) -> None:
+        backbone = load_backbone(arguments.model, "none", CLASSES, image_size=arguments.side)
+        units = find_units(backbone.model, "layer", backbone.head)
+        self.model: nn.Module = backbone.model.train()
+        self.x = torch.rand(arguments.batch, 3, arguments.side, arguments.side)
+        self.labels = torch.arange(arguments.batch) % CLASSES
+        self.bf16 = bf16
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.x = self.x.contiguous(memory_format=torch.channels_last)
+        parameters = dict(self.model.named_parameters())
+        first = round(frozen * len(units))
+        groups: list[dict[str, Any]] = []
+        for number, unit in enumerate(units):
+            own = [parameters[name].requires_grad_(number >= first) for name in unit.parameters]
+            if number >= first:
+                groups.append({"params": own, "lr": 1e-5 * (1 + number / len(units))})
+            else:
+                for name in unit.modules:
+                    self.model.get_submodule(name).training = False
+        kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.AdamW
+        self.optimizer: torch.optim.Optimizer = kind(groups, **(options or {}))
+
+    def forward(self) -> torch.Tensor:
+        """The loss."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            logits = self.model(self.x)
+        return functional.cross_entropy(logits.float(), self.labels)
+
+    def whole(self) -> None:
+        """A whole step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.forward().backward()
+        self.optimizer.step()
+
+    def update(self) -> None:
+        """The optimizer alone; the gradients of the last backward pass are still there."""
+        self.optimizer.step()
+
+
+def measure(ways: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
+    """Seconds of each way in each turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 2):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if turn >= 2:  # the first ones allocate
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], name: str, plain: str) -> float:
+    """Median of a way's time over the plain one's in the same turn."""
+    pairs = zip(seconds[name], seconds[plain], strict=True)
+    return round(statistics.median(one / other for one, other in pairs), 3)
+
+
+def main() -> None:
+    """Measure, and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="timm/tf_efficientnet_lite0")
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    steps = {
+        "adamw": Step(arguments),
+        "adamw_fused": Step(arguments, options={"fused": True}),
+        "adamw_foreach": Step(arguments, options={"foreach": True}),
+        "sgd": Step(arguments, optimizer="sgd"),
+        "sgd_fused": Step(arguments, optimizer="sgd", options={"fused": True}),
+        "half_frozen": Step(arguments, frozen=0.5),
+        "channels_last": Step(arguments, channels_last=True),
+        "bf16": Step(arguments, bf16=True),
+    }
+    whole = measure({name: step.whole for name, step in steps.items()}, arguments.turns)
+    updates = {name: step.update for name, step in steps.items() if name[:3] in ("ada", "sgd")}
+    update = measure(updates, arguments.turns)
+    line: dict[str, Any] = {
+        "benchmark": "step",
+        **vars(arguments),
+        "plain_ms": round(1000 * statistics.median(whole["adamw"]), 1),
+        "optimizer_share": {
+            name: round(statistics.median(update[name]) / statistics.median(whole[name]), 3)
+            for name in ("adamw", "sgd")
+        },
+        "update_over_plain": {
+            "adamw_fused": ratio(update, "adamw_fused", "adamw"),
+            "adamw_foreach": ratio(update, "adamw_foreach", "adamw"),
+            "sgd_fused": ratio(update, "sgd_fused", "sgd"),
+        },
+        "step_over_plain": {
+            name: ratio(whole, name, "sgd" if name.startswith("sgd_") else "adamw")
+            for name in steps
+            if name not in ("adamw", "sgd")
+        },
+    }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

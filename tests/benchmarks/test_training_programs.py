@@ -1,0 +1,74 @@
+"""The programs that measure a training: each runs, tiny, and prints one JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{program}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def line(program: str, *arguments: str) -> dict[str, Any]:
+    done = run(program, *arguments)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def test_gpu_is_ready_to_run() -> None:
+    found = line("gpu", "--smoke")
+    assert found["smoke"]
+    figures = [
+        *found["images_per_second"]["32px_fp32"].values(),
+        *found["trials_per_minute"]["32px"]["processes"].values(),
+        *found["trials_per_minute"]["32px"]["fused"].values(),
+    ]
+    assert len(figures) == 5
+    assert all(isinstance(figure, float) and figure > 0 for figure in figures)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_without_a_gpu_says_so() -> None:
+    done = run("gpu")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_worker_does_not_grow() -> None:
+    """On a small network: a copy of its weights kept each time would be 40 MB."""
+    found = line(
+        *("memory", "--model", "torchvision/mobilenet_v3_small", "--evaluations", "16"),
+        *("--epochs", "1"),
+    )
+    assert found["growth_mb"] < 30
+
+
+def test_the_fused_update_is_the_faster_one() -> None:
+    found = line("step", "--turns", "5", "--batch", "4")
+    assert found["update_over_plain"]["adamw_fused"] < 0.8
+    assert 0 < found["step_over_plain"]["half_frozen"] < 1
+
+
+def test_a_head_on_kept_features() -> None:
+    found = line("head", "--model", "timm/test_efficientnet", "--epochs", "6", "--turns", "1")
+    assert found["evaluations_an_hour"] > 3
+    assert found["losses"][0] == pytest.approx(found["losses"][1], abs=0.05)
