@@ -40,6 +40,12 @@ STUDY = (
 FASHION = "data.root=fashion"
 
 HERE: dict[str, tuple[str, ...]] = {
+    "revo-ray data inspect --set data.source=folder --set data.root=photos "
+    "--set data.train_fraction=0.6": (),
+    "revo-ray search --set name=mine --set data.source=folder --set data.root=photos "
+    "--set data.train_fraction=0.6 --set search.evaluations=20": SEARCH,
+    "revo-ray report revo_results/mine": (),
+    "revo-ray predict revo_results/mine photos/": (),
     "revo-ray search": SEARCH,
     "revo-ray search config.yaml --resume": SEARCH,
     "revo-ray study preset:quick": STUDY,
@@ -166,6 +172,7 @@ def test_a_command_does_what_it_says(
     shown = capsys.readouterr()
     assert end.value.code == 0, shown.out + shown.err
     left = {
+        "revo-ray report revo_results/mine": "revo_results/mine/report/index.html",
         "revo-ray search": "revo_results/quickstart/result.json",
         "revo-ray search config.yaml --resume": "revo_results/digits-resnet/best/plan.json",
         "revo-ray report revo_results/quick": "revo_results/quick/report/index.html",
