@@ -42,3 +42,18 @@ def test_ledger() -> None:
     line = json.loads(done.stdout.strip().splitlines()[-1])
     assert 0 < line["last_over_first"] < 3
     assert 0 < line["resume_over_run"] < 0.5
+
+
+def test_searcher() -> None:
+    """The claims themselves, on few evaluations: thinking is cheap, and does not get dearer."""
+    command = [sys.executable, "-m", "benchmarks.searcher"]
+    command += ["--evaluations", "1500", "--compared", "40"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.strip().splitlines()[-1])
+    assert line["genes"] == 54
+    for name in ("cmamv", "cmamv_bits", "search"):
+        assert 0 < line["turns"][name]["median_ms"] < 1
+        assert 0 < line["alone"][name]["last_over_first"] < 5
+    for key in ("median", "with_updates"):
+        assert line[f"hyperopt_over_cmamv_{key}"] > 30
