@@ -1,20 +1,22 @@
 """How busy workers are when trials take unequal times: a search on a virtual clock.
 
 The real searcher (`Proposals` over CMA-ES, as `revo-ray search` makes it for revo-continuous)
-proposes to workers that exist as events in a queue: a worker that is free asks, one that gets
-nothing waits for the next trial to end, and nothing else takes time. `busy` is the workers'
-working time by the time that the last trial starts, when the budget can keep all of them busy, and
-`whole` that of the whole search, over the workers' time. Times have the mean 1:
+proposes to workers that are events in a queue: one that is free asks, one that gets nothing waits
+for the next trial to end, and nothing else takes time. `busy` is the part of the workers' time
+that they worked until the budget's last trial started; after that there is no work for all of
+them. Times have the mean 1:
 
     uniform     between 0.5 and 1.5
     log-normal  sigma 0.5
-    frozen      half of the genomes freeze most of the network and take 0.2 of the others' time
+    frozen      half of the trials take a fifth of the others' time
 
-Every evaluation's time and value are functions of its sample, as in a real search, so that each
-row also tells whether all its runs proposed the same. Lookahead 0 is the plain barrier. Prints one
-JSON line.
+A trial's time and value are functions of its sample, as in a real search. Lookahead 0 is the plain
+barrier. `half` has, for as many workers as half the population, the least lookahead of those tried
+that keeps 95 % of them busy, with the barrier's figure beside it; `ten` has the default population
+whole. `proposals_equal`: whatever the workers and the times, a population, a lookahead and a seed
+gave the same samples in the same order. Prints one JSON line.
 
-    python -m benchmarks.utilisation [--generations 10] [--populations 10 64 2048] [--repeats 5]
+    python -m benchmarks.utilisation [--workers 2 8 64 256 1024] [--generations 10] [--repeats 10]
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
 
 GENES = 21
 """Those of ResNet-18."""
-LOOKAHEADS = (0.0, 0.25, 0.5, 1.0)
-"""Of the population."""
-MOST_WORKERS = 1024
+SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+"""Lookaheads, of the population."""
+ENOUGH = 0.95
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,10 @@ class Run:
 
     Attributes:
         busy: share of the workers' time that they worked, until the last trial started.
-        whole: until the last trial ended.
         proposed: a checksum of all samples, in the order of their numbers.
     """
 
     busy: float
-    whole: float
     proposed: str
 
 
@@ -110,71 +110,78 @@ def simulate(proposals: Proposals[Any], workers: int, draw: Draw) -> Run:
         free += 1
         proposals.tell(ended.evaluation, Outcome(value(ended)))
     worked = sum(max(0.0, min(end, last_start) - start) for start, end in spans)
-    whole = sum(end - start for start, end in spans)
     text = "\n".join(samples[number] for number in sorted(samples))
     return Run(
         busy=worked / (workers * last_start) if last_start else 1.0,
-        whole=whole / (workers * clock),
         proposed=hashlib.sha256(text.encode()).hexdigest()[:16],
     )
 
 
-def workers_for(population: int) -> list[int]:
-    """Powers of two from 2 to 1,024 that are at most the population, and half of it."""
-    powers = [2**power for power in range(1, 11)]
-    return sorted({n for n in (*powers, population // 2) if n <= min(population, MOST_WORKERS)})
+class Simulator:
+    """Runs searches, and keeps what each proposed.
 
+    Args:
+        generations: of a search.
+        repeats: seeds that a figure is the mean of; fewer where the population is large.
+    """
 
-def measure(population: int, generations: int, repeats: int) -> dict[str, Any]:
-    """Every distribution of times, lookahead and number of workers, for one population."""
-    table: dict[str, Any] = {}
-    proposed: dict[tuple[int, int], set[str]] = {}
-    for kind, draw in TIMES.items():
-        for share in LOOKAHEADS:
+    def __init__(self, generations: int, repeats: int) -> None:
+        self._generations = generations
+        self._repeats = repeats
+        self._proposed: dict[tuple[int, int, int], set[str]] = {}
+
+    def busy(self, population: int, lookahead: int, workers: int, kind: str) -> float:
+        """The mean over the seeds."""
+        runs = []
+        for seed in range(max(1, min(self._repeats, 1280 // population))):
+            budget = self._generations * population
+            proposals = make_proposals(population, lookahead, budget, seed)
+            run = simulate(proposals, workers, TIMES[kind])
+            self._proposed.setdefault((population, lookahead, seed), set()).add(run.proposed)
+            runs.append(run.busy)
+        return round(statistics.mean(runs), 3)
+
+    def half(self, workers: int, kind: str) -> dict[str, float]:
+        """For twice as large a population: the barrier, and the least lookahead that is enough."""
+        population = 2 * workers
+        barrier = figure = self.busy(population, 0, workers, kind)
+        for share in SHARES[1:]:
             lookahead = round(share * population)
-            row = table.setdefault(kind, {}).setdefault(f"lookahead_{lookahead}", {})
-            for workers in workers_for(population):
-                runs = []
-                for seed in range(repeats):
-                    proposals = make_proposals(
-                        population, lookahead, generations * population, seed
-                    )
-                    run = simulate(proposals, workers, draw)
-                    runs.append(run)
-                    proposed.setdefault((lookahead, seed), set()).add(run.proposed)
-                row[str(workers)] = round(statistics.mean(run.busy for run in runs), 3)
-    same = all(len(found) == 1 for found in proposed.values())
-    return {"busy": table, "proposals_equal": same}
+            figure = self.busy(population, lookahead, workers, kind)
+            if figure >= ENOUGH:
+                break
+        return {"barrier": barrier, "lookahead": lookahead, "busy": figure}
 
-
-def suitable(busy: dict[str, Any], workers: int) -> tuple[str, float]:
-    """The smallest lookahead that keeps them 95 % busy, or else the best; and its figure."""
-    figures = [(name, row[str(workers)]) for name, row in busy.items()]
-    enough = [(name, share) for name, share in figures if share >= 0.95]
-    return enough[0] if enough else max(figures, key=lambda figure: figure[1])
+    @property
+    def proposals_equal(self) -> bool:
+        """Whether runs that should propose the same did."""
+        return all(len(found) == 1 for found in self._proposed.values())
 
 
 def main() -> None:
     """Simulate, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 64, 256, 1024])
     parser.add_argument("--generations", type=int, default=10)
-    parser.add_argument("--populations", type=int, nargs="+", default=[10, 64, 2048])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
+    simulator = Simulator(arguments.generations, arguments.repeats)
     line: dict[str, Any] = {"benchmark": "utilisation", **vars(arguments), "genes": GENES}
-    for population in arguments.populations:
-        found = measure(population, arguments.generations, arguments.repeats)
-        half = min(population // 2, MOST_WORKERS)
-        found["half_the_population"] = {
-            kind: {
-                "workers": half,
-                "barrier": busy["lookahead_0"][str(half)],
-                "lookahead": suitable(busy, half)[0].removeprefix("lookahead_"),
-                "busy": suitable(busy, half)[1],
+    line["half"] = {
+        kind: {str(workers): simulator.half(workers, kind) for workers in arguments.workers}
+        for kind in TIMES
+    }
+    line["ten"] = {
+        kind: {
+            f"lookahead_{lookahead}": {
+                str(workers): simulator.busy(10, lookahead, workers, kind)
+                for workers in (2, 4, 5, 8, 10)
             }
-            for kind, busy in found["busy"].items()
+            for lookahead in (0, 2, 5, 10, 20, 30)
         }
-        line[f"population_{population}"] = found
+        for kind in TIMES
+    }
+    line["proposals_equal"] = simulator.proposals_equal
     print(json.dumps(line))
 
 
