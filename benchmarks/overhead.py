@@ -8,8 +8,8 @@ process alone, one thread each:
     whole_over_floor      the command's seconds / those of the same fine-tunings, `workers` at once
     whole_over_one        the command's seconds × workers / those of the same, one by one
     steady_over_floor     as the first, from the first evaluation's start to the last one's end
-    cpu_over_floor        computing of all processes of the command / that of the plain ones, with
-                          their imports; less disturbed by others on the machine than the clock is
+    cpu_over_floor        computing of all processes of the command / that of the same fine-tunings;
+                          others on the machine disturb it less than the clock
 
 The plain processes' imports and loading are outside their seconds, so the denominators are
 fine-tunings alone. `one` may run every `--sample`-th plan only, and is scaled up. The part of the
@@ -115,28 +115,29 @@ def plain(run: Path, rows: list[Evaluation], processes: int, sample: int = 1) ->
     for process in started:
         assert process.stdout is not None
         process.stdout.readline()  # all is loaded
-    began, cpu_before = time.perf_counter(), os.times()
+    began = time.perf_counter()
     for process in started:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     lines = [process.communicate()[0] for process in started]
-    seconds, cpu = time.perf_counter() - began, os.times()
+    seconds = time.perf_counter() - began
     if any(process.returncode for process in started):
         raise RuntimeError("a plain process failed")
     done = [each for line in lines for each in json.loads(line)]
     recorded = {row.evaluation: row.val_loss for row in rows}
-    apart = [abs(loss - (recorded[number] or 0)) / loss for number, _, loss in done]
+    apart = [
+        abs(each["loss"] - (recorded[each["evaluation"]] or 0)) / each["loss"] for each in done
+    ]
     if statistics.median(apart) > 1e-3:
         raise RuntimeError(f"plain torch found other losses, {statistics.median(apart):.3g} apart")
     share = len(done) / len(rows)
     return {
         "seconds": seconds / share,
-        "cpu": (cpu.children_user + cpu.children_system - cpu_before.children_user
-                - cpu_before.children_system) / share,
-        "fine_tuning": statistics.mean(taken for _, taken, _ in done),
+        "cpu": sum(each["cpu"] for each in done) / share,
+        "fine_tuning": statistics.mean(each["seconds"] for each in done),
         "loss_apart": max(apart),
-    }  # fmt: skip
+    }
 
 
 def floor(folder: Path, arguments: argparse.Namespace, settings: tuple[str, ...]) -> Figures:

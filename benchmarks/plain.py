@@ -3,8 +3,8 @@
 What somebody would write who knows the plans and wants nothing but their losses: the images in
 memory, one model, its pretrained weights put back before each plan, an optimizer with a rate for
 each unit, validation after the last epoch. Prints `ready` when all is loaded, waits for a line,
-and prints one line of JSON: the seconds of each fine-tuning and its validation loss. It runs
-evaluations PART, PART + PARTS, … of the ledger.
+and prints one line of JSON: the seconds of each fine-tuning, of the clock and of computing, and its
+validation loss. It runs evaluations PART, PART + PARTS, … of the ledger.
 
     python -m benchmarks.plain RUN_DIRECTORY PART PARTS
 """
@@ -118,9 +118,10 @@ def main() -> None:
     sys.stdin.readline()
     done = []
     for row in rows:
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         loss = plain.fine_tune(row)
-        done.append([row.evaluation, time.perf_counter() - began, loss])
+        seconds, cpu = time.perf_counter() - began, time.process_time() - computed
+        done.append({"evaluation": row.evaluation, "seconds": seconds, "cpu": cpu, "loss": loss})
     print(json.dumps(done), flush=True)
 
 
