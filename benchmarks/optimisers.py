@@ -3,7 +3,7 @@
 A mixed space of 20 variables (real, logarithmic, quantised, integer, binary, categorical), a
 function whose optimum is known and off-centre, and a plain `tune.Tuner` for each searcher and
 seed. Then, without Ray (`benchmarks.quality`, key `proposals`), every algorithm of CMAMV, a genetic
-algorithm, TPE and random search on three problems, with lookahead 0, 5 and 10 of a population of
+algorithm, TPE and random search on three problems, with lookahead 0, 2, 5 and 10 of a population of
 10: `catcmawm_5` is CatCMAwM with a lookahead of 5, and `lookahead_costs` has the ratio to its
 lookahead 0, with Wilcoxon's p over the seeds. Prints one JSON line: the mean of the best value
 found, lower is better, 0 is perfect.

@@ -23,7 +23,7 @@ from revo_ray.evolve.space import Categorical, Integer, Real, Space
 
 GENES = 21
 POPULATION = 10
-LOOKAHEADS = (0, 5, 10)
+LOOKAHEADS = (0, 2, 5, 10)
 
 Objective = Callable[[Mapping[str, Any]], float]
 

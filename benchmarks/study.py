@@ -35,6 +35,8 @@ def configuration(evaluations: int, settings: list[str]) -> dict[str, Any]:
         "preset:quickstart", [f"name={NAME}", f"search.evaluations={evaluations}", *settings]
     )
     sections = quickstart.model_dump(mode="json", exclude={"method", "plugins", "storage"})
+    for section in ("data", "train", "search"):
+        del sections[section]["seed"]  # the study's
     methods = [{"name": "revo-continuous", "high": -1}, {"name": "revo-binary"}]
     return sections | {"study": {"methods": methods, "seeds": [0, 1]}}
 

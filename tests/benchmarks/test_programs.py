@@ -13,12 +13,19 @@ ROOT = Path(__file__).parents[2]
 def test_optimisers() -> None:
     """At full length on one seed: the claim itself, on the smallest scale."""
     command = [sys.executable, "-m", "benchmarks.optimisers", "--seeds", "1"]
+    command += ["--proposals-seeds", "3", "--skip", "tpe"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout.strip().splitlines()[-1])
     assert line["variables"] == 20
     assert 0 < line["cmamv"]["mean"] < line["hyperopt"]["mean"]
     assert line["cmamv"]["mean"] < line["random"]["mean"]
+    for problem, searchers in (("rates", "cma"), ("bits", "ga"), ("mixed", "sop")):
+        found = line["proposals"][problem]
+        for name in ("catcmawm", "cmawm", searchers):
+            for lookahead in (0, 2, 5, 10):
+                assert 0 <= found[f"{name}_{lookahead}"]["mean"] < found["random"]["mean"]
+            assert found["lookahead_costs"][name].keys() == {"2", "5", "10"}
 
 
 def test_preparation() -> None:
