@@ -4,7 +4,8 @@ Each trial imports torch, builds the model, fills it with the pretrained weights
 DataLoader on the same images as the search in RUN_DIRECTORY, whose model, epochs, batches and
 optimizer it takes; only the last epoch is validated, as there. For `revo-continuous` it searches
 a rate for each unit, for `last` one rate and a weight decay for the head, with the rest frozen.
-Prints one line of JSON: seconds from the first trial's start, without Ray's own, to the end.
+Prints one line of JSON: seconds from the first trial's start, without Ray's own, to the end, and
+when each trial ended.
 
     python -m benchmarks.practice RUN_DIRECTORY EVALUATIONS WORKERS
 """
@@ -111,7 +112,8 @@ def train(config: dict[str, Any]) -> None:
     with torch.inference_mode():
         for images, labels in validation:
             total += functional.cross_entropy(model(images), labels, reduction="sum").item()
-    tune.report({"loss": total / len(splits.validation) if math.isfinite(total) else 1e6})
+    loss = total / len(splits.validation) if math.isfinite(total) else 1e6
+    tune.report({"loss": loss, "ended": time.time()})
 
 
 def main() -> None:
@@ -155,8 +157,14 @@ def main() -> None:
         seconds = time.perf_counter() - began
     if results.num_errors:
         raise SystemExit(f"{results.num_errors} trials failed: {results.errors[0]}")
-    losses = [float((result.metrics or {})["loss"]) for result in results]
-    print(json.dumps({"seconds": seconds, "evaluations": len(losses), "best": min(losses)}))
+    metrics = [result.metrics or {} for result in results]
+    line = {
+        "seconds": seconds,
+        "evaluations": len(metrics),
+        "best": min(float(each["loss"]) for each in metrics),
+        "ended": [each["ended"] for each in metrics],
+    }
+    print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_overhead_against_plain_torch_and_the_usual_trainable() -> None:
     assert floor["steady_over_floor"] < floor["whole_over_floor"]
     assert floor["at_once"]["loss_apart"] < 1e-3
     assert small["usual_an_hour"] > 0
-    assert small["over_usual_without_start"] > 1
+    assert small["warm_over_usual"] > 1
 
 
 def test_study() -> None:
