@@ -112,8 +112,8 @@ def train(config: dict[str, Any]) -> None:
     with torch.inference_mode():
         for images, labels in validation:
             total += functional.cross_entropy(model(images), labels, reduction="sum").item()
-    loss = total / len(splits.validation) if math.isfinite(total) else 1e6
-    tune.report({"loss": loss, "ended": time.time()})
+    mean = total / len(splits.validation) if math.isfinite(total) else 1e6
+    tune.report({"loss": mean, "ended": time.time()})
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
     if results.num_errors:
         raise SystemExit(f"{results.num_errors} trials failed: {results.errors[0]}")
-    metrics = [result.metrics or {} for result in results]
+    metrics = [results[number].metrics or {} for number in range(len(results))]
     line = {
         "seconds": seconds,
         "evaluations": len(metrics),

@@ -85,7 +85,7 @@ def searchers(genes: int) -> dict[str, Evaluate]:
     rates = {f"gene{i}": tune.loguniform(1e-4, 1.0) for i in range(genes)}
     bits = {f"gene{i}": tune.choice([0, 1]) for i in range(genes)}
     space = Space({f"gene{i}": Real(1e-4, 1.0, log=True) for i in range(genes)})
-    to = {"metric": "loss", "mode": "min"}
+    to: Any = {"metric": "loss", "mode": "min"}
     return {
         "cmamv": through_tune(CMAMVSearch(rates, **to)),
         "cmamv_bits": through_tune(CMAMVSearch(bits, **to)),
