@@ -19,8 +19,8 @@ first worker's cold start) and `end` (the best model's test, Ray's shutdown).
 The other parts run a search and then a function trainable (`benchmarks.practice`), as many
 evaluations and as many at once, and compare evaluations an hour: over the whole programs, and
 `warm`, from the end of each worker's first evaluation to the end of all:
-`practice` at the quick start's size, `small` where one training takes at most a second on an idle
-core (20 training images), `last` where features dominate (only the head trains, 50 epochs).
+`practice` at the quick start's size, `small` where one training takes less than a second on an
+idle core (2 epochs of 20 images), `last` where features dominate (only the head trains, 50 epochs).
 
 Every part is repeated `--repeats` times, each time in turn; figures are medians. Prints one JSON
 line.
@@ -49,7 +49,7 @@ from revo_ray.ledger import Evaluation
 PARTS: dict[str, tuple[str, ...]] = {
     "floor": (),
     "practice": (),
-    "small": ("data.max_images=400",),
+    "small": ("data.max_images=400", "train.epochs=2"),
     "last": ("method.name=last", "method.halving=none", "method.lr=[1e-5,0.1]", "train.epochs=50"),
 }
 """What each sets beyond the quick start."""
