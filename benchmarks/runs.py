@@ -61,7 +61,11 @@ def clocked(command: Sequence[str], **environment: str) -> Clocked:
     spent: dict[tuple[int, float], float] = {}
     watcher = threading.Thread(target=_watch, args=(process, spent), daemon=True)
     watcher.start()
-    output, _ = process.communicate()
+    try:
+        output, _ = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.terminate()  # this program was interrupted
     seconds = time.time() - began
     watcher.join()
     if process.returncode:
