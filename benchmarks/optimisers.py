@@ -2,9 +2,14 @@
 
 A mixed space of 20 variables (real, logarithmic, quantised, integer, binary, categorical), a
 function whose optimum is known and off-centre, and a plain `tune.Tuner` for each searcher and
-seed. Prints one JSON line: the mean of the best value found, lower is better, 0 is perfect.
+seed. Then, without Ray (`benchmarks.quality`, key `proposals`), every algorithm of CMAMV, a genetic
+algorithm, TPE and random search on three problems, with lookahead 0, 2, 5 and 10 of a population of
+10: `catcmawm_5` is CatCMAwM with a lookahead of 5, and `lookahead_costs` has the ratio to its
+lookahead 0, with Wilcoxon's p over the seeds. Prints one JSON line: the mean of the best value
+found, lower is better, 0 is perfect.
 
     python -m benchmarks.optimisers [--seeds 10] [--evaluations 100] [--concurrent 2]
+        [--proposals-seeds 30] [--skip tune proposals tpe]
 """
 
 from __future__ import annotations
@@ -27,7 +32,10 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
+from benchmarks.quality import compare
 from revo_ray import CMAMVSearch
+from revo_ray.evolve.space import Space
+from revo_ray.search.tune_space import to_variable
 
 SPACE: dict[str, Any] = {
     **{f"real{i}": tune.uniform(-3.0, 3.0) for i in range(4)},
@@ -111,9 +119,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--concurrent", type=int, default=2)
+    parser.add_argument("--proposals-seeds", type=int, default=30, help="of the part without Ray")
+    parser.add_argument("--skip", nargs="+", default=[], choices=("tune", "proposals", "tpe"))
     arguments = parser.parse_args()
+    line: dict[str, Any] = {"benchmark": "optimisers", **vars(arguments), "variables": len(SPACE)}
+    if "tune" not in arguments.skip:
+        line |= under_tune(arguments.seeds, arguments.evaluations, arguments.concurrent)
+    if "proposals" not in arguments.skip:
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        mixed = Space({name: to_variable((name,), domain) for name, domain in SPACE.items()})
+        line["proposals"] = compare(
+            mixed, quality, arguments.proposals_seeds, arguments.evaluations, tuple(arguments.skip)
+        )
+    print(json.dumps(line))
+
+
+def under_tune(seeds: int, evaluations: int, concurrent: int) -> dict[str, Any]:
+    """CMAMVSearch, HyperOptSearch and random search, each in a `Tuner` for each seed."""
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
-    ray.init(address="local", num_cpus=arguments.concurrent, include_dashboard=False,
+    ray.init(address="local", num_cpus=concurrent, include_dashboard=False,
              log_to_driver=False, logging_level=logging.ERROR)  # fmt: skip
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
 
@@ -122,13 +146,13 @@ def main() -> None:
         "hyperopt": lambda seed: HyperOptSearch(random_state_seed=seed),
         "random": lambda seed: None,
     }
-    line: dict[str, Any] = {"benchmark": "optimisers", **vars(arguments), "variables": len(SPACE)}
+    line: dict[str, Any] = {}
     for name, make in searchers.items():
         started = time.perf_counter()
         values = []
-        for seed in range(arguments.seeds):
+        for seed in range(seeds):
             np.random.seed(seed)  # Tune's random search draws from the global state
-            values.append(search(make(seed), seed, arguments.evaluations, arguments.concurrent))
+            values.append(search(make(seed), seed, evaluations, concurrent))
         line[name] = {
             "mean": round(statistics.mean(values), 4),
             "stdev": round(statistics.stdev(values), 4) if len(values) > 1 else None,
@@ -136,8 +160,8 @@ def main() -> None:
         }
     line["cmamv_over_hyperopt"] = round(line["cmamv"]["mean"] / line["hyperopt"]["mean"], 3)
     line["cmamv_over_random"] = round(line["cmamv"]["mean"] / line["random"]["mean"], 3)
-    print(json.dumps(line))
     ray.shutdown()
+    return line
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from revo_ray.errors import UserError
+from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.storage import refuse_credentials
 
 
@@ -173,16 +174,16 @@ class SearchOptions(Section):
     population: int = Field(10, ge=4, le=10_000)
     """Evaluations a generation."""
     lookahead: int = Field(0, ge=0)
-    """Candidates of the next generation that are sampled before this one is told."""
+    """Candidates behind a generation that are sampled before it is told: no worker idles."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
 
     @model_validator(mode="after")
     def _lookahead_fits(self) -> SearchOptions:
-        if self.lookahead > self.population:
+        if self.lookahead > MOST_AHEAD * self.population:
             raise ValueError(
-                f"lookahead is {self.lookahead}; it may be at most the population, "
-                f"{self.population}"
+                f"lookahead is {self.lookahead}; it may be at most {MOST_AHEAD} times the "
+                f"population, {self.population}"
             )
         return self
 

@@ -99,7 +99,7 @@ def test_a_written_config_is_read_back_without_its_provenance(tmp_path: Path) ->
         ("evaluations=5", "evaluations: no such key; did you mean search.evaluations?"),
         ("search.evaluations=many", "search.evaluations: input should be a valid integer"),
         ("search.evaluations=0", "search.evaluations: input should be greater than or equal to 1"),
-        ("search.lookahead=11", "lookahead is 11; it may be at most the population, 10"),
+        ("search.lookahead=31", "lookahead is 31; it may be at most 3 times the population, 10"),
         ("data.train_fraction=.nan", "data.train_fraction: "),
         ("data.train_fraction=0.7", "together they may be at most 1"),
         ("model.granularity=neuron", "'layer', 'block' or 'stage', not 'neuron'"),

@@ -16,6 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 Sample = dict[str, Any]
 
+MOST_AHEAD = 3
+"""Generations that may be sampled ahead: what keeps half as many workers as the population busy, up
+to 1,024 of them, under log-normal times (`benchmarks.utilisation`)."""
+
 
 class CandidateLike(Protocol):
     """What an optimiser hands out: a sample, and whatever it wants back with its value."""
@@ -107,18 +111,19 @@ class ReplayError(Exception):
 class Proposals(Generic[C]):
     """Proposals of one search, in order, with lookahead, reuse and replay.
 
-    The first `lookahead` candidates of each generation are sampled before the generation in front
-    of it is told, always that many, so that workers have something to do at the barrier.
+    So many candidates behind each generation as `lookahead` says are sampled before it is told,
+    always that many, so that workers have something to do at the barrier.
 
     Args:
         optimiser: what samples candidates.
         key: equal keys mean equal samples (`Space.key`).
         budget: how many evaluations there are; None for no end.
-        lookahead: candidates of the next generation sampled early, at most the population.
+        lookahead: candidates behind each generation that are sampled early, at most
+            `MOST_AHEAD` generations.
         reuse: answer a sample that was evaluated before from that evaluation.
 
     Raises:
-        ValueError: lookahead is negative or larger than the population.
+        ValueError: lookahead is negative or larger than `MOST_AHEAD` generations.
 
     Example:
         >>> while (proposal := proposals.ask()) is not None:          # doctest: +SKIP
@@ -135,9 +140,10 @@ class Proposals(Generic[C]):
         reuse: bool = False,
     ) -> None:
         population = optimiser.population_size
-        if lookahead < 0 or (population is not None and lookahead > population):
+        if lookahead < 0 or (population is not None and lookahead > MOST_AHEAD * population):
             raise ValueError(
-                f"lookahead is {lookahead}; it may be 0 to the population, {population}"
+                f"lookahead is {lookahead}; it may be 0 to {MOST_AHEAD} times the population, "
+                f"{population}"
             )
         self.optimiser = optimiser
         self.budget = budget

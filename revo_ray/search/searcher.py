@@ -92,6 +92,7 @@ class CMAMVSearch(Searcher):
         }
         self._lookahead = lookahead
         self._template: dict[str, Any] = {}
+        self._blank: dict[str, Any] = {}
         self._paths: dict[str, KeyPath] = {}
         self._proposals: Proposals[Any] | None = None
         self._max_concurrent: int | None = None
@@ -274,6 +275,9 @@ class CMAMVSearch(Searcher):
         if not domains:
             raise ValueError("the search space has nothing to search: no tune.uniform or the like")
         self._paths = {"/".join(map(str, path)): tuple(path) for path, _ in domains}
+        self._blank = copy.deepcopy(self._template)  # domains are slow to copy
+        for path in self._paths.values():
+            assign_value(self._blank, path, None)
         self._space = Space(
             {"/".join(map(str, path)): to_variable(path, domain) for path, domain in domains}
         )
@@ -285,7 +289,7 @@ class CMAMVSearch(Searcher):
         )
 
     def _config(self, sample: Sample) -> dict[str, Any]:
-        config = copy.deepcopy(self._template)
+        config = copy.deepcopy(self._blank)
         for name, value in sample.items():
             assign_value(config, self._paths[name], value)
         return config

@@ -13,12 +13,19 @@ ROOT = Path(__file__).parents[2]
 def test_optimisers() -> None:
     """At full length on one seed: the claim itself, on the smallest scale."""
     command = [sys.executable, "-m", "benchmarks.optimisers", "--seeds", "1"]
+    command += ["--proposals-seeds", "3", "--skip", "tpe"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout.strip().splitlines()[-1])
     assert line["variables"] == 20
     assert 0 < line["cmamv"]["mean"] < line["hyperopt"]["mean"]
     assert line["cmamv"]["mean"] < line["random"]["mean"]
+    for problem, searchers in (("rates", "cma"), ("bits", "ga"), ("mixed", "sop")):
+        found = line["proposals"][problem]
+        for name in ("catcmawm", "cmawm", searchers):
+            for lookahead in (0, 2, 5, 10):
+                assert 0 <= found[f"{name}_{lookahead}"]["mean"] < found["random"]["mean"]
+            assert found["lookahead_costs"][name].keys() == {"2", "5", "10"}
 
 
 def test_preparation() -> None:
@@ -42,3 +49,18 @@ def test_ledger() -> None:
     line = json.loads(done.stdout.strip().splitlines()[-1])
     assert 0 < line["last_over_first"] < 3
     assert 0 < line["resume_over_run"] < 0.5
+
+
+def test_searcher() -> None:
+    """The claims themselves, on few evaluations: thinking is cheap, and does not get dearer."""
+    command = [sys.executable, "-m", "benchmarks.searcher"]
+    command += ["--evaluations", "1500", "--compared", "40"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.strip().splitlines()[-1])
+    assert line["genes"] == 54
+    for name in ("cmamv", "cmamv_bits", "search"):
+        assert 0 < line["turns"][name]["median_ms"] < 1
+        assert 0 < line["alone"][name]["last_over_first"] < 5
+    for key in ("median", "with_updates"):
+        assert line[f"hyperopt_over_cmamv_{key}"] > 30

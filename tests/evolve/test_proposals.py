@@ -63,7 +63,7 @@ def drive(
     return rows
 
 
-@pytest.mark.parametrize("lookahead", [0, 3, 10])
+@pytest.mark.parametrize("lookahead", [0, 3, 10, 23])
 @given(workers=st.integers(1, 16), seed=st.integers(0, 10**6))
 @settings(max_examples=15, deadline=None)
 def test_rows_do_not_depend_on_workers_order_or_deaths(
@@ -75,7 +75,7 @@ def test_rows_do_not_depend_on_workers_order_or_deaths(
     assert sorted(serial) == list(range(40))
 
 
-@pytest.mark.parametrize("lookahead", [0, 4])
+@pytest.mark.parametrize("lookahead", [0, 4, 14])
 @given(workers=st.integers(1, 8), seed=st.integers(0, 10**6), kept=st.integers(0, 40))
 @settings(max_examples=15, deadline=None)
 def test_replay_of_any_prefix_in_time_continues_the_same_search(
@@ -212,6 +212,6 @@ def test_replay_refuses_rows_of_another_search() -> None:
         make().replay(changed_value)
 
 
-def test_lookahead_larger_than_the_population_is_refused() -> None:
-    with pytest.raises(ValueError, match="lookahead is 11"):
-        make(lookahead=11)
+def test_lookahead_of_more_than_three_generations_is_refused() -> None:
+    with pytest.raises(ValueError, match="lookahead is 31; it may be 0 to 3 times"):
+        make(lookahead=31)

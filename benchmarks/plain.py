@@ -1,0 +1,129 @@
+"""The fine-tunings of a finished search, again, in plain torch: no Ray, none of `FineTuner`.
+
+What somebody would write who knows the plans and wants nothing but their losses: the images in
+memory, one model, its pretrained weights put back before each plan, an optimizer with a rate for
+each unit, validation after the last epoch. Prints `ready` when all is loaded, waits for a line,
+and prints one line of JSON: the seconds of each fine-tuning, of the clock and of computing, and its
+validation loss. It runs evaluations PART, PART + PARTS, … of the ledger.
+
+    python -m benchmarks.plain RUN_DIRECTORY PART PARTS
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.runs import rows_of
+from revo_ray.config import SearchConfig
+from revo_ray.data.table import Table
+from revo_ray.finetune.assemble import load_network, split_table
+from revo_ray.ledger import Evaluation
+
+
+class Plain:
+    """A model and its images; fine-tunes under one row's plan after the other."""
+
+    def __init__(self, config: SearchConfig, table: Table) -> None:
+        self.train = config.train
+        backbone, self.units = load_network(config.model, config.data, config.train, table)
+        self.model = backbone.model
+        self.pretrained = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
+        self.std = torch.tensor(backbone.std).view(1, 3, 1, 1)
+        splits = split_table(table, config.data)
+        self.images, self.labels = images_of(table, splits.train)
+        self.val_images, self.val_labels = images_of(table, splits.validation)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) uint8 to logits (B, C)."""
+        logits: Tensor = self.model((images.float() / 255 - self.mean) / self.std)
+        return logits
+
+    def fine_tune(self, row: Evaluation) -> float:
+        """The validation loss under a row's plan."""
+        self.model.load_state_dict(self.pretrained)
+        optimizer, frozen = self.optimizer(row)
+        shuffler = torch.Generator().manual_seed(self.train.seed)
+        size, epochs = self.train.batch_size, self.train.epochs
+        steps, step = epochs * math.ceil(len(self.labels) / size), 0
+        for _ in range(epochs):
+            self.model.train()
+            for module in frozen:
+                module.eval()
+            for index in torch.randperm(len(self.labels), generator=shuffler).split(size):
+                loss = functional.cross_entropy(self.logits(self.images[index]), self.labels[index])
+                optimizer.zero_grad()
+                loss.backward()
+                if self.train.schedule == "cosine":
+                    for group in optimizer.param_groups:
+                        group["lr"] = group["initial"] * (1 + math.cos(math.pi * step / steps)) / 2
+                optimizer.step()
+                step += 1
+        return self.validate()
+
+    def validate(self) -> float:
+        """The mean cross-entropy of the validation images."""
+        self.model.eval()
+        with torch.inference_mode():
+            logits = torch.cat([self.logits(part) for part in self.val_images.split(256)])
+            return functional.cross_entropy(logits.double(), self.val_labels).item()
+
+    def optimizer(self, row: Evaluation) -> tuple[torch.optim.Optimizer, list[torch.nn.Module]]:
+        """One group for each unit that trains; and the modules of those that do not."""
+        parameters = dict(self.model.named_parameters())
+        groups: list[dict[str, Any]] = []
+        frozen = []
+        for unit, rate in zip(self.units, row.unit_lrs, strict=True):
+            tensors = [parameters[name] for name in unit.parameters]
+            for tensor in tensors:
+                tensor.requires_grad_(rate > 0)
+            if rate > 0:
+                groups.append({"params": tensors, "lr": rate, "initial": rate})
+            else:
+                frozen += [self.model.get_submodule(name) for name in unit.modules]
+        decay = row.plan.get("weight_decay", 0.0)
+        if self.train.optimizer == "sgd":
+            momentum = self.train.momentum
+            return torch.optim.SGD(groups, momentum=momentum, weight_decay=decay), frozen
+        return torch.optim.AdamW(groups, weight_decay=decay), frozen
+
+
+def images_of(table: Table, positions: Any) -> tuple[Tensor, Tensor]:
+    """A split's images (n, 3, S, S) uint8 and labels (n,), in memory."""
+    images = torch.from_numpy(table.images[positions].copy())
+    return images, torch.from_numpy(table.labels[positions]).long()
+
+
+def main() -> None:
+    """Load, wait, run, and print the line."""
+    run, part, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    record = yaml.safe_load((run / "config.yaml").read_text())
+    config = SearchConfig.model_validate({k: v for k, v in record.items() if k != "recorded"})
+    tables = [Table.open(path) for path in (run.parent / ".tables").glob("*.arrow")]
+    wanted = record["recorded"]["sha256"]["table"]
+    plain = Plain(config, next(table for table in tables if table.sha256 == wanted))
+    rows = [row for row in rows_of(run)[part::parts] if row.status == "ok"]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    done = []
+    for row in rows:
+        began, computed = time.perf_counter(), time.process_time()
+        loss = plain.fine_tune(row)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - computed
+        done.append({"evaluation": row.evaluation, "seconds": seconds, "cpu": cpu, "loss": loss})
+    print(json.dumps(done), flush=True)
+
+
+if __name__ == "__main__":
+    main()
