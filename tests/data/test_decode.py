@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -320,8 +321,9 @@ def test_random_bytes_raise(data: bytes) -> None:
     "file_format", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "ICO", "PCX", "AVIF"]
 )
 def test_damage_gives_pixels_or_a_short_reason(
-    file_format: str, capfd: pytest.CaptureFixture[str]
+    file_format: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program without any
     rng = np.random.default_rng(1)
     whole = encode(Image.fromarray(COLOURS), file_format)
     reasons = set()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import posixpath
 import re
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+# What Pillow says of a damaged file is the reason of an error here, and no line of its own.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 89_478_485
 """An image that declares more is refused undecoded: a quarter of a gibibyte as RGB."""
