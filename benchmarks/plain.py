@@ -95,7 +95,7 @@ class Plain:
         if self.train.optimizer == "sgd":
             momentum = self.train.momentum
             return torch.optim.SGD(groups, momentum=momentum, weight_decay=decay), frozen
-        return torch.optim.AdamW(groups, weight_decay=decay), frozen
+        return torch.optim.AdamW(groups, weight_decay=decay, fused=True), frozen
 
 
 def images_of(table: Table, positions: Any) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ def test_overhead_against_plain_torch_and_the_usual_trainable() -> None:
     phases = sum(floor["search"][phase] for phase in ("start", "steady", "end"))
     assert abs(phases - floor["search"]["seconds"]) < 0.1
     assert floor["steady_over_floor"] < floor["whole_over_floor"]
-    assert floor["at_once"]["loss_apart"] < 1e-3
+    assert floor["at_once"]["loss_apart"] == 0  # the same bits
     assert small["usual_an_hour"] > 0
     assert small["warm_over_usual"] > 1
 
