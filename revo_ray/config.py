@@ -198,6 +198,9 @@ class ResourcesConfig(Section):
     """cpu lets an evaluation that holds a GPU run without CUDA."""
     max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
     """Evaluations at once; None: as many as the cluster holds."""
+    fuse: int = Field(1, ge=1, le=10_000)
+    """Evaluations of a generation that train together in one process, as one stacked model, with
+    the numbers that they have alone but for rounding. 1: each alone."""
 
     @model_validator(mode="after")
     def _gpus_are_pinnable(self) -> ResourcesConfig:
