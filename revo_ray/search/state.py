@@ -93,8 +93,10 @@ class SearchState:
         self.method = method
         self.units = units
         self.task = task
-        self.fuse = config.resources.fuse
-        """How many numbers a window of evaluations that train together has; 1: there are none."""
+        fuse = config.resources.fuse
+        self.fuse = 1 if fuse == "auto" else fuse
+        """How many numbers a window of evaluations that train together has; 1: there are none.
+        Where it is auto, it is set before the first request."""
         self.cold_starts = 0
         self.began = time.monotonic()
         self.test: dict[str, float | None] | None = None

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
+import ray
 import torch
 from safetensors.torch import load_file
 
-from tests.end_to_end.cli import Cli
+from revo_ray.config import SearchConfig
+from revo_ray.search.cluster import connected
+from revo_ray.search.footprint import Footprint
+from revo_ray.search.fuse import measure_on_worker
+from revo_ray.search.prepare import Preparation
+from tests.end_to_end.cli import SMALL, Cli
 
 LOW = {"method__high": "-2", "search__evaluations": "13"}
 """Rates at which training is stable, so that rounding stays rounding."""
@@ -54,3 +61,14 @@ def test_a_fused_search_is_the_same_whatever_disturbs_it(cli: Cli) -> None:
         assert together.val_loss == pytest.approx(alone.val_loss, abs=1e-4)
         assert (together.status, together.epochs, together.images) == ("ok", 2, alone.images)
         assert len(together.curve) == len(alone.curve)
+
+
+def test_a_worker_measures_what_training_together_gives(cli: Cli) -> None:
+    config = SearchConfig.load(None, [*SMALL, f"storage={cli.folder}", "resources.fuse=auto"])
+    with ExitStack() as stack:
+        state = Preparation(config.storage, False, None, stack).state(config)
+        stack.enter_context(connected(None))
+        state.task["node"] = ray.get_runtime_context().get_node_id()
+        rates = measure_on_worker(state.task, [1, 2], Footprint(1, 0.0))
+    assert len(rates) == 2
+    assert all(rate > 0 for rate in rates)

@@ -16,8 +16,12 @@ from safetensors.torch import save
 
 from revo_ray.config import SearchConfig
 from revo_ray.errors import SearchError, UserError
+from revo_ray.search import fuse
 from revo_ray.search.best import MODEL, candidate_path, weights_owner
+from revo_ray.search.footprint import Footprint
+from revo_ray.search.fuse import CHOICES, best_choice, choices_for, settle_fuse
 from revo_ray.search.prepare import resolve
+from revo_ray.search.record import check_record, write_record
 from revo_ray.search.state import Request, SearchState
 from revo_ray.storage import Storage
 from tests.search.test_state import TEST, loss_of, open_state, rows, weight_files
@@ -256,3 +260,63 @@ def test_what_cannot_be_fused_is_refused(method: str, says: str) -> None:
     resolve(SearchConfig.load(None, overrides))
     with pytest.raises(UserError, match=f"resources.fuse: {method} {says}"):
         resolve(SearchConfig.load(None, [*overrides, "resources.fuse=2"]))
+
+
+@pytest.mark.parametrize(
+    ("rates", "size"),
+    [
+        ([100, 90, 80, 70], 1),  # a CPU
+        ([100, 105, 150, 160], 4),
+        ([100, 180, 300, 500], 8),
+        ([100, 180], 2),  # no memory for 4
+        ([], 1),
+    ],
+)
+def test_a_larger_window_must_pay(rates: list[float], size: int) -> None:
+    assert best_choice(CHOICES, rates) == size
+
+
+@pytest.mark.parametrize(
+    ("options", "gpus", "slots", "choices"),
+    [
+        ((), 0.0, 2, [1]),
+        ((), 1.0, 1, [1, 2, 4, 8]),
+        ((), 1.0, 2, [1, 2, 4]),
+        ((), 1.0, 16, [1]),
+        (("resources.device=cpu",), 1.0, 1, [1]),
+        (("method.name=full",), 1.0, 1, [1]),
+    ],
+)
+def test_what_is_worth_a_measurement(
+    tmp_path: Path, options: tuple[str, ...], gpus: float, slots: int, choices: list[int]
+) -> None:
+    state = open_state(tmp_path, "resources.fuse=auto", *options)
+    assert choices_for(state, Footprint(1, gpus), slots) == choices
+
+
+def test_what_was_measured_is_recorded_and_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(task: Any, choices: Any, footprint: Any) -> list[float]:
+        calls.append(choices)
+        return [100.0, 150.0]
+
+    calls: list[Any] = []
+    monkeypatch.setattr(fuse, "measure_on_worker", measured)
+    states = [open_state(tmp_path / name, "resources.fuse=auto") for name in ("a", "b")]
+    for state in states:
+        write_record(state.storage, state.config, {})
+    settle_fuse(states, Footprint(1, 1.0), 1)
+    assert [state.fuse for state in states] == [2, 2]
+    assert calls == [[1, 2, 4, 8]]  # one task
+    run(states[0], tmp_path / "a", rows=5)
+    again = open_state(tmp_path / "a", "resources.fuse=auto")
+    check_record(again.storage, again.config, {})
+    settle_fuse([again], Footprint(1, 0.0), 1)
+    assert again.fuse == 2
+    request = again.next_request()
+    assert request is not None
+    assert numbers(request) == [4, 5]
+    write_record(again.storage, again.config, {})
+    with pytest.raises(UserError, match="how many evaluations train together"):
+        settle_fuse([open_state(tmp_path / "a", "resources.fuse=auto")], Footprint(1, 1.0), 1)
