@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -199,6 +199,10 @@ class ResourcesConfig(Section):
     """cpu lets an evaluation that holds a GPU run without CUDA."""
     max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
     """Evaluations at once; None: as many as the cluster holds."""
+    fuse: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = 1
+    """Evaluations of a generation that train together in one process, as one stacked model, with
+    the numbers that they have alone but for rounding. 1: each alone. auto: measured before the
+    first one, on a GPU; 1 on a CPU."""
 
     @model_validator(mode="after")
     def _gpus_are_pinnable(self) -> ResourcesConfig:

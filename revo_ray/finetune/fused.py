@@ -61,12 +61,20 @@ class FusedTuner:
         Raises:
             ValueError: no plan, a plan with another number of units, or one with a policy.
         """
-        if not plans:
-            raise ValueError("no plan to run")
-        if any(plan.policy is not None for plan in plans):
-            raise ValueError("plans with a policy cannot be fused: run them one by one")
-        rates = [self._tuner.by_parameter(plan.unit_lrs) for plan in plans]
-        return self._run(plans, rates)
+        return self._run(plans, self._rates(plans))
+
+    def begin(self, plans: Sequence[Plan]) -> None:
+        """Stack the pretrained weights for `train_on`.
+
+        Raises:
+            ValueError: as by `run`.
+        """
+        self._begin(plans, self._rates(plans))
+
+    def train_on(self, order: Tensor) -> None:
+        """One pass of all members over the training images at `order` (n,)."""
+        with self._tuner.own_rng():
+            self._train_epoch(1, order, [0] * len(self._members))
 
     def state_dict(self, member: int) -> dict[str, Tensor]:
         """A copy of a member's weights and buffers, as `FineTuner.state_dict` gives them.
@@ -80,6 +88,13 @@ class FusedTuner:
             name: own.get(name, tensor).detach().to("cpu", copy=True).contiguous()
             for name, tensor in self._tuner.model.state_dict().items()
         }
+
+    def _rates(self, plans: Sequence[Plan]) -> list[Mapping[str, float]]:
+        if not plans:
+            raise ValueError("no plan to run")
+        if any(plan.policy is not None for plan in plans):
+            raise ValueError("plans with a policy cannot be fused: run them one by one")
+        return [self._tuner.by_parameter(plan.unit_lrs) for plan in plans]
 
     def _run(
         self, plans: Sequence[Plan], rates: Sequence[Mapping[str, float]]

@@ -289,6 +289,12 @@ class FineTuner:
         self._restore()
         self._set_rates(rates, 0.0)
 
+    def train_on(self, order: Tensor) -> None:
+        """One pass over the training images at `order` (n,), as `begin` has set it up."""
+        self.order = order
+        with self.own_rng():
+            self._train_epoch(1, None)
+
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""
         return {

@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
-from revo_ray.search.state import SearchState
+from revo_ray.search.state import Request, SearchState
 
 LOADING_S = 300.0
 """What a worker has beyond `train.time_limit` before its first result, to load everything."""
@@ -23,7 +23,7 @@ class Assignment:
     """A trial's work, and what it last reported; without a proposal it tests the best model."""
 
     state: SearchState
-    proposal: Proposal | None
+    request: Request
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
     since: float | None = None
@@ -32,9 +32,25 @@ class Assignment:
     """Whether it took longer than `train.time_limit`."""
 
     @property
+    def proposal(self) -> Proposal | None:
+        """Its evaluation, the first of those that train together; None to test the best model."""
+        return self.request.proposal
+
+    @property
+    def recorded(self) -> bool:
+        """Whether all its evaluations have their rows."""
+        return all(p.evaluation in self.state.ledger for p in self.request.wanted)
+
+    @property
     def worker(self) -> Any:
         """The actor that works on it, perhaps still on the way to it; None where there is none."""
         return self.trial and self.trial.temporary_state.ray_actor
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that it may take: `train.time_limit` for each evaluation; None: for ever."""
+        limit = self.state.config.train.time_limit
+        return None if limit is None else limit * self.request.size
 
     @property
     def waits(self) -> bool:
@@ -127,7 +143,7 @@ class Board:
         for state in self._open:
             request = state.next_request()
             if request is not None:
-                self.live[trial_id] = Assignment(state, request.proposal)
+                self.live[trial_id] = Assignment(state, request)
                 return request.config
             self.idle.add(state.config.name)
         if not self.live and not self.done:
@@ -152,7 +168,7 @@ class Board:
         """The workers of trials that take longer than `train.time_limit`, each once."""
         found, now = [], time.monotonic()
         for work in self.live.values():
-            limit = work.state.config.train.time_limit
+            limit = work.limit
             if limit is None or work.late:
                 continue
             if work.worker is None:
@@ -170,12 +186,12 @@ class Board:
         if work.proposal is None:
             work.state.test_lost(_cause(work) if died else None)
         elif died or exhausted:
-            work.state.lost(work.proposal, _cause(work))
+            work.state.lost_all(work.request, _cause(work))
         elif work.reported is not None:  # it was paused, and is not gone on with
-            work.state.record(work.proposal, work.reported, trial_id)
-            work.state.settle(work.proposal.evaluation)
+            work.state.record_all(work.request, work.reported, trial_id)
+            work.state.settle_all(work.request)
         else:
-            work.state.returned(work.proposal)
+            work.state.returned_all(work.request)
 
 
 def _key(worker: Any) -> str:
@@ -184,9 +200,11 @@ def _key(worker: Any) -> str:
 
 def _cause(work: Assignment) -> str:
     if work.late:
-        return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
+        count = work.request.size
+        limit = f"{work.state.config.train.time_limit:g} s"
+        return f"it took longer than train.time_limit, {limit}" + f" × {count}" * (count > 1)
     if work.reported is not None and work.reported.get("exhausted"):
-        return str(work.reported["row"]["error"])
+        return str(work.reported["exhausted"])
     return last_line(str((work.trial and work.trial.get_error()) or "no cause given"))
 
 

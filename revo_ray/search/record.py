@@ -44,6 +44,33 @@ def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
     storage.write(FILE, text.encode())
 
 
+def recorded_fuse(storage: Storage) -> int | None:
+    """How many evaluations train together, as it was measured; None where nothing was.
+
+    Raises:
+        UserError: `config.yaml` is missing or damaged.
+    """
+    try:
+        fuse = read_yaml(storage.read(FILE))[0]["recorded"].get("fuse")
+        return None if fuse is None else int(fuse)
+    except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+        raise _damaged(storage) from None
+
+
+def record_fuse(storage: Storage, fuse: int) -> None:
+    """Add how many evaluations train together to `config.yaml`."""
+    values, _ = read_yaml(storage.read(FILE))
+    values["recorded"]["fuse"] = fuse
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    storage.write(FILE, text.encode())
+
+
+def _damaged(storage: Storage) -> UserError:
+    return UserError(
+        f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
+    )
+
+
 def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
     """Compare a resumed run's configuration and files with the recorded ones.
 
@@ -55,9 +82,7 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
         provenance = recorded.pop("recorded")
         sha256 = dict(provenance["sha256"])
     except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
-        ) from None
+        raise _damaged(storage) from None
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
     differ = [

@@ -16,6 +16,7 @@ from revo_ray.report.progress import Progress, StudyProgress
 from revo_ray.report.standing import Standing
 from revo_ray.search.cluster import connected, footprint_of
 from revo_ray.search.experiment import run_experiment
+from revo_ray.search.fuse import settle_fuse
 from revo_ray.search.lock import RunLock
 from revo_ray.search.paths import check_paths
 from revo_ray.search.prepare import Preparation, resolve, teller
@@ -149,6 +150,8 @@ def _run(
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
+        held = max(1, footprint.slots())
+        settle_fuse(open_states, footprint, min(held, limit or held))
         run_experiment(
             open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
         )

@@ -10,6 +10,7 @@ import torch
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.fused import FusedTuner
 from revo_ray.finetune.loop import FineTuner
+from revo_ray.finetune.pace import images_per_second
 from tests.finetune.test_loop import finish, make_tuner, one_thread  # noqa: F401
 
 
@@ -88,6 +89,15 @@ def test_the_tuner_is_as_it_was() -> None:
     list(FusedTuner(tuner).run(plans(4)))
     after = finish(tuner, plan)[1]
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_measurement_leaves_no_trace() -> None:
+    tuner = make_tuner("dropout", augment="flip")
+    before = finish(tuner, plans(4)[1])[1]
+    for count in (1, 3):
+        assert images_per_second(tuner, count) > 0
+        after = finish(tuner, plans(4)[1])[1]
+        assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_what_cannot_be_fused() -> None:

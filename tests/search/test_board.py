@@ -12,9 +12,11 @@ from revo_ray.config import SearchConfig
 from revo_ray.methods import make_method
 from revo_ray.search import board
 from revo_ray.search.board import LOADING_S, Assignment, Board
-from revo_ray.search.state import SearchState
+from revo_ray.search.state import Request, SearchState
 from revo_ray.storage import Storage
 from tests.search.test_state import UNITS
+
+TEST = Request(None, {})
 
 
 class Clock:
@@ -48,9 +50,9 @@ def make_board(folder: Path, *overrides: str) -> Board:
 
 def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path, "train.time_limit=10")
-    warm = made.live["warm"] = Assignment(made.states[0], None, trial_on("a"))
-    new = made.live["new"] = Assignment(made.states[0], None, trial_on("b"))
-    waiting = made.live["waiting"] = Assignment(made.states[0], None, trial_on(None))
+    warm = made.live["warm"] = Assignment(made.states[0], TEST, trial_on("a"))
+    new = made.live["new"] = Assignment(made.states[0], TEST, trial_on("b"))
+    waiting = made.live["waiting"] = Assignment(made.states[0], TEST, trial_on(None))
     made.heard_from(warm)
     assert made.overdue() == []  # their time begins
     clock.now += 11
@@ -63,7 +65,7 @@ def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> No
 
 def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path, "train.time_limit=10")
-    work = made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
+    work = made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
     made.heard_from(work)
     made.overdue()
     work.trial = trial_on(None)  # it was paused
@@ -77,7 +79,7 @@ def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) 
 
 def test_without_a_limit_nobody_is_late(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path)
-    made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
+    made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
     made.overdue()
     clock.now += 1e6
     assert made.overdue() == []
