@@ -25,7 +25,7 @@ def settle_fuse(states: Sequence[SearchState], footprint: Footprint, slots: int)
     """Set `SearchState.fuse` of searches that leave it open, before their first evaluation.
 
     What was recorded holds for good, since it changes numbers. On a CPU it is 1, unmeasured: a
-    stacked model is slower there. Windows are never so large that machines would have none.
+    stacked model does not pay there. Windows are never so large that machines would have none.
 
     Args:
         states: searches of which nothing runs yet; those with the same task measure once.
