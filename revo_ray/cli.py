@@ -460,7 +460,8 @@ def _report(folder: Storage) -> None:
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
     figures = write_page(found, folder)
-    tables = ", ".join(path.rpartition("/")[2] for path in written if "/figures/" not in path)
+    paths = (uri.partition("?")[0] for uri in written)  # the options of an object store
+    tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)
     _say(f"page:   {figures.page}")
     _say(f"report: {figures.folder}: {tables} and {figures.count} figures")
 

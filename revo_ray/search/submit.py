@@ -32,6 +32,7 @@ EXCLUDES = (
     "/dist",
     "/tests",
     "/benchmarks",
+    "/docs",
     "/data",
     "/datasets",
     "revo_results",

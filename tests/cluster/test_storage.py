@@ -164,7 +164,8 @@ def test_killed_and_resumed_elsewhere_it_is_the_undisturbed_search(
     assert f"test:       loss {loss}, accuracy {accuracy}, AUC {auc}\n" in shown
     for folder in (run, Storage(storage)):  # as a search, and as a study that it could be part of
         shown = output(capsys, "report", folder.uri)
-        assert folder.child("report").child("results.csv").uri in shown
+        assert f"page:   {folder.child('report/index.html').uri}\n" in shown
+        assert "results.csv, " in shown
         rows = list(csv.DictReader(io.StringIO(folder.read("report/results.csv").decode())))
         assert [row["evaluations"] for row in rows] == [str(EVALUATIONS)]
     shown = output(capsys, "data", "inspect", *sets)
