@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,10 @@ import numpy as np
 
 from baselines.random import Draws
 from baselines.set_encoding import SetEncoding
+from benchmarks.quality import best_of
 from revo_ray.config import SearchOptions
 from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.proposals import Outcome, Proposals, Sample
+from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Space
 
 SIZES = (20, 50)
@@ -51,7 +53,7 @@ class Matching:
         weights = rng.uniform(0.5, 1.5, len(space))
         self.weights = dict(zip(space, weights / weights.sum(), strict=True))
 
-    def __call__(self, sample: Sample) -> float:
+    def __call__(self, sample: Mapping[str, Any]) -> float:
         """The weighted distance of a sample."""
         place, last = self.rates.index, len(self.rates) - 1
         distances = (
@@ -59,21 +61,6 @@ class Matching:
             for name, weight in self.weights.items()
         )
         return float(sum(distances))
-
-
-def best_found(proposals: Proposals[Any], function: Matching) -> float:
-    """The least value of a whole search; equal samples cost an evaluation, as in a real one."""
-    values: dict[int, float] = {}
-    while not proposals.finished:
-        proposal = proposals.ask()
-        for answered in proposals.take_answered():
-            assert answered.source is not None
-            values[answered.evaluation] = values[answered.source]
-            proposals.tell(answered.evaluation, Outcome(values[answered.evaluation]))
-        if proposal is not None:
-            values[proposal.evaluation] = function(proposal.sample)
-            proposals.tell(proposal.evaluation, Outcome(values[proposal.evaluation]))
-    return min(values.values())
 
 
 def compare(units: int, seeds: int, evaluations: int) -> dict[str, list[float]]:
@@ -91,7 +78,7 @@ def compare(units: int, seeds: int, evaluations: int) -> dict[str, list[float]]:
             "random": Proposals(Draws(space, seed), space.key, budget=budget, reuse=True),
         }
         for name, proposals in searchers.items():
-            found.setdefault(name, []).append(best_found(proposals, Matching(space, seed)))
+            found.setdefault(name, []).append(best_of(proposals, Matching(space, seed)))
     return found
 
 
