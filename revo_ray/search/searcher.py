@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.variant_generator import assign_value, parse_spec_vars
+from ray.tune.utils import flatten_dict
 
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
@@ -46,7 +47,8 @@ class CMAMVSearch(Searcher):
     that fails, or whose value is not finite, counts as the worst of its generation.
 
     Give `metric` and `mode` here where `space` is given here; else `tune.TuneConfig` has them.
-    With `reuse_actors` and a `reset_config` that may fail, add a `Reconciler`.
+    Where a driver may be killed and restored, or where workers are reused and their `reset_config`
+    may fail, add a `Reconciler`.
 
     Args:
         space: a Tune search space; None takes `param_space` of the `Tuner`.
@@ -163,6 +165,24 @@ class CMAMVSearch(Searcher):
         outcome = Outcome(None if error else self._value(result))
         self._told[evaluation] = (sample, outcome)
         self._proposals.tell(evaluation, outcome)
+
+    def reconcile(self, trials: Iterable[Trial]) -> None:
+        """Settle live trials that have ended by Tune's account, or that Tune does not know.
+
+        Of the first the last result counts; the samples of the others are proposed again.
+
+        Args:
+            trials: all that Tune has.
+        """
+        known = {trial.trial_id: trial for trial in trials} if self._live else {}
+        for trial_id in list(self._live):
+            trial = known.get(trial_id)
+            if trial is None:
+                self.on_trial_complete(trial_id)
+            elif trial.status == Trial.ERROR:
+                self.on_trial_complete(trial_id, error=True)
+            elif trial.status == Trial.TERMINATED:
+                self.on_trial_complete(trial_id, flatten_dict(trial.last_result))
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state as JSON: settings, told values, live trials, and the search space.
@@ -319,10 +339,12 @@ class CMAMVSearch(Searcher):
 
 
 class Reconciler(tune.Callback):
-    """Tells a searcher of trials that Tune marked as failed without telling it.
+    """Settles what Tune did not tell a searcher; without it, the searcher may wait for ever.
 
-    Tune does so when a reused worker cannot be reset; without this, the searcher would wait for
-    that trial at its generation's barrier for ever.
+    Tune tells nothing of a trial whose reused worker could not be reset. And it saves its own
+    state and the searcher's in two files, one after the other: when a driver is killed between
+    them, `Tuner.restore` finds trials that ended and that the searcher takes for live, or none
+    of a trial that the searcher handed out.
 
     Args:
         searcher: the one that the `Tuner` has.
@@ -331,16 +353,12 @@ class Reconciler(tune.Callback):
         >>> tune.RunConfig(callbacks=[Reconciler(searcher)])               # doctest: +SKIP
     """
 
-    def __init__(self, searcher: Searcher) -> None:
+    def __init__(self, searcher: CMAMVSearch) -> None:
         self._searcher = searcher
-        self._told: set[str] = set()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look for failed trials that were not told before; the searcher ignores those it knew."""
-        for trial in trials:
-            if trial.status == Trial.ERROR and trial.trial_id not in self._told:
-                self._told.add(trial.trial_id)
-                self._searcher.on_trial_complete(trial.trial_id, error=True)
+        """Compare Tune's trials with the searcher's."""
+        self._searcher.reconcile(trials)
 
 
 _UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)

@@ -108,8 +108,13 @@ def facts(run: Storage) -> list[dict[str, Any]]:
 
 
 def move_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another machine as a command sees it: another home, cache and working directory."""
+    """Another machine as a command sees it: another home, cache and working directory.
+
+    It knows the token of the cluster, if that has one: a local Ray of an earlier test turns it on.
+    """
     (folder / "work").mkdir(parents=True)
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(Path.home() / ".ray" / "auth_token"))
     monkeypatch.chdir(folder / "work")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("REVO_RAY_CACHE", str(folder / "cache"))

@@ -18,6 +18,7 @@ import ray
 from ray import tune
 
 from revo_ray import CMAMVSearch
+from revo_ray.search.searcher import Reconciler
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,14 +62,25 @@ class Slow(Objective):
                 (Path(os.environ["MARKS"]) / self.trial_id).touch()
 
 
+class Late(CMAMVSearch):
+    """Saves what it knew a few saves ago, as Tune may have it when the driver is killed."""
+
+    def save(self, checkpoint_path: str) -> None:
+        super().save(checkpoint_path)
+        self._saves = [*getattr(self, "_saves", []), Path(checkpoint_path).read_text()][-5:]
+        Path(checkpoint_path).write_text(self._saves[0])
+
+
 def tuner(
     folder: Path | str,
     concurrent: int,
     objective: Any,
     space: dict[str, Any] = SPACE,
     samples: int = 30,
+    searcher: type[CMAMVSearch] = CMAMVSearch,
     **options: Any,
 ) -> tune.Tuner:
+    search = searcher(seed=4, **options)
     return tune.Tuner(
         tune.with_resources(objective, {"cpu": 1}),
         param_space=space,
@@ -76,21 +88,22 @@ def tuner(
             metric="loss",
             mode="min",
             num_samples=samples,
-            search_alg=CMAMVSearch(seed=4, **options),
+            search_alg=search,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             storage_path=str(folder),
             verbose=0,
+            callbacks=[Reconciler(search)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
 
 
-def run(folder: Path, concurrent: int, **options: Any) -> list[dict[str, Any]]:
-    results = tuner(folder, concurrent, Objective, **options).fit()
-    assert len(results) == 30
+def run(folder: Path, concurrent: int, samples: int = 30, **options: Any) -> list[dict[str, Any]]:
+    results = tuner(folder, concurrent, Objective, samples=samples, **options).fit()
+    assert len(results) == samples
     return [result.config or {} for result in results]
 
 
@@ -106,14 +119,19 @@ def test_lookahead_under_tune_too(tmp_path: Path) -> None:
     assert parallel == serial
 
 
+@pytest.mark.parametrize("searcher", [CMAMVSearch, Late])
 def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
-    tmp_path: Path,
+    tmp_path: Path, searcher: type[CMAMVSearch]
 ) -> None:
-    """`Tuner.restore`, without the search space, after a driver that was killed."""
+    """`Tuner.restore`, without the search space, after a driver that was killed.
+
+    Tune's file and the searcher's are of two moments; what lies between may be tried twice, or
+    be missing at the end.
+    """
     code = f"""
 from tests.end_to_end.test_tuner import *
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-tuner({str(tmp_path)!r}, 2, Slow).fit()
+tuner({str(tmp_path)!r}, 2, Slow, searcher={searcher.__name__}).fit()
 """
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -139,8 +157,10 @@ tuner({str(tmp_path)!r}, 2, Slow).fit()
     (folder,) = (path.parent for path in tmp_path.rglob("tuner.pkl"))
     results = tune.Tuner.restore(str(folder), tune.with_resources(Slow, {"cpu": 1})).fit()
     restored = [repr(result.config) for result in results]
-    undisturbed = [repr(config) for config in run(tmp_path / "whole", 2)]
-    assert sorted(restored) == sorted(undisturbed)
+    assert 28 <= len(restored) <= 32
+    undisturbed = [repr(config) for config in run(tmp_path / "whole", 2, samples=32)]
+    assert set(restored) <= set(undisturbed)
+    assert set(undisturbed[:24]) <= set(restored)
 
 
 class Layer:

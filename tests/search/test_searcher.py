@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ def value(config: dict[str, Any]) -> float:
         + (config["layers"][0] - 0.3) ** 2
         + config["layers"][1]["freeze"]
     )
+
+
+def known(trial_id: str, status: str = Trial.RUNNING, result: dict[str, Any] | None = None) -> Any:
+    """What the callback reads of Tune's trials."""
+    return SimpleNamespace(trial_id=trial_id, status=status, last_result=result)
 
 
 def make(**options: Any) -> CMAMVSearch:
@@ -173,12 +179,8 @@ def test_it_holds_to_the_concurrency_itself_and_a_lost_trial_frees_its_place() -
     limited = ConcurrencyLimiter(searcher, 3)
     assert len(ask_all(limited, "t")) == 3
 
-    class Failed:
-        """What the callback reads of a trial whose worker could not be reset."""
-
-        trial_id, status = "t1", Trial.ERROR
-
-    Reconciler(searcher).on_step_begin(1, [Failed()])  # type: ignore[list-item]
+    trials = [known("t0"), known("t1", Trial.ERROR), known("t2")]
+    Reconciler(searcher).on_step_begin(1, trials)
     assert len(ask_all(limited, "more")) == 1
 
 
@@ -295,16 +297,30 @@ def test_a_trial_that_tune_lost_is_told_by_the_reconciler() -> None:
     searcher = make()
     asked = ask_all(searcher, "t")
 
-    class Failed:
-        """What the callback reads of a trial whose worker could not be reset."""
-
-        trial_id, status = "t9", Trial.ERROR
-
     for trial_id, config in list(asked.items())[:9]:
         searcher.on_trial_complete(trial_id, {"loss": value(config)})
     assert searcher.suggest("next") is None
-    Reconciler(searcher).on_step_begin(1, [Failed()])  # type: ignore[list-item]
+    Reconciler(searcher).on_step_begin(1, [known("t9", Trial.ERROR)])
     assert searcher.suggest("next") is not None
+
+
+def test_a_trial_that_ended_without_the_searcher_counts_with_its_last_result() -> None:
+    told, reconciled = make(), make()
+    asked = ask_all(told, "t")
+    ask_all(reconciled, "t")
+    for trial_id, config in asked.items():
+        told.on_trial_complete(trial_id, {"loss": value(config)})
+    trials = [known(t, Trial.TERMINATED, {"loss": value(c)}) for t, c in asked.items()]
+    Reconciler(reconciled).on_step_begin(1, trials)
+    assert ask_all(reconciled, "next") == ask_all(told, "next")
+
+
+def test_a_trial_that_tune_does_not_know_is_proposed_again() -> None:
+    searcher = make()
+    asked = ask_all(searcher, "t")
+    Reconciler(searcher).on_step_begin(1, [known(t) for t in asked if t != "t3"])
+    assert plain(searcher.suggest("again") or {}) == plain(asked["t3"])
+    assert searcher.suggest("next") is None
 
 
 def test_it_is_cmamv_over_the_converted_space() -> None:
