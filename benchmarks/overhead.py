@@ -11,8 +11,11 @@ process alone, one thread each:
     cpu_over_floor        computing of all processes of the command / that of the same fine-tunings;
                           others on the machine disturb it less than the clock
 
-The plain processes' imports and loading are outside their seconds, so the denominators are
-fine-tunings alone. `one` may run every `--sample`-th plan only, and is scaled up. The part of the
+    program_over_program  the command's seconds / those of the `workers` plain processes, from their
+                          start to the last one's exit
+
+The plain processes' imports and loading are outside of all but the last, so the other denominators
+are fine-tunings alone. `one` may run every `--sample`-th plan only, and is scaled up. The part of the
 command outside the steady state is split into `start` (Python, Ray, the driver's loading, the
 first worker's cold start) and `end` (the best model's test, Ray's shutdown).
 
@@ -26,7 +29,7 @@ Every part is repeated `--repeats` times, each time in turn; figures are medians
 line.
 
     python -m benchmarks.overhead [--parts floor practice small last] [--evaluations 100]
-        [--workers 2] [--repeats 1] [--sample 4] [--smoke]
+        [--workers 2] [--repeats 1] [--sample 4] [--set KEY=VALUE …] [--smoke]
 """
 
 from __future__ import annotations
@@ -95,6 +98,7 @@ def plain(run: Path, rows: list[Evaluation], processes: int, sample: int = 1) ->
     Raises:
         RuntimeError: a process failed, or its losses are not the ledger's.
     """
+    launched = time.perf_counter()
     started = [
         subprocess.Popen(
             [
@@ -135,6 +139,7 @@ def plain(run: Path, rows: list[Evaluation], processes: int, sample: int = 1) ->
     share = len(done) / len(rows)
     return {
         "seconds": seconds / share,
+        "program": began - launched + seconds / share,
         "cpu": sum(each["cpu"] for each in done) / share,
         "fine_tuning": statistics.mean(each["seconds"] for each in done),
         "loss_apart": max(apart),
@@ -153,6 +158,7 @@ def floor(folder: Path, arguments: argparse.Namespace, settings: tuple[str, ...]
     return {
         "whole_over_floor": found["seconds"] / at_once["seconds"],
         "whole_over_one": found["seconds"] * workers / one["seconds"],
+        "program_over_program": found["seconds"] / at_once["program"],
         "steady_over_floor": found["steady"] / at_once["seconds"],
         "steady_over_one": found["steady"] * workers / one["seconds"],
         "cpu_over_floor": found["cpu"] / at_once["cpu"],
@@ -224,11 +230,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--sample", type=int, default=4, help="one by one: every so-many-th plan")
+    parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     parser.add_argument("--smoke", action="store_true", help="tiny trainings and few of them")
     arguments = parser.parse_args()
-    extra: tuple[str, ...] = ()
+    extra = tuple(arguments.settings)
     if arguments.smoke:
-        extra, arguments.evaluations, arguments.trials, arguments.sample = SMOKE, 6, 4, 2
+        extra, arguments.evaluations, arguments.trials, arguments.sample = (*SMOKE, *extra), 6, 4, 2
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.workers])
     runs: dict[str, list[Figures]] = {part: [] for part in arguments.parts}
     for _ in range(arguments.repeats):

@@ -21,7 +21,8 @@ from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.storage import Storage
 
 ROOT = Path(__file__).parents[1]
-EVERY_S = 0.2
+EVERY_S = 3.0
+"""Five looks a second would cost a search on two cores a twentieth of its time."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Clocked:
         began: seconds since 1970, when it was started.
         seconds: from there to its end.
         cpu: seconds of computing, its own and that of all processes below it, to within what
-            each did in the last fifth of a second of its life. Unlike `seconds`, it does not
-            grow much when others use the machine.
+            each did in the last seconds of its life. Unlike `seconds`, it does not grow much when
+            others use the machine.
         output: what it printed.
     """
 
