@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from revo_ray.config import LARGEST, SearchOptions, Section, TrainConfig
 from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Real, Space
-from revo_ray.methods import Method
+from revo_ray.methods import Bounds, Method
 
 LR, WEIGHT_DECAY = "lr", "wd"
-
-
-def _two(bounds: Any) -> Any:
-    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
-        raise ValueError("give two numbers, the lower bound and the upper one")
-    return bounds
-
-
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the lower bound must come first, and differ from the upper one")
-    return bounds
-
-
-Positive = Annotated[float, Field(gt=0)]
-Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValidator(_rising)]
 
 
 class TunedOptions(Section):

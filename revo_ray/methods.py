@@ -19,12 +19,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig, shown
 from revo_ray.errors import UserError
 from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, UnitLike
+from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome, UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
@@ -89,6 +89,23 @@ class Method(ABC):
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
+def _two(bounds: Any) -> Any:
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError("give two numbers, the lower bound and the upper one")
+    return bounds
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the lower bound must come first, and differ from the upper one")
+    return bounds
+
+
+Positive = Annotated[float, Field(gt=0)]
+Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValidator(_rising)]
+"""An option's two positive numbers, the lower one first."""
+
+
 class EvolveOptions(Section):
     """Keys that both encodings share."""
 
@@ -148,32 +165,80 @@ class RevoBinary(_Evolved):
         self.genome_type = BinaryGenome(global_lr=options.global_lr, head=options.head)
 
 
+Exponent = Annotated[float, Field(ge=-12, le=4)]
+
+
+class RelativeOptions(EvolveOptions):
+    """Keys of a genome that is relative to a base rate."""
+
+    low: Exponent = -4.0
+    """The base rate is searched from 10^low, on a log scale."""
+    high: Exponent = 0.0
+    """To 10^high."""
+    start: float | None = Field(None, ge=0, le=1)
+    """Where between low and high the base rate's initial mean lies; None: 0.5."""
+    spread: float = Field(1.0, gt=0, le=6)
+    """Decades that a unit's rate may lie above or below the base rate."""
+    weight_decay: Bounds | None = (1e-6, 1e-1)
+    """Between what weight decays to search, on a log scale; None: there is none."""
+
+
 class RevoContinuous(_Evolved):
     """REVO-Tune's continuous encoding: a rate for each unit (eq. 2)."""
 
     name = "revo-continuous"
 
-    class Options(EvolveOptions):
-        scale: Literal["log", "linear"] = "log"
-        """log: rates from 10^low to 10^high; linear: the gene is the rate, as in the paper."""
-        low: float = Field(-4.0, ge=-12, le=4)
-        high: float = Field(0.0, ge=-12, le=4)
-        start: float | None = Field(None, ge=0, le=1)
-        """The genes' initial mean; None: 0.5."""
+    class Options(RelativeOptions):
+        scale: Literal["log", "linear", "relative"] = "log"
+        """log: rates from 10^low to 10^high; linear: the gene is the rate, as in the paper;
+        relative: a base rate, and a ratio to it for each unit (`spread`, `weight_decay`)."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        if options.low >= options.high:
-            raise UserError(
-                f"is {options.low:g}; it must be below method.high, {options.high:g}",
-                key="method.low",
+        low, high = _exponents(options)
+        if options.scale == "relative":
+            self.genome_type = _relative(options)
+        else:
+            self.genome_type = ContinuousGenome(
+                scale=options.scale, low=low, high=high, start=options.start
             )
-        self.genome_type = ContinuousGenome(
-            scale=options.scale, low=options.low, high=options.high, start=options.start
+
+
+class RevoMixed(_Evolved):
+    """A base rate, and for each unit a ratio to it and a freeze bit: both encodings in one."""
+
+    name = "revo-mixed"
+
+    class Options(RelativeOptions):
+        frozen: float = Field(0.1, gt=0, lt=1)
+        """How probable it is at first that a unit is frozen."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.genome_type = _relative(options, options.frozen)
+
+
+def _exponents(options: RelativeOptions) -> tuple[float, float]:
+    if options.low >= options.high:
+        raise UserError(
+            f"is {options.low:g}; it must be below method.high, {options.high:g}", key="method.low"
         )
+    return options.low, options.high
 
 
-BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary)
+def _relative(options: RelativeOptions, frozen: float = 0.0) -> RelativeGenome:
+    low, high = _exponents(options)
+    return RelativeGenome(
+        low=low,
+        high=high,
+        start=options.start,
+        spread=options.spread,
+        weight_decay=options.weight_decay,
+        frozen=frozen,
+    )
+
+
+BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary, RevoMixed)
 
 
 def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Method]]:

@@ -1,7 +1,7 @@
 """Genomes: what the search may vary in a network, and how a sample becomes a plan.
 
-The two encodings of the REVO-Tune paper (section 3.3). Both see a network as an ordered list of
-units, of which one is the new classifier head.
+The two encodings of the REVO-Tune paper (section 3.3), and one relative to a base rate. All see a
+network as an ordered list of units, of which one is the new classifier head.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.space import Categorical, Real, Space, Variable
 
 GLOBAL_LR = "global_lr"
+BASE_LR, WEIGHT_DECAY = "base_lr", "weight_decay"
+TRAINS = "trains "
+"""What the name of a unit's bit starts with, where the unit's own name is that of its ratio."""
 
 LEAST_HEAD_LR = 1e-6
 """The new classifier head always trains; a linear gene of 0 would freeze it."""
@@ -109,7 +112,63 @@ class ContinuousGenome:
     def _rate(self, gene: float) -> float:
         if self.scale == "linear":
             return gene
-        return math.pow(10.0, self.low + gene * (self.high - self.low))
+        return _between(self.low, self.high, gene)
 
 
-Genome = BinaryGenome | ContinuousGenome
+@dataclass(frozen=True)
+class RelativeGenome:
+    """A base rate, and for each unit how many decades its own rate lies above or below it.
+
+    One rate for all units is the middle of the space, so a search refines around the rate that it
+    finds. With freeze bits it is the mixed case that CMA-ES for mixed variables is for.
+
+    Attributes:
+        low, high: exponents of ten between which the base rate lies.
+        start: where between them its initial mean lies, from 0 to 1; None for the middle.
+        spread: decades that a unit's rate may lie above or below the base rate.
+        weight_decay: between what weight decays to search, on a log scale; None: there is none.
+        frozen: how probable it is at first that a unit is frozen; 0: there are no bits. The head
+            has none.
+    """
+
+    low: float = -4.0
+    high: float = 0.0
+    start: float | None = None
+    spread: float = 1.0
+    weight_decay: tuple[float, float] | None = (1e-6, 1e-1)
+    frozen: float = 0.0
+
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        """The base rate, the weight decay, the bits, and a ratio for each unit."""
+        low, high = 10.0**self.low, 10.0**self.high
+        start = None if self.start is None else _between(self.low, self.high, self.start)
+        variables: dict[str, Variable] = {BASE_LR: Real(low, high, log=True, start=start)}
+        if self.weight_decay is not None:
+            variables[WEIGHT_DECAY] = Real(*self.weight_decay, log=True)
+        if self.frozen:
+            weights = (self.frozen, 1 - self.frozen)
+            variables |= {
+                TRAINS + unit.name: Categorical((0, 1), weights) for unit in units if not unit.head
+            }
+        return Space(variables | {u.name: Real(-self.spread, self.spread) for u in units})
+
+    def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
+        """Rates of the units: b·base·10^ratio."""
+        base = float(sample[BASE_LR])
+        rates = (
+            base * math.pow(10.0, float(sample[unit.name])) * sample.get(TRAINS + unit.name, 1)
+            for unit in units
+        )
+        return Plan(tuple(rates), float(sample.get(WEIGHT_DECAY, 0.0)))
+
+    def genome(self, sample: dict[str, Any]) -> list[float]:
+        """The genes as numbers, in the space's order."""
+        return [float(value) for value in sample.values()]
+
+
+def _between(low: float, high: float, place: float) -> float:
+    """Ten to the exponent at a place from 0 to 1 between two others."""
+    return math.pow(10.0, low + place * (high - low))
+
+
+Genome = BinaryGenome | ContinuousGenome | RelativeGenome
