@@ -14,10 +14,10 @@ process alone, one thread each:
     program_over_program  the command's seconds / those of the `workers` plain processes, from their
                           start to the last one's exit
 
-The plain processes' imports and loading are outside of all but the last, so the other denominators
-are fine-tunings alone. `one` may run every `--sample`-th plan only, and is scaled up. The part of the
-command outside the steady state is split into `start` (Python, Ray, the driver's loading, the
-first worker's cold start) and `end` (the best model's test, Ray's shutdown).
+The plain processes' imports and loading are outside of all but the last, so the other
+denominators are fine-tunings alone. `one` may run every `--sample`-th plan only, and is scaled up.
+The part of the command outside the steady state is split into `start` (Python, Ray, the driver's
+loading, the first worker's cold start) and `end` (the best model's test, Ray's shutdown).
 
 The other parts run a search and then a function trainable (`benchmarks.practice`), as many
 evaluations and as many at once, and compare evaluations an hour: over the whole programs, and
