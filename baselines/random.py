@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from revo_ray.config import SearchOptions, Section
-from revo_ray.evolve.genome import Genome, UnitLike
+from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
-from revo_ray.methods import Method, RevoBinary, RevoContinuous
+from revo_ray.methods import Bounds, Evolved, Method, RevoBinary, RevoContinuous, RevoMixed
 
 
 @dataclass(frozen=True)
@@ -47,30 +47,31 @@ class Draws:
 
 
 class Random(Method):
-    """Random search over the genome of revo-continuous or revo-binary."""
+    """Random search over the genome of revo-continuous, revo-binary or revo-mixed."""
 
     name = "random"
 
     class Options(Section):
-        encoding: Literal["continuous", "binary"] = "continuous"
-        """The genome that it draws."""
-        scale: Literal["log", "linear"] = "log"
-        """Of the continuous genome; see revo-continuous."""
+        encoding: Literal["continuous", "binary", "mixed"] = "continuous"
+        """The genome that it draws; the other keys are those of its method."""
+        scale: Literal["log", "linear", "relative"] = "log"
         low: float = Field(-4.0, ge=-12, le=4)
         high: float = Field(0.0, ge=-12, le=4)
+        spread: float = Field(1.0, gt=0, le=6)
+        weight_decay: Bounds | None = (1e-6, 1e-1)
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
-        """Of the binary genome; see revo-binary."""
         head: Literal["trained", "searched"] = "trained"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._genome: Genome
-        if options.encoding == "continuous":
-            continuous = options.model_dump(include={"scale", "low", "high"})
-            self._genome = RevoContinuous(RevoContinuous.Options(**continuous)).genome_type
-        else:
-            binary = options.model_dump(include={"global_lr", "head"})
-            self._genome = RevoBinary(RevoBinary.Options(**binary)).genome_type
+        kinds: dict[str, type[Evolved]] = {
+            "continuous": RevoContinuous,
+            "binary": RevoBinary,
+            "mixed": RevoMixed,
+        }
+        kind = kinds[options.encoding]
+        own = options.model_dump(include=set(kind.Options.model_fields))
+        self._genome = kind(kind.Options.model_validate(own)).genome_type
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """The space of the drawn genome."""

@@ -107,7 +107,7 @@ Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValida
 
 
 class EvolveOptions(Section):
-    """Keys that both encodings share."""
+    """Keys that all encodings share."""
 
     algorithm: Literal["catcmawm", "cmawm", "sop", "cma"] = "catcmawm"
     """The variant of mixed-variable CMA-ES; sop is the one that the paper cites."""
@@ -115,21 +115,29 @@ class EvolveOptions(Section):
     """Initial standard deviation, as a fraction of each gene's range; None: the algorithm's."""
 
 
-class _Evolved(Method):
-    """What the two encodings of the paper share: CMA-ES over a genome."""
+class Evolved(Method):
+    """What the encodings share: CMA-ES over a genome."""
 
     genome_type: Genome
 
     def space(self, units: Sequence[UnitLike]) -> Space:
+        """The space of the genome."""
         return self.genome_type.space(units)
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """The plan of the genome."""
         return self.genome_type.plan(sample, units)
 
     def genome(self, sample: Sample) -> list[float]:
+        """The genes as numbers."""
         return self.genome_type.genome(sample)
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        """CMA-ES by generations, with lookahead and reuse.
+
+        Raises:
+            UserError: the algorithm cannot search that space.
+        """
         try:
             optimiser = CMAMV(
                 space,
@@ -149,7 +157,7 @@ class _Evolved(Method):
         )
 
 
-class RevoBinary(_Evolved):
+class RevoBinary(Evolved):
     """REVO-Tune's binary encoding: which units train, at one shared rate (eq. 1)."""
 
     name = "revo-binary"
@@ -183,7 +191,7 @@ class RelativeOptions(EvolveOptions):
     """Between what weight decays to search, on a log scale; None: there is none."""
 
 
-class RevoContinuous(_Evolved):
+class RevoContinuous(Evolved):
     """REVO-Tune's continuous encoding: a rate for each unit (eq. 2)."""
 
     name = "revo-continuous"
@@ -204,7 +212,7 @@ class RevoContinuous(_Evolved):
             )
 
 
-class RevoMixed(_Evolved):
+class RevoMixed(Evolved):
     """A base rate, and for each unit a ratio to it and a freeze bit: both encodings in one."""
 
     name = "revo-mixed"
