@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
+from revo_ray.finetune.backbone import load_backbone
+from tests.data.layouts import fashion_mnist_files, unpacked
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,3 +76,17 @@ def test_a_head_on_kept_features() -> None:
     found = line("head", "--model", "timm/test_efficientnet", "--epochs", "6", "--turns", "1")
     assert found["evaluations_an_hour"] > 3
     assert found["losses"][0] == pytest.approx(found["losses"][1], abs=0.05)
+
+
+def test_a_network_is_pretrained_and_can_be_searched(tmp_path: Path) -> None:
+    root = unpacked(fashion_mnist_files(train=300, test=40), tmp_path / "fashion")
+    arguments = ("--epochs", "1", "--root", str(root))
+    found = line("pretrain", str(tmp_path), *arguments)
+    assert found["test_images"] == 40
+    backbone = load_backbone("timm/test_byobnet", found["weights"], 10, seed=0, image_size=16)
+    ours = backbone.model.state_dict()
+    trained = load_file(found["weights"])
+    same = {name for name in ours if torch.equal(ours[name], trained[name])}
+    assert set(ours) - same == {"head.fc.weight", "head.fc.bias"}  # the head is new
+    again = line("pretrain", str(tmp_path / "again"), *arguments)
+    assert all(torch.equal(trained[k], v) for k, v in load_file(again["weights"]).items())
