@@ -157,34 +157,49 @@ class Evolved(Method):
         )
 
 
+Exponent = Annotated[float, Field(ge=-12, le=4)]
+
+
+class RateOptions(EvolveOptions):
+    """Where the rates lie."""
+
+    low: Exponent = -4.0
+    """Rates are searched from 10^low, on a log scale."""
+    high: Exponent = 0.0
+    """To 10^high."""
+    start: float | None = Field(None, ge=0, le=1)
+    """Where between low and high the search starts; None: the middle, of revo-binary 1e-3."""
+
+
 class RevoBinary(Evolved):
     """REVO-Tune's binary encoding: which units train, at one shared rate (eq. 1)."""
 
     name = "revo-binary"
 
-    class Options(EvolveOptions):
+    class Options(RateOptions):
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
         """The shared rate, or `searched`."""
         head: Literal["trained", "searched"] = "trained"
         """searched: the new head may be frozen too, the paper's literal reading."""
+        frozen: float = Field(0.5, gt=0, lt=1)
+        """How probable it is at first that a unit is frozen."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.genome_type = BinaryGenome(global_lr=options.global_lr, head=options.head)
+        low, high = _exponents(options)
+        self.genome_type = BinaryGenome(
+            global_lr=options.global_lr,
+            head=options.head,
+            low=low,
+            high=high,
+            start=options.start,
+            frozen=options.frozen,
+        )
 
 
-Exponent = Annotated[float, Field(ge=-12, le=4)]
+class RelativeOptions(RateOptions):
+    """Keys of a genome that is relative to a base rate, which low, high and start are of."""
 
-
-class RelativeOptions(EvolveOptions):
-    """Keys of a genome that is relative to a base rate."""
-
-    low: Exponent = -4.0
-    """The base rate is searched from 10^low, on a log scale."""
-    high: Exponent = 0.0
-    """To 10^high."""
-    start: float | None = Field(None, ge=0, le=1)
-    """Where between low and high the base rate's initial mean lies; None: 0.5."""
     spread: float = Field(1.0, gt=0, le=6)
     """Decades that a unit's rate may lie above or below the base rate."""
     weight_decay: Bounds | None = (1e-6, 1e-1)
@@ -226,7 +241,7 @@ class RevoMixed(Evolved):
         self.genome_type = _relative(options, options.frozen)
 
 
-def _exponents(options: RelativeOptions) -> tuple[float, float]:
+def _exponents(options: RateOptions) -> tuple[float, float]:
     if options.low >= options.high:
         raise UserError(
             f"is {options.low:g}; it must be below method.high, {options.high:g}", key="method.low"

@@ -140,8 +140,8 @@ def test_a_missing_file_and_preset(tmp_path: Path) -> None:
 
 def test_options_of_other_methods_are_passed_over() -> None:
     """So that `--set method.name=...` works on a file that was written for another method."""
-    config = SearchConfig.load(None, ["method.name=revo-binary", "method.low=-2"])
-    assert "low" not in make_method(config.method).options.model_dump()
+    config = SearchConfig.load(None, ["method.name=revo-binary", "method.scale=linear"])
+    assert "scale" not in make_method(config.method).options.model_dump()
 
 
 @pytest.mark.parametrize(

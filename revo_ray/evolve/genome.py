@@ -19,6 +19,9 @@ BASE_LR, WEIGHT_DECAY = "base_lr", "weight_decay"
 TRAINS = "trains "
 """What the name of a unit's bit starts with, where the unit's own name is that of its ratio."""
 
+PAPERS_LR = 1e-3
+"""Where the paper's search of a global rate starts (section 3.5)."""
+
 LEAST_HEAD_LR = 1e-6
 """The new classifier head always trains; a linear gene of 0 would freeze it."""
 
@@ -46,23 +49,30 @@ class BinaryGenome:
         head: `trained`: the new head always trains, at the global rate; `searched`: it has a bit
             like any other unit, the paper's literal reading.
         low, high: exponents of ten between which a searched rate lies.
-        start: where a searched rate starts; the paper's 1e-3.
+        start: where between them a searched rate starts, from 0 to 1; None for the paper's 1e-3,
+            or the bound that is next to it.
+        frozen: how probable it is at first that a unit is frozen.
     """
 
     global_lr: float | Literal["searched"] = "searched"
     head: Literal["trained", "searched"] = "trained"
     low: float = -4.0
     high: float = 0.0
-    start: float = 1e-3
+    start: float | None = None
+    frozen: float = 0.5
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """One variable for each gene; bits first, in the order of the units."""
+        weights = None if self.frozen == 0.5 else (self.frozen, 1 - self.frozen)
         variables: dict[str, Variable] = {
-            unit.name: Categorical((0, 1)) for unit in units if self._is_gene(unit)
+            unit.name: Categorical((0, 1), weights) for unit in units if self._is_gene(unit)
         }
         if self.global_lr == "searched":
             low, high = 10.0**self.low, 10.0**self.high
-            variables[GLOBAL_LR] = Real(low, high, log=True, start=min(max(self.start, low), high))
+            start = min(max(PAPERS_LR, low), high)
+            if self.start is not None:
+                start = _between(self.low, self.high, self.start)
+            variables[GLOBAL_LR] = Real(low, high, log=True, start=start)
         return Space(variables)
 
     def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
