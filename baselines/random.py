@@ -57,7 +57,7 @@ class Random(Method):
         scale: Literal["log", "linear", "relative"] = "log"
         low: float = Field(-4.0, ge=-12, le=4)
         high: float = Field(0.0, ge=-12, le=4)
-        spread: float = Field(1.0, gt=0, le=6)
+        spread: float = Field(2.0, gt=0, le=6)
         weight_decay: Bounds | None = (1e-6, 1e-1)
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
         head: Literal["trained", "searched"] = "trained"

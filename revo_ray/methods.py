@@ -200,7 +200,7 @@ class RevoBinary(Evolved):
 class RelativeOptions(RateOptions):
     """Keys of a genome that is relative to a base rate, which low, high and start are of."""
 
-    spread: float = Field(1.0, gt=0, le=6)
+    spread: float = Field(2.0, gt=0, le=6)
     """Decades that a unit's rate may lie above or below the base rate."""
     weight_decay: Bounds | None = (1e-6, 1e-1)
     """Between what weight decays to search, on a log scale; None: there is none."""

@@ -144,7 +144,7 @@ class RelativeGenome:
     low: float = -4.0
     high: float = 0.0
     start: float | None = None
-    spread: float = 1.0
+    spread: float = 2.0
     weight_decay: tuple[float, float] | None = (1e-6, 1e-1)
     frozen: float = 0.0
 
