@@ -25,7 +25,7 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
-    from revo_ray.finetune.loop import Epoch
+    from revo_ray.finetune.epoch import Epoch
     from revo_ray.predict import Prediction
     from revo_ray.search.jobs import JobServer
     from revo_ray.search.result import SearchResult

@@ -16,7 +16,8 @@ from revo_ray.data.nodes import tables_folder
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.assemble import load_network, pick_device, split_table, use_threads
-from revo_ray.finetune.loop import Epoch, FineTuner
+from revo_ray.finetune.epoch import Epoch
+from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.metrics import Metrics
 from revo_ray.methods import find_policy
 from revo_ray.report.preparation import prepare_and_show

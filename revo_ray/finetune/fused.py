@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from revo_ray.data.augment import augment
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.loop import LOSS_LIMIT, Epoch, FineTuner, batches
+from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
+from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.metrics import classification_metrics
 from revo_ray.finetune.stacked import Stacked
 

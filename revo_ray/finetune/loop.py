@@ -7,8 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,6 +22,7 @@ from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
+from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
 from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
 from revo_ray.finetune.prefix import Forward
@@ -30,35 +30,6 @@ from revo_ray.finetune.reuse import PrefixFeatures
 from revo_ray.finetune.units import Unit
 
 SplitName = Literal["train", "validation", "test"]
-
-LOSS_LIMIT = 1e6
-"""A mean loss above this has diverged: normalisation layers can keep ruined weights finite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images gave.
-
-    Attributes:
-        epoch: counted from 1.
-        train_loss: mean over the images, each before its step; None if nothing trains or the
-            epoch diverged.
-        val_loss, val_accuracy, val_auc: after the epoch; None if it was not validated, or the
-            validation loss is not finite or absurd. `val_auc` can also be undefined.
-        images: training images processed since the run began.
-        seconds: time since the run began, without what the caller spent between epochs.
-        diverged: the training loss, or the last validation loss, is not finite or above
-            `LOSS_LIMIT`; no epoch follows.
-    """
-
-    epoch: int
-    train_loss: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    val_auc: float | None
-    images: int
-    seconds: float
-    diverged: bool
 
 
 class FineTuner:
@@ -490,11 +461,3 @@ def _choose_deterministic_kernels() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def batches(order: Tensor, size: int) -> list[Tensor]:
-    """Cut `order` (n,) into batches; a last one of one image joins the one before (BatchNorm)."""
-    edges = list(range(0, len(order), size))
-    if len(edges) > 1 and len(order) - edges[-1] == 1:
-        edges.pop()
-    return [order[start:stop] for start, stop in pairwise([*edges, len(order)])]

@@ -26,8 +26,9 @@ from revo_ray.storage import Storage
 if TYPE_CHECKING:
     import torch
 
+    from revo_ray.finetune.epoch import Epoch
     from revo_ray.finetune.fused import FusedTuner
-    from revo_ray.finetune.loop import Epoch, FineTuner
+    from revo_ray.finetune.loop import FineTuner
 
 MAX_TUNERS = 2
 """Networks with their data that one worker keeps: a study's searches share workers."""

@@ -22,7 +22,8 @@ from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
-from revo_ray.finetune.loop import Epoch, FineTuner
+from revo_ray.finetune.epoch import Epoch
+from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.units import find_units
 
 CLASSES = 4

@@ -28,7 +28,8 @@ from revo_ray.data.tables.images import Images
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune import loop
 from revo_ray.finetune.backbone import Backbone
-from revo_ray.finetune.loop import Epoch, FineTuner
+from revo_ray.finetune.epoch import Epoch
+from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.metrics import classification_metrics
 from revo_ray.finetune.units import find_units
 
