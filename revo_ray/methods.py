@@ -168,7 +168,7 @@ class RateOptions(EvolveOptions):
     high: Exponent = 0.0
     """To 10^high."""
     start: float | None = Field(None, ge=0, le=1)
-    """Where between low and high the search starts; None: the middle, of revo-binary 1e-3."""
+    """Where between low and high the search starts; None: in the middle, 0.5."""
 
 
 class RevoBinary(Evolved):

@@ -19,9 +19,6 @@ BASE_LR, WEIGHT_DECAY = "base_lr", "weight_decay"
 TRAINS = "trains "
 """What the name of a unit's bit starts with, where the unit's own name is that of its ratio."""
 
-PAPERS_LR = 1e-3
-"""Where the paper's search of a global rate starts (section 3.5)."""
-
 LEAST_HEAD_LR = 1e-6
 """The new classifier head always trains; a linear gene of 0 would freeze it."""
 
@@ -49,8 +46,8 @@ class BinaryGenome:
         head: `trained`: the new head always trains, at the global rate; `searched`: it has a bit
             like any other unit, the paper's literal reading.
         low, high: exponents of ten between which a searched rate lies.
-        start: where between them a searched rate starts, from 0 to 1; None for the paper's 1e-3,
-            or the bound that is next to it.
+        start: where between them a searched rate's initial mean lies, from 0 to 1; None for the
+            middle.
         frozen: how probable it is at first that a unit is frozen.
     """
 
@@ -69,9 +66,7 @@ class BinaryGenome:
         }
         if self.global_lr == "searched":
             low, high = 10.0**self.low, 10.0**self.high
-            start = min(max(PAPERS_LR, low), high)
-            if self.start is not None:
-                start = _between(self.low, self.high, self.start)
+            start = None if self.start is None else _between(self.low, self.high, self.start)
             variables[GLOBAL_LR] = Real(low, high, log=True, start=start)
         return Space(variables)
 
