@@ -1,0 +1,230 @@
+"""Does layer-wise evolution win? Studies in one table, against tuned full fine-tuning.
+
+Reads finished searches of studies (`benchmarks/studies/`), prints a table in Markdown, and writes
+to FOLDER: `table.md`, the same; `searches.csv`, a row for each search with what it cost and the
+SHA-256 of its genomes; `curves.csv`, each method's mean best validation loss by epochs spent, and
+`curves.svg`. Test scores are in percent, mean ± standard deviation over seeds. A difference is
+paired by cell (data, fraction) and seed, in points, with its bootstrap interval (95 %).
+
+    python -m benchmarks.wins FOLDER STUDY_DIRECTORY… [--reference full]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.runs import rows_of
+from revo_ray.ledger import Evaluation
+from revo_ray.report.results import METRICS, Metric, SearchOutcome, load_outcomes
+from revo_ray.report.statistics import bootstrap_interval, signed_rank
+from revo_ray.report.style import figure_bytes, looks, styled
+from revo_ray.storage import Storage
+
+POINTS = 50
+"""Places on a curve, from the first epochs to the budget."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search and its ledger."""
+
+    outcome: SearchOutcome
+    rows: list[Evaluation]
+
+    @property
+    def method(self) -> str:
+        """Its label in the study, which is in its name."""
+        model = self.outcome.identity.model.rpartition("/")[2]
+        return self.outcome.name.partition(f"-{model}-")[2].rpartition("-s")[0]
+
+    @property
+    def cell(self) -> str:
+        """Its images and their training fraction."""
+        return f"{self.outcome.identity.data} {100 * self.outcome.identity.fraction:g} %"
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """What it shares with the search of another method that it is compared with."""
+        return self.cell, self.outcome.identity.seed
+
+    def score(self, metric: Metric) -> float:
+        """In percent."""
+        return 100 * (self.outcome.score(metric) or 0.0)
+
+    def genomes(self) -> str:
+        """SHA-256 of all genomes in proposal order."""
+        text = json.dumps([row.genome for row in self.rows])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def best_by_epochs(self) -> list[float]:
+        """The best validation loss when so many parts of the budget were spent."""
+        budget = self.outcome.budget_epochs
+        spent = np.cumsum([row.epochs for row in self.rows])
+        best = np.minimum.accumulate([row.score[0] for row in self.rows])
+        places = np.searchsorted(spent, np.arange(1, POINTS + 1) * budget / POINTS, side="right")
+        return [float(best[place - 1]) if place else float("inf") for place in places]
+
+
+def load(folder: Path) -> list[Search]:
+    """The finished searches of a study."""
+    found = load_outcomes(Storage(str(folder)))
+    return [Search(each, rows_of(folder / each.name)) for each in found if each.done]
+
+
+def table(searches: Sequence[Search], reference: str) -> str:
+    """The methods over the cells, and their differences to the reference, in Markdown."""
+    cells = list(dict.fromkeys(search.cell for search in searches))
+    short = {"auc": "AUC", "accuracy": "acc."}
+    head = ["method"]
+    head += [f"{cell}: {short[m.key]}" for cell in cells for m in METRICS]
+    head += [f"Δ {short[m.key]} to {reference}" for m in METRICS] + ["better/worse (acc.)"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    known = {search.pair: search for search in searches if search.method == reference}
+    methods = dict.fromkeys(search.method for search in searches)
+    for method in sorted(methods, key=lambda m: -_mean(_gains(searches, m, known, METRICS[1]))):
+        own = [search for search in searches if search.method == method]
+        texts = [f"`{method}`"]
+        for cell in cells:
+            here = [search for search in own if search.cell == cell]
+            texts += [_spread([search.score(m) for search in here]) for m in METRICS]
+        for metric in METRICS:
+            gains = _gains(searches, method, known, metric)
+            low, high, _ = bootstrap_interval(np.array(gains))
+            interval = f" [{low:+.1f}, {high:+.1f}]" if low is not None and any(gains) else ""
+            texts.append("" if method == reference else f"{_mean(gains):+.2f}{interval}")
+        gains = _gains(searches, method, known, METRICS[1])
+        p, _ = signed_rank(np.array(gains))
+        wins = f"{sum(g > 0 for g in gains)}/{sum(g < 0 for g in gains)}"
+        tested = "" if p is None else f", p {p:.2g}"
+        texts.append("" if method == reference else wins + tested)
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _gains(
+    searches: Iterable[Search],
+    method: str,
+    reference: dict[tuple[str, str], Search],
+    metric: Metric,
+) -> list[float]:
+    """A method's test score less the reference's, for each cell and seed that both have."""
+    own = [s for s in searches if s.method == method and s.pair in reference]
+    return [search.score(metric) - reference[search.pair].score(metric) for search in own]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.mean(values) if values else float("nan")
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def summary(search: Search) -> dict[str, Any]:
+    """A row of `searches.csv`."""
+    outcome = search.outcome
+    assert outcome.validation is not None
+    assert outcome.test is not None
+    return {
+        "search": outcome.name,
+        "method": search.method,
+        "cell": search.cell,
+        "seed": outcome.identity.seed,
+        "evaluations": outcome.evaluations,
+        "epochs": outcome.epochs,
+        "device_seconds": round(outcome.device_seconds, 1),
+        **{f"{status}": outcome.statuses.get(status, 0) for status in ("ok", "diverged", "error")},
+        "val_loss": outcome.validation.loss,
+        "val_accuracy": outcome.validation.accuracy,
+        "test_loss": outcome.test.loss,
+        "test_accuracy": outcome.test.accuracy,
+        "test_auc": outcome.test.auc,
+        "genomes_sha256": search.genomes(),
+    }
+
+
+def curves(searches: Sequence[Search]) -> list[dict[str, Any]]:
+    """Rows of `curves.csv`: the mean over seeds of the best validation loss."""
+    rows = []
+    for cell in dict.fromkeys(search.cell for search in searches):
+        for method in dict.fromkeys(search.method for search in searches):
+            own = [s for s in searches if (s.cell, s.method) == (cell, method)]
+            if not own:
+                continue
+            budget = own[0].outcome.budget_epochs
+            means = np.mean([search.best_by_epochs() for search in own], axis=0)
+            rows += [
+                {"cell": cell, "method": method, "epochs": budget * n // POINTS, "val_loss": loss}
+                for n, loss in enumerate(means.tolist(), start=1)
+                if np.isfinite(loss)
+            ]
+    return rows
+
+
+@styled()
+def draw(rows: Sequence[dict[str, Any]]) -> Figure:
+    """The curves, a panel for each cell."""
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    styles = looks(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(4.6 * len(cells) + 1.6, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(cells), squeeze=False)[0]
+    for axes, cell in zip(panels, cells, strict=True):
+        for method, look in styles.items():
+            own = [row for row in rows if (row["cell"], row["method"]) == (cell, method)]
+            axes.plot(
+                [row["epochs"] for row in own],
+                [row["val_loss"] for row in own],
+                label=method,
+                **look.line,
+            )
+        axes.set(title=cell, xlabel="epochs", yscale="log")
+    panels[0].set_ylabel("best validation loss, mean over seeds")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as a table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def main() -> None:
+    """Read, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("studies", type=Path, nargs="+")
+    parser.add_argument("--reference", default="full")
+    arguments = parser.parse_args()
+    searches = [search for study in arguments.studies for search in load(study)]
+    text = table(searches, arguments.reference)
+    print(text, end="")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "table.md").write_text(text)
+    (arguments.folder / "searches.csv").write_text(to_csv([summary(each) for each in searches]))
+    points = curves(searches)
+    (arguments.folder / "curves.csv").write_text(to_csv(points))
+    (arguments.folder / "curves.svg").write_bytes(figure_bytes(draw(points), "svg"))
+
+
+if __name__ == "__main__":
+    main()
