@@ -177,12 +177,15 @@ def submit(
 @app.command()
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Of a study or a search.")],
+    reference: Annotated[
+        str | None, typer.Option(help="The method of a study that the others are compared with.")
+    ] = None,
 ) -> None:
     """Write a page, tables, statistics and figures of whatever is finished."""
     folder = Storage(directory)
     if not folder.exists() or (folder.local and not folder.local.is_dir()):
         raise UserError(f"no such folder {directory!r}")
-    _report(folder)
+    _report(folder, reference)
 
 
 @app.command()
@@ -450,13 +453,13 @@ def _text_line(prediction: Prediction) -> str:
     return "\t".join((prediction.path, *fields))
 
 
-def _report(folder: Storage) -> None:
+def _report(folder: Storage, reference: str | None = None) -> None:
     from rich.markdown import Markdown
 
     from revo_ray.report.site import write_page
     from revo_ray.report.study import study_report, write_report
 
-    found = study_report(folder)
+    found = study_report(folder, reference=reference)
     written = write_report(found, folder)
     out.print(Markdown(found.markdown))
     figures = write_page(found, folder)

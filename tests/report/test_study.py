@@ -10,6 +10,7 @@ import pytest
 from pyarrow import fs
 from scipy import stats
 
+from revo_ray.cli import main
 from revo_ray.errors import UserError
 from revo_ray.report.study import study_report, write_study_report
 from revo_ray.report.verdicts import to_text, verdict
@@ -160,6 +161,15 @@ def test_a_wrong_reference_or_alpha_is_named(small: Path) -> None:
         study_report(Storage(str(small)), reference="revo")
     with pytest.raises(UserError, match="alpha is 5"):
         study_report(Storage(str(small)), alpha=5)
+
+
+def test_the_command_takes_the_reference(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["revo-ray", "report", str(small), "--reference", "full"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    statistics = json.loads((small / "report" / "statistics.json").read_text())
+    assert statistics["reference"] == "full"
 
 
 def test_any_file_system_will_do(small: Path) -> None:
