@@ -17,13 +17,14 @@ import hashlib
 import io
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.runs import rows_of
 from revo_ray.ledger import Evaluation
@@ -48,6 +49,11 @@ class Search:
         """Its label in the study, which is in its name."""
         model = self.outcome.identity.model.rpartition("/")[2]
         return self.outcome.name.partition(f"-{model}-")[2].rpartition("-s")[0]
+
+    @property
+    def base(self) -> str:
+        """The method's own name."""
+        return self.outcome.identity.method.partition(" (")[0]
 
     @property
     def cell(self) -> str:
@@ -178,10 +184,17 @@ def curves(searches: Sequence[Search]) -> list[dict[str, Any]]:
 
 
 @styled()
-def draw(rows: Sequence[dict[str, Any]]) -> Figure:
-    """The curves, a panel for each cell."""
+def draw(rows: Sequence[dict[str, Any]], bases: Mapping[str, str]) -> Figure:
+    """The curves, a panel for each cell.
+
+    Args:
+        rows: as `curves` gives them.
+        bases: the method's own name by its label; variants of one have its colour, dashed.
+    """
     cells = list(dict.fromkeys(row["cell"] for row in rows))
-    styles = looks(dict.fromkeys(row["method"] for row in rows))
+    full = {m: b if b == m else f"{b} ({m})" for m, b in bases.items()}
+    found = looks(full.values())
+    styles = {method: found[full[method]] for method in sorted(bases, key=full.__getitem__)}
     figure = Figure(figsize=(4.6 * len(cells) + 1.6, 4.2), layout="constrained")
     panels = figure.subplots(1, len(cells), squeeze=False)[0]
     for axes, cell in zip(panels, cells, strict=True):
@@ -193,7 +206,11 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
                 label=method,
                 **look.line,
             )
-        axes.set(title=cell, xlabel="epochs", yscale="log")
+        least = min(row["val_loss"] for row in rows if row["cell"] == cell)
+        axes.set(title=cell, xlabel="epochs", yscale="log", ylim=(0.9 * least, 8 * least))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("best validation loss, mean over seeds")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return figure
@@ -222,8 +239,9 @@ def main() -> None:
     (arguments.folder / "table.md").write_text(text)
     (arguments.folder / "searches.csv").write_text(to_csv([summary(each) for each in searches]))
     points = curves(searches)
+    bases = {search.method: search.base for search in searches}
     (arguments.folder / "curves.csv").write_text(to_csv(points))
-    (arguments.folder / "curves.svg").write_bytes(figure_bytes(draw(points), "svg"))
+    (arguments.folder / "curves.svg").write_bytes(figure_bytes(draw(points, bases), "svg"))
 
 
 if __name__ == "__main__":

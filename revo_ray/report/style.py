@@ -29,6 +29,7 @@ SCALE = "viridis"
 _METHODS = {
     "revo-continuous": (BLUE, "o"),
     "revo-binary": (VERMILLION, "s"),
+    "revo-mixed": (INK, "p"),
     "random": (MUTED, "x"),
     "set-encoding": (PURPLE, "D"),
     "full": (GREEN, "^"),
