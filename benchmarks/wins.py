@@ -12,9 +12,7 @@ paired by cell (data, fraction) and seed, in points, with its bootstrap interval
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +29,7 @@ from revo_ray.ledger import Evaluation
 from revo_ray.report.results import METRICS, Metric, SearchOutcome, load_outcomes
 from revo_ray.report.statistics import bootstrap_interval, signed_rank
 from revo_ray.report.style import figure_bytes, looks, styled
+from revo_ray.report.tables import to_csv
 from revo_ray.storage import Storage
 
 POINTS = 50
@@ -214,15 +213,6 @@ def draw(rows: Sequence[dict[str, Any]], bases: Mapping[str, str]) -> Figure:
     panels[0].set_ylabel("best validation loss, mean over seeds")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return figure
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as a table."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def main() -> None:
