@@ -27,7 +27,6 @@ SMALL = (
     "train.epochs=2",
     "train.batch_size=32",
     "search.evaluations=23",
-    "method.start=0.5",  # an untrained network blows up at more
 )
 """A quarter of a second an evaluation: 18 units, BatchNorm, the quick start's 89 digits."""
 
