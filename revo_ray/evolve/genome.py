@@ -60,14 +60,12 @@ class BinaryGenome:
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """One variable for each gene; bits first, in the order of the units."""
-        weights = None if self.frozen == 0.5 else (self.frozen, 1 - self.frozen)
+        weights = (self.frozen, 1 - self.frozen)
         variables: dict[str, Variable] = {
             unit.name: Categorical((0, 1), weights) for unit in units if self._is_gene(unit)
         }
         if self.global_lr == "searched":
-            low, high = 10.0**self.low, 10.0**self.high
-            start = None if self.start is None else _between(self.low, self.high, self.start)
-            variables[GLOBAL_LR] = Real(low, high, log=True, start=start)
+            variables[GLOBAL_LR] = _rate(self.low, self.high, self.start)
         return Space(variables)
 
     def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
@@ -145,9 +143,7 @@ class RelativeGenome:
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """The base rate, the weight decay, the bits, and a ratio for each unit."""
-        low, high = 10.0**self.low, 10.0**self.high
-        start = None if self.start is None else _between(self.low, self.high, self.start)
-        variables: dict[str, Variable] = {BASE_LR: Real(low, high, log=True, start=start)}
+        variables: dict[str, Variable] = {BASE_LR: _rate(self.low, self.high, self.start)}
         if self.weight_decay is not None:
             variables[WEIGHT_DECAY] = Real(*self.weight_decay, log=True)
         if self.frozen:
@@ -169,6 +165,12 @@ class RelativeGenome:
     def genome(self, sample: dict[str, Any]) -> list[float]:
         """The genes as numbers, in the space's order."""
         return [float(value) for value in sample.values()]
+
+
+def _rate(low: float, high: float, start: float | None) -> Real:
+    """A rate between two exponents of ten, which starts at a place from 0 to 1 between them."""
+    mean = None if start is None else _between(low, high, start)
+    return Real(10.0**low, 10.0**high, log=True, start=mean)
 
 
 def _between(low: float, high: float, place: float) -> float:

@@ -33,6 +33,7 @@ EXCLUDES = (
     "/tests",
     "/benchmarks",
     "/docs",
+    "/README.md",
     "/data",
     "/datasets",
     "revo_results",

@@ -119,9 +119,9 @@ def test_lookahead_under_tune_too(tmp_path: Path) -> None:
     assert parallel == serial
 
 
-@pytest.mark.parametrize("searcher", [CMAMVSearch, Late])
+@pytest.mark.parametrize(("searcher", "sure"), [(CMAMVSearch, 28), (Late, 24)])
 def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
-    tmp_path: Path, searcher: type[CMAMVSearch]
+    tmp_path: Path, searcher: type[CMAMVSearch], sure: int
 ) -> None:
     """`Tuner.restore`, without the search space, after a driver that was killed.
 
@@ -160,7 +160,7 @@ tuner({str(tmp_path)!r}, 2, Slow, searcher={searcher.__name__}).fit()
     assert 28 <= len(restored) <= 32
     undisturbed = [repr(config) for config in run(tmp_path / "whole", 2, samples=32)]
     assert set(restored) <= set(undisturbed)
-    assert set(undisturbed[:24]) <= set(restored)
+    assert set(undisturbed[:sure]) <= set(restored)
 
 
 class Layer:
