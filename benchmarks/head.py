@@ -24,9 +24,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from revo_ray.config import SearchConfig
-from revo_ray.data.table import Table, prepare_table
+from revo_ray.data.table import Table, prepare_table, split_table
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, load_tuner, split_table
+from revo_ray.finetune.assemble import load_network, load_tuner
 from revo_ray.finetune.backbone import Backbone
 
 RATE = 0.01

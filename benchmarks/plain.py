@@ -25,8 +25,8 @@ from torch.nn import functional
 
 from benchmarks.runs import rows_of
 from revo_ray.config import SearchConfig
-from revo_ray.data.table import Table
-from revo_ray.finetune.assemble import load_network, split_table
+from revo_ray.data.table import Table, split_table
+from revo_ray.finetune.assemble import load_network
 from revo_ray.ledger import Evaluation
 
 

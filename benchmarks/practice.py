@@ -38,8 +38,8 @@ def train(config: dict[str, Any]) -> None:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from revo_ray.data.table import Table
-    from revo_ray.finetune.assemble import load_network, split_table
+    from revo_ray.data.table import Table, split_table
+    from revo_ray.finetune.assemble import load_network
 
     search = SearchConfig.model_validate(config["search"])
     torch.set_num_threads(1)

@@ -25,8 +25,7 @@ from torch.nn import functional
 
 from benchmarks.plain import images_of
 from revo_ray.config import DataConfig
-from revo_ray.data.table import prepare_table
-from revo_ray.finetune.assemble import split_table
+from revo_ray.data.table import prepare_table, split_table
 
 BATCH = 128
 LR, WEIGHT_DECAY = 3e-3, 0.05

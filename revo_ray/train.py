@@ -13,9 +13,10 @@ from rich.console import Console
 
 from revo_ray.config import SearchConfig
 from revo_ray.data.nodes import tables_folder
+from revo_ray.data.table import split_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, pick_device, split_table, use_threads
+from revo_ray.finetune.assemble import load_network, pick_device, use_threads
 from revo_ray.finetune.epoch import Epoch
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.metrics import Metrics

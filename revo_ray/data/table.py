@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from revo_ray.config import DataConfig
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources import read_source
-from revo_ray.data.splits import split
+from revo_ray.data.splits import Splits, split
 from revo_ray.data.tables.disk import exclusive, sweep
 from revo_ray.data.tables.fingerprint import choose, index_path, table_path
 from revo_ray.data.tables.images import Images
@@ -171,6 +171,15 @@ def prepare_table(
     except OSError as error:
         raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
     return replace(table, warnings=source.warnings)
+
+
+def split_table(table: Table, data: DataConfig) -> Splits:
+    """Which rows of the table train, validate and test.
+
+    Raises:
+        UserError: a class has too few images.
+    """
+    return split(table.labels, data, groups=table.groups, classes=table.classes, given=table.given)
 
 
 def _try_split(source: Source, records: Sequence[Record], config: DataConfig) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from revo_ray.config import DataConfig, ModelConfig, TrainConfig
-from revo_ray.data.splits import Splits, split
-from revo_ray.data.table import Table
+from revo_ray.data.table import Table, split_table
 from revo_ray.finetune.backbone import Backbone, load_backbone
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.units import Unit, find_units
@@ -31,15 +30,6 @@ def load_network(
         image_size=data.image_size,
     )
     return backbone, find_units(backbone.model, model.granularity, backbone.head)
-
-
-def split_table(table: Table, data: DataConfig) -> Splits:
-    """Which rows of the table train, validate and test.
-
-    Raises:
-        UserError: a class has too few images.
-    """
-    return split(table.labels, data, groups=table.groups, classes=table.classes, given=table.given)
 
 
 def load_tuner(

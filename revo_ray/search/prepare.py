@@ -6,30 +6,47 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from revo_ray.config import MethodConfig, SearchConfig
 from revo_ray.data.nodes import SharedFile, share_table, tables_folder
 from revo_ray.data.splits import Splits
-from revo_ray.data.table import Table
+from revo_ray.data.table import Table, split_table
 from revo_ray.errors import UserError
-from revo_ray.finetune.assemble import load_network, split_table
-from revo_ray.finetune.units import Unit
 from revo_ray.ledger import Ledger
 from revo_ray.methods import Method, make_method
 from revo_ray.report.preparation import prepare_and_show
 from revo_ray.search.best import MODEL
-from revo_ray.search.curves import write_tensorboard
 from revo_ray.search.halving import Halving
 from revo_ray.search.lock import RunLock
 from revo_ray.search.paths import check_paths
 from revo_ray.search.record import check_record, write_record
 from revo_ray.search.result import SearchResult, stored_result
 from revo_ray.search.state import SearchState
-from revo_ray.search.weights import share_weights
 from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from revo_ray.finetune.units import Unit
+
+TORCH = ("revo_ray.finetune.assemble", "revo_ray.search.curves", "revo_ray.search.weights")
+"""What is imported here on first use: seconds of torch, in which Ray can start."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A configuration that is right as far as can be said without its network.
+
+    Attributes:
+        config: with all of its method's options.
+        storage, lock: its run directory, and the lock on it.
+    """
+
+    config: SearchConfig
+    method: Method
+    storage: Storage
+    lock: RunLock
 
 
 @dataclass(frozen=True)
@@ -74,36 +91,51 @@ class Preparation:
         self._console = console
         self._stack = stack
         self._within = within
+        self._checked: dict[str, Checked] = {}
         self._tables: dict[str, Table] = {}
         self._networks: dict[tuple[Any, ...], Network] = {}
 
-    def state(self, config: SearchConfig) -> SearchState:
-        """A search's state, after locking its run directory.
+    def check(self, config: SearchConfig) -> Checked:
+        """Lock a search's run directory, and find what is wrong before its network is loaded.
 
         Raises:
             UserError: the configuration, the data or the run directory is wrong.
         """
-        storage, lock = self._open(config)
-        config, method = resolve(config)
-        if storage.list(Ledger.FOLDER):
-            check_record(storage, config, {})  # before images are read for nothing
+        if config.name not in self._checked:
+            storage, lock = self._open(config)
+            resolved, method = resolve(config)
+            if storage.list(Ledger.FOLDER):
+                check_record(storage, resolved, {})  # before images are read for nothing
+            self.splits(resolved)
+            self._checked[config.name] = Checked(resolved, method, storage, lock)
+        return self._checked[config.name]
+
+    def state(self, config: SearchConfig) -> SearchState:
+        """A search's state, after `check`.
+
+        Raises:
+            UserError: the configuration, the data, the model or the run directory is wrong.
+        """
+        from revo_ray.search.curves import write_tensorboard
+
+        checked = self.check(config)
+        config, storage = checked.config, checked.storage
         table, network = self.table(config), self.network(config)
-        split_table(table, config.data)
         checksums = {"weights": network.sha256, "table": table.sha256}
         if storage.list(Ledger.FOLDER):
             check_record(storage, config, checksums)
         else:
             write_record(storage, config, checksums)
-        scheduler = method.scheduler(config.search, config.train)
+        scheduler = checked.method.scheduler(config.search, config.train)
         state = SearchState(
             config,
             storage,
-            method,
+            checked.method,
             list(network.units),
             _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
             halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
-            guard=lock.check,
+            guard=checked.lock.check,
         )
         write_tensorboard(state)
         return state
@@ -147,6 +179,9 @@ class Preparation:
             UserError: the model or its weights cannot be had.
             OSError: the storage is full or unreachable.
         """
+        from revo_ray.finetune.assemble import load_network
+        from revo_ray.search.weights import share_weights
+
         table = self.table(config)
         key = (config.model, len(table.classes), config.data.image_size)
         if key not in self._networks:

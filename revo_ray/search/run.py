@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from typing import TypeVar
 
 import ray
@@ -19,7 +21,7 @@ from revo_ray.search.experiment import run_experiment
 from revo_ray.search.fuse import settle_fuse
 from revo_ray.search.lock import RunLock
 from revo_ray.search.paths import check_paths
-from revo_ray.search.prepare import Preparation, resolve, teller
+from revo_ray.search.prepare import TORCH, Preparation, resolve, teller
 from revo_ray.search.result import SearchResult, read_result, write_result
 from revo_ray.search.state import SearchState
 from revo_ray.search.stopping import stopping_on_signals
@@ -58,14 +60,16 @@ def run_search(
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         preparation = Preparation(config.storage, resume, console, stack)
+        preparation.check(config)
+        if (finished := preparation.finished(config)) is not None:
+            return finished
+        ray_stays = _connect(address, stack)
         state = preparation.state(config)
         progress = Progress(_standing(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run(
-            [state], config.resources, address, stack, state.storage, console, progress.tick
-        )
+        results = _run([state], config.resources, ray_stays, state.storage, console, progress.tick)
         return results[config.name]
 
 
@@ -101,10 +105,10 @@ def run_study(
         stack.callback(progress.close)
         _each(searches, resolve)  # every mistake in a method, before any image is read
         results = _each(searches, preparation.finished)
-        states = _each(
-            [search for search in searches if results[search.name] is None],
-            preparation.state,
-        )
+        unfinished = [search for search in searches if results[search.name] is None]
+        _each(unfinished, preparation.check)
+        ray_stays = _connect(address, stack) if unfinished else False
+        states = _each(unfinished, preparation.state)
         write_study(folder, config)
         for name, state in states.items():
             state.listeners.append(progress.follow(name, _standing(state), state.ledger))
@@ -112,8 +116,7 @@ def run_study(
         made = _run(
             list(states.values()),
             config.resources,
-            address,
-            stack,
+            ray_stays,
             folder,
             console,
             progress.tick,
@@ -123,11 +126,29 @@ def run_study(
         return [result for result in found.values() if result is not None]
 
 
+def _connect(address: str | None, stack: ExitStack) -> bool:
+    """Connect to Ray, and import torch meanwhile; returns whether it was connected before.
+
+    A Ray that starts is waited for, some four seconds, and torch takes as many to import.
+    """
+    imports = threading.Thread(target=_import_all, args=(TORCH,))
+    imports.start()
+    try:
+        return stack.enter_context(connected(address))
+    finally:
+        imports.join()
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    with suppress(ImportError):  # who uses it will say so
+        for module in modules:
+            import_module(module)
+
+
 def _run(
     states: list[SearchState],
     resources: ResourcesConfig,
-    address: str | None,
-    stack: ExitStack,
+    ray_stays: bool,
     home: Storage,
     console: Console | None,
     tick: Callable[[int, int], None],
@@ -142,7 +163,6 @@ def _run(
 
     open_states = [state for state in states if results[state.config.name] is None]
     if open_states:
-        ray_stays = stack.enter_context(connected(address))
         for state in open_states:
             state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = footprint_of(resources)

@@ -27,8 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from revo_ray.cli import main
 from revo_ray.config import SearchConfig
 from revo_ray.data.nodes import tables_folder
-from revo_ray.data.table import prepare_table
-from revo_ray.finetune.assemble import split_table
+from revo_ray.data.table import prepare_table, split_table
 from tests.end_to_end.cli import Cli
 
 Undisturbed = Callable[[int], Cli]

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from revo_ray.config import SearchConfig
 from revo_ray.data.nodes import tables_folder
 from revo_ray.data.sources import read_source
-from revo_ray.data.table import prepare_table
+from revo_ray.data.table import prepare_table, split_table
 from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_tuner, split_table
+from revo_ray.finetune.assemble import load_tuner
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.search.best import MODEL
 from revo_ray.search.prepare import Preparation
