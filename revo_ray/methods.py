@@ -23,7 +23,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig, shown
 from revo_ray.errors import UserError
-from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome, UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
@@ -138,6 +137,8 @@ class Evolved(Method):
         Raises:
             UserError: the algorithm cannot search that space.
         """
+        from revo_ray.evolve.cmamv import CMAMV  # a second of scipy, which no worker needs
+
         try:
             optimiser = CMAMV(
                 space,

@@ -59,8 +59,6 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     It is the area under the ROC curve, ties too, and takes one sort of all classes: scikit-learn's
     function costs more than the training of a small head, most of it to check what it is given.
     """
-    from scipy.stats import rankdata
-
     # Any increasing function of a class's probability ranks alike; these two do not saturate.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
     positive = labels[:, None] == np.arange(logits.shape[1])
@@ -68,6 +66,13 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     defined = (inside > 0) & (outside > 0)
     if not defined.any():
         return None
-    ranks = rankdata(scores.numpy(), axis=0)
+    ranks = _ranks(scores.T.contiguous()).T.numpy()
     above = (ranks * positive).sum(0) - inside * (inside + 1) / 2
     return float(np.mean(above[defined] / (inside[defined] * outside[defined])))
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    """The rank of each score in its row, from 1; equal ones share the mean of theirs."""
+    ordered = scores.sort(1).values
+    below = torch.searchsorted(ordered, scores)
+    return (below + torch.searchsorted(ordered, scores, right=True) + 1).double() / 2
