@@ -111,6 +111,8 @@ class FusedTuner:
             final = number == config.epochs
             logits = None
             if final or config.validate_epochs == "every":
+                tuner.settle_norms(self._forward)
+                self._correct_counts()
                 logits = self._predict()
             now = time.perf_counter()
             share, started = (now - started) / len(self._members), now
@@ -199,15 +201,19 @@ class FusedTuner:
             if tuner.train.schedule == "cosine":
                 factor = 0.5 * (1 + math.cos(math.pi * step / (tuner.train.epochs * len(cut))))
             stacked.step(factor)
-        for mean, frozen in self._frozen.items():
-            steps = mean.replace("running_mean", "num_batches_tracked")
-            if steps in self._buffers:  # counted by the module, whatever `batch_norm` did
-                self._buffers[steps][frozen] = tuner.model.get_buffer(steps)
+        self._correct_counts()
         means = (totals / len(order)).tolist()
         diverged = [
             not loss <= LOSS_LIMIT and not still for loss, still in zip(means, idle, strict=True)
         ]
         return [None if i else loss for i, loss in zip(idle, means, strict=True)], diverged
+
+    def _correct_counts(self) -> None:
+        """Take back the batches of frozen norms: the module counts, whatever `batch_norm` does."""
+        for mean, frozen in self._frozen.items():
+            steps = mean.replace("running_mean", "num_batches_tracked")
+            if steps in self._buffers:
+                self._buffers[steps][frozen] = self._tuner.model.get_buffer(steps)
 
     def _predict(self) -> Tensor:
         """(k, n, C) logits of the validation images."""

@@ -25,6 +25,7 @@ from revo_ray.finetune.backbone import Backbone
 from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
 from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
+from revo_ray.finetune.norms import norms_in_training, take_statistics
 from revo_ray.finetune.prefix import Forward
 from revo_ray.finetune.reuse import PrefixFeatures
 from revo_ray.finetune.units import Unit
@@ -168,7 +169,10 @@ class FineTuner:
             diverged = train_loss is not None and not train_loss <= LOSS_LIMIT
             last = number == self.train.epochs
             metrics = None
-            if not diverged and (last or validate == "every"):
+            validates = last or validate == "every"
+            if not diverged and (validates or policy is not None):  # which may evaluate, too
+                self.settle_norms(self.forward)
+            if not diverged and validates:
                 metrics = self.evaluate("validation")
                 if not metrics.loss <= LOSS_LIMIT:
                     metrics, diverged = None, last
@@ -249,6 +253,22 @@ class FineTuner:
         # 256 images up to 128 pixels, 83 at 224.
         size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2) // copies)
         return torch.arange(len(feed), device=feed.index_device).split(size)
+
+    def settle_norms(self, forward: Callable[[Tensor], object]) -> None:
+        """Take the statistics of the norms that train from all training images, where `precise`.
+
+        Args:
+            forward: takes normalised images (B, 3, S, S) through them.
+        """
+        if self.train.batch_norm != "precise" or self._optimizer is None:
+            return
+        self.set_modes()
+        norms = norms_in_training(self.model)
+        self.set_modes(training=False)
+        feed = self._feeds["train"]
+        everything = torch.arange(len(feed), device=feed.index_device)
+        parts = batches(everything, len(self.prediction_batches("train")[0]))
+        take_statistics(norms, parts, lambda index: forward(self._images("train")(index)))
 
     def shuffle(self) -> Tensor:
         """Positions (n,) of the training images in the order of the next epoch."""

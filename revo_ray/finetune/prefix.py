@@ -226,6 +226,29 @@ def features_at(model: nn.Module, forward: Forward, cut: Cut, images: Tensor) ->
     raise RuntimeError("the cut was never reached")
 
 
+def outputs_below(
+    model: nn.Module, forward: Forward, cut: Cut, images: Tensor, positions: list[int]
+) -> list[Tensor]:
+    """What each module up to a cut gives (P, …) for the images at some positions (P,) in a batch.
+
+    Raises:
+        RuntimeError: the network does not come by the cut.
+    """
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.shape[:1] == images.shape[:1]:
+            found.append(output[positions].clone())
+
+    hooks = [module.register_forward_hook(keep) for module in model.modules()]
+    try:
+        features_at(model, forward, cut, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 def deepest(cuts: list[Cut], trained: Set[str], moving: Set[str]) -> Iterator[Cut]:
     """The cuts that nothing below changes, the deepest first.
 

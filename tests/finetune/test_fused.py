@@ -40,6 +40,8 @@ NETWORK = {"side": 32, "batch_size": 10}
         ("test_efficientnet", {**NETWORK, **ADAMW}, 0.00005, False),
         ("test_efficientnet", {**NETWORK, **ADAMW}, 0.004, True),
         ("dropout", ADAMW, 0.004, True),
+        ("test_efficientnet", {**NETWORK, "batch_norm": "precise"}, 0.004, False),
+        ("dropout", {**ADAMW, "batch_norm": "precise"}, 0.004, True),
     ],
 )
 def test_members_are_what_they_would_be_alone(
