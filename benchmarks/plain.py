@@ -37,6 +37,11 @@ class Plain:
         self.train = config.train
         backbone, self.units = load_network(config.model, config.data, config.train, table)
         self.model = backbone.model
+        self.momenta = {
+            module: module.momentum
+            for module in self.model.modules()
+            if isinstance(module, torch.nn.BatchNorm2d)
+        }
         self.pretrained = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
         self.std = torch.tensor(backbone.std).view(1, 3, 1, 1)
@@ -69,7 +74,25 @@ class Plain:
                         group["lr"] = group["initial"] * (1 + math.cos(math.pi * step / steps)) / 2
                 optimizer.step()
                 step += 1
+        if self.train.batch_norm == "precise":
+            self.take_statistics(frozen)
         return self.validate()
+
+    def take_statistics(self, frozen: list[torch.nn.Module]) -> None:
+        """Give BatchNorm the statistics of all training images, in one batch."""
+        self.model.eval()
+        norms = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, torch.nn.BatchNorm2d) and module not in frozen
+        ]
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1.0
+        with torch.inference_mode():
+            self.logits(self.images)
+        for norm in norms:
+            norm.momentum = self.momenta[norm]
 
     def validate(self) -> float:
         """The mean cross-entropy of the validation images."""

@@ -1,5 +1,5 @@
 """`python -m revo_ray`."""
 
-from revo_ray.cli import main
+from revo_ray.cli import run
 
-main()
+run()

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import ray
 import timm
 import torch
 import yaml
@@ -267,6 +268,8 @@ def refusal(cli: Cli, capsys: pytest.CaptureFixture[str], **overrides: str) -> s
     assert not list((cli.folder / "wrong").rglob("ledger/*.json"))
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("revo-ray: ")
+    assert not ray.is_initialized()
+    assert "gcs_server" not in [child.name() for child in psutil.Process().children()]
     return line
 
 
