@@ -133,10 +133,9 @@ def _connect(address: str | None, stack: ExitStack) -> bool:
     """
     imports = threading.Thread(target=_import_all, args=(TORCH,))
     imports.start()
-    try:
-        return stack.enter_context(connected(address))
-    finally:
-        imports.join()
+    ray_stays = stack.enter_context(connected(address))
+    imports.join()
+    return ray_stays
 
 
 def _import_all(modules: Sequence[str]) -> None:

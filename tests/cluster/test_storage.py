@@ -25,7 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from revo_ray import SearchConfig, run_search
 from revo_ray.cli import main
 from revo_ray.ledger import Ledger
-from revo_ray.search import prepare
+from revo_ray.search import weights
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import MOMENTS, PATH, SMALL, Cli
 from tests.object_store import object_store
@@ -233,13 +233,13 @@ def test_weights_that_the_driver_alone_has_reach_the_other_machine(
     monkeypatch.setenv("REVO_RAY_CACHE", str(caches["driver"]))
     mine = tmp_path / "mine.pth"
     mine.write_bytes(Path(settings["model.weights"]).read_bytes())
-    share = prepare.share_weights
+    share = weights.share_weights
 
     def take_away(*arguments: Any) -> Any:
         mine.unlink()  # from here on no worker can read it
         return share(*arguments)
 
-    monkeypatch.setattr(prepare, "share_weights", take_away)
+    monkeypatch.setattr(weights, "share_weights", take_away)
     storage = store("two-machines")
     changed = settings | {"model.weights": str(mine)}
     sets = [*SMALL, *pairs(changed), f"storage={storage}", "name=run"]
