@@ -5,7 +5,7 @@ under several seeds of the head and the data order; then validated with either s
 very same weights. Prints one JSON line: mean validation loss and accuracy in percent for each data
 set and rate, and over all of them how often the precise ones are better.
 
-    python -m benchmarks.batch_norm [--seeds 3] [--rates 0.001 0.003 0.01]
+    python -m benchmarks.batch_norm [--data digits] [--seeds 3] [--rates 0.001 0.003 0.01]
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def averaged(found: Sequence[Metrics]) -> dict[str, float]:
 def main() -> None:
     """Fine-tune, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.003, 0.01])
     parser.add_argument("--tables", type=Path, default=Path("revo_results/.tables"))
@@ -61,8 +62,8 @@ def main() -> None:
     torch.set_num_threads(1)
     line: dict[str, Any] = {"benchmark": "batch_norm", "seeds": arguments.seeds}
     better, total = 0, 0
-    for name, sets in DATA.items():
-        config = SearchConfig.load(None, sets)
+    for name in arguments.data:
+        config = SearchConfig.load(None, DATA[name])
         for rate in arguments.rates:
             runs = [both(config, arguments.tables, rate, seed) for seed in range(arguments.seeds)]
             line[f"{name} at {rate:g}"] = {

@@ -72,6 +72,16 @@ def test_the_fused_update_is_the_faster_one() -> None:
     assert 0 < found["step_over_plain"]["half_frozen"] < 1
 
 
+def test_precise_statistics_are_the_better_ones(tmp_path: Path) -> None:
+    found = line(
+        *("batch_norm", "--data", "digits", "--seeds", "1", "--rates", "0.003"),
+        *("--tables", str(tmp_path)),
+    )
+    losses = {kind: scores["loss"] for kind, scores in found["digits at 0.003"].items()}
+    assert 0 < losses["precise"] < losses["running"] < 2
+    assert found["precise_is_better"] == "1 of 1"
+
+
 def test_a_head_on_kept_features() -> None:
     found = line("head", "--model", "timm/test_efficientnet", "--epochs", "6", "--turns", "1")
     assert found["evaluations_an_hour"] > 3
