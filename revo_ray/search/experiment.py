@@ -24,6 +24,7 @@ from revo_ray.errors import SearchError
 from revo_ray.search.board import Board, last_line
 from revo_ray.search.footprint import Footprint
 from revo_ray.search.state import SearchState
+from revo_ray.search.stopping import stop_if_asked
 from revo_ray.search.trainable import EvaluationTrial
 from revo_ray.storage import Storage
 
@@ -171,6 +172,7 @@ class Recorder(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look after trials whose end nobody told, and those that take too long."""
+        stop_if_asked()
         with self._board.keeping_failure():
             self._board.reconcile()
         for worker in self._board.overdue():

@@ -24,7 +24,7 @@ from revo_ray.search.paths import check_paths
 from revo_ray.search.prepare import TORCH, Preparation, resolve, teller
 from revo_ray.search.result import SearchResult, read_result, write_result
 from revo_ray.search.state import SearchState
-from revo_ray.search.stopping import stopping_on_signals
+from revo_ray.search.stopping import stop_if_asked, stopping_on_signals
 from revo_ray.search.study import FILE as STUDY
 from revo_ray.search.study import StudyConfig, write_study
 from revo_ray.storage import Storage
@@ -131,10 +131,12 @@ def _connect(address: str | None, stack: ExitStack) -> bool:
 
     A Ray that starts is waited for, some four seconds, and torch takes as many to import.
     """
-    imports = threading.Thread(target=_import_all, args=(TORCH,))
+    imports = threading.Thread(target=_import_all, args=(TORCH,), daemon=True)
     imports.start()
     ray_stays = stack.enter_context(connected(address))
-    imports.join()
+    while imports.is_alive():
+        stop_if_asked()  # a signal that was lost as Ray forked may have left a lock behind
+        imports.join(0.1)
     return ray_stays
 
 

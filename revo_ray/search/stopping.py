@@ -6,8 +6,10 @@ import signal
 import sys
 import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from revo_ray.errors import Interrupted
@@ -15,7 +17,8 @@ from revo_ray.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _installed = False
-_stopping = False
+_stopping: str | None = None
+"""The signal that asked."""
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def stopping_on_signals(*, process_ends: bool = False) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    _installed, _stopping = True, False
+    _installed, _stopping = True, None
     _listen()
     try:
         yield
@@ -45,6 +48,12 @@ def stopping_on_signals(*, process_ends: bool = False) -> Iterator[None]:
         if not (_stopping and process_ends):
             for number, handler in before.items():
                 signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
+
+
+def stop_if_asked() -> None:
+    """Raise `Interrupted` once more where it was lost: Python ignores it in a finaliser, say."""
+    if _installed and _stopping is not None:
+        raise Interrupted(_stopping)
 
 
 @contextmanager
@@ -80,8 +89,13 @@ def _listen() -> None:
         signal.signal(number, signal.SIG_IGN if _stopping else _stop)
 
 
-def _stop(number: int, frame: Any) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     global _stopping
-    _stopping = True  # the second one must not stop the stop
+    if frame is not None and frame.f_globals.get("__name__") == "logging":
+        # It may hold its lock, which is also taken around each fork, where Python ignores what is
+        # raised: a signal that came during the fork is told in the function that lets go of it.
+        threading.Timer(0.01, interrupt_main, [number]).start()
+        return
+    _stopping = signal.Signals(number).name  # the second one must not stop the stop
     _listen()
-    raise Interrupted(signal.Signals(number).name)
+    raise Interrupted(_stopping)

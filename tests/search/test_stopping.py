@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from revo_ray.errors import Interrupted
-from revo_ray.search.stopping import handlers_kept, stopping_on_signals
+from revo_ray.search.stopping import handlers_kept, stop_if_asked, stopping_on_signals
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
@@ -71,3 +71,34 @@ def test_a_librarys_handler_does_not_stay() -> None:
     with pytest.raises(Interrupted), stopping_on_signals(), handlers_kept():
         library(lambda: signal.raise_signal(signal.SIGTERM))
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_logging_may_let_go_of_its_lock() -> None:
+    """Around a fork it is taken and let go where Python ignores exceptions."""
+    done: list[str] = []
+
+    def fork() -> None:
+        code = "import signal; signal.raise_signal(signal.SIGTERM); done.append('let go')"
+        exec(code, {"__name__": "logging", "done": done})
+        time.sleep(20)
+
+    with pytest.raises(Interrupted, match="SIGTERM"), stopping_on_signals():
+        fork()
+    assert done == ["let go"]
+
+
+def test_what_was_lost_is_raised_at_the_next_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+
+    def work() -> None:
+        Finalised()
+        assert len(lost) == 1
+        stop_if_asked()
+
+    with pytest.raises(Interrupted, match="SIGTERM"), stopping_on_signals():
+        work()
