@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import os
@@ -10,7 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -364,22 +363,6 @@ def models(
     if not found:
         raise UserError(f"no model's name contains {pattern!r}; `revo-ray models` lists all")
     out.print("\n".join(found), markup=False, highlight=False)
-
-
-def run() -> None:
-    """`main` for a process of its own: it ends without taking torch apart, which takes a second."""
-    status = 1
-    try:
-        main()
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it is gone
-            stream.flush()
-    os._exit(status)
 
 
 def main() -> None:

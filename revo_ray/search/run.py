@@ -6,6 +6,7 @@ import resource
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from importlib import import_module
 from typing import TypeVar
 
@@ -60,16 +61,16 @@ def run_search(
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         preparation = Preparation(config.storage, resume, console, stack)
+        connect = cache(lambda: _connect(address, stack))
         preparation.check(config)
-        if (finished := preparation.finished(config)) is not None:
-            return finished
-        ray_stays = _connect(address, stack)
+        if preparation.finished(config) is None:
+            connect()
         state = preparation.state(config)
         progress = Progress(_standing(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, ray_stays, state.storage, console, progress.tick)
+        results = _run([state], config.resources, connect, state.storage, console, progress.tick)
         return results[config.name]
 
 
@@ -107,7 +108,9 @@ def run_study(
         results = _each(searches, preparation.finished)
         unfinished = [search for search in searches if results[search.name] is None]
         _each(unfinished, preparation.check)
-        ray_stays = _connect(address, stack) if unfinished else False
+        connect = cache(lambda: _connect(address, stack))
+        if unfinished:
+            connect()
         states = _each(unfinished, preparation.state)
         write_study(folder, config)
         for name, state in states.items():
@@ -116,7 +119,7 @@ def run_study(
         made = _run(
             list(states.values()),
             config.resources,
-            ray_stays,
+            connect,
             folder,
             console,
             progress.tick,
@@ -141,7 +144,7 @@ def _connect(address: str | None, stack: ExitStack) -> bool:
 
 
 def _import_all(modules: Sequence[str]) -> None:
-    with suppress(ImportError):  # who uses it will say so
+    with suppress(Exception):  # whoever imports it next is told the same
         for module in modules:
             import_module(module)
 
@@ -149,7 +152,7 @@ def _import_all(modules: Sequence[str]) -> None:
 def _run(
     states: list[SearchState],
     resources: ResourcesConfig,
-    ray_stays: bool,
+    connect: Callable[[], bool],
     home: Storage,
     console: Console | None,
     tick: Callable[[int, int], None],
@@ -164,6 +167,7 @@ def _run(
 
     open_states = [state for state in states if results[state.config.name] is None]
     if open_states:
+        ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
             state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = footprint_of(resources)
