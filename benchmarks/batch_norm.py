@@ -1,9 +1,9 @@
 """What BatchNorm's statistics cost after few steps: running averages against precise ones.
 
-The quick start's network is fine-tuned on 90 images of each data set, at one rate for all units and
-under several seeds of the head and the data order; then validated with either statistics, of the
-very same weights. Prints one JSON line: mean validation loss and accuracy in percent for each data
-set and rate, and over all of them how often the precise ones are better.
+The quick start's network is fine-tuned on some 90 images of each data set, at one rate for all
+units and under several seeds of the head and the data order; then validated with either statistics,
+of the very same weights. Prints one JSON line: mean validation loss and accuracy in percent for
+each data set and rate, and over all of them how often the precise ones are better.
 
     python -m benchmarks.batch_norm [--data digits] [--seeds 3] [--rates 0.001 0.003 0.01]
 """

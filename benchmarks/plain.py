@@ -37,11 +37,6 @@ class Plain:
         self.train = config.train
         backbone, self.units = load_network(config.model, config.data, config.train, table)
         self.model = backbone.model
-        self.momenta = {
-            module: module.momentum
-            for module in self.model.modules()
-            if isinstance(module, torch.nn.BatchNorm2d)
-        }
         self.pretrained = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
         self.std = torch.tensor(backbone.std).view(1, 3, 1, 1)
@@ -86,13 +81,14 @@ class Plain:
             for module in self.model.modules()
             if isinstance(module, torch.nn.BatchNorm2d) and module not in frozen
         ]
+        momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.train()
             norm.momentum = 1.0
-        with torch.inference_mode():
+        with torch.no_grad():
             self.logits(self.images)
-        for norm in norms:
-            norm.momentum = self.momenta[norm]
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def validate(self) -> float:
         """The mean cross-entropy of the validation images."""

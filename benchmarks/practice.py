@@ -3,10 +3,9 @@
 Each trial imports torch, builds the model, fills it with the pretrained weights, and opens a
 DataLoader on the same images as the search in RUN_DIRECTORY, whose model, epochs, batches and
 optimizer it takes; only the last epoch is validated, as there, with BatchNorm's running statistics,
-which costs it less than precise ones. For `revo-continuous` it searches
-a rate for each unit, for `last` one rate and a weight decay for the head, with the rest frozen.
-Prints one line of JSON: seconds from the first trial's start, without Ray's own, to the end, and
-when each trial ended.
+which costs it less than precise ones. For `revo-continuous` it searches a rate for each unit, for
+`last` one rate and a weight decay for the head, with the rest frozen. Prints one line of JSON:
+seconds from the first trial's start, without Ray's own, to the end, and when each trial ended.
 
     python -m benchmarks.practice RUN_DIRECTORY EVALUATIONS WORKERS
 """

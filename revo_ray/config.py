@@ -149,9 +149,9 @@ class TrainConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     """What every rate is multiplied by, step by step; cosine falls from 1 to 0."""
     batch_norm: Literal["running", "precise"] = "running"
-    """What BatchNorm normalises by in evaluation, in the units that train: the running averages of
-    the last steps, or precise statistics (arXiv 2105.07576), those of all training images under
-    the final weights, which few steps leave the running ones far from. Costs a forward pass."""
+    """What the BatchNorm layers that train normalise by in evaluation: running averages of their
+    last steps, or precise statistics: of all training images, under the final weights. After few
+    steps these are far apart; they cost one more forward pass (arXiv 2105.07576)."""
     augment: Literal["none", "flip", "crop-flip", "trivial"] = "none"
     """Of training images, on the device, seeded."""
     precision: Literal["fp32", "bf16"] = "fp32"

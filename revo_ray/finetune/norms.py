@@ -2,6 +2,9 @@
 
 Running averages reach back some ten steps, each with other weights. Where a fine-tuning has only a
 few dozen, they are far from what the network's last weights give.
+
+`torch.optim.swa_utils.update_bn` does the like, but with the whole model in training mode: norms of
+frozen units would move, and dropout would draw.
 """
 
 from __future__ import annotations
