@@ -10,8 +10,8 @@ them. Times have the mean 1:
     log-normal  sigma 0.5
     frozen      half of the trials take a fifth of the others' time
 
-A trial's time and value are functions of its sample, as in a real search. Lookahead 0 is the plain
-barrier. `half` has, for as many workers as half the population, the least lookahead of those tried
+A trial's value is a function of its sample, as in a real search, and its time one of the search's
+seed and its number, so that no CPU's last digits decide. Lookahead 0 is the plain barrier. `half` has, for as many workers as half the population, the least lookahead of those tried
 that keeps 95 % of them busy, with the barrier's figure beside it; `ten` has the default population
 whole. `proposals_equal`: whatever the workers and the times, a population, a lookahead and a seed
 gave the same samples in the same order. Prints one JSON line.
@@ -72,10 +72,9 @@ def value(proposal: Proposal) -> float:
     return sum((gene - 0.3) ** 2 for gene in proposal.sample.values())
 
 
-def duration(proposal: Proposal, draw: Draw) -> float:
-    """How long a trial takes: the same for the same sample, whoever runs it, and whenever."""
-    digest = hashlib.sha256(repr(sorted(proposal.sample.items())).encode()).digest()
-    return draw(random.Random(digest))
+def duration(proposal: Proposal, draw: Draw, seed: int) -> float:
+    """How long a trial takes: the same for the same number, whoever runs it, and whenever."""
+    return draw(random.Random(f"{seed}/{proposal.evaluation}"))
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ class Run:
     proposed: str
 
 
-def simulate(proposals: Proposals[Any], workers: int, draw: Draw) -> Run:
-    """Run a search to the end of its budget on a virtual clock."""
+def simulate(proposals: Proposals[Any], workers: int, draw: Draw, seed: int = 0) -> Run:
+    """Run a search to the end of its budget on a virtual clock; the seed is that of the times."""
     clock, free, last_start = 0.0, workers, 0.0
     running: list[tuple[float, int, Proposal]] = []  # heap by the time of their end
     spans: list[tuple[float, float]] = []
@@ -100,7 +99,7 @@ def simulate(proposals: Proposals[Any], workers: int, draw: Draw) -> Run:
     while not proposals.finished:
         while free and (proposal := proposals.ask()) is not None:
             samples[proposal.evaluation] = repr(proposal.sample)
-            span = clock, clock + duration(proposal, draw)
+            span = clock, clock + duration(proposal, draw, seed)
             spans.append(span)
             last_start = clock
             heapq.heappush(running, (span[1], proposal.evaluation, proposal))
@@ -136,7 +135,7 @@ class Simulator:
         for seed in range(max(1, min(self._repeats, 1280 // population))):
             budget = self._generations * population
             proposals = make_proposals(population, lookahead, budget, seed)
-            run = simulate(proposals, workers, TIMES[kind])
+            run = simulate(proposals, workers, TIMES[kind], seed)
             self._proposed.setdefault((population, lookahead, seed), set()).add(run.proposed)
             runs.append(run.busy)
         return round(statistics.mean(runs), 3)

@@ -26,8 +26,10 @@ def test_equal_times_have_known_figures() -> None:
 @pytest.mark.parametrize("kind", TIMES)
 def test_lookahead_keeps_half_as_many_workers_as_the_population_busy(kind: str) -> None:
     def mean(lookahead: int) -> float:
-        seeds = range(8)
-        runs = [simulate(make_proposals(10, lookahead, 60, seed), 5, TIMES[kind]) for seed in seeds]
+        runs = [
+            simulate(make_proposals(10, lookahead, 60, seed), 5, TIMES[kind], seed)
+            for seed in range(8)
+        ]
         return sum(run.busy for run in runs) / len(runs)
 
     assert mean(0) < 0.85
