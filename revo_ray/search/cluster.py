@@ -16,7 +16,7 @@ from revo_ray.search import autoscaler
 from revo_ray.search.footprint import Footprint
 from revo_ray.search.head import head_watched
 from revo_ray.search.paths import JOB
-from revo_ray.search.stopping import handlers_kept
+from revo_ray.search.stopping import handlers_kept, stop_if_asked
 
 
 @contextmanager
@@ -46,6 +46,7 @@ def connected(address: str | None) -> Iterator[bool]:
         try:
             with handlers_kept():
                 ray.init(address=address, **options)
+            stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"cannot join Ray at {address!r}: {reason}") from None

@@ -58,15 +58,18 @@ def stop_if_asked() -> None:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Keep the handlers of `stopping_on_signals`, where it is in use, from a library with its own.
+    """Keep the handlers of `stopping_on_signals`, where it is in use, from Ray, which has its own.
 
-    `ray.init` and `ray.shutdown` set others, from C++ too, where nothing in Python learns of it.
-    So they are set back when a Python function is called or returns, once a millisecond at most:
-    Ray's calls into C++ take longer, which makes it the first thing that happens after them.
+    Those that `ray.init` would set from C++, for SIGTERM and for crashes, it is told to leave out:
+    until Python sets its own back, a SIGTERM would end the process there and then, and Python's
+    `faulthandler`, which Ray turns on too, tells of crashes. Those that it sets from Python are set
+    back when a Python function is called or returns, once a millisecond at most.
     """
     if not _installed or threading.current_thread() is not threading.main_thread():
         yield
         return
+    from ray._private import ray_constants  # imported by now; signals are listened to before that
+
     due = 0.0
 
     def keep(*event: Any) -> None:
@@ -75,12 +78,14 @@ def handlers_kept() -> Iterator[None]:
             _listen()
             due = time.monotonic() + 0.001
 
-    profiler = sys.getprofile()
+    profiler, without = sys.getprofile(), ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
     sys.setprofile(keep)
     try:
         yield
     finally:
         sys.setprofile(profiler)
+        ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = without
         _listen()
 
 
@@ -91,11 +96,20 @@ def _listen() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     global _stopping
-    if frame is not None and frame.f_globals.get("__name__") == "logging":
-        # It may hold its lock, which is also taken around each fork, where Python ignores what is
-        # raised: a signal that came during the fork is told in the function that lets go of it.
+    if _within_logging(frame):
         threading.Timer(0.01, interrupt_main, [number]).start()
         return
     _stopping = signal.Signals(number).name  # the second one must not stop the stop
     _listen()
     raise Interrupted(_stopping)
+
+
+def _within_logging(frame: FrameType | None) -> bool:
+    """Whether logging may hold its lock, which it also takes around each fork.
+
+    There Python ignores what is raised, by whatever logging has called too: a signal that came
+    during the fork is told in the function that lets go of the lock.
+    """
+    while frame is not None and frame.f_globals.get("__name__") != "logging":
+        frame = frame.f_back
+    return frame is not None

@@ -52,10 +52,9 @@ def test_many_signals_end_a_driver_as_one_does(moment: str) -> None:
             process.send_signal(signal.SIGTERM)
             sent += 1
             time.sleep(0.01)
-        assert process.returncode == 130
-        assert sent > 10
         assert process.stderr is not None
-        assert "Traceback" not in process.stderr.read()
+        assert (process.wait(1), process.stderr.read()) == (130, "")
+        assert sent > 10
     finally:
         process.kill()
         process.communicate()
@@ -77,9 +76,13 @@ def test_logging_may_let_go_of_its_lock() -> None:
     """Around a fork it is taken and let go where Python ignores exceptions."""
     done: list[str] = []
 
+    def called() -> None:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+
     def fork() -> None:
-        code = "import signal; signal.raise_signal(signal.SIGTERM); done.append('let go')"
-        exec(code, {"__name__": "logging", "done": done})
+        code = "import signal; signal.raise_signal(signal.SIGTERM); called(); done.append('let go')"
+        exec(code, {"__name__": "logging", "called": called, "done": done})
         time.sleep(20)
 
     with pytest.raises(Interrupted, match="SIGTERM"), stopping_on_signals():
