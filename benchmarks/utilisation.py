@@ -11,10 +11,11 @@ them. Times have the mean 1:
     frozen      half of the trials take a fifth of the others' time
 
 A trial's value is a function of its sample, as in a real search, and its time one of the search's
-seed and its number, so that no CPU's last digits decide. Lookahead 0 is the plain barrier. `half` has, for as many workers as half the population, the least lookahead of those tried
-that keeps 95 % of them busy, with the barrier's figure beside it; `ten` has the default population
-whole. `proposals_equal`: whatever the workers and the times, a population, a lookahead and a seed
-gave the same samples in the same order. Prints one JSON line.
+seed and its number, so that no CPU's last digits decide. Lookahead 0 is the plain barrier. `half`
+has, for as many workers as half the population, the least lookahead of those tried that keeps 95 %
+of them busy, with the barrier's figure beside it; `ten` has the default population whole.
+`proposals_equal`: whatever the workers and the times, a population, a lookahead and a seed gave the
+same samples in the same order. Prints one JSON line.
 
     python -m benchmarks.utilisation [--workers 2 8 64 256 1024] [--generations 10] [--repeats 10]
 """
