@@ -2,11 +2,13 @@
 
 What somebody would write who knows the plans and wants nothing but their losses: the images in
 memory, one model, its pretrained weights put back before each plan, an optimizer with a rate for
-each unit, validation after the last epoch. Prints `ready` when all is loaded, waits for a line,
-and prints one line of JSON: the seconds of each fine-tuning, of the clock and of computing, and its
-validation loss. It runs evaluations PART, PART + PARTS, … of the ledger.
+each unit, validation after the last epoch. Depthwise convolutions of small images are `FineTuner`'s
+(`revo_ray.finetune.depthwise`), or with a last argument `torch` torch's own. Prints `ready` when
+all is loaded, waits for a line, and prints one line of JSON: the seconds of each fine-tuning, of
+the clock and of computing, and its validation loss. It runs evaluations PART, PART + PARTS, … of
+the ledger.
 
-    python -m benchmarks.plain RUN_DIRECTORY PART PARTS
+    python -m benchmarks.plain RUN_DIRECTORY PART PARTS [torch]
 """
 
 from __future__ import annotations
@@ -27,16 +29,19 @@ from benchmarks.runs import rows_of
 from revo_ray.config import SearchConfig
 from revo_ray.data.table import Table, split_table
 from revo_ray.finetune.assemble import load_network
+from revo_ray.finetune.depthwise import use_matrices
 from revo_ray.ledger import Evaluation
 
 
 class Plain:
     """A model and its images; fine-tunes under one row's plan after the other."""
 
-    def __init__(self, config: SearchConfig, table: Table) -> None:
+    def __init__(self, config: SearchConfig, table: Table, convolutions: str = "own") -> None:
         self.train = config.train
         backbone, self.units = load_network(config.model, config.data, config.train, table)
         self.model = backbone.model
+        if convolutions == "own":
+            use_matrices(self.model)
         self.pretrained = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
         self.std = torch.tensor(backbone.std).view(1, 3, 1, 1)
@@ -126,12 +131,14 @@ def images_of(table: Table, positions: Any) -> tuple[Tensor, Tensor]:
 def main() -> None:
     """Load, wait, run, and print the line."""
     run, part, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    convolutions = sys.argv[4] if len(sys.argv) > 4 else "own"
     torch.set_num_threads(1)
     record = yaml.safe_load((run / "config.yaml").read_text())
     config = SearchConfig.model_validate({k: v for k, v in record.items() if k != "recorded"})
     tables = [Table.open(path) for path in (run.parent / ".tables").glob("*.arrow")]
     wanted = record["recorded"]["sha256"]["table"]
-    plain = Plain(config, next(table for table in tables if table.sha256 == wanted))
+    table = next(table for table in tables if table.sha256 == wanted)
+    plain = Plain(config, table, convolutions)
     rows = [row for row in rows_of(run)[part::parts] if row.status == "ok"]
     print("ready", flush=True)
     sys.stdin.readline()

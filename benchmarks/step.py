@@ -2,7 +2,9 @@
 
 Everything that is compared runs in one process, turn by turn: a ratio is the median over the turns,
 each of which is paired with the plain step beside it. The plain step is fp32, contiguous, and
-torch's optimizers as they come, with a rate of its own for each layer. Prints one JSON line.
+torch's optimizers as they come, with a rate of its own for each layer. `matrices` is the other way
+through depthwise convolutions of small images (`revo_ray.finetune.depthwise`). Validation is a
+forward pass of 128 images. Prints one JSON line.
 
     python -m benchmarks.step [--model timm/tf_efficientnet_lite0] [--side 32] [--batch 16]
 """
@@ -21,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from revo_ray.finetune.backbone import load_backbone
+from revo_ray.finetune.depthwise import use_matrices
 from revo_ray.finetune.units import find_units
 
 CLASSES = 10
@@ -36,6 +39,7 @@ class Step:
         optimizer: str = "adamw",
         options: dict[str, Any] | None = None,
         frozen: float = 0.0,
+        matrices: bool = False,
         channels_last: bool = False,
         bf16: bool = False,
     ) -> None:
@@ -45,9 +49,12 @@ class Step:
         self.x = torch.rand(arguments.batch, 3, arguments.side, arguments.side)
         self.labels = torch.arange(arguments.batch) % CLASSES
         self.bf16 = bf16
+        if matrices:
+            use_matrices(self.model)
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.x = self.x.contiguous(memory_format=torch.channels_last)
+        self.images = self.x.repeat(-(-128 // arguments.batch), 1, 1, 1)[:128]
         parameters = dict(self.model.named_parameters())
         first = round(frozen * len(units))
         groups: list[dict[str, Any]] = []
@@ -76,6 +83,13 @@ class Step:
     def update(self) -> None:
         """The optimizer alone; the gradients of the last backward pass are still there."""
         self.optimizer.step()
+
+    def validate(self) -> None:
+        """A forward pass of 128 images without gradients."""
+        self.model.eval()
+        with torch.inference_mode():
+            self.model(self.images)
+        self.model.train()
 
 
 def measure(ways: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
@@ -114,12 +128,16 @@ def main() -> None:
         "sgd": Step(arguments, optimizer="sgd"),
         "sgd_fused": Step(arguments, optimizer="sgd", options={"fused": True}),
         "half_frozen": Step(arguments, frozen=0.5),
+        "matrices": Step(arguments, matrices=True),
         "channels_last": Step(arguments, channels_last=True),
+        "matrices_channels_last": Step(arguments, matrices=True, channels_last=True),
         "bf16": Step(arguments, bf16=True),
     }
     whole = measure({name: step.whole for name, step in steps.items()}, arguments.turns)
     updates = {name: step.update for name, step in steps.items() if name[:3] in ("ada", "sgd")}
     update = measure(updates, arguments.turns)
+    ways = ("adamw", "matrices", "channels_last", "matrices_channels_last")
+    forward = measure({name: steps[name].validate for name in ways}, arguments.turns)
     line: dict[str, Any] = {
         "benchmark": "step",
         **vars(arguments),
@@ -138,6 +156,7 @@ def main() -> None:
             for name in steps
             if name not in ("adamw", "sgd")
         },
+        "validation_over_plain": {name: ratio(forward, name, "adamw") for name in ways[1:]},
     }
     print(json.dumps(line))
 

@@ -22,6 +22,7 @@ from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
+from revo_ray.finetune.depthwise import use_matrices
 from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
 from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
@@ -74,6 +75,8 @@ class FineTuner:
         if self.device.type == "cuda":
             _choose_deterministic_kernels()
         self.model: nn.Module = backbone.model.to(self.device)
+        if self.device.type == "cpu":
+            use_matrices(self.model)
         self.units = tuple(units)
         self.train = train
         self.images = 0

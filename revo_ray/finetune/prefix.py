@@ -228,19 +228,22 @@ def features_at(model: nn.Module, forward: Forward, cut: Cut, images: Tensor) ->
 
 def outputs_below(
     model: nn.Module, forward: Forward, cut: Cut, images: Tensor, positions: list[int]
-) -> list[Tensor]:
+) -> list[tuple[str, Tensor]]:
     """What each module up to a cut gives (P, …) for the images at some positions (P,) in a batch.
+
+    By name, in the order in which they end.
 
     Raises:
         RuntimeError: the network does not come by the cut.
     """
-    found: list[Tensor] = []
+    found: list[tuple[str, Tensor]] = []
+    names = {module: name for name, module in model.named_modules()}
 
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
+    def keep(module: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.shape[:1] == images.shape[:1]:
-            found.append(output[positions].clone())
+            found.append((names[module], output[positions].clone()))
 
-    hooks = [module.register_forward_hook(keep) for module in model.modules()]
+    hooks = [module.register_forward_hook(keep) for module in names]
     try:
         features_at(model, forward, cut, images)
     finally:

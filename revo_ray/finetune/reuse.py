@@ -164,7 +164,7 @@ class PrefixFeatures:
         for size in sorted(sizes, reverse=True):
             sample = order[:size]
             probe = features_at(self._model, self._forward, cut, images(sample))
-            if not all(self._alike_anywhere(cut, images(sample), by) for by in {1, size // 2}):
+            if not all(self._alike_anywhere(cut, images(sample), by) for by in (1, size // 2)):
                 return None
             with torch.enable_grad(), torch.random.fork_rng(self._devices(probe)):
                 torch.manual_seed(0)
@@ -191,7 +191,20 @@ class PrefixFeatures:
         turned = outputs_below(
             self._model, self._forward, cut, batch.roll(by, 0), [(last + by) % len(batch), last]
         )
-        return all(map(torch.equal, stay, turned))
+        differ = [
+            name
+            for (name, one), (_, other) in zip(stay, turned, strict=True)
+            if one.ne(other).any()
+        ]
+        if differ:
+            self._rule_out(differ)
+        return not differ
+
+    def _rule_out(self, modules: Sequence[str]) -> None:
+        """Nothing behind the first of these modules is kept of training images."""
+        order = [cut.name for cut in self._cuts or []]
+        first = min((order.index(name) for name in modules if name in order), default=len(order))
+        self._misfits |= {("train", name) for name in order[first:]}
 
     def _in_batches(self, cut: Cut, images: Images, count: int, size: int) -> Iterator[Tensor]:
         """Every image in a batch of just that size; the last is filled up from the front."""

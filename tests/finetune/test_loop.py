@@ -28,6 +28,7 @@ from revo_ray.data.tables.images import Images
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune import loop
 from revo_ray.finetune.backbone import Backbone
+from revo_ray.finetune.depthwise import use_matrices
 from revo_ray.finetune.epoch import Epoch
 from revo_ray.finetune.loop import FineTuner
 from revo_ray.finetune.metrics import classification_metrics
@@ -104,8 +105,12 @@ def mixed(count: int, weight_decay: float = 0.0) -> Plan:
 def reference(
     name: str, rates: Sequence[float], weight_decay: float, config: TrainConfig, side: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """A plain torch loop; layers in the order of registration, a norm after its convolution."""
+    """A plain torch loop; layers in the order of registration, a norm after its convolution.
+
+    Small images pass depthwise convolutions as in a tuner (`test_depthwise.py`).
+    """
     model = make_model(name)
+    use_matrices(model)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(layers) == len(norms) + 1 == len(rates)

@@ -1,0 +1,103 @@
+"""What decides beside the method: granularity, population, optimiser, schedule, range, length.
+
+Tuned full fine-tuning and `revo-continuous` on the network and the images of
+`studies/small-defaults.yaml`, on three other seeds, with one choice changed at a time. Every search
+has 500 epochs. Prints a table in Markdown, one row a choice: the mean best validation loss, which
+is what a search sees, and the mean test accuracy in percent; writes FOLDER/table.md, and
+FOLDER/searches.csv with the SHA-256 of each search's genomes. What is finished is not run again.
+
+    python -m benchmarks.pretrain build/pretrained
+    python -m benchmarks.ablations FOLDER [--only block stage] [--seeds 100 101 102]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runs import clocked, revo_ray
+from benchmarks.wins import Search, load, summary
+from revo_ray.report.tables import to_csv
+
+STUDY = Path(__file__).parent / "studies" / "small-defaults.yaml"
+REVO = {"name": "revo-continuous", "high": -1}
+FULL = {"name": "full", "lr": [1e-5, 0.1], "halving": "none"}
+REVO_SGD = {"name": "revo-continuous", "high": 0}
+FULL_SGD = {"name": "full", "lr": [1e-4, 1.0], "halving": "none"}
+
+SGD = "train.optimizer=sgd"
+VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "defaults": ([REVO, FULL], []),
+    "block": ([REVO], ["model.granularity=block"]),
+    "stage": ([REVO], ["model.granularity=stage"]),
+    "population-5": ([REVO], ["search.population=5"]),
+    "population-20": ([REVO], ["search.population=20"]),
+    "rates-to-1": ([REVO | {"high": 0}], []),
+    "rates-from-1e-3": ([REVO | {"low": -3}], []),
+    "ten-epochs": ([REVO, FULL], ["train.epochs=10", "search.evaluations=50"]),
+    "running-statistics": ([REVO, FULL], ["train.batch_norm=running"]),
+    "constant-rates": ([REVO, FULL], ["train.schedule=constant"]),
+    "momentum": ([REVO_SGD, FULL_SGD], [SGD, "train.momentum=0.9"]),
+    "plain-sgd": ([REVO_SGD, FULL_SGD], [SGD, "train.schedule=constant"]),
+}
+"""The methods that run, and what is set beside the study's own keys."""
+
+
+def run(label: str, seeds: Sequence[int]) -> list[Search]:
+    """The searches of a variant, finished."""
+    methods, settings = VARIANTS[label]
+    name = f"ablation-{label}"
+    command = revo_ray(
+        "study",
+        f"name={name}",
+        f"study.methods={json.dumps(methods)}",
+        f"study.seeds={list(seeds)}",
+        *settings,
+        preset=str(STUDY),
+    )
+    clocked([*command, "--resume"])
+    return load(Path("revo_results") / name)
+
+
+def row(label: str, searches: Sequence[Search]) -> str:
+    """A row of the table."""
+    texts = [label]
+    for method in ("revo-continuous", "full"):
+        own = [search.outcome for search in searches if search.method == method]
+        losses = [each.validation.loss or 0.0 for each in own if each.validation]
+        accuracies = [100 * (each.test.accuracy or 0.0) for each in own if each.test]
+        texts += (
+            [f"{statistics.mean(losses):.3f}", f"{statistics.mean(accuracies):.1f}"]
+            if own
+            else ["", ""]
+        )
+    return "| " + " | ".join(texts) + " |"
+
+
+def main() -> None:
+    """Run what is not finished, print the table, write the files."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
+    arguments = parser.parse_args()
+    head = ["choice", "`revo-continuous`: loss", "acc.", "`full`: loss", "acc."]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    print("\n".join(lines), flush=True)
+    rows: list[dict[str, Any]] = []
+    for label in arguments.only:
+        searches = run(label, arguments.seeds)
+        lines.append(row(label, searches))
+        print(lines[-1], flush=True)
+        rows += [{"choice": label} | summary(search) for search in searches]
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "table.md").write_text("\n".join(lines) + "\n")
+    (arguments.folder / "searches.csv").write_text(to_csv(rows))
+
+
+if __name__ == "__main__":
+    main()

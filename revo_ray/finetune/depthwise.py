@@ -1,0 +1,101 @@
+"""Depthwise convolutions of images that are smaller than the kernel, on a CPU.
+
+Deep in a network that was made for 224 pixels, an image of 32 or 64 is one to four pixels wide, and
+most of a 5×5 kernel meets nothing but padding. The CPU's convolutions are slow there, their
+gradients above all: a matrix of pixels by pixels for each channel takes a fraction of the time
+(`benchmarks.step`), and gives the same sums within float32's rounding.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import get_same_padding
+from torch import Tensor, nn
+
+MOST_PIXELS = 16
+"""Of an image that is taken for small, 4×4. With more the matrices cost more than they save."""
+
+Pair = tuple[int, int]
+
+
+def use_matrices(model: nn.Module) -> None:
+    """Let a network's depthwise convolutions take the faster way where images are that small.
+
+    Modules and parameters keep their names and places. Classes of somebody's own are left alone.
+    """
+    for module in model.modules():
+        kind = _KINDS.get(type(module))
+        if kind is not None and _fits(module):
+            module.__class__ = kind
+
+
+def _fits(module: nn.Module) -> bool:
+    assert isinstance(module, nn.Conv2d)
+    return (
+        module.groups == module.in_channels == module.out_channels
+        and module.dilation == (1, 1)
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution that keeps channels apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, h, w) to images (B, C, h', w')."""
+        image, kernel = (x.shape[-2], x.shape[-1]), self.kernel_size
+        if image[0] * image[1] > MOST_PIXELS or not (kernel[0] > image[0] or kernel[1] > image[1]):
+            return super().forward(x)
+        taps, size = _taps(image, kernel, self.stride, self._padding(image))
+        taps = taps.to(self.weight.dtype)
+        matrices = (self.weight.flatten(1) @ taps.flatten(1)).unflatten(1, taps.shape[1:])
+        made = x.flatten(2).transpose(0, 1) @ matrices  # (C, B, h·w) by (C, h·w, h'·w')
+        images = made.transpose(0, 1).unflatten(2, size)
+        return images if self.bias is None else images + self.bias.view(-1, 1, 1)
+
+    def _padding(self, image: Pair) -> tuple[Pair, Pair]:
+        """Before and after its rows, before and after its columns."""
+        assert not isinstance(self.padding, str)
+        rows, columns = self.padding
+        return (rows, rows), (columns, columns)
+
+
+class DepthwiseConv2dSame(DepthwiseConv2d, Conv2dSame):
+    """The same, padded as TensorFlow does."""
+
+    def _padding(self, image: Pair) -> tuple[Pair, Pair]:
+        rows, columns = (
+            get_same_padding(size, kernel, stride, 1)
+            for size, kernel, stride in zip(image, self.kernel_size, self.stride, strict=True)
+        )
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+
+
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: DepthwiseConv2d,
+    Conv2dSame: DepthwiseConv2dSame,
+}
+
+
+@lru_cache
+def _taps(
+    image: Pair, kernel: Pair, stride: Pair, padding: tuple[Pair, Pair]
+) -> tuple[Tensor, Pair]:
+    """Which tap joins which two pixels, (taps, h·w, h'·w') of 0 and 1; and (h', w')."""
+    rows, columns = map(_line, image, kernel, stride, padding)
+    joined = np.einsum("uip,vjq->uvijpq", rows, columns)
+    taps, size = kernel[0] * kernel[1], (rows.shape[2], columns.shape[2])
+    with torch.inference_mode(False):
+        return torch.from_numpy(joined.reshape(taps, image[0] * image[1], -1)), size
+
+
+def _line(image: int, kernel: int, stride: int, padding: Pair) -> np.ndarray:
+    """The same along one side (kernel, pixels, pixels made) float32."""
+    made = (image + sum(padding) - kernel) // stride + 1
+    tap, pixel, place = np.ogrid[:kernel, :image, :made]
+    return (pixel == place * stride - padding[0] + tap).astype(np.float32)
