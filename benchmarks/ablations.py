@@ -7,7 +7,7 @@ is what a search sees, and the mean test accuracy in percent; writes FOLDER/tabl
 FOLDER/searches.csv with the SHA-256 of each search's genomes. What is finished is not run again.
 
     python -m benchmarks.pretrain build/pretrained
-    python -m benchmarks.ablations FOLDER [--only block stage] [--seeds 100 101 102]
+    python -m benchmarks.ablations FOLDER [--only block stage] [--seeds 100 101 102] [--set …]
 """
 
 from __future__ import annotations
@@ -47,20 +47,21 @@ VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
 """The methods that run, and what is set beside the study's own keys."""
 
 
-def run(label: str, seeds: Sequence[int]) -> list[Search]:
+def run(label: str, seeds: Sequence[int], folder: Path, extra: Sequence[str]) -> list[Search]:
     """The searches of a variant, finished."""
     methods, settings = VARIANTS[label]
-    name = f"ablation-{label}"
     command = revo_ray(
         "study",
-        f"name={name}",
+        f"name={label}",
+        f"storage={folder}",
         f"study.methods={json.dumps(methods)}",
         f"study.seeds={list(seeds)}",
         *settings,
+        *extra,
         preset=str(STUDY),
     )
     clocked([*command, "--resume"])
-    return load(Path("revo_results") / name)
+    return load(folder / label)
 
 
 def row(label: str, searches: Sequence[Search]) -> str:
@@ -70,11 +71,8 @@ def row(label: str, searches: Sequence[Search]) -> str:
         own = [search.outcome for search in searches if search.method == method]
         losses = [each.validation.loss or 0.0 for each in own if each.validation]
         accuracies = [100 * (each.test.accuracy or 0.0) for each in own if each.test]
-        texts += (
-            [f"{statistics.mean(losses):.3f}", f"{statistics.mean(accuracies):.1f}"]
-            if own
-            else ["", ""]
-        )
+        texts.append(f"{statistics.mean(losses):.3f}" if own else "")
+        texts.append(f"{statistics.mean(accuracies):.1f}" if own else "")
     return "| " + " | ".join(texts) + " |"
 
 
@@ -84,13 +82,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
+    parser.add_argument("--runs", type=Path, default=Path("revo_results/ablations"))
+    parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     arguments = parser.parse_args()
     head = ["choice", "`revo-continuous`: loss", "acc.", "`full`: loss", "acc."]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     print("\n".join(lines), flush=True)
     rows: list[dict[str, Any]] = []
     for label in arguments.only:
-        searches = run(label, arguments.seeds)
+        searches = run(label, arguments.seeds, arguments.runs.absolute(), arguments.settings)
         lines.append(row(label, searches))
         print(lines[-1], flush=True)
         rows += [{"choice": label} | summary(search) for search in searches]

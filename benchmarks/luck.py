@@ -12,7 +12,7 @@ On the network and the images of `studies/small-defaults.yaml`. Prints one JSON 
               the last two or three, with BatchNorm statistics of its own; `better` counts plans.
 
     python -m benchmarks.pretrain build/pretrained
-    python -m benchmarks.luck [--seeds 100 101 102] [--trainings 100] [--plans 40]
+    python -m benchmarks.luck [--seeds 100 101 102] [--trainings 100] [--plans 40] [--set …]
 """
 
 from __future__ import annotations
@@ -141,11 +141,11 @@ def mean_loss(models: Sequence[Trained]) -> float:
     return statistics.mean(model.loss for model in models)
 
 
-def averaged_weights(seeds: Sequence[int], plans: int, schedule: str) -> dict[str, Any]:
+def averaged_weights(seeds: Sequence[int], plans: int, settings: Sequence[str]) -> dict[str, Any]:
     """Mean losses over the plans of all seeds that did not diverge, and who is better."""
     found = []
     for seed in seeds:
-        bench = Bench(seed, [f"train.schedule={schedule}"])
+        bench = Bench(seed, settings)
         found += [bench.averaged(plan) for plan in bench.drawn(plans)]
     found = [each for each in found if max(each.values()) < float("inf")]
     means = {key: round(statistics.mean(each[key] for each in found), 4) for key in found[0]}
@@ -160,17 +160,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--trainings", type=int, default=100)
     parser.add_argument("--plans", type=int, default=40)
+    parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     line: dict[str, Any] = {"benchmark": "luck", **vars(arguments), "searches": {}, "weights": {}}
     for way, (seeds, looks) in WAYS.items():
-        found = [Bench(seed).search(arguments.trainings, seeds, looks) for seed in arguments.seeds]
+        found = [
+            Bench(seed, arguments.settings).search(arguments.trainings, seeds, looks)
+            for seed in arguments.seeds
+        ]
         line["searches"][way] = {
             key: round(statistics.mean(each[key] for each in found), 4) for key in found[0]
         }
     for schedule in ("cosine", "constant"):
         line["weights"][schedule] = averaged_weights(
-            arguments.seeds, max(4, arguments.plans // len(arguments.seeds)), schedule
+            arguments.seeds,
+            max(4, arguments.plans // len(arguments.seeds)),
+            [*arguments.settings, f"train.schedule={schedule}"],
         )
     print(json.dumps(line))
 

@@ -100,3 +100,38 @@ def test_a_network_is_pretrained_and_can_be_searched(tmp_path: Path) -> None:
     assert set(ours) - same == {"head.fc.weight", "head.fc.bias"}  # the head is new
     again = line("pretrain", str(tmp_path / "again"), *arguments)
     assert all(torch.equal(trained[k], v) for k, v in load_file(again["weights"]).items())
+
+
+def test_cures_for_luck() -> None:
+    found = line(
+        *("luck", "--seeds", "0", "--trainings", "24", "--plans", "4"),
+        *("--set", "model.weights=none", "data.max_images=400", "train.epochs=3"),
+    )
+    assert set(found["searches"]) == {"1 seed", "2 seeds", "4 seeds", "second look"}
+    for way in found["searches"].values():
+        assert 0 < way["selected"] < 3
+        assert 0 < way["again"] < 10
+    for schedule in ("cosine", "constant"):
+        weights = found["weights"][schedule]
+        assert weights["better"]["last"] == 0
+        assert weights["plans"] == 4
+        assert weights["mean"]["last"] != weights["mean"]["mean of 2"] > 0
+
+
+def test_a_choice_is_measured_with_what_it_is_compared_with(tmp_path: Path) -> None:
+    """A study under other keys; what is finished is read again, not run again."""
+    command = ("ablations", str(tmp_path / "out"), "--only", "ten-epochs", "--seeds", "0")
+    command += ("--runs", str(tmp_path / "runs"), "--set", "model.weights=none")
+    command += ("data.max_images=400", "train.epochs=1", "search.evaluations=2")
+    first = run(*command)
+    assert first.returncode == 0, first.stderr
+    *_, row = first.stdout.splitlines()
+    assert row == (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
+    _, label, *figures, _ = row.split("|")
+    assert label.strip() == "ten-epochs"
+    assert all(0 < float(figure) <= 100 for figure in figures)
+    assert len(figures) == 4
+    searches = (tmp_path / "out" / "searches.csv").read_text()
+    assert searches.count("ten-epochs") == 2
+    assert run(*command).stdout == first.stdout
+    assert (tmp_path / "out" / "searches.csv").read_text() == searches
