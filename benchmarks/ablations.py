@@ -56,6 +56,7 @@ def run(label: str, seeds: Sequence[int], folder: Path, extra: Sequence[str]) ->
         f"storage={folder}",
         f"study.methods={json.dumps(methods)}",
         f"study.seeds={list(seeds)}",
+        "study.fractions=[0.05]",
         *settings,
         *extra,
         preset=str(STUDY),

@@ -57,7 +57,8 @@ class Bench:
     """One seed's split of the images, and tuners for it under any seed of the training."""
 
     def __init__(self, seed: int, overrides: Sequence[str] = ()) -> None:
-        settings = [f"study.seeds=[{seed}]", f"study.methods={METHOD}", *overrides]
+        settings = [f"study.seeds=[{seed}]", f"study.methods={METHOD}", "study.fractions=[0.05]"]
+        settings += overrides
         (self.config,) = StudyConfig.load(str(STUDY), settings).searches()
         self._table: Table = prepare_table(self.config.data, Path("revo_results/.tables"))
         self._tuners: dict[int, FineTuner] = {}
