@@ -119,19 +119,17 @@ def test_cures_for_luck() -> None:
 
 
 def test_a_choice_is_measured_with_what_it_is_compared_with(tmp_path: Path) -> None:
-    """A study under other keys; what is finished is read again, not run again."""
-    command = ("ablations", str(tmp_path / "out"), "--only", "ten-epochs", "--seeds", "0")
-    command += ("--runs", str(tmp_path / "runs"), "--set", "model.weights=none")
-    command += ("data.max_images=400", "train.epochs=1", "search.evaluations=2")
-    first = run(*command)
-    assert first.returncode == 0, first.stderr
-    *_, row = first.stdout.splitlines()
+    """A study under other keys."""
+    done = run(
+        *("ablations", str(tmp_path / "out"), "--only", "ten-epochs", "--seeds", "0"),
+        *("--runs", str(tmp_path / "runs"), "--set", "model.weights=none"),
+        *("data.max_images=400", "train.epochs=1", "search.evaluations=2"),
+    )
+    assert done.returncode == 0, done.stderr
+    *_, row = done.stdout.splitlines()
     assert row == (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
     _, label, *figures, _ = row.split("|")
     assert label.strip() == "ten-epochs"
     assert all(0 < float(figure) <= 100 for figure in figures)
     assert len(figures) == 4
-    searches = (tmp_path / "out" / "searches.csv").read_text()
-    assert searches.count("ten-epochs") == 2
-    assert run(*command).stdout == first.stdout
-    assert (tmp_path / "out" / "searches.csv").read_text() == searches
+    assert (tmp_path / "out" / "searches.csv").read_text().count("ten-epochs") == 2
