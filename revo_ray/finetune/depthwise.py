@@ -12,9 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
+from torch.nn import functional
 
 MOST_PIXELS = 16
 """Of an image that is taken for small, 4×4. With more the matrices cost more than they save."""
@@ -28,7 +27,7 @@ def use_matrices(model: nn.Module) -> None:
     Modules and parameters keep their names and places. Classes of somebody's own are left alone.
     """
     for module in model.modules():
-        kind = _KINDS.get(type(module))
+        kind = _KINDS.get(f"{type(module).__module__}.{type(module).__qualname__}")
         if kind is not None and _fits(module):
             module.__class__ = kind
 
@@ -50,13 +49,16 @@ class DepthwiseConv2d(nn.Conv2d):
         """Images (B, C, h, w) to images (B, C, h', w')."""
         image, kernel = (x.shape[-2], x.shape[-1]), self.kernel_size
         if image[0] * image[1] > MOST_PIXELS or not (kernel[0] > image[0] or kernel[1] > image[1]):
-            return super().forward(x)
+            return self._usual(x)
         taps, size = _taps(image, kernel, self.stride, self._padding(image))
         taps = taps.to(self.weight.dtype)
         matrices = (self.weight.flatten(1) @ taps.flatten(1)).unflatten(1, taps.shape[1:])
         made = x.flatten(2).transpose(0, 1) @ matrices  # (C, B, h·w) by (C, h·w, h'·w')
         images = made.transpose(0, 1).unflatten(2, size)
         return images if self.bias is None else images + self.bias.view(-1, 1, 1)
+
+    def _usual(self, x: Tensor) -> Tensor:
+        return super().forward(x)
 
     def _padding(self, image: Pair) -> tuple[Pair, Pair]:
         """Before and after its rows, before and after its columns."""
@@ -65,21 +67,27 @@ class DepthwiseConv2d(nn.Conv2d):
         return (rows, rows), (columns, columns)
 
 
-class DepthwiseConv2dSame(DepthwiseConv2d, Conv2dSame):
-    """The same, padded as TensorFlow does."""
+class DepthwiseConv2dSame(DepthwiseConv2d):
+    """The same, padded as in TensorFlow: as many pixels come out as strides go in."""
+
+    def _usual(self, x: Tensor) -> Tensor:
+        rows, columns = self._padding((x.shape[-2], x.shape[-1]))
+        padded = functional.pad(x, (*columns, *rows))
+        return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
 
     def _padding(self, image: Pair) -> tuple[Pair, Pair]:
         rows, columns = (
-            get_same_padding(size, kernel, stride, 1)
+            max(0, (-(-size // stride) - 1) * stride + kernel - size)
             for size, kernel, stride in zip(image, self.kernel_size, self.stride, strict=True)
         )
         return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
 
-_KINDS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv2d: DepthwiseConv2d,
-    Conv2dSame: DepthwiseConv2dSame,
+_KINDS: dict[str, type[nn.Module]] = {
+    "torch.nn.modules.conv.Conv2d": DepthwiseConv2d,
+    "timm.layers.conv2d_same.Conv2dSame": DepthwiseConv2dSame,
 }
+"""By name, so that nobody waits for timm who does not use it."""
 
 
 @lru_cache

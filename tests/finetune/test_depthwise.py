@@ -32,7 +32,7 @@ def both(layer: nn.Conv2d, size: tuple[int, int]) -> tuple[list[Tensor], list[Te
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4), (2, 8), (6, 6)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4), (2, 8), (6, 7)])
 @pytest.mark.parametrize("kernel", [3, 5, (3, 5)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kind", ["plain", "same", "bias"])
