@@ -22,7 +22,7 @@ from revo_ray.data.splits import Splits
 from revo_ray.data.table import Table
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
-from revo_ray.finetune.depthwise import use_matrices
+from revo_ray.finetune.depthwise import use_matrices, without_matrices
 from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
 from revo_ray.finetune.feed import Feed, fits
 from revo_ray.finetune.metrics import Metrics, classification_metrics
@@ -235,7 +235,8 @@ class FineTuner:
         with torch.inference_mode():
             if split == "validation":
                 return self._prefix.predict(self._images(split), cut)
-            return torch.cat([self.forward(self._images(split)(index)) for index in cut])
+            with without_matrices(self.model):  # what whoever loads the weights computes
+                return torch.cat([self.forward(self._images(split)(index)) for index in cut])
 
     def evaluate(self, split: SplitName) -> Metrics:
         """Loss, accuracy and AUC of a split with the weights as they are."""

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -97,11 +96,18 @@ def _listen() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     global _stopping
     if _within_logging(frame):
-        threading.Timer(0.01, interrupt_main, [number]).start()
+        threading.Timer(0.01, _again, [number]).start()
         return
     _stopping = signal.Signals(number).name  # the second one must not stop the stop
     _listen()
     raise Interrupted(_stopping)
+
+
+def _again(number: int) -> None:
+    if _installed and _stopping is None:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, number)  # which also ends a wait
 
 
 def _within_logging(frame: FrameType | None) -> bool:

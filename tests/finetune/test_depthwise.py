@@ -10,7 +10,12 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from revo_ray.finetune.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, use_matrices
+from revo_ray.finetune.depthwise import (
+    DepthwiseConv2d,
+    DepthwiseConv2dSame,
+    use_matrices,
+    without_matrices,
+)
 
 CHANNELS = 6
 
@@ -93,6 +98,9 @@ def test_a_network_gives_the_same_logits() -> None:
         names = list(model.state_dict())
         use_matrices(model)
         torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(model(x), before)
+        with without_matrices(model):
+            assert torch.equal(model(x), before)
     assert list(model.state_dict()) == names
     kinds = {type(module) for module in model.modules()}
     assert {DepthwiseConv2d, DepthwiseConv2dSame} <= kinds
