@@ -7,7 +7,7 @@ On the network and the images of `studies/small-defaults.yaml`. Prints one JSON 
               90 under one, and then the ten best under another one. `selected` is the validation
               loss of the winner's best model, `test_loss` and `test_accuracy` are that model's,
               `again` is the winner's validation loss under five other seeds. Means over the seeds.
-    weights   40 plans drawn from the search's first generation, under a cosine and at constant
+    weights   some 40 plans, as many of each seed's first generation, under a cosine and at constant
               rates: the validation loss after the last epoch, and of the mean of the weights after
               the last two or three, with BatchNorm statistics of its own; `better` counts plans.
 

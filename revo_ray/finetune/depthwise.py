@@ -39,12 +39,12 @@ def without_matrices(model: nn.Module) -> Iterator[None]:
     """Take torch's own way meanwhile, bit for bit what the network gives elsewhere."""
     own = [module for module in model.modules() if isinstance(module, DepthwiseConv2d)]
     for module in own:
-        module.matrices = False
+        module.uses_matrices = False
     try:
         yield
     finally:
         for module in own:
-            module.matrices = True
+            module.uses_matrices = True
 
 
 def _fits(module: nn.Module) -> bool:
@@ -60,7 +60,7 @@ def _fits(module: nn.Module) -> bool:
 class DepthwiseConv2d(nn.Conv2d):
     """A convolution that keeps channels apart."""
 
-    matrices = True
+    uses_matrices = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, h, w) to images (B, C, h', w')."""
@@ -68,7 +68,7 @@ class DepthwiseConv2d(nn.Conv2d):
         small = image[0] * image[1] <= MOST_PIXELS and (
             kernel[0] > image[0] or kernel[1] > image[1]
         )
-        if not (small and self.matrices):
+        if not (small and self.uses_matrices):
             return self._usual(x)
         taps, size = _taps(image, kernel, self.stride, self._padding(image))
         taps = taps.to(self.weight.dtype)

@@ -164,8 +164,10 @@ class PrefixFeatures:
         for size in sorted(sizes, reverse=True):
             sample = order[:size]
             probe = features_at(self._model, self._forward, cut, images(sample))
-            if not all(self._alike_anywhere(cut, images(sample), by) for by in (1, size // 2)):
-                return None
+            for by in (1, size // 2):
+                if placed := self._placed(cut, images(sample), by):
+                    self._rule_out(placed)
+                    return None
             with torch.enable_grad(), torch.random.fork_rng(self._devices(probe)):
                 torch.manual_seed(0)
                 expected = self._forward(images(sample)).detach()
@@ -180,8 +182,8 @@ class PrefixFeatures:
             made[size] = [whole]
         return made
 
-    def _alike_anywhere(self, cut: Cut, batch: Tensor, by: int) -> bool:
-        """Whether a batch's last image, and its last one once it is turned, keep their bits.
+    def _placed(self, cut: Cut, batch: Tensor, by: int) -> list[str]:
+        """Modules in which a batch's last image, or its last one once it is turned, changes bits.
 
         A vectorised kernel may compute the last few numbers of a tensor one by one, with another
         exponential, say. That shows in a module's output far more often than at the cut.
@@ -191,14 +193,11 @@ class PrefixFeatures:
         turned = outputs_below(
             self._model, self._forward, cut, batch.roll(by, 0), [(last + by) % len(batch), last]
         )
-        differ = [
+        return [
             name
             for (name, one), (_, other) in zip(stay, turned, strict=True)
             if one.ne(other).any()
         ]
-        if differ:
-            self._rule_out(differ)
-        return not differ
 
     def _rule_out(self, modules: Sequence[str]) -> None:
         """Nothing behind the first of these modules is kept of training images."""
