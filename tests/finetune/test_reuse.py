@@ -12,6 +12,7 @@ from revo_ray.config import TrainConfig
 from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.backbone import Backbone
 from revo_ray.finetune.loop import FineTuner
+from revo_ray.finetune.reuse import PrefixFeatures
 from revo_ray.finetune.units import find_units
 from tests.finetune.test_loop import (
     CLASSES,
@@ -193,3 +194,21 @@ def test_a_network_is_cut_only_where_that_is_exact(network: type[nn.Module], dee
             assert kept == {deepest}
     for one, other in zip(results[:2], results[2:], strict=True):
         assert equal(one, other)
+
+
+def test_one_module_rules_out_all_cuts_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut at `rounded` fails by `tail`, which then is not tried as a cut of its own."""
+    torch.manual_seed(1)
+    model = PlaceInBatch()
+    backbone = Backbone("own", model, "head", MEAN, STD, "none", None)
+    train = TrainConfig(batch_size=8, cache_mb=64, **OPTIONS)
+    tuner = FineTuner(backbone, find_units(model), make_table(), make_splits(20), train)
+    tried: list[str] = []
+    compute = PrefixFeatures._compute
+    monkeypatch.setattr(
+        PrefixFeatures,
+        "_compute",
+        lambda self, cut, *rest: tried.append(cut.name) or compute(self, cut, *rest),
+    )
+    finish(tuner, frozen_below(tuner, len(tuner.units) - 1))
+    assert tried == ["rounded", "conv"]
