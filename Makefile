@@ -4,13 +4,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format docs clean
+# Tests that start Ray, most of them whole searches; they leave a quarter of two cores idle.
+SEARCHES := tests/benchmarks tests/cluster tests/end_to_end tests/faults
+SYNC := $(addprefix --,$(filter output-sync,$(.FEATURES)))
+
+.PHONY: demo test test-parts test-searches lint format docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/revo-ray search --resume
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(MAKE) --jobs=2 $(SYNC) test-parts test-searches
+
+test-parts: $(INSTALLED)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SEARCHES))
+
+test-searches: $(INSTALLED)
+	$(BIN)/python -m pytest $(SEARCHES)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

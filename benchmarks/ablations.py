@@ -39,10 +39,10 @@ VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     "rates-to-1": ([REVO | {"high": 0}], []),
     "rates-from-1e-3": ([REVO | {"low": -3}], []),
     "ten-epochs": ([REVO, FULL], ["train.epochs=10", "search.evaluations=50"]),
+    "cosine": ([REVO, FULL], ["train.schedule=cosine"]),
     "running-statistics": ([REVO, FULL], ["train.batch_norm=running"]),
-    "constant-rates": ([REVO, FULL], ["train.schedule=constant"]),
     "momentum": ([REVO_SGD, FULL_SGD], [SGD, "train.momentum=0.9"]),
-    "plain-sgd": ([REVO_SGD, FULL_SGD], [SGD, "train.schedule=constant"]),
+    "plain-sgd": ([REVO_SGD, FULL_SGD], [SGD]),
 }
 """The methods that run, and what is set beside the study's own keys."""
 
