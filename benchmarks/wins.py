@@ -4,7 +4,8 @@ Reads finished searches of studies (`benchmarks/studies/`), prints a table in Ma
 to FOLDER: `table.md`, the same; `searches.csv`, a row for each search with what it cost and the
 SHA-256 of its genomes; `curves.csv`, each method's mean best validation loss by epochs spent, and
 `curves.svg`. Test scores are in percent, mean ± standard deviation over seeds. A difference is
-paired by cell (data, fraction) and seed, in points, with its bootstrap interval (95 %).
+paired by cell (data, fraction) and seed, in points, with its bootstrap interval (95 %); of several
+cells there is one for each, and one over all pairs.
 
     python -m benchmarks.wins FOLDER STUDY_DIRECTORY… [--reference full]
 """
@@ -93,7 +94,10 @@ def table(searches: Sequence[Search], reference: str) -> str:
     cells = list(dict.fromkeys(search.cell for search in searches))
     short = {"auc": "AUC", "accuracy": "acc."}
     head = ["method"]
-    head += [f"{cell}: {short[m.key]}" for cell in cells for m in METRICS]
+    several = len(cells) > 1
+    for cell in cells:
+        head += [f"{cell}: {short[m.key]}" for m in METRICS]
+        head += [f"{cell}: Δ {short[m.key]}" for m in METRICS if several]
     head += [f"Δ {short[m.key]} to {reference}" for m in METRICS] + ["better/worse (acc.)"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     known = {search.pair: search for search in searches if search.method == reference}
@@ -104,11 +108,9 @@ def table(searches: Sequence[Search], reference: str) -> str:
         for cell in cells:
             here = [search for search in own if search.cell == cell]
             texts += [_spread([search.score(m) for search in here]) for m in METRICS]
-        for metric in METRICS:
-            gains = _gains(searches, method, known, metric)
-            low, high, _ = bootstrap_interval(np.array(gains))
-            interval = f" [{low:+.1f}, {high:+.1f}]" if low is not None and any(gains) else ""
-            texts.append("" if method == reference else f"{_mean(gains):+.2f}{interval}")
+            if several:
+                texts += [_difference(here, method, known, m) for m in METRICS]
+        texts += [_difference(own, method, known, m) for m in METRICS]
         gains = _gains(searches, method, known, METRICS[1])
         p, _ = signed_rank(np.array(gains))
         wins = f"{sum(g > 0 for g in gains)}/{sum(g < 0 for g in gains)}"
@@ -131,6 +133,21 @@ def _gains(
 
 def _mean(values: Sequence[float]) -> float:
     return statistics.mean(values) if values else float("nan")
+
+
+def _difference(
+    searches: Iterable[Search],
+    method: str,
+    reference: dict[tuple[str, str], Search],
+    metric: Metric,
+) -> str:
+    """The mean of `_gains` with its interval; nothing for the reference, or without pairs."""
+    gains = _gains(searches, method, reference, metric)
+    if not gains or method in {search.method for search in reference.values()}:
+        return ""
+    low, high, _ = bootstrap_interval(np.array(gains))
+    interval = f" [{low:+.1f}, {high:+.1f}]" if low is not None and any(gains) else ""
+    return f"{_mean(gains):+.2f}{interval}"
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -75,6 +75,32 @@ def test_differences_are_paired_by_seed(
     assert (tmp_path / "out" / "curves.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_each_cell_has_differences_of_its_own(
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for label, accuracy in (("full", 0.95), ("revo-continuous", 0.94)):
+        write_search(
+            study,
+            f"digits-0.2-tf_efficientnet_lite0-{label}-s0",
+            [f"method.name={label}", *place("digits", 0.2, 0)],
+            {"loss": 0.5, "accuracy": accuracy, "auc": 0.99},
+        )
+    run(monkeypatch, str(tmp_path / "out"), str(study))
+    wins.main()
+    head, _, *rows = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    found = {row[0].strip("| `"): dict(zip(head, row, strict=True)) for row in rows}
+    revo = found["revo-continuous"]
+    assert revo["digits 5 %: Δ acc."].startswith("+3.00 [")
+    assert revo["digits 20 %: Δ acc."] == "-1.00"
+    assert revo["digits 20 %: Δ AUC"] == "+0.00"
+    assert revo["Δ acc. to full"].startswith("+1.67 [")
+    assert found["full"]["digits 5 %: Δ acc."] == ""
+    assert found["asha"]["digits 20 %: Δ acc."] == ""
+
+
 def test_a_winner_is_trained_again_under_other_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
