@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Tests that start Ray, most of them whole searches; they leave a quarter of two cores idle.
-SEARCHES := tests/benchmarks tests/cluster tests/end_to_end tests/faults
+# Tests of searches that are waited for, and killed: a third of two cores is idle.
+SEARCHES := tests/end_to_end tests/faults
 SYNC := $(addprefix --,$(filter output-sync,$(.FEATURES)))
 
 .PHONY: demo test test-parts test-searches lint format docs clean

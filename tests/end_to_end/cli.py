@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from revo_ray.cli import main
 from revo_ray.ledger import Evaluation, Ledger
@@ -30,11 +33,17 @@ SMALL = (
 )
 """A quarter of a second an evaluation: 18 units, BatchNorm, the quick start's 89 digits."""
 
+ONE_WORKER = {"resources__max_concurrent": "1"}
+"""For small searches: a second worker takes longer to load than it saves."""
+
 MOMENTS = {"trial_id", "attempts", "seconds", "node", "device", "started_at", "finished_at"}
 
 
 class Cli:
-    """`python -m revo_ray` in a folder of its own.
+    """The command line with a folder of its own.
+
+    A process of its own takes ten seconds of a core to import what a search needs, which this one
+    has: `start` and `run_alone` are for what has to do with processes, `run` is for the rest.
 
     Attributes:
         folder: where the run directories are written.
@@ -45,7 +54,7 @@ class Cli:
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, small: bool = True, **overrides: str) -> Any:
-        """Start a command; keywords are options of `--set` (dots as double underscores)."""
+        """Start `python -m revo_ray`; keywords are options of `--set` (dots as two underscores)."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATH), "COLUMNS": "100"}
         process = subprocess.Popen(
             [sys.executable, "-m", "revo_ray", *self._words(arguments, small, overrides)],
@@ -59,20 +68,30 @@ class Cli:
         self._started.append(process)
         return process
 
-    def run(self, *arguments: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+    def run_alone(self, *arguments: str, **overrides: Any) -> subprocess.CompletedProcess[str]:
+        """Run `python -m revo_ray` to its end."""
         process = self.start(*arguments, **overrides)
         out, err = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def call(self, *arguments: str, **overrides: str) -> None:
-        """Run a command in this process; it raises SystemExit."""
-        before = sys.argv
-        sys.argv = ["revo-ray", *self._words(arguments, True, overrides)]
-        try:
-            main()
-        finally:
-            sys.argv = before
+    def run(
+        self, *arguments: str, small: bool = True, **overrides: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in this process, on its own Ray unless one is connected."""
+        words = ["revo-ray", *self._words(arguments, small, overrides)]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.object(sys, "argv", words),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                status = end.code
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
     def _words(self, arguments: Iterable[str], small: bool, overrides: dict[str, str]) -> list[str]:
         sets = [f"storage={self.folder}", *(SMALL if small else ())]
@@ -109,3 +128,7 @@ class Cli:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+Undisturbed = Callable[[int], Cli]
+"""A fixture: the folder with the search `undisturbed`, by its lookahead."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
-from tests.end_to_end.cli import Cli
+from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed
 
 
 @pytest.fixture
@@ -18,8 +20,17 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[None]:
+    """A Ray of two CPUs for all commands that a module runs in this process."""
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    ray.init(address="local", num_cpus=2, **quiet)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Cli]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
     """Searches that nobody disturbs, one worker each, by lookahead; run `undisturbed`."""
     made: dict[int, Cli] = {}
 
@@ -29,8 +40,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
             done = made[lookahead].run(
                 "search",
                 name="undisturbed",
-                resources__max_concurrent="1",
                 search__lookahead=str(lookahead),
+                **ONE_WORKER,
             )
             assert done.returncode == 0, done.stdout + done.stderr
         return made[lookahead]

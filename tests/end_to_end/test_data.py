@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from tests.data import layouts
-from tests.end_to_end.cli import Cli
+from tests.end_to_end.cli import ONE_WORKER, Cli
+
+pytestmark = pytest.mark.usefixtures("one_ray")
 
 Maker = Callable[[Path], Path]
 
@@ -39,7 +41,8 @@ def test_a_search_on_a_set_as_it_is_distributed(source: str, cli: Cli, tmp_path:
     make, classes = LAYOUTS[source]
     settings = {"data__source": source, "data__root": str(make(tmp_path)), "name": source}
     # Twenty test images tell little of a network that begins at random and has two epochs.
-    done = cli.run("search", search__evaluations="10", train__epochs="6", **settings)
+    settings |= {"search__evaluations": "10", "train__epochs": "6"}
+    done = cli.run("search", **settings, **ONE_WORKER)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / source
     rows = cli.ledger(source)

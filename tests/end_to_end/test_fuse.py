@@ -14,7 +14,9 @@ from revo_ray.search.cluster import connected
 from revo_ray.search.footprint import Footprint
 from revo_ray.search.fuse import measure_on_worker
 from revo_ray.search.prepare import Preparation
-from tests.end_to_end.cli import SMALL, Cli
+from tests.end_to_end.cli import ONE_WORKER, SMALL, Cli
+
+pytestmark = pytest.mark.usefixtures("one_ray")
 
 LOW = {"method__high": "-2", "search__evaluations": "13"}
 """Rates at which training is stable, so that rounding stays rounding."""
@@ -22,7 +24,7 @@ LOW = {"method__high": "-2", "search__evaluations": "13"}
 
 def test_a_fused_search_is_the_same_whatever_disturbs_it(cli: Cli) -> None:
     fused = {**LOW, "resources__fuse": "3"}
-    done = cli.run("search", name="whole", resources__max_concurrent="1", **fused)
+    done = cli.run("search", name="whole", **fused, **ONE_WORKER)
     assert done.returncode == 0, done.stderr
 
     process = cli.start("search", name="killed", resources__max_concurrent="2", **fused)
@@ -45,7 +47,7 @@ def test_a_fused_search_is_the_same_whatever_disturbs_it(cli: Cli) -> None:
     written = path.read_bytes()
     assert (cli.folder / "killed" / "best" / "model.safetensors").read_bytes() == written
     path.unlink()
-    done = cli.run("search", "--resume", name="whole", **fused)
+    done = cli.run("search", "--resume", name="whole", **fused, **ONE_WORKER)
     assert done.returncode == 0, done.stderr
     assert path.read_bytes() == written  # trained again with those that it had trained with
 
@@ -55,7 +57,7 @@ def test_a_fused_search_is_the_same_whatever_disturbs_it(cli: Cli) -> None:
     (moments,) = {(row.started_at, row.finished_at, row.node, row.device) for row in whole[:3]}
     assert 0 < sum(row.seconds for row in whole[:3]) < moments[1] - moments[0]
 
-    done = cli.run("search", name="alone", **LOW | {"search__evaluations": "10"})
+    done = cli.run("search", name="alone", **LOW | {"search__evaluations": "10"}, **ONE_WORKER)
     assert done.returncode == 0, done.stderr
     for together, alone in zip(whole, cli.ledger("alone"), strict=False):
         assert together.sample == alone.sample

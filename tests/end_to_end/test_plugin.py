@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.cli import ROOT, Cli
+from tests.end_to_end.cli import ONE_WORKER, ROOT, Cli
 
 PYPROJECT = """
 [build-system]
@@ -42,7 +42,8 @@ def test_the_readmes_method_runs_from_another_package(
     subprocess.run([*command, str(site), str(package)], check=True, timeout=200)
 
     monkeypatch.setattr("tests.end_to_end.cli.PATH", [str(ROOT), str(site)])
-    done = cli.run("search", name="own", method__name="two-rates", search__evaluations="12")
+    own = {"method__name": "two-rates", "search__evaluations": "12"}
+    done = cli.run_alone("search", name="own", **own, **ONE_WORKER)
     assert done.returncode == 0, done.stdout + done.stderr
     for row in cli.ledger("own"):
         assert set(row.sample) == {"body", "head"}

@@ -6,7 +6,6 @@ A command that is new in a `console` block belongs into `HERE`, with what makes 
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 import subprocess
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 import yaml
 from PIL import Image
 
@@ -141,8 +139,8 @@ def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder with the README's own files, and a Ray for all commands."""
+def folder(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Iterator[Path]:
+    """A working folder with the README's own files."""
     made = tmp_path_factory.mktemp("readme")
     config = yaml_blocks()[0]
     assert yaml.safe_load(config)["data"]["root"] == "./photos"
@@ -154,17 +152,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(made / "photos" / label / f"{number}.png")
     unpacked(fashion_mnist_files(300, 50), made / "fashion")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         yield made
-    ray.shutdown()
 
 
 @pytest.mark.parametrize("command", HERE)

@@ -16,6 +16,8 @@ import yaml
 
 from tests.end_to_end.cli import SMALL, Cli
 
+pytestmark = pytest.mark.usefixtures("one_ray")
+
 HALVED = ("full", "first", "last", "layer-decay", "auto-rgn")
 WHOLE = ("revo-continuous", "revo-binary", "set-encoding", "random")
 EPOCHS, EVALUATIONS = 4, 9
@@ -53,7 +55,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+def calm(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Iterator[Cli]:
     """A study of all methods that nobody disturbs."""
     cli = Cli(tmp_path_factory.mktemp("calm"))
     done = cli.run("study", str(write_study(cli.folder)), small=False)
@@ -157,7 +159,7 @@ def some(folder: Path, *methods: Any) -> str:
 
 def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> None:
     config = some(tmp_path, "boom", "random", {"name": "last", "halving": "hyperband"})
-    done = cli.run("study", config, small=False)
+    done = cli.run_alone("study", config, small=False)  # workers find the module beside it
     assert done.returncode == 3, done.stdout + done.stderr
     assert re.search(r"-boom-s0: evaluations \d to \d all failed", done.stderr)
     assert "no method has the policy" in done.stderr
