@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "TUNE_MAX_PENDING_TRIALS_PG": "1024",  # `Board.slots` is the limit
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_COLOR_PREFIX": "0",  # what Ray prints of a lost worker goes to log files too
 }
 
 
@@ -283,7 +284,7 @@ def _scratch(states: Sequence[SearchState], home: Storage) -> Iterator[str]:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Tune takes settings from the environment alone; put back what was there."""
+    """Tune and Ray take settings from the environment alone; put back what was there."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
