@@ -15,6 +15,8 @@ from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 
 FILE = "study.yaml"
+SEEDED = ("data", "train", "search")
+"""The sections whose seeds `study.seeds` gives."""
 
 Variant = str | dict[str, Any]
 """A name, or a mapping of the section's keys; `label` in it names the variant."""
@@ -58,8 +60,7 @@ class StudyConfig(SearchConfig):
 
     @model_validator(mode="after")
     def _seeded_once(self) -> StudyConfig:
-        sections = {"data": self.data, "train": self.train, "search": self.search}
-        own = [name for name, section in sections.items() if "seed" in section.model_fields_set]
+        own = [name for name in SEEDED if "seed" in getattr(self, name).model_fields_set]
         if self.study.seeds and own:
             raise ValueError(f"{own[0]}.seed would be overridden by study.seeds; give one of them")
         return self
@@ -109,15 +110,16 @@ class StudyConfig(SearchConfig):
 
 
 def write_study(folder: Storage, config: StudyConfig) -> None:
-    """Write `study.yaml` into a study's folder, for those who read it later.
+    """Write `study.yaml` into a study's folder, for those who read it later; it can be run again.
 
     A resumed study may have more searches than before, or fewer; each search checks its own keys.
 
     Raises:
         OSError: the storage is full or unreachable.
     """
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    folder.write(FILE, text.encode())
+    varied = {name: {"seed"} for name in SEEDED} if config.study.seeds else None
+    values = config.model_dump(mode="json", exclude=varied)
+    folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 
 
 def _label(variant: Variant, key: str, default: str) -> str:

@@ -12,7 +12,8 @@ from revo_ray.config import preset_names
 from revo_ray.errors import UserError
 from revo_ray.search.cluster import JOB
 from revo_ray.search.run import run_study
-from revo_ray.search.study import StudyConfig
+from revo_ray.search.study import FILE, StudyConfig, write_study
+from revo_ray.storage import Storage
 
 
 def load(folder: Path, study: Any, **sections: Any) -> StudyConfig:
@@ -91,6 +92,14 @@ def test_a_study_that_says_a_thing_twice_or_not_at_all(
 def test_a_combination_that_does_not_fit(study: Any, named: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=named):
         load(tmp_path, study).searches()
+
+
+@pytest.mark.parametrize("seeds", [[], [4, 7]])
+def test_what_a_study_wrote_is_the_same_study(seeds: list[int], tmp_path: Path) -> None:
+    made = StudyConfig.load("preset:quick", [f"study.seeds={seeds}", f"storage={tmp_path}"])
+    write_study(Storage(str(tmp_path)), made)
+    again = StudyConfig.load(str(tmp_path / FILE))
+    assert again.searches() == made.searches()
 
 
 def test_the_studies_that_ship() -> None:
