@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from revo_ray.cli import main
 from revo_ray.ledger import Evaluation, Ledger
 from revo_ray.storage import Storage
@@ -85,13 +87,11 @@ class Cli:
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as end,
         ):
-            try:
-                main()
-            except SystemExit as end:
-                status = end.code
-        assert isinstance(status, int)
-        return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+            main()
+        assert isinstance(end.value.code, int)
+        return subprocess.CompletedProcess(words, end.value.code, out.getvalue(), err.getvalue())
 
     def _words(self, arguments: Iterable[str], small: bool, overrides: dict[str, str]) -> list[str]:
         sets = [f"storage={self.folder}", *(SMALL if small else ())]
