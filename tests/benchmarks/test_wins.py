@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import noise, wins
+from benchmarks import noise, soup, wins
 from tests.export.runs import search
 from tests.report.studies import place, write_search
 
@@ -101,19 +102,26 @@ def test_each_cell_has_differences_of_its_own(
     assert found["asha"]["digits 20 %: Δ acc."] == ""
 
 
-def test_a_winner_is_trained_again_under_other_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = tmp_path / "study"
+def searched(folder: Path, *overrides: str) -> tuple[Path, Path]:
+    """A study of one finished search, and its run directory."""
+    study = folder / "study"
     found = search(
         study,
         "digits-0.2-test_efficientnet-revo-continuous-s0",
         "model.name=timm/test_efficientnet",
         "search.evaluations=4",
         "search.population=4",
+        *overrides,
     )
     tables = study / ".tables"
-    tables.rename(tmp_path / ".tables")  # where those of a study's searches are
+    tables.rename(folder / ".tables")  # where those of a study's searches are
+    return study, found
+
+
+def test_a_winner_is_trained_again_under_other_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, found = searched(tmp_path)
     run(monkeypatch, str(study), "--seeds", "3")
     noise.main()
     line = json.loads(capsys.readouterr().out)["methods"]["revo-continuous"]
@@ -122,3 +130,33 @@ def test_a_winner_is_trained_again_under_other_seeds(
     assert line["selected"] == pytest.approx(best["val_loss"], abs=1e-4)
     assert line["luck"] == pytest.approx(line["again"] - line["selected"], abs=2e-4)
     assert line["spread"] > 0
+
+
+def test_the_best_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, found = searched(tmp_path, "train.batch_norm=precise")
+    result = json.loads((found / "result.json").read_text())
+    for models in (1, 3):
+        run(monkeypatch, str(study), "--models", str(models))
+        soup.main()
+        cells = json.loads(capsys.readouterr().out)["cells"]
+        line = cells["digits 20 %"]["revo-continuous"]
+        assert line["best_validation_loss"] == pytest.approx(result["best"]["val_loss"], abs=1e-4)
+        assert line["best_test_loss"] == pytest.approx(result["test"]["loss"], abs=1e-4)
+        assert line["soup_validation_loss"] <= line["best_validation_loss"]
+        assert 1 <= line["in_soup"] <= models
+        if models == 1:
+            assert line["ensemble_test_loss"] == pytest.approx(line["best_test_loss"], abs=1e-4)
+        else:
+            assert line["ensemble_test_loss"] != line["best_test_loss"]
+
+
+def test_a_mean_of_weights_has_their_types() -> None:
+    states = [
+        {"w": torch.tensor([1.0, 2.0]), "batches": torch.tensor(4)},
+        {"w": torch.tensor([2.0, 4.0]), "batches": torch.tensor(5)},
+    ]
+    mean = soup.mean_of(states)
+    assert mean["w"].tolist() == [1.5, 3.0]
+    assert (mean["w"].dtype, mean["batches"].dtype) == (torch.float32, torch.int64)

@@ -1,0 +1,135 @@
+"""The ten best of a search together: their weights averaged, or their answers.
+
+Each finished search of studies has its best evaluations trained again, as they were, and puts them
+together in two ways. `soup` is the greedy one of Wortsman et al. (2022, arXiv 2203.05482), by loss:
+the best model's weights, and those of each further one that lowers the validation loss of the mean,
+with BatchNorm statistics of its own. `ensemble` is the mean of all their probabilities; it takes
+so many forward passes an image. Neither is what a search hands over, which is `best`. Prints one
+JSON line: for each cell and method the means over its searches, accuracies in percent; `in_soup`
+is the mean number of models in the soup.
+
+    python -m benchmarks.soup STUDY_DIRECTORY… [--models 10] [--methods full revo-continuous …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.wins import Search, load
+from revo_ray.data.table import prepare_table
+from revo_ray.evolve.plan import Plan
+from revo_ray.finetune.assemble import load_tuner
+from revo_ray.finetune.loop import FineTuner, SplitName
+from revo_ray.finetune.metrics import Metrics, classification_metrics
+from revo_ray.methods import find_policy
+from revo_ray.report.results import read_config
+from revo_ray.storage import Storage
+
+State = Mapping[str, Tensor]
+
+SPLITS: tuple[SplitName, ...] = ("validation", "test")
+
+
+def together(study: Path, search: Search, models: int) -> dict[str, float]:
+    """What a search's best evaluations give alone and together."""
+    config = read_config(Storage(str(study / search.outcome.name)))
+    table = prepare_table(config.data, study.parent / ".tables")
+    tuner = load_tuner(config.model, config.data, config.train, table.path)
+    rows = sorted((row for row in search.rows if row.status == "ok"), key=lambda row: row.score)
+    plans = [Plan.from_json(row.whole_plan) for row in rows[:models]]
+    states: list[State] = []
+    answers: dict[SplitName, list[Tensor]] = {split: [] for split in SPLITS}
+    for plan in plans:
+        for _ in tuner.run(plan, find_policy(plan, config.plugins)):
+            pass
+        states.append(tuner.state_dict())
+        for split, logits in answers.items():
+            logits.append(tuner.predict(split).cpu())
+    found: dict[str, float] = {}
+    for split, logits in answers.items():
+        alone = classification_metrics(logits[0], tuner.labels(split))
+        mean = torch.stack([each.double().softmax(1) for each in logits]).mean(0).log()
+        found |= scores(f"best_{split}", alone)
+        found |= scores(f"ensemble_{split}", classification_metrics(mean, tuner.labels(split)))
+    members, soup = greedy(tuner, plans, states)
+    tuner.load_state_dict(soup)
+    for split in SPLITS:
+        found |= scores(f"soup_{split}", tuner.evaluate(split))
+    return found | {"in_soup": float(len(members))}
+
+
+def greedy(
+    tuner: FineTuner, plans: Sequence[Plan], states: Sequence[State]
+) -> tuple[list[int], State]:
+    """The places of the models in the soup, and its weights."""
+    members, best = [0], states[0]
+    tuner.load_state_dict(best)
+    least = tuner.evaluate("validation").loss
+    for place in range(1, len(states)):
+        tried = [*members, place]
+        soup = mean_of([states[each] for each in tried])
+        # Norms that any of them trained get statistics of their own.
+        rates = torch.tensor([plans[each].unit_lrs for each in tried]).amax(0).tolist()
+        tuner.begin(tuner.by_parameter(rates))
+        tuner.load_state_dict(soup)
+        tuner.settle_norms(tuner.forward)
+        loss = tuner.evaluate("validation").loss
+        if loss < least:
+            members, best, least = tried, tuner.state_dict(), loss
+    return members, best
+
+
+def mean_of(states: Sequence[State]) -> State:
+    """The mean of weights and buffers, in their types."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
+        for name, tensor in states[0].items()
+    }
+
+
+def scores(prefix: str, metrics: Metrics) -> dict[str, float]:
+    """Loss, and accuracy and AUC in percent."""
+    return {
+        f"{prefix}_loss": metrics.loss,
+        f"{prefix}_accuracy": 100 * metrics.accuracy,
+        f"{prefix}_auc": 100 * (metrics.auc or 0.0),
+    }
+
+
+def averaged(found: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure, and how many searches it is of."""
+    rows = list(found)
+    means = {key: round(statistics.mean(row[key] for row in rows), 4) for key in rows[0]}
+    return {"searches": len(rows)} | means
+
+
+def main() -> None:
+    """Train the best again, and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("studies", type=Path, nargs="+")
+    parser.add_argument("--models", type=int, default=10)
+    parser.add_argument("--methods", nargs="*", help="labels; all where none is named")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for study in arguments.studies:
+        for search in load(study):
+            if not arguments.methods or search.method in arguments.methods:
+                rows = found.setdefault(search.cell, {}).setdefault(search.method, [])
+                rows.append(together(study, search, arguments.models))
+    line: dict[str, Any] = {"benchmark": "soup", "models": arguments.models, "cells": {}}
+    for cell, methods in found.items():
+        line["cells"][cell] = {label: averaged(each) for label, each in methods.items()}
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()
