@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from benchmarks import noise, soup, wins
+from revo_ray.methods import make_method
+from revo_ray.search.study import StudyConfig
 from tests.export.runs import search
 from tests.report.studies import place, write_search
 
+STUDIES = sorted((Path(wins.__file__).parent / "studies").glob("*.yaml"))
 TESTS = {  # accuracy by method and seed
     "full": (0.80, 0.90),
     "revo-continuous": (0.84, 0.92),
@@ -44,6 +47,14 @@ def study(tmp_path: Path) -> Path:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_studies_pay_every_method_the_same(path: Path) -> None:
+    searches = StudyConfig.load(path).searches()
+    assert {make_method(search.method).name for search in searches} >= {"revo-continuous"}
+    assert len({(s.search.evaluations, s.search.budget, s.train.epochs) for s in searches}) == 1
+    assert path.stem == StudyConfig.load(path).name
 
 
 def test_differences_are_paired_by_seed(
