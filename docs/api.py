@@ -11,6 +11,7 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  starts a program the first time, which pdoc forbids
 import pdoc
 import pdoc.render
 
