@@ -111,7 +111,7 @@ class FusedTuner:
             final = number == config.epochs
             logits = None
             if final or config.validate_epochs == "every":
-                tuner.settle_norms(self._forward)
+                self._settle_norms()
                 self._correct_counts()
                 logits = self._predict()
             now = time.perf_counter()
@@ -207,6 +207,16 @@ class FusedTuner:
             not loss <= LOSS_LIMIT and not still for loss, still in zip(means, idle, strict=True)
         ]
         return [None if i else loss for i, loss in zip(idle, means, strict=True)], diverged
+
+    def _settle_norms(self) -> None:
+        """As the tuner settles those of one model: its passes do not count as batches."""
+        counts = {
+            name: buffer.clone()
+            for name, buffer in self._buffers.items()
+            if name.endswith("num_batches_tracked")
+        }
+        self._tuner.settle_norms(self._forward)
+        self._buffers.update(counts)
 
     def _correct_counts(self) -> None:
         """Take back the batches of frozen norms: the module counts, whatever `batch_norm` does."""

@@ -30,11 +30,16 @@ def take_statistics(
 ) -> None:
     """Replace running statistics by their mean over all parts, each by its size.
 
+    The count of batches stays: these are no steps of training.
+
     Args:
         norms: of a model in eval mode, so that nothing else is random or changes.
         parts: what `forward` takes, of lengths (B,).
     """
     momenta = [norm.momentum for norm in norms]
+    counts = [
+        (count, count.clone()) for norm in norms if (count := norm.num_batches_tracked) is not None
+    ]
     seen = 0
     try:
         with torch.no_grad():
@@ -46,3 +51,5 @@ def take_statistics(
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.training, norm.momentum = False, momentum
+        for count, before in counts:
+            count.copy_(before)

@@ -70,7 +70,8 @@ def make_splits(train: int) -> Splits:
 
 def make_tuner(model: nn.Module, train: int = 41, side: int = 16, **options: Any) -> FineTuner:
     backbone = Backbone("small", model, "", MEAN, STD, "none", None)
-    config = TrainConfig(**{"epochs": 3, "batch_size": BATCH, "seed": 3, **options})
+    rule = {"optimizer": "sgd", "batch_norm": "running"}
+    config = TrainConfig(**{"epochs": 3, "batch_size": BATCH, "seed": 3, **rule, **options})
     return FineTuner(backbone, find_units(model), make_table(side), make_splits(train), config)
 
 

@@ -84,7 +84,8 @@ def make_splits(train: int) -> Splits:
 def make_tuner(name: str = "small", train: int = 20, side: int = 16, **options: Any) -> FineTuner:
     model = make_model(name)
     backbone = Backbone(name, model, "", MEAN, STD, "none", None)
-    config = TrainConfig(**{"epochs": 3, "batch_size": 8, "seed": 3, **options})
+    rule = {"optimizer": "sgd", "batch_norm": "running"}
+    config = TrainConfig(**{"epochs": 3, "batch_size": 8, "seed": 3, **rule, **options})
     return FineTuner(backbone, find_units(model), make_table(side=side), make_splits(train), config)
 
 
@@ -367,8 +368,11 @@ def test_all_frozen_is_the_pretrained_model() -> None:
         assert (epoch.train_loss, epoch.images, epoch.diverged) == (None, 0, False)
 
 
-def test_validating_each_epoch_does_not_change_the_training() -> None:
-    last, every = (make_tuner("dropout", validate_epochs=v) for v in ("last", "every"))
+@pytest.mark.parametrize("norms", ["running", "precise"])
+def test_validating_each_epoch_does_not_change_the_training(norms: str) -> None:
+    last, every = (
+        make_tuner("dropout", validate_epochs=v, batch_norm=norms) for v in ("last", "every")
+    )
     (some, one), (more, two) = finish(last, mixed(4)), finish(every, mixed(4))
     assert [epoch.val_loss is None for epoch in some] == [True, True, False]
     assert all(epoch.val_loss is not None for epoch in more)
