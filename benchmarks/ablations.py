@@ -1,9 +1,9 @@
 """What decides beside the method: granularity, population, optimiser, schedule, range, length.
 
 Tuned full fine-tuning and `revo-continuous` on the network and the images of
-`studies/small-defaults.yaml`, on three other seeds, with one choice changed at a time. Every search
-has 500 epochs. Prints a table in Markdown, one row a choice: the mean best validation loss, which
-is what a search sees, and the mean test accuracy in percent; writes FOLDER/table.md, and
+`studies/small-quickstart.yaml`, on three other seeds, with one choice changed at a time. Every
+search has 500 epochs. Prints a table in Markdown, one row a choice: the mean best validation loss,
+which is what a search sees, and the mean test accuracy in percent; writes FOLDER/table.md, and
 FOLDER/searches.csv with the SHA-256 of each search's genomes. What is finished is not run again.
 
     python -m benchmarks.pretrain build/pretrained
@@ -23,7 +23,7 @@ from benchmarks.runs import clocked, revo_ray
 from benchmarks.wins import Search, load, summary
 from revo_ray.report.tables import to_csv
 
-STUDY = Path(__file__).parent / "studies" / "small-defaults.yaml"
+STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 REVO = {"name": "revo-continuous", "high": -1}
 FULL = {"name": "full", "lr": [1e-5, 0.1], "halving": "none"}
 REVO_SGD = {"name": "revo-continuous", "high": 0}
@@ -31,7 +31,7 @@ FULL_SGD = {"name": "full", "lr": [1e-4, 1.0], "halving": "none"}
 
 SGD = "train.optimizer=sgd"
 VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
-    "defaults": ([REVO, FULL], []),
+    "quickstart": ([REVO, FULL], []),
     "block": ([REVO], ["model.granularity=block"]),
     "stage": ([REVO], ["model.granularity=stage"]),
     "population-5": ([REVO], ["search.population=5"]),

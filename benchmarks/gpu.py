@@ -89,7 +89,13 @@ def make_tuner(
     splits = Splits(np.sort(order[:images]), np.sort(order[images:]), np.sort(order[images:]))
     backbone = load_backbone(size.model, "none", CLASSES)
     units = find_units(backbone.model, "layer", backbone.head)
-    train = TrainConfig(epochs=size.epochs, batch_size=size.batch, precision=precision)  # type: ignore[arg-type]
+    train = TrainConfig(
+        epochs=size.epochs,
+        batch_size=size.batch,
+        optimizer="sgd",  # as the plain loops that it is compared with
+        batch_norm="running",
+        precision=precision,  # type: ignore[arg-type]
+    )
     return FineTuner(backbone, units, table, splits, train, device=device)
 
 

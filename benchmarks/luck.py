@@ -1,6 +1,6 @@
 """Cures for luck: several seeds an evaluation, a second look at the best, averaged weights.
 
-On the network and the images of `studies/small-defaults.yaml`. Prints one JSON line:
+On the network and the images of `studies/small-quickstart.yaml`. Prints one JSON line:
 
     searches  `revo-continuous` with 100 trainings in all, spent in four ways: each proposal trained
               under 1, 2 or 4 seeds of the new head and the data order, and judged by the mean; or
@@ -36,7 +36,7 @@ from revo_ray.finetune.loop import FineTuner
 from revo_ray.methods import make_method
 from revo_ray.search.study import StudyConfig
 
-STUDY = Path(__file__).parent / "studies" / "small-defaults.yaml"
+STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 METHOD = '[{"name": "revo-continuous", "high": -1}]'
 WAYS = {"1 seed": (1, 0), "2 seeds": (2, 0), "4 seeds": (4, 0), "second look": (1, 10)}
 """Trainings of each proposal, and of how many of the best there is another one at the end."""
