@@ -73,13 +73,14 @@ def test_the_fused_update_is_the_faster_one() -> None:
 
 
 def test_precise_statistics_are_the_better_ones(tmp_path: Path) -> None:
+    """On average: which of two is better for one seed depends on the kind of CPU."""
     found = line(
-        *("batch_norm", "--data", "digits", "--seeds", "1", "--rates", "0.003"),
+        *("batch_norm", "--data", "digits", "--seeds", "3", "--rates", "0.003"),
         *("--tables", str(tmp_path)),
     )
     losses = {kind: scores["loss"] for kind, scores in found["digits at 0.003"].items()}
     assert 0 < losses["precise"] < losses["running"] < 2
-    assert found["precise_is_better"] == "1 of 1"
+    assert found["precise_is_better"] in ("2 of 3", "3 of 3")
 
 
 def test_a_head_on_kept_features() -> None:
