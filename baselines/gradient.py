@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Real, Space
-from revo_ray.methods import Bounds, Method
+from revo_ray.methods import Bounds, ByOptimizer, Method
 
 LR, WEIGHT_DECAY = "lr", "wd"
 
@@ -21,7 +21,9 @@ LR, WEIGHT_DECAY = "lr", "wd"
 class TunedOptions(Section):
     """Keys of every method whose rate and weight decay are searched."""
 
-    lr: Bounds = (1e-5, 1.0)
+    lr: Annotated[Bounds, ByOptimizer(sgd=(1e-5, 1.0), adamw=(1e-5, 0.1))] = Field(
+        None, validate_default=True
+    )
     """Between what learning rates to search, on a log scale."""
     weight_decay: Bounds = (1e-6, 1e-1)
     """Between what weight decays to search, on a log scale."""

@@ -14,7 +14,16 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
-from revo_ray.methods import Bounds, Evolved, Method, RevoBinary, RevoContinuous, RevoMixed
+from revo_ray.methods import (
+    Bounds,
+    Evolved,
+    Exponent,
+    Highest,
+    Method,
+    RevoBinary,
+    RevoContinuous,
+    RevoMixed,
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,8 @@ class Random(Method):
         encoding: Literal["continuous", "binary", "mixed"] = "continuous"
         """The genome that it draws; the other keys are those of its method."""
         scale: Literal["log", "linear", "relative"] = "log"
-        low: float = Field(-4.0, ge=-12, le=4)
-        high: float = Field(0.0, ge=-12, le=4)
+        low: Exponent = -4.0
+        high: Highest = Field(None, validate_default=True)
         spread: float = Field(2.0, gt=0, le=6)
         weight_decay: Bounds | None = (1e-6, 1e-1)
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"

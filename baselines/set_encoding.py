@@ -14,7 +14,7 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Categorical, Space
-from revo_ray.methods import Method
+from revo_ray.methods import ByOptimizer, Method
 
 
 class SetEncoding(Method):
@@ -28,8 +28,12 @@ class SetEncoding(Method):
     name = "set-encoding"
 
     class Options(Section):
-        rates: tuple[Annotated[float, Field(ge=0)], ...] = (0.0, 0.01, 0.1, 1.0)
-        """What a unit's rate may be; 0 freezes it. The new head takes a positive one."""
+        rates: Annotated[
+            tuple[Annotated[float, Field(ge=0)], ...],
+            ByOptimizer(sgd=(0.0, 0.01, 0.1, 1.0), adamw=(0.0, 0.001, 0.01, 0.1)),
+        ] = Field(None, validate_default=True)
+        """What a unit's rate may be; 0 freezes it. The new head takes a positive one. Shen et al.
+        have SGD's; AdamW takes a tenth of them."""
         parents: float = Field(0.3, gt=0, le=1)
         """How many breed, as a fraction of the population."""
         crossover: float = Field(1.0, ge=0, le=1)

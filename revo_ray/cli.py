@@ -339,12 +339,14 @@ def methods(
     ] = None,
 ) -> None:
     """List the methods and their options."""
-    from revo_ray.methods import load_methods
+    from revo_ray.methods import ByOptimizer, load_methods
 
     for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
         out.print(f"[bold]{escape(name)}[/]  {escape(method.summary())}")
         for key, field in method.Options.model_fields.items():
-            out.print(f"    method.{key}: {field.default}", markup=False, highlight=False)
+            marks = (mark for mark in field.metadata if isinstance(mark, ByOptimizer))
+            default = next(marks, field.default)
+            out.print(f"    method.{key}: {default}", markup=False, highlight=False)
     _say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
     studies = ", ".join("preset:" + name for name in preset_names("study"))
     _say(f"presets of studies: {studies}")

@@ -15,11 +15,20 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig, shown
 from revo_ray.errors import UserError
@@ -105,6 +114,31 @@ Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValida
 """An option's two positive numbers, the lower one first."""
 
 
+@dataclass(frozen=True)
+class ByOptimizer:
+    """Marks an option whose default follows `train.optimizer`; null, too, stands for it.
+
+    AdamW's steps are about as long as the rate, whatever the gradient, so its rates end lower.
+
+        high: Annotated[float, ByOptimizer(sgd=0, adamw=-1)] = Field(None, validate_default=True)
+    """
+
+    sgd: Any
+    adamw: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._filled, handler(source))
+
+    def __str__(self) -> str:
+        return f"{self.adamw} with adamw, {self.sgd} with sgd"
+
+    def _filled(self, value: Any, info: ValidationInfo) -> Any:
+        optimizer = (info.context or {}).get("optimizer", "adamw")
+        return getattr(self, optimizer) if value is None else value
+
+
 class EvolveOptions(Section):
     """Keys that all encodings share."""
 
@@ -159,6 +193,8 @@ class Evolved(Method):
 
 
 Exponent = Annotated[float, Field(ge=-12, le=4)]
+Highest = Annotated[Exponent, ByOptimizer(sgd=0.0, adamw=-1.0)]
+"""The exponent at which searched rates end."""
 
 
 class RateOptions(EvolveOptions):
@@ -166,8 +202,8 @@ class RateOptions(EvolveOptions):
 
     low: Exponent = -4.0
     """Rates are searched from 10^low, on a log scale."""
-    high: Exponent = 0.0
-    """To 10^high."""
+    high: Highest = Field(None, validate_default=True)
+    """To 10^high: 1 with SGD, 0.1 with AdamW."""
     start: float | None = Field(None, ge=0, le=1)
     """Where between low and high the search starts; None: in the middle, 0.5."""
 
@@ -308,10 +344,17 @@ def _checked(method: Any) -> type[Method]:
     return method
 
 
-def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -> Method:
+def make_method(
+    config: MethodConfig, plugins: Iterable[str] = ("baselines",), *, optimizer: str = "adamw"
+) -> Method:
     """The configured method, with its options checked.
 
     Keys that belong to other methods are passed over, so that one file fits several methods.
+
+    Args:
+        config: its name and options.
+        plugins: modules with more methods.
+        optimizer: what `train.optimizer` says, which some defaults follow.
 
     Raises:
         UserError: no such method, a key that no method has, or a value that does not fit.
@@ -329,7 +372,7 @@ def make_method(config: MethodConfig, plugins: Iterable[str] = ("baselines",)) -
     foreign = others - set(method.Options.model_fields)
     own = {key: value for key, value in config.options.items() if key not in foreign}
     try:
-        options = method.Options.model_validate(own)
+        options = method.Options.model_validate(own, context={"optimizer": optimizer})
     except ValidationError as error:
         raise _option_error(error, method) from None
     return method(options)

@@ -10,6 +10,7 @@ import yaml
 from revo_ray.config import SearchConfig, preset_names
 from revo_ray.errors import UserError
 from revo_ray.methods import load_methods, make_method
+from revo_ray.search.prepare import resolve
 
 # Every documented key: any method must accept a file with all of them.
 EVERY_KEY = """
@@ -159,3 +160,14 @@ def test_method_options_are_checked_by_the_method(overrides: list[str], says: st
     with pytest.raises(UserError) as caught:
         make_method(config.method, config.plugins)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["revo-continuous", "revo-binary", "revo-mixed", "random"])
+@pytest.mark.parametrize(("optimizer", "high"), [("sgd", 0), ("adamw", -1)])
+def test_rates_end_where_the_optimizer_wants_them_to(
+    name: str, optimizer: str, high: float
+) -> None:
+    settings = ["storage=/tmp/none", f"method.name={name}", f"train.optimizer={optimizer}"]
+    for given, found in (([], high), (["method.high=null"], high), (["method.high=-2"], -2)):
+        config, method = resolve(SearchConfig.load(None, [*settings, *given]))
+        assert config.method.options["high"] == method.options.high == found

@@ -15,9 +15,10 @@ from timm.optim import param_groups_layer_decay
 from baselines.auto_rgn import AutoRGN
 from baselines.gradient import First, Full, Last, Tuned
 from baselines.layer_decay import LayerDecay
-from revo_ray.config import SearchOptions, TrainConfig
+from revo_ray.config import MethodConfig, SearchOptions, TrainConfig
 from revo_ray.evolve.space import Real
 from revo_ray.finetune.units import find_units
+from revo_ray.methods import make_method
 
 SAMPLE = {"lr": 0.02, "wd": 0.003}
 METHODS = [Full, First, Last, LayerDecay, AutoRGN]
@@ -89,12 +90,18 @@ def test_the_decay_can_be_searched() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_searched_and_who_stops_early(method: type[Tuned]) -> None:
-    made = make(method)
+@pytest.mark.parametrize(("optimizer", "highest"), [("sgd", 1.0), ("adamw", 0.1)])
+def test_what_is_searched_by_default(method: type[Tuned], optimizer: str, highest: float) -> None:
+    made = make_method(MethodConfig(name=method.name), optimizer=optimizer)
     assert dict(made.space([])) == {
-        "lr": Real(1e-5, 1.0, log=True),
+        "lr": Real(1e-5, highest, log=True),
         "wd": Real(1e-6, 0.1, log=True),
     }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_searched_and_who_stops_early(method: type[Tuned]) -> None:
+    made = make(method)
     bounded = make(method, lr=[0.001, 0.1], weight_decay=[1e-4, 1e-3])
     proposals = bounded.searcher(bounded.space([]), SearchOptions(evaluations=30))
     samples = [proposals.ask().sample for _ in range(30)]

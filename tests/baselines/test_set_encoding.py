@@ -17,17 +17,19 @@ from scipy import stats
 from baselines.genetic import Genes, Genetic, Individual
 from baselines.set_encoding import SetEncoding
 from benchmarks.set_encoding import Matching, Unit, compare
-from revo_ray.config import SearchOptions
+from revo_ray.config import MethodConfig, SearchOptions
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError, Sample
 from revo_ray.evolve.space import Categorical, Integer, Real, Space
+from revo_ray.methods import make_method
 
 UNITS = [Unit("stem"), *(Unit(f"body{i}") for i in range(8)), Unit("head", head=True)]
 BUDGET = 45
+RATES = (0.0, 0.01, 0.1, 1.0)
 
 
 def make(units: list[Unit] = UNITS, options: dict[str, Any] | None = None, **search: Any):
-    method = SetEncoding(SetEncoding.Options(**(options or {})))
+    method = SetEncoding(SetEncoding.Options(**{"rates": RATES} | (options or {})))
     budget = SearchOptions(**{"evaluations": BUDGET, "population": 6, "seed": 3} | search)
     return method.searcher(method.space(units), budget)
 
@@ -57,13 +59,18 @@ def trajectory(finished: list[Proposal]) -> list[Sample]:
     return [p.sample for p in sorted(finished, key=lambda p: p.evaluation)]
 
 
-def test_a_unit_takes_any_rate_and_the_head_any_but_zero() -> None:
-    method = SetEncoding(SetEncoding.Options())
+@pytest.mark.parametrize(
+    ("optimizer", "rates"), [("sgd", RATES), ("adamw", (0.0, 0.001, 0.01, 0.1))]
+)
+def test_a_unit_takes_any_rate_and_the_head_any_but_zero(
+    optimizer: str, rates: tuple[float, ...]
+) -> None:
+    method = make_method(MethodConfig(name="set-encoding"), optimizer=optimizer)
     space = method.space(UNITS)
     drawn = [space.random(np.random.default_rng(seed)) for seed in range(300)]
     for unit in UNITS:
         seen = {plan.unit_lrs[UNITS.index(unit)] for plan in (method.plan(s, UNITS) for s in drawn)}
-        assert seen == ({0.01, 0.1, 1.0} if unit.head else {0.0, 0.01, 0.1, 1.0})
+        assert seen == set(rates[1:] if unit.head else rates)
     sample = drawn[0]
     plan = method.plan(sample, UNITS)
     assert plan.unit_lrs == tuple(sample[unit.name] for unit in UNITS)
@@ -87,7 +94,7 @@ def test_a_network_where_nothing_varies_is_the_users_error() -> None:
 
 @pytest.mark.parametrize("lookahead", [0, 3, 6])
 def test_the_trajectory_is_the_bare_optimisers_in_whatever_order_trials_end(lookahead: int) -> None:
-    method = SetEncoding(SetEncoding.Options())
+    method = SetEncoding(SetEncoding.Options(rates=RATES))
     bare = Genetic(
         method.space(UNITS),
         population_size=6,
@@ -219,7 +226,7 @@ def test_generations_without_a_score_are_followed_by_fresh_random_ones() -> None
         genes.append(list(proposal.sample.values()))
         proposals.tell(proposal.evaluation, Outcome(float("nan")))
     assert len(genes) == 600
-    counts = [sum(row[:-1].count(rate) for row in genes[-300:]) for rate in (0.0, 0.01, 0.1, 1.0)]
+    counts = [sum(row[:-1].count(rate) for row in genes[-300:]) for rate in RATES]
     assert stats.chisquare(counts).pvalue > 0.001
 
 
