@@ -112,7 +112,6 @@ class FusedTuner:
             logits = None
             if final or config.validate_epochs == "every":
                 self._settle_norms()
-                self._correct_counts()
                 logits = self._predict()
             now = time.perf_counter()
             share, started = (now - started) / len(self._members), now
