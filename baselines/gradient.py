@@ -13,7 +13,8 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Real, Space
-from revo_ray.methods import Bounds, ByOptimizer, Method
+from revo_ray.methods import Method
+from revo_ray.options import Bounds, ByOptimizer
 
 LR, WEIGHT_DECAY = "lr", "wd"
 

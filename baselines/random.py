@@ -14,16 +14,8 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
-from revo_ray.methods import (
-    Bounds,
-    Evolved,
-    Exponent,
-    Highest,
-    Method,
-    RevoBinary,
-    RevoContinuous,
-    RevoMixed,
-)
+from revo_ray.methods import Evolved, Method, RevoBinary, RevoContinuous, RevoMixed
+from revo_ray.options import Bounds, Exponent, Highest
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from revo_ray.evolve.genome import UnitLike
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Categorical, Space
-from revo_ray.methods import ByOptimizer, Method
+from revo_ray.methods import Method
+from revo_ray.options import ByOptimizer
 
 
 class SetEncoding(Method):

@@ -339,7 +339,8 @@ def methods(
     ] = None,
 ) -> None:
     """List the methods and their options."""
-    from revo_ray.methods import ByOptimizer, load_methods
+    from revo_ray.methods import load_methods
+    from revo_ray.options import ByOptimizer
 
     for name, method in sorted(load_methods(["baselines", *(plugin or [])]).items()):
         out.print(f"[bold]{escape(name)}[/]  {escape(method.summary())}")

@@ -15,20 +15,11 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    ValidationInfo,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, ValidationError
 
 from revo_ray.config import MethodConfig, SearchOptions, Section, TrainConfig, shown
 from revo_ray.errors import UserError
@@ -36,6 +27,7 @@ from revo_ray.evolve.genome import BinaryGenome, ContinuousGenome, Genome, Relat
 from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
+from revo_ray.options import Bounds, Exponent, Highest
 
 if TYPE_CHECKING:
     from revo_ray.finetune.loop import Policy
@@ -97,48 +89,6 @@ class Method(ABC):
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
-def _two(bounds: Any) -> Any:
-    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
-        raise ValueError("give two numbers, the lower bound and the upper one")
-    return bounds
-
-
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the lower bound must come first, and differ from the upper one")
-    return bounds
-
-
-Positive = Annotated[float, Field(gt=0)]
-Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValidator(_rising)]
-"""An option's two positive numbers, the lower one first."""
-
-
-@dataclass(frozen=True)
-class ByOptimizer:
-    """Marks an option whose default follows `train.optimizer`; null, too, stands for it.
-
-    AdamW's steps are about as long as the rate, whatever the gradient, so its rates end lower.
-
-        high: Annotated[float, ByOptimizer(sgd=0, adamw=-1)] = Field(None, validate_default=True)
-    """
-
-    sgd: Any
-    adamw: Any
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.with_info_before_validator_function(self._filled, handler(source))
-
-    def __str__(self) -> str:
-        return f"{self.adamw} with adamw, {self.sgd} with sgd"
-
-    def _filled(self, value: Any, info: ValidationInfo) -> Any:
-        optimizer = (info.context or {}).get("optimizer", "adamw")
-        return getattr(self, optimizer) if value is None else value
-
-
 class EvolveOptions(Section):
     """Keys that all encodings share."""
 
@@ -190,11 +140,6 @@ class Evolved(Method):
             lookahead=search.lookahead,
             reuse=True,
         )
-
-
-Exponent = Annotated[float, Field(ge=-12, le=4)]
-Highest = Annotated[Exponent, ByOptimizer(sgd=0.0, adamw=-1.0)]
-"""The exponent at which searched rates end."""
 
 
 class RateOptions(EvolveOptions):
@@ -345,7 +290,9 @@ def _checked(method: Any) -> type[Method]:
 
 
 def make_method(
-    config: MethodConfig, plugins: Iterable[str] = ("baselines",), *, optimizer: str = "adamw"
+    config: MethodConfig,
+    plugins: Iterable[str] = ("baselines",),
+    train: TrainConfig | None = None,
 ) -> Method:
     """The configured method, with its options checked.
 
@@ -354,7 +301,7 @@ def make_method(
     Args:
         config: its name and options.
         plugins: modules with more methods.
-        optimizer: what `train.optimizer` says, which some defaults follow.
+        train: whose optimizer some defaults follow; None: the defaults.
 
     Raises:
         UserError: no such method, a key that no method has, or a value that does not fit.
@@ -372,7 +319,7 @@ def make_method(
     foreign = others - set(method.Options.model_fields)
     own = {key: value for key, value in config.options.items() if key not in foreign}
     try:
-        options = method.Options.model_validate(own, context={"optimizer": optimizer})
+        options = method.Options.model_validate(own, context={"train": train})
     except ValidationError as error:
         raise _option_error(error, method) from None
     return method(options)

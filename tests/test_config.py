@@ -167,7 +167,7 @@ def test_method_options_are_checked_by_the_method(overrides: list[str], says: st
 def test_rates_end_where_the_optimizer_wants_them_to(
     name: str, optimizer: str, high: float
 ) -> None:
-    settings = ["storage=/tmp/none", f"method.name={name}", f"train.optimizer={optimizer}"]
+    settings = [f"method.name={name}", f"train.optimizer={optimizer}"]
     for given, found in (([], high), (["method.high=null"], high), (["method.high=-2"], -2)):
         config, method = resolve(SearchConfig.load(None, [*settings, *given]))
         assert config.method.options["high"] == method.options.high == found

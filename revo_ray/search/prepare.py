@@ -221,7 +221,7 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     Raises:
         UserError: there is no such method, or an option does not fit.
     """
-    method = make_method(config.method, config.plugins, optimizer=config.train.optimizer)
+    method = make_method(config.method, config.plugins, config.train)
     if config.resources.fuse not in (1, "auto") and (reason := not_fused(config, method)):
         raise UserError(f"{method.name} {reason}; set it to 1", key="resources.fuse")
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))

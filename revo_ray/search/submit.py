@@ -102,7 +102,7 @@ def _check(settings: SearchConfig) -> None:
     for search in settings.searches() if isinstance(settings, StudyConfig) else [settings]:
         try:
             require_absolute(search)
-            make_method(search.method, search.plugins, optimizer=search.train.optimizer)
+            make_method(search.method, search.plugins, search.train)
         except UserError as error:
             if search is settings:
                 raise

@@ -17,7 +17,7 @@ from scipy import stats
 from baselines.genetic import Genes, Genetic, Individual
 from baselines.set_encoding import SetEncoding
 from benchmarks.set_encoding import Matching, Unit, compare
-from revo_ray.config import MethodConfig, SearchOptions
+from revo_ray.config import MethodConfig, SearchOptions, TrainConfig
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError, Sample
 from revo_ray.evolve.space import Categorical, Integer, Real, Space
@@ -65,7 +65,7 @@ def trajectory(finished: list[Proposal]) -> list[Sample]:
 def test_a_unit_takes_any_rate_and_the_head_any_but_zero(
     optimizer: str, rates: tuple[float, ...]
 ) -> None:
-    method = make_method(MethodConfig(name="set-encoding"), optimizer=optimizer)
+    method = make_method(MethodConfig(name="set-encoding"), train=TrainConfig(optimizer=optimizer))
     space = method.space(UNITS)
     drawn = [space.random(np.random.default_rng(seed)) for seed in range(300)]
     for unit in UNITS:
