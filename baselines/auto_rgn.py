@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
-from revo_ray.config import Section
-from revo_ray.evolve.genome import UnitLike
-from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Sample
+from revo_ray.finetune.plan import Plan
+from revo_ray.methods.genome import UnitLike
+from revo_ray.settings.schema import Section
 
 if TYPE_CHECKING:
-    from revo_ray.finetune.loop import Policy
+    from revo_ray.finetune.training.tuner import Policy
 
 
 class ScoringOptions(Section):

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from revo_ray.config import LARGEST, SearchOptions, Section, TrainConfig
-from revo_ray.evolve.genome import UnitLike
-from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Real, Space
+from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
-from revo_ray.options import Bounds, ByOptimizer
+from revo_ray.methods.genome import UnitLike
+from revo_ray.settings.options import Bounds, ByOptimizer
+from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
 
 LR, WEIGHT_DECAY = "lr", "wd"
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
-from revo_ray.evolve.genome import UnitLike
-from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Sample
 from revo_ray.evolve.space import Real, Space
+from revo_ray.finetune.plan import Plan
+from revo_ray.methods.genome import UnitLike
 
 DECAY = "decay"
 LEAST_DECAY, GREATEST_DECAY = 0.5, 1.0

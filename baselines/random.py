@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from revo_ray.config import SearchOptions, Section
-from revo_ray.evolve.genome import UnitLike
-from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Space
+from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Evolved, Method, RevoBinary, RevoContinuous, RevoMixed
-from revo_ray.options import Bounds, Exponent, Highest
+from revo_ray.methods.genome import UnitLike
+from revo_ray.settings.options import Bounds, Exponent, Highest
+from revo_ray.settings.schema import SearchOptions, Section
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from revo_ray.finetune.loop import FineTuner
-from revo_ray.finetune.units import find_units
+from revo_ray.finetune.network.units import find_units
+from revo_ray.finetune.training.tuner import FineTuner
 
 
 class RelativeGradientNorm:

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from baselines.genetic import Genetic
-from revo_ray.config import SearchOptions, Section
 from revo_ray.errors import UserError
-from revo_ray.evolve.genome import UnitLike
-from revo_ray.evolve.plan import Plan
 from revo_ray.evolve.proposals import Proposals, Sample
 from revo_ray.evolve.space import Categorical, Space
+from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
-from revo_ray.options import ByOptimizer
+from revo_ray.methods.genome import UnitLike
+from revo_ray.settings.options import ByOptimizer
+from revo_ray.settings.schema import SearchOptions, Section
 
 
 class SetEncoding(Method):

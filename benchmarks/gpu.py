@@ -32,15 +32,15 @@ import torch
 from torch import multiprocessing
 from torch.nn import functional
 
-from revo_ray.config import TrainConfig
-from revo_ray.data.splits import Splits
-from revo_ray.data.table import Table
-from revo_ray.data.tables.images import Images
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.backbone import load_backbone
+from revo_ray.data.splits.split import Splits
+from revo_ray.data.table.image_table import Table
+from revo_ray.data.table.images import Images
 from revo_ray.finetune.fused import FusedTuner
-from revo_ray.finetune.loop import FineTuner
-from revo_ray.finetune.units import find_units
+from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.units import find_units
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.tuner import FineTuner
+from revo_ray.settings.schema import TrainConfig
 
 CLASSES = 7
 PAPER_HOURS = 6.0

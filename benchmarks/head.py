@@ -23,11 +23,11 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from revo_ray.config import SearchConfig
-from revo_ray.data.table import Table, prepare_table, split_table
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_network, load_tuner
-from revo_ray.finetune.backbone import Backbone
+from revo_ray.data.table.image_table import Table, prepare_table, split_table
+from revo_ray.finetune.network.backbone import Backbone
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.assemble import load_network, load_tuner
+from revo_ray.settings.schema import SearchConfig
 
 RATE = 0.01
 

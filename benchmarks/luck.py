@@ -28,13 +28,13 @@ from typing import Any
 
 import torch
 
-from revo_ray.data.table import Table, prepare_table
-from revo_ray.evolve.plan import Plan
+from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.evolve.proposals import Outcome
-from revo_ray.finetune.assemble import load_tuner
-from revo_ray.finetune.loop import FineTuner
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.assemble import load_tuner
+from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import make_method
-from revo_ray.search.study import StudyConfig
+from revo_ray.settings.study import StudyConfig
 
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 METHOD = '[{"name": "revo-continuous", "high": -1}]'

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from revo_ray.config import SearchConfig
-from revo_ray.data.table import prepare_table
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_tuner
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.assemble import load_tuner
+from revo_ray.settings.schema import SearchConfig
 
 WARM = 10
 

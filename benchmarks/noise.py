@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from benchmarks.wins import Search, load
-from revo_ray.data.table import prepare_table
-from revo_ray.finetune.assemble import load_tuner
-from revo_ray.report.results import read_config
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.finetune.training.assemble import load_tuner
+from revo_ray.model.train import read_plan
+from revo_ray.report.outcomes import read_config
 from revo_ray.storage import Storage
-from revo_ray.train import read_plan
 
 FIRST_SEED = 1000
 """Far from those of studies."""

@@ -12,7 +12,7 @@ process alone, one thread each:
                           others on the machine disturb it less than the clock
 
     whole_over_torch      as whole_over_one, and those have torch's own convolutions, where a search
-                          takes a faster way for small images (`revo_ray.finetune.depthwise`)
+                          has a faster way for small images (`finetune.training.depthwise`)
     program_over_program  the command's seconds / those of the `workers` plain processes, from their
                           start to the last one's exit
 
@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import ROOT, Clocked, clocked, revo_ray, rows_of, use_of_time
-from revo_ray.ledger import Evaluation
+from revo_ray.rundir.ledger import Evaluation
 
 PARTS: dict[str, tuple[str, ...]] = {
     "floor": (),

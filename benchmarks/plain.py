@@ -3,7 +3,7 @@
 What somebody would write who knows the plans and wants nothing but their losses: the images in
 memory, one model, its pretrained weights put back before each plan, an optimizer with a rate for
 each unit, validation after the last epoch. Depthwise convolutions of small images are `FineTuner`'s
-(`revo_ray.finetune.depthwise`), or with a last argument `torch` torch's own. Prints `ready` when
+(`finetune.training.depthwise`), or with a last argument `torch` torch's own. Prints `ready` when
 all is loaded, waits for a line, and prints one line of JSON: the seconds of each fine-tuning, of
 the clock and of computing, and its validation loss. It runs evaluations PART, PART + PARTS, … of
 the ledger.
@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.runs import rows_of
-from revo_ray.config import SearchConfig
-from revo_ray.data.table import Table, split_table
-from revo_ray.finetune.assemble import load_network
-from revo_ray.finetune.depthwise import use_matrices
-from revo_ray.ledger import Evaluation
+from revo_ray.data.table.image_table import Table, split_table
+from revo_ray.finetune.training.assemble import load_network
+from revo_ray.finetune.training.depthwise import use_matrices
+from revo_ray.rundir.ledger import Evaluation
+from revo_ray.settings.schema import SearchConfig
 
 
 class Plain:

@@ -26,7 +26,7 @@ import yaml
 from ray import tune
 from ray.tune.search.hyperopt import HyperOptSearch
 
-from revo_ray.config import SearchConfig
+from revo_ray.settings.schema import SearchConfig
 
 
 def train(config: dict[str, Any]) -> None:
@@ -38,8 +38,8 @@ def train(config: dict[str, Any]) -> None:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from revo_ray.data.table import Table, split_table
-    from revo_ray.finetune.assemble import load_network
+    from revo_ray.data.table.image_table import Table, split_table
+    from revo_ray.finetune.training.assemble import load_network
 
     search = SearchConfig.model_validate(config["search"])
     torch.set_num_threads(1)
@@ -121,7 +121,7 @@ def main() -> None:
     run, evaluations, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     record = yaml.safe_load((run / "config.yaml").read_text())
     recorded = record.pop("recorded")
-    from revo_ray.data.table import Table
+    from revo_ray.data.table.image_table import Table
 
     table = next(
         path

@@ -94,7 +94,7 @@ def write_images(folder: Path, count: int, parts: int) -> dict[str, Any]:
     """Distinct photographs in parts, each of two class folders."""
     from sklearn.datasets import load_sample_images
 
-    from revo_ray.data.tables.threads import in_order, usable_cores
+    from revo_ray.data.table.threads import in_order, usable_cores
 
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
 
@@ -142,8 +142,8 @@ def loop(folder: Path, size: int, reduced: bool) -> dict[str, float]:
 
 def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, float]:
     """A first preparation: hash every file, decode, write."""
-    from revo_ray.config import DataConfig
-    from revo_ray.data.table import prepare_table
+    from revo_ray.data.table.image_table import prepare_table
+    from revo_ray.settings.schema import DataConfig
 
     if not reduced:
         from PIL.JpegImagePlugin import JpegImageFile
@@ -162,9 +162,9 @@ def use_table(folder: Path, size: int) -> dict[str, float]:
     import torch
     import torchvision
 
-    from revo_ray.data.table import Table
-    from revo_ray.data.tables.threads import usable_cores
-    from revo_ray.finetune.feed import Feed
+    from revo_ray.data.table.image_table import Table
+    from revo_ray.data.table.threads import usable_cores
+    from revo_ray.finetune.training.feed import Feed
 
     torch.set_num_threads(usable_cores())
     path = max(folder.glob("*.arrow"), key=lambda path: path.stat().st_size)

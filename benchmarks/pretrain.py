@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.plain import images_of
-from revo_ray.config import DataConfig
-from revo_ray.data.table import prepare_table, split_table
+from revo_ray.data.table.image_table import prepare_table, split_table
+from revo_ray.settings.schema import DataConfig
 
 BATCH = 128
 LR, WEIGHT_DECAY = 3e-3, 0.05

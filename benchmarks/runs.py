@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from revo_ray.ledger import Evaluation, Ledger
+from revo_ray.rundir.ledger import Evaluation, Ledger
 from revo_ray.storage import Storage
 
 ROOT = Path(__file__).parents[1]

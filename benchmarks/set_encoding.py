@@ -22,10 +22,10 @@ import numpy as np
 from baselines.random import Draws
 from baselines.set_encoding import SetEncoding
 from benchmarks.quality import best_of
-from revo_ray.config import SearchOptions
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Space
+from revo_ray.settings.schema import SearchOptions
 
 SIZES = (20, 50)
 

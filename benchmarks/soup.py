@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.wins import Search, load
-from revo_ray.data.table import prepare_table
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.assemble import load_tuner
-from revo_ray.finetune.loop import FineTuner, SplitName
-from revo_ray.finetune.metrics import Metrics, classification_metrics
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.assemble import load_tuner
+from revo_ray.finetune.training.metrics import Metrics, classification_metrics
+from revo_ray.finetune.training.tuner import FineTuner, SplitName
 from revo_ray.methods import find_policy
-from revo_ray.report.results import read_config
+from revo_ray.report.outcomes import read_config
 from revo_ray.storage import Storage
 
 State = Mapping[str, Tensor]

@@ -3,7 +3,7 @@
 Everything that is compared runs in one process, turn by turn: a ratio is the median over the turns,
 each of which is paired with the plain step beside it. The plain step is fp32, contiguous, and
 torch's optimizers as they come, with a rate of its own for each layer. `matrices` is the other way
-through depthwise convolutions of small images (`revo_ray.finetune.depthwise`). Validation is a
+through depthwise convolutions of small images (`finetune.training.depthwise`). Validation is a
 forward pass of 128 images. Prints one JSON line.
 
     python -m benchmarks.step [--model timm/tf_efficientnet_lite0] [--side 32] [--batch 16]
@@ -22,9 +22,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from revo_ray.finetune.backbone import load_backbone
-from revo_ray.finetune.depthwise import use_matrices
-from revo_ray.finetune.units import find_units
+from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.units import find_units
+from revo_ray.finetune.training.depthwise import use_matrices
 
 CLASSES = 10
 

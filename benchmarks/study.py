@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from benchmarks.runs import clocked, revo_ray, rows_of, use_of_time
-from revo_ray.config import SearchConfig
+from revo_ray.settings.schema import SearchConfig
 
 NAME = "study"
 

@@ -30,14 +30,14 @@ import ray
 from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
-from revo_ray.config import SearchConfig
-from revo_ray.ledger import Evaluation
 from revo_ray.methods import make_method
-from revo_ray.search.curves import write_tensorboard
-from revo_ray.search.experiment import ENVIRONMENT, run_experiment
-from revo_ray.search.footprint import Footprint
-from revo_ray.search.result import write_result
-from revo_ray.search.state import SearchState
+from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.outcome import write_result
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 UNITS = 54

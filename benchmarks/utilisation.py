@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.genome import ContinuousGenome
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
+from revo_ray.methods.genome import ContinuousGenome
 
 GENES = 21
 """Those of ResNet-18."""

@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.runs import rows_of
-from revo_ray.ledger import Evaluation
-from revo_ray.report.results import METRICS, Metric, SearchOutcome, load_outcomes
+from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, load_outcomes
 from revo_ray.report.statistics import bootstrap_interval, signed_rank
 from revo_ray.report.style import figure_bytes, looks, styled
 from revo_ray.report.tables import to_csv
+from revo_ray.rundir.ledger import Evaluation
 from revo_ray.storage import Storage
 
 POINTS = 50

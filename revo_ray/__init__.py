@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revo_ray.config import SearchConfig
-    from revo_ray.search.result import SearchResult
-    from revo_ray.search.run import run_search, run_study
-    from revo_ray.search.searcher import CMAMVSearch
-    from revo_ray.search.study import StudyConfig
+    from revo_ray.run import run_search, run_study
+    from revo_ray.rundir.outcome import SearchResult
+    from revo_ray.settings.schema import SearchConfig
+    from revo_ray.settings.study import StudyConfig
+    from revo_ray.tune.searcher import CMAMVSearch
 
 __all__ = [
     "CMAMVSearch",
@@ -27,12 +27,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CMAMVSearch": "revo_ray.search.searcher",
-    "SearchConfig": "revo_ray.config",
-    "SearchResult": "revo_ray.search.result",
-    "StudyConfig": "revo_ray.search.study",
-    "run_search": "revo_ray.search.run",
-    "run_study": "revo_ray.search.run",
+    "CMAMVSearch": "revo_ray.tune.searcher",
+    "SearchConfig": "revo_ray.settings.schema",
+    "SearchResult": "revo_ray.rundir.outcome",
+    "StudyConfig": "revo_ray.settings.study",
+    "run_search": "revo_ray.run",
+    "run_study": "revo_ray.run",
 }
 
 

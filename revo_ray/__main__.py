@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-from revo_ray.cli import main
+from revo_ray.cli.main import main
 
 
 def run() -> None:

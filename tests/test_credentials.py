@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from revo_ray.cli import main
-from revo_ray.config import DataConfig, SearchConfig
+from revo_ray.cli.main import main
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig, SearchConfig
 
 URIS = ["s3://key:hun/ter2@bucket/x", "s3://bucket/x?secret_key=hunter2"]
 STUDY = {"methods": ["full"], "data": [{"source": "folder", "root": "URI"}]}

@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.config import DataConfig
 from revo_ray.data.files.decode import explain, square
+from revo_ray.data.near_duplicates import Look, Twins, find_twins
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources import read_source
-from revo_ray.data.splits import split
-from revo_ray.data.tables.fingerprint import choose, table_path
-from revo_ray.data.tables.threads import in_order
-from revo_ray.data.tables.writer import Progress, check_classes
-from revo_ray.data.twins import Look, Twins, find_twins
+from revo_ray.data.splits.split import split
+from revo_ray.data.table.fingerprint import choose, table_path
+from revo_ray.data.table.threads import in_order
+from revo_ray.data.table.writer import Progress, check_classes
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 SPLITS = ("train", "validation", "test")
 NAMED = 10

@@ -9,11 +9,11 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from revo_ray.evolve.adaptors.base import Adaptor
-from revo_ray.evolve.adaptors.catcmawm import CatCMAwMAdaptor
-from revo_ray.evolve.adaptors.cma import CMAAdaptor
-from revo_ray.evolve.adaptors.cmawm import CMAwMAdaptor
-from revo_ray.evolve.adaptors.sop import SoPAdaptor
+from revo_ray.evolve.algorithms.base import Adaptor
+from revo_ray.evolve.algorithms.catcmawm import CatCMAwMAdaptor
+from revo_ray.evolve.algorithms.cma import CMAAdaptor
+from revo_ray.evolve.algorithms.cmawm import CMAwMAdaptor
+from revo_ray.evolve.algorithms.sop import SoPAdaptor
 from revo_ray.evolve.space import Categorical, Sample, Space, Variable
 
 # Each takes the searched variables, the population size, sigma and the seed.

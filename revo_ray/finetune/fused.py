@@ -14,12 +14,12 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from revo_ray.data.augment import augment
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.epoch import LOSS_LIMIT, Epoch, batches
-from revo_ray.finetune.loop import FineTuner
-from revo_ray.finetune.metrics import classification_metrics
+from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.stacked import Stacked
+from revo_ray.finetune.training.augment import augment
+from revo_ray.finetune.training.epoch import LOSS_LIMIT, Epoch, batches
+from revo_ray.finetune.training.metrics import classification_metrics
+from revo_ray.finetune.training.tuner import FineTuner
 
 
 class FusedTuner:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from revo_ray.evolve.plan import Plan
 from revo_ray.finetune.fused import FusedTuner
-from revo_ray.finetune.loop import FineTuner
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.tuner import FineTuner
 
 RATE = 1e-6
 """Of every unit: a rate at which nothing diverges."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from revo_ray.config import TrainConfig
+from revo_ray.settings.schema import TrainConfig
 
 
 class Stacked:

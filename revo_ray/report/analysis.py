@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from revo_ray.errors import UserError
-from revo_ray.report.results import METRICS, Metric, SearchOutcome, is_own, methods_of
+from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, is_own, methods_of
 from revo_ray.report.statistics import (
     Comparison,
     Ranking,

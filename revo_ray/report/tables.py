@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from revo_ray.report.layout import MISSING, Cell, Column, Grid
-from revo_ray.report.results import METRICS, Metric, SearchOutcome, methods_of
+from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, methods_of
 
 Outcomes = Sequence[SearchOutcome]
 

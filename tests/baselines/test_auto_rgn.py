@@ -17,14 +17,14 @@ from torch.nn import functional
 
 from baselines.auto_rgn import AutoRGN
 from baselines.relative_gradient import RelativeGradientNorm, norm_parameters, weight_beside
-from revo_ray.config import SearchOptions, TrainConfig
-from revo_ray.data.splits import Splits
-from revo_ray.data.table import Table
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune.backbone import Backbone
-from revo_ray.finetune.epoch import Epoch
-from revo_ray.finetune.loop import FineTuner
-from revo_ray.finetune.units import find_units
+from revo_ray.data.splits.split import Splits
+from revo_ray.data.table.image_table import Table
+from revo_ray.finetune.network.backbone import Backbone
+from revo_ray.finetune.network.units import find_units
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.epoch import Epoch
+from revo_ray.finetune.training.tuner import FineTuner
+from revo_ray.settings.schema import SearchOptions, TrainConfig
 
 CLASSES = 4
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

@@ -15,10 +15,10 @@ from timm.optim import param_groups_layer_decay
 from baselines.auto_rgn import AutoRGN
 from baselines.gradient import First, Full, Last, Tuned
 from baselines.layer_decay import LayerDecay
-from revo_ray.config import MethodConfig, SearchOptions, TrainConfig
 from revo_ray.evolve.space import Real
-from revo_ray.finetune.units import find_units
+from revo_ray.finetune.network.units import find_units
 from revo_ray.methods import make_method
+from revo_ray.settings.schema import MethodConfig, SearchOptions, TrainConfig
 
 SAMPLE = {"lr": 0.02, "wd": 0.003}
 METHODS = [Full, First, Last, LayerDecay, AutoRGN]

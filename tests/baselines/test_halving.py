@@ -14,10 +14,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from baselines.gradient import Full
-from revo_ray.config import SearchOptions, TrainConfig
 from revo_ray.errors import UserError
-from revo_ray.ledger import EpochMetrics, Evaluation
-from revo_ray.search.halving import Halving
+from revo_ray.rundir.ledger import EpochMetrics, Evaluation
+from revo_ray.search.ray.halving import Halving
+from revo_ray.settings.schema import SearchOptions, TrainConfig
 
 
 def scheduler(epochs: int, **options: Any) -> Any:

@@ -17,11 +17,11 @@ from scipy import stats
 from baselines.genetic import Genes, Genetic, Individual
 from baselines.set_encoding import SetEncoding
 from benchmarks.set_encoding import Matching, Unit, compare
-from revo_ray.config import MethodConfig, SearchOptions, TrainConfig
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError, Sample
 from revo_ray.evolve.space import Categorical, Integer, Real, Space
 from revo_ray.methods import make_method
+from revo_ray.settings.schema import MethodConfig, SearchOptions, TrainConfig
 
 UNITS = [Unit("stem"), *(Unit(f"body{i}") for i in range(8)), Unit("head", head=True)]
 BUDGET = 45

@@ -14,9 +14,9 @@ import pytest
 from baselines.gradient import Full
 from baselines.layer_decay import LayerDecay
 from baselines.tpe import TPE
-from revo_ray.config import SearchOptions
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
 from revo_ray.evolve.space import Categorical, Real, Space
+from revo_ray.settings.schema import SearchOptions
 
 EVALUATIONS = 40
 

@@ -13,8 +13,8 @@ from ray import tune
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from baselines.gradient import Full
-from revo_ray.config import SearchOptions, TrainConfig
 from revo_ray.evolve.proposals import Outcome
+from revo_ray.settings.schema import SearchOptions, TrainConfig
 
 EPOCHS = 3
 

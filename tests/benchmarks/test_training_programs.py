@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from revo_ray.finetune.backbone import load_backbone
+from revo_ray.finetune.network.backbone import load_backbone
 from tests.data.layouts import fashion_mnist_files, unpacked
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks import noise, soup, wins
 from revo_ray.methods import make_method
-from revo_ray.search.study import StudyConfig
-from tests.export.runs import search
+from revo_ray.settings.study import StudyConfig
+from tests.model.export.runs import search
 from tests.report.studies import place, write_search
 
 STUDIES = sorted((Path(wins.__file__).parent / "studies").glob("*.yaml"))

@@ -17,11 +17,11 @@ import ray
 from ray import tune
 from ray.cluster_utils import Cluster
 
-from revo_ray.config import SearchConfig
-from revo_ray.ledger import Evaluation
 from revo_ray.methods import make_method
-from revo_ray.search.state import SearchState
-from revo_ray.search.trainable import _node, device_name
+from revo_ray.rundir.ledger import Evaluation
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.trial import _node, device_name
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 LONGEST_S = 120

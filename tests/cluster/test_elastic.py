@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from revo_ray.ledger import Evaluation
-from revo_ray.search.experiment import run_experiment
-from revo_ray.search.footprint import Footprint
-from revo_ray.search.result import write_result
+from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.outcome import write_result
+from revo_ray.search.ray.experiment import run_experiment
+from revo_ray.search.ray.resources import Footprint
 from tests.cluster.cheap import Waiting, add_machine, machines, most_at_once, waiting_search
 
 

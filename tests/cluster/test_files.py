@@ -11,7 +11,7 @@ import ray
 import typer
 from packaging.requirements import Requirement
 
-from revo_ray.cli import app
+from revo_ray.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

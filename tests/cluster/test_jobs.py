@@ -20,10 +20,10 @@ import pytest
 import yaml
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
-from revo_ray.cli import main
+from revo_ray.cli.main import main
 from revo_ray.errors import SearchError
-from revo_ray.search.jobs import _exit_status, _Log
-from revo_ray.search.submit import EXCLUDES
+from revo_ray.search.jobs.job_server import _exit_status, _Log
+from revo_ray.search.jobs.submit import EXCLUDES
 from tests.cluster.conftest import Commands, Head, finish
 from tests.end_to_end.cli import ROOT, Cli
 
@@ -130,7 +130,9 @@ def test_a_job_that_was_stopped_and_submitted_again_has_the_undisturbed_ledger(
     assert 6 <= len(written) < 20
 
     uploaded = head.uploaded()
-    assert {"config.yaml", "revo_ray/data/table.py", "baselines/__init__.py"} <= set(uploaded)
+    assert {"config.yaml", "revo_ray/data/table/image_table.py", "baselines/__init__.py"} <= set(
+        uploaded
+    )
     assert not uploaded.keys() & set(JUNK)
     aside = ("tests/", "benchmarks/", "docs/", ".")
     assert not [path for path in uploaded if path.startswith(aside)]

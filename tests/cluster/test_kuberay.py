@@ -15,7 +15,7 @@ import typer
 import yaml
 
 import revo_ray
-from revo_ray.cli import app
+from revo_ray.cli.main import app
 from tests.cluster.kuberay_fields import RESOURCES
 
 FOLDER = Path(__file__).parents[2] / "cluster" / "kuberay"

@@ -15,15 +15,15 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from revo_ray.config import SearchConfig
 from revo_ray.errors import UserError
-from revo_ray.ledger import Evaluation
-from revo_ray.search.cluster import footprint_of
-from revo_ray.search.experiment import run_experiment
-from revo_ray.search.footprint import Footprint
-from revo_ray.search.prepare import Preparation
-from revo_ray.search.result import write_result
-from revo_ray.search.trainable import EvaluationTrial
+from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.outcome import write_result
+from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.ray.cluster import footprint_of
+from revo_ray.search.ray.experiment import run_experiment
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.trial import EvaluationTrial
+from revo_ray.settings.schema import SearchConfig
 from tests.cluster.cheap import Waiting, machines, most_at_once, waiting_search
 from tests.end_to_end.cli import SMALL
 

@@ -23,9 +23,9 @@ from ray.cluster_utils import Cluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from revo_ray import SearchConfig, run_search
-from revo_ray.cli import main
-from revo_ray.ledger import Ledger
-from revo_ray.search import weights
+from revo_ray.cli.main import main
+from revo_ray.finetune.network import shared_weights as weights
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import MOMENTS, PATH, SMALL, Cli
 from tests.object_store import object_store

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from revo_ray.cli import main
-from revo_ray.config import DataConfig
-from revo_ray.data.table import prepare_table
+from revo_ray.cli.main import main
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.settings.schema import DataConfig
 
 FRACTIONS = {"train_fraction": "0.3", "validation_fraction": "0.2", "test_fraction": "0.2"}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from revo_ray.config import DataConfig
 from revo_ray.data import inspect as inspect_module
 from revo_ray.data.inspect import Inspection, inspect
 from revo_ray.data.sources import read_source
-from revo_ray.data.splits import split
-from revo_ray.data.table import prepare_table
+from revo_ray.data.splits.split import split
+from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 from tests.data.layouts import Files, picture, unpacked
 
 THIRDS = {"train_fraction": 0.3, "validation_fraction": 0.3, "test_fraction": 0.3}

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from revo_ray.config import MethodConfig, SearchOptions
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome
 from revo_ray.methods import make_method
+from revo_ray.settings.schema import MethodConfig, SearchOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 import pytest
 import ray
 
-from revo_ray.config import SearchConfig
-from revo_ray.search.cluster import connected
-from revo_ray.search.footprint import Footprint
-from revo_ray.search.fuse import measure_on_worker
-from revo_ray.search.prepare import Preparation
+from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.ray.cluster import connected
+from revo_ray.search.ray.fuse import measure_on_worker
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.settings.schema import SearchConfig
 from tests.end_to_end.cli import ONE_WORKER, SMALL, Cli
 
 pytestmark = pytest.mark.usefixtures("one_ray")

@@ -15,7 +15,7 @@ import ray
 
 from revo_ray import SearchConfig, SearchResult, run_search
 from revo_ray.errors import Interrupted, UserError
-from revo_ray.ledger import Ledger
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import SMALL
 

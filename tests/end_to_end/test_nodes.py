@@ -10,8 +10,8 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from revo_ray import SearchConfig, run_search
-from revo_ray.data.table import Table
-from revo_ray.ledger import Ledger
+from revo_ray.data.table.image_table import Table
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import SMALL
 from tests.object_store import object_store

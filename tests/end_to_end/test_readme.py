@@ -18,8 +18,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from revo_ray.cli import main
-from revo_ray.search.study import StudyConfig
+from revo_ray.cli.main import main
+from revo_ray.settings.study import StudyConfig
 from tests.data.layouts import fashion_mnist_files, unpacked
 from tests.end_to_end.cli import ROOT
 
@@ -62,11 +62,11 @@ HERE: dict[str, tuple[str, ...]] = {
 """Commands in the order in which they are run, each with the overrides that make it small."""
 
 JOBS = "tests/cluster/test_jobs.py"
-EXPORTS = "tests/export/test_commands.py"
+EXPORTS = "tests/model/export/test_commands.py"
 ELSEWHERE = {
     "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
-    "sudo apt install dataset-fashion-mnist": "tests/data/test_sources_fashion.py"
+    "sudo apt install dataset-fashion-mnist": "tests/data/sources/test_fashion_mnist.py"
     "::test_images_labels_and_classes_are_those_of_torchvision",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
     "/test_search.py::test_the_number_of_workers_changes_nothing",
@@ -76,7 +76,7 @@ ELSEWHERE = {
     "::test_the_other_machine_copies_the_table_once",
     "revo-ray submit config.yaml --address http://127.0.0.1:8265": f"{JOBS}"
     "::test_the_searchs_exit_status_is_passed_on",
-    "revo-ray watch s3://bucket/searches/run?region=eu-west-1 --once": "tests/test_watch.py"
+    "revo-ray watch s3://bucket/searches/run?region=eu-west-1 --once": "tests/monitor/test_watch.py"
     "::test_rows_are_read_once_also_from_an_object_store",
     "revo-ray export revo_results/quickstart --to onnx --out digits.onnx": f"{EXPORTS}"
     "::test_export_says_what_it_wrote_and_checked",

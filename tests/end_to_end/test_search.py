@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from revo_ray.cli import main
-from revo_ray.config import SearchConfig
-from revo_ray.data.nodes import tables_folder
-from revo_ray.data.table import prepare_table, split_table
+from revo_ray.cli.main import main
+from revo_ray.data.shared_files import tables_folder
+from revo_ray.data.table.image_table import prepare_table, split_table
+from revo_ray.settings.schema import SearchConfig
 from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed
 
 pytestmark = pytest.mark.usefixtures("one_ray")
@@ -245,7 +245,8 @@ def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
 def test_floor_without_ray(tmp_path: Path) -> None:
     """`evolve`, `data` and `finetune` run in a plain shell: nothing imports Ray."""
     code = (
-        "import sys, revo_ray.finetune.assemble, revo_ray.finetune.loop, revo_ray.evolve.cmamv, "
-        "revo_ray.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
+        "import sys, revo_ray.finetune.training.assemble, revo_ray.finetune.training.tuner, "
+        "revo_ray.evolve.cmamv, "
+        "revo_ray.model.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -45,9 +45,9 @@ def _writes(name: str) -> Callable[..., bool]:
 
 POINTS = {
     # The row is on disk, its searcher does not know yet.
-    "settle": Point("revo_ray.search.state", "SearchState.settle"),
+    "settle": Point("revo_ray.search.core.state", "SearchState.settle"),
     # The row is on disk, the best model is still the old one.
-    "accept": Point("revo_ray.search.best", "BestModel.accept"),
+    "accept": Point("revo_ray.rundir.best_model", "BestModel.accept"),
     # The weights were moved, their description is the old one's.
     "describe": Point("revo_ray.storage", "Storage.write", _writes("best/config.json")),
     # The description is new, the plan is the old one's.

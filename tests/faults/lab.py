@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from safetensors.numpy import load_file, save_file
 
-from revo_ray.search.best import MODEL
+from revo_ray.rundir.best_model import MODEL
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import SMALL
 from tests.faults.cluster import Machines

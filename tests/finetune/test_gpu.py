@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from revo_ray.config import SearchConfig
-from revo_ray.data.table import prepare_table
-from revo_ray.evolve.plan import Plan
-from revo_ray.finetune import loop
-from revo_ray.finetune.assemble import load_tuner
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training import tuner as loop
+from revo_ray.finetune.training.assemble import load_tuner
+from revo_ray.settings.schema import SearchConfig
 
 pytestmark = [
     pytest.mark.gpu,

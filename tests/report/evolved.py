@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from revo_ray.config import SearchConfig
-from revo_ray.ledger import Evaluation, Ledger
-from revo_ray.search.record import write_record
+from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.recorded_config import write_record
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from tests.report.studies import place, write_result
 

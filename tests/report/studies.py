@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from revo_ray.config import SearchConfig
-from revo_ray.ledger import Evaluation, Ledger
-from revo_ray.search.record import write_record
-from revo_ray.search.result import SearchResult
+from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.recorded_config import write_record
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 TEST = {"loss": 0.5, "accuracy": 0.8, "auc": 0.9}

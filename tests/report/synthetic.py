@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from revo_ray.config import SearchConfig
 from revo_ray.methods import make_method
-from revo_ray.search.curves import write_tensorboard
-from revo_ray.search.state import SearchState
+from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.search.core.state import SearchState
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 

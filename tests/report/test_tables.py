@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from revo_ray.report.layout import Cell, Column, Grid, escape_latex, to_latex, to_markdown
-from revo_ray.report.results import SearchOutcome, load_outcomes
+from revo_ray.report.outcomes import SearchOutcome, load_outcomes
 from revo_ray.report.tables import (
     cost_table,
     make_tables,

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from revo_ray.config import DataConfig
 from revo_ray.data.records import Source
 from revo_ray.data.sources.busi import read as read_busi
 from revo_ray.data.sources.csv import read as read_csv
@@ -17,6 +16,7 @@ from revo_ray.data.sources.ham10000 import read as read_ham10000
 from revo_ray.data.sources.leaves import read as read_leaves
 from revo_ray.data.sources.srsmas import read as read_srsmas
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 READERS: Mapping[str, Callable[[DataConfig], Source]] = MappingProxyType(
     {

@@ -6,11 +6,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from revo_ray.config import DataConfig
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.tree import File, Tree
+from revo_ray.data.files.image_files import File, Tree
 from revo_ray.data.records import GivenSplit
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 SPLIT_WORDS: Mapping[str, GivenSplit] = {
     "train": "train",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
-from revo_ray.config import DataConfig
 from revo_ray.data.records import GivenSplit, Problem, Record, Source
 from revo_ray.data.sources.common import (
     SPLIT_WORDS,
@@ -15,8 +14,9 @@ from revo_ray.data.sources.common import (
     shown_root,
 )
 from revo_ray.data.sources.delimited import Row, read_rows
-from revo_ray.data.sources.listed import Lookup, open_table
+from revo_ray.data.sources.manifest import Lookup, open_table
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 COLUMNS = ("path", "label", "group", "split")
 """The first two are needed."""

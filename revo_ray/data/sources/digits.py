@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from revo_ray.config import DataConfig
-from revo_ray.data.files.tree import Tree
+from revo_ray.data.files.image_files import Tree
 from revo_ray.data.records import ArrayPicture, Record, Source
 from revo_ray.data.sources.common import shown_root
+from revo_ray.settings.schema import DataConfig
 
 
 def read(config: DataConfig) -> Source:

@@ -10,11 +10,11 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.config import DataConfig
-from revo_ray.data.files.tree import File, Tree
+from revo_ray.data.files.image_files import File, Tree
 from revo_ray.data.records import ArrayPicture, GivenSplit, Record, Source
 from revo_ray.data.sources.common import read_file, shown_root
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 CLASSES = (
     "T-shirt/top",

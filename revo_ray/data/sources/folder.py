@@ -6,10 +6,9 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 
-from revo_ray.config import DataConfig
-from revo_ray.data.files.tree import Tree
+from revo_ray.data.files.image_files import Tree
 from revo_ray.data.records import GivenSplit, Problem, Record, Source
-from revo_ray.data.sources.classes import NO_CLASS, class_records, other_files, subfolders
+from revo_ray.data.sources.class_folders import NO_CLASS, class_records, other_files, subfolders
 from revo_ray.data.sources.common import (
     SPLIT_WORDS,
     in_order,
@@ -20,6 +19,7 @@ from revo_ray.data.sources.common import (
     unread,
 )
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 
 def read(config: DataConfig) -> Source:

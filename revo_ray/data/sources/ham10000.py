@@ -6,8 +6,7 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Sequence
 
-from revo_ray.config import DataConfig
-from revo_ray.data.files.tree import File, Tree
+from revo_ray.data.files.image_files import File, Tree
 from revo_ray.data.records import Problem, Record, Source
 from revo_ray.data.sources.common import (
     in_order,
@@ -19,6 +18,7 @@ from revo_ray.data.sources.common import (
 )
 from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")

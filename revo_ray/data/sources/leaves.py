@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from revo_ray.config import DataConfig
 from revo_ray.data.records import Source
-from revo_ray.data.sources.known import read_known
+from revo_ray.data.sources.published import read_known
+from revo_ray.settings.schema import DataConfig
 
 CLASSES = ("Black spot", "canker", "greening", "healthy")
 

@@ -6,12 +6,12 @@ import posixpath
 from collections import defaultdict
 from dataclasses import replace
 
-from revo_ray.config import DataConfig
-from revo_ray.data.files.tree import Tree
+from revo_ray.data.files.image_files import Tree
 from revo_ray.data.records import Source
-from revo_ray.data.sources.classes import other_files, shallowest
+from revo_ray.data.sources.class_folders import other_files, shallowest
 from revo_ray.data.sources.common import needed_root
 from revo_ray.data.sources.folder import class_root, read_tree
+from revo_ray.settings.schema import DataConfig
 
 CLASSES = 14
 

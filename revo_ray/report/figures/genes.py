@@ -14,10 +14,10 @@ from scipy import stats
 from sklearn import config_context
 from sklearn.ensemble import ExtraTreesRegressor
 
-from revo_ray.ledger import Evaluation
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.runs import Run
+from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import BLUE, FAINT, MUTED, styled
+from revo_ray.rundir.ledger import Evaluation
 
 FLOATS = NDArray[np.float64]
 RESAMPLES = 40

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.results import SearchOutcome
-from revo_ray.report.runs import Run
+from revo_ray.report.loaded_run import Run
+from revo_ray.report.outcomes import SearchOutcome
 from revo_ray.report.style import BLUE, INK, MUTED, VERMILLION, looks, styled
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from revo_ray.report.figures.chart import Chart, slug
 from revo_ray.report.figures.network import depth_axis, groups
 from revo_ray.report.figures.rates import exponent_range, exponents, shortened
-from revo_ray.report.runs import Run
+from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import FAINT, MUTED, SCALE, log_ticks, looks, styled
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.results import METRICS, SearchOutcome, methods_of
+from revo_ray.report.outcomes import METRICS, SearchOutcome, methods_of
 from revo_ray.report.style import INK, MUTED, looks, styled
 
 LEAST = 3

@@ -15,10 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from revo_ray.ledger import Evaluation
 from revo_ray.report.figures.chart import Chart, slug
 from revo_ray.report.figures.network import depth_axis
-from revo_ray.report.runs import Run
+from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import (
     BLUE,
     MUTED,
@@ -27,6 +26,7 @@ from revo_ray.report.style import (
     log_ticks,
     styled,
 )
+from revo_ray.rundir.ledger import Evaluation
 
 FLOATS = NDArray[np.float64]
 GOOD = 0.2

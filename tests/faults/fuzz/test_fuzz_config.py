@@ -17,13 +17,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from revo_ray.cli import main
-from revo_ray.config import SearchConfig, preset_names
+from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.evolve.genome import UnitLike
 from revo_ray.methods import load_methods
-from revo_ray.search.prepare import resolve
-from revo_ray.search.study import StudyConfig
+from revo_ray.methods.genome import UnitLike
+from revo_ray.search.core.prepare import resolve
+from revo_ray.settings.schema import SearchConfig, preset_names
+from revo_ray.settings.study import StudyConfig
 
 SECONDS = 10.0
 """Of this process, for one configuration; most take milliseconds."""

@@ -16,18 +16,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from revo_ray.config import SearchConfig
 from revo_ray.errors import SearchError, UserError
-from revo_ray.ledger import Ledger
 from revo_ray.methods import make_method
-from revo_ray.report.results import load_outcomes
-from revo_ray.search.best import candidate_path
-from revo_ray.search.prepare import resolve
-from revo_ray.search.record import check_record, write_record
-from revo_ray.search.result import read_result, write_result
-from revo_ray.search.state import SearchState
+from revo_ray.report.outcomes import load_outcomes
+from revo_ray.rundir.best_model import candidate_path
+from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.outcome import read_result, write_result
+from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.search.core.prepare import resolve
+from revo_ray.search.core.state import SearchState
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
-from tests.search.test_state import TEST, UNITS, measure
+from tests.search.core.test_state import TEST, UNITS, measure
 
 SECONDS = 20.0
 """Of this process, for one run directory; most take some hundredths of a second."""

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = os.environ.get("FAULTS_FOLDER")
-WATCHED = "revo_ray.search.trainable"
+WATCHED = "revo_ray.search.ray.trial"
 
 
 def log(what: str, run: str = "-", evaluation: int = -1) -> None:

@@ -1,0 +1,149 @@
+"""What `data inspect` prints: short, aligned, and plain text where no terminal is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+from rich.text import Text
+
+from revo_ray.data.inspect import NAMED, Inspection
+from revo_ray.data.sources.common import shown_root
+from revo_ray.settings.schema import DataConfig
+
+
+@contextmanager
+def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while `inspect` runs; gives what that takes as its progress."""
+    bar = Progress(
+        TextColumn("looking at the images"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
+    """Print what was found.
+
+    Args:
+        config: what was inspected.
+        folder: where its table would be prepared.
+    """
+
+    def say(text: str = "") -> None:
+        console.print(_plain(text), markup=False, highlight=False, soft_wrap=True)
+
+    say(_headline(found, config))
+    say()
+    _print_grid(_class_rows(found), console)
+    say()
+    for name, value in _facts(found, config, folder):
+        say(f"{name:<14}{value}")
+    if any(overlap.same or overlap.similar for overlap in found.overlaps):
+        say()
+        _print_grid(_overlap_rows(found), console)
+        for line in _examples(found):
+            say(line)
+    for title, lines in (
+        ("cannot be used:", [f"{name!r}: {cause}" for name, cause in found.problems]),
+        ("warnings:", found.warnings),
+        ("a search cannot start:", [str(error) for error in found.obstacles]),
+    ):
+        if lines:
+            say()
+            say(title)
+        for line in lines:
+            say(f"  {line}")
+
+
+def _headline(found: Inspection, config: DataConfig) -> str:
+    root = f" in {shown_root(config.root)}" if config.root is not None else ""
+    usable = int(found.counts.sum())
+    of = f" of {found.listed:,}" if usable != found.listed else ""
+    return f"{config.source}{root}: {usable:,}{of} images in {len(found.classes):,} classes"
+
+
+def _class_rows(found: Inspection) -> list[list[str]]:
+    columns = {**found.splits, "images": found.counts}
+    rows = [
+        [name, *(f"{counts[c]:,}" for counts in columns.values())]
+        for c, name in enumerate(found.classes)
+    ]
+    return [
+        ["class", *columns],
+        *rows,
+        ["all", *(f"{counts.sum():,}" for counts in columns.values())],
+    ]
+
+
+def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tuple[str, str]]:
+    """One line each."""
+    if found.sizes:
+        smallest, median, largest = (f"{width}×{height}" for width, height in found.sizes)
+        sizes = f"{smallest} to {largest}, median {median}"
+        yield "sizes", sizes if smallest != largest else f"all {smallest}"
+        yield "formats", ", ".join(f"{kind} ({count:,})" for kind, count in found.kinds.items())
+    if found.groups is None:
+        yield "groups", "none"
+    else:
+        groups = found.groups
+        without = f"; {groups.without:,} images have none" if groups.without else ""
+        yield "groups", f"{groups.count:,}, {groups.shared:,} of them of several images{without}"
+    count = len(found.problems)
+    yield "unusable", f"{count:,} image{'s' if count != 1 else ''}" if count else "none"
+    if not found.splits:
+        yield "twins", "not looked for without splits"
+    elif not any(overlap.same or overlap.similar for overlap in found.overlaps):
+        yield "twins", "no image stands in two splits"
+    size = f"about {decimal(found.table_bytes)} at {config.image_size}×{config.image_size} pixels"
+    there = f"ready as {found.table}" if found.table else f"a search will prepare it in {folder}"
+    yield "table", f"{size}; {there}"
+
+
+def _overlap_rows(found: Inspection) -> list[list[str]]:
+    rows = [
+        [f"{second}, also in {first}", f"{overlap.same:,}", f"{overlap.similar:,}"]
+        for overlap in found.overlaps
+        for first, second in [overlap.splits]
+    ]
+    return [["twins", "same pixels", "nearly the same"], *rows]
+
+
+def _examples(found: Inspection) -> Iterator[str]:
+    for title, kind in (("same pixels", "same_names"), ("nearly the same", "similar_names")):
+        lines = [
+            f"  {first!r} ({overlap.splits[0]}), {second!r} ({overlap.splits[1]})"
+            for overlap in found.overlaps
+            for first, second in getattr(overlap, kind)
+        ]
+        if lines:
+            yield f"{title}, for example:" if len(lines) > NAMED else f"{title}:"
+            yield from lines[:NAMED]
+
+
+def _print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
+    """The first row is the header, the first column text and the others numbers."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for column, name in enumerate(rows[0]):
+        grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
+    for row in rows[1:]:
+        grid.add_row(*(Text(_plain(cell)) for cell in row))
+    # A pipe has no width to which long names had to be broken.
+    console.print(grid, width=None if console.is_terminal else 10_000, crop=False)
+
+
+def _plain(text: str) -> str:
+    """Without control characters, which names of files and classes may hold."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,1 @@
+"""The prepared image table on disk."""

@@ -1,0 +1,206 @@
+"""Writing a table: images decoded on all cores, rows streamed to the disk in source order."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from revo_ray.data.files.decode import explain, square
+from revo_ray.data.records import Problem, Record, Source
+from revo_ray.data.table.disk import replacing
+from revo_ray.data.table.threads import in_order
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
+
+BATCH_BYTES = 2**24
+"""Pixels of one record batch: what is in memory before it goes to the disk."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done, from 0 on, and of all images."""
+
+
+class ChangedError(UserError):
+    """A file is not what it was when it was hashed."""
+
+
+def write_table(
+    path: Path,
+    source: Source,
+    records: Sequence[Record],
+    digests: Sequence[str | Problem],
+    config: DataConfig,
+    progress: Progress | None = None,
+) -> None:
+    """Decode records into an Arrow IPC file, which appears whole or not at all.
+
+    Memory holds one batch and a few images a core, however many records there are. The last batch
+    has no rows and carries the skipped images, which nobody knows before.
+
+    Args:
+        records: those of the source that are wanted.
+        digests: of each record's content, or why it cannot be read.
+
+    Raises:
+        UserError: images cannot be used and `on_bad_image` is stop (all of them are named), or no
+            image of a class is left.
+        ChangedError: a file changed after it was hashed.
+        OSError: the disk is full or read-only.
+    """
+    problems = list(source.problems)
+    labels: set[str] = set()
+    position = {name: i for i, name in enumerate(source.classes)}
+    width, schema = 3 * config.image_size**2, _schema(source, config)
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, schema) as writer,
+        closing(_decoded(records, digests, config.image_size, progress)) as decoded,
+    ):
+        for kept, pixels in _batches(decoded, width, problems):
+            labels.update(record.label for record in kept)
+            writer.write_batch(_batch(schema, position, kept, pixels))
+        if problems and config.on_bad_image == "stop":
+            raise UserError(
+                f"{_count(problems)} cannot be used: {_listed(problems)}; mend or remove what is "
+                "bad, or leave it out with data.on_bad_image: skip",
+                key="data.root",
+            )
+        check_classes(source.classes, labels, problems)
+        end = {"skipped": json.dumps(problems)}
+        nothing = _batch(schema, position, [], np.empty((0, width), np.uint8))
+        writer.write_batch(nothing, custom_metadata=end)
+
+
+def check_classes(
+    classes: Sequence[str], labels: Iterable[str], problems: Sequence[Problem]
+) -> None:
+    """Refuse classes without an image.
+
+    Raises:
+        UserError: naming them, and the images that were left out.
+    """
+    empty = sorted(set(classes) - set(labels))
+    if empty:
+        names = ", ".join(map(repr, empty))
+        one = len(empty) == 1
+        which = f"class {names} has" if one else f"classes {names} have"
+        left_out = f" after {_count(problems)} were left out: {_listed(problems)}"
+        raise UserError(
+            f"{which} no image"
+            + (left_out if problems else f"; remove {'it' if one else 'them'} or add images"),
+            key="data.root",
+        )
+
+
+def _decoded(
+    records: Sequence[Record],
+    digests: Sequence[str | Problem],
+    size: int,
+    progress: Progress | None,
+) -> Generator[tuple[Record, NDArray[np.uint8] | Problem], None, None]:
+    """Each record with its pixels (3, S, S), or why it has none."""
+
+    def decode(work: tuple[Record, str | Problem]) -> NDArray[np.uint8] | Problem:
+        record, digest = work
+        if isinstance(digest, Problem):
+            return digest
+        try:
+            return square(record.picture.open(), size)
+        except Exception as error:  # whatever a decoder raises
+            _check_unchanged(record, digest)
+            return Problem(record.name, explain(error))
+
+    report = progress or (lambda done, total: None)
+    report(0, len(records))
+    with (
+        warnings.catch_warnings(),
+        closing(in_order(decode, zip(records, digests, strict=True))) as results,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata and the like
+        for done, (record, result) in enumerate(zip(records, results, strict=True), start=1):
+            yield record, result
+            report(done, len(records))
+
+
+def _check_unchanged(record: Record, digest: str) -> None:
+    """Tell a bad image from a disk or a network that fails now: that one would stay in a table."""
+    try:
+        now = record.picture.digest()
+    except Exception as error:
+        raise ChangedError(
+            f"cannot read {record.name!r} any more: {explain(error)}", key="data.root"
+        ) from None
+    if now != digest:
+        raise ChangedError(f"{record.name!r} has just changed; start again", key="data.root")
+
+
+def _batches(
+    decoded: Iterable[tuple[Record, NDArray[np.uint8] | Problem]],
+    width: int,
+    problems: list[Problem],
+) -> Iterator[tuple[list[Record], NDArray[np.uint8]]]:
+    """Records with their pixels (n, 3·S·S), which the next batch overwrites; adds to `problems`."""
+    pixels = np.empty((max(1, BATCH_BYTES // width), width), np.uint8)
+    kept: list[Record] = []
+    for record, result in decoded:
+        if isinstance(result, Problem):
+            problems.append(result)
+            continue
+        pixels[len(kept)] = result.reshape(-1)
+        kept.append(record)
+        if len(kept) == len(pixels):
+            yield kept, pixels
+            kept = []
+    if kept:
+        yield kept, pixels[: len(kept)]
+
+
+def _schema(source: Source, config: DataConfig) -> pa.Schema:
+    return pa.schema(
+        {
+            "image": pa.binary(3 * config.image_size**2),
+            "label": pa.int32(),
+            "name": pa.string(),
+            "group": pa.string(),
+            "split": pa.string(),
+        },
+        metadata={
+            "classes": json.dumps(source.classes),
+            "image_size": str(config.image_size),
+            "source": config.source,
+        },
+    )
+
+
+def _batch(
+    schema: pa.Schema,
+    position: Mapping[str, int],
+    records: Sequence[Record],
+    pixels: NDArray[np.uint8],
+) -> pa.RecordBatch:
+    image = pa.FixedSizeBinaryArray.from_buffers(
+        schema.field("image").type, len(records), [None, pa.py_buffer(pixels)]
+    )
+    columns = [
+        image,
+        pa.array([position[record.label] for record in records], pa.int32()),
+        pa.array([record.name for record in records], pa.string()),
+        pa.array([record.group for record in records], pa.string()),
+        pa.array([record.split for record in records], pa.string()),
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    return f"{len(problems)} image{'s' if len(problems) != 1 else ''}"
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    return "; ".join(f"{name!r} ({cause})" for name, cause in problems)

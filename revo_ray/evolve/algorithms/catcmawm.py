@@ -1,0 +1,109 @@
+"""CatCMA with Margin (arXiv 2504.07884): a Gaussian, and a distribution per choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cmaes import CatCMAwM
+
+from revo_ray.evolve.algorithms.base import (
+    Adaptor,
+    initial_cov,
+    initial_probabilities,
+    levels,
+    summary_of,
+)
+from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
+
+# The library keeps a table of every level, as wide as the widest variable.
+_MOST_LEVELS = 1024
+
+
+class CatCMAwMAdaptor(Adaptor):
+    """Reals are x, integers z, and whatever has two values or no order is c."""
+
+    def __init__(
+        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+    ) -> None:
+        self._x: dict[str, Real | Integer] = {}
+        self._z: dict[str, Integer] = {}
+        self._c: dict[str, Integer | Categorical] = {}
+        for name, variable in variables.items():
+            if isinstance(variable, Real):
+                self._x[name] = variable
+            elif isinstance(variable, Categorical) or variable.size == 2:
+                self._c[name] = variable
+            elif variable.size > _MOST_LEVELS:
+                self._x[name] = variable
+            else:
+                self._z[name] = variable
+        scaled = [*self._x.values(), *self._z.values()]
+        sizes = [variable.size for variable in self._c.values()]
+        probabilities = np.zeros((len(sizes), max(sizes, default=0)))
+        for i, variable in enumerate(self._c.values()):
+            probabilities[i, : variable.size] = initial_probabilities(variable)
+        self._optimizer = _TailProofCatCMAwM(
+            x_space=[[0.0, 1.0]] * len(self._x) or None,
+            z_space=[levels(variable) for variable in self._z.values()] or None,
+            c_space=sizes or None,
+            population_size=population_size,
+            # The library writes into these.
+            mean=np.array([variable.start_unit for variable in scaled]) if scaled else None,
+            sigma=sigma,
+            cov=initial_cov(scaled, sigma) if scaled else None,
+            cat_param=probabilities if sizes else None,
+            seed=seed,
+        )
+        if not scaled:
+            self._optimizer._sigma = sigma
+
+    def ask(self) -> tuple[Sample, Any]:
+        """Return the variables' values and the library's own solution."""
+        solution = self._optimizer.ask()
+        sample: Sample = {}
+        for i, (name, scale) in enumerate(self._x.items()):
+            sample[name] = scale.from_unit(solution.x[i])
+        for i, (name, scale) in enumerate(self._z.items()):
+            sample[name] = scale.from_unit(solution.z[i])
+        for i, (name, choice) in enumerate(self._c.items()):
+            sample[name] = choice.at(int(np.argmax(solution.c[i])))
+        return sample, solution
+
+    def variables(self) -> dict[str, float | list[float]]:
+        """Return the Gaussian's means and the choices' own probabilities."""
+        found: dict[str, float | list[float]] = {}
+        for i, (name, scale) in enumerate([*self._x.items(), *self._z.items()]):
+            found[name] = scale.interpolate(self._optimizer._mean[i])
+        for i, (name, choice) in enumerate(self._c.items()):
+            found[name] = summary_of(choice, self._optimizer._q[i, : choice.size])
+        return found
+
+
+class _TailProofCatCMAwM(CatCMAwM):
+    """CatCMAwM whose penalty for leaving the bounds survives ties and huge values."""
+
+    def _calc_continuous_penalty(self, v_raw: np.ndarray, sorted_fvals: np.ndarray) -> np.ndarray:
+        fvals = _without_tail(sorted_fvals)
+        quartiles = fvals[self._popsize // 4], fvals[3 * self._popsize // 4]
+        if not self._iqhist_values and quartiles[0] == quartiles[1]:
+            # The library would take the median of no interquartile ranges.
+            self._iqhist_values.append(float(fvals[-1] - fvals[0]) or 1.0)
+        return super()._calc_continuous_penalty(v_raw, fvals)
+
+
+def _without_tail(sorted_fvals: np.ndarray) -> np.ndarray:
+    """Cap values at ten times the median distance from the best, where the quartile is far off.
+
+    The library's penalties grow with the interquartile range of the values, so that three
+    diverged losses of ten would outweigh all that the others say. Ties count once. Values whose
+    upper quartile is within a hundred median distances come back as they are.
+    """
+    fvals = np.clip(sorted_fvals, -1e100, 1e100)
+    excess = np.unique(fvals - fvals[0])[1:]
+    if not excess.size:
+        return fvals
+    median = excess[(excess.size - 1) // 2]
+    if fvals[3 * fvals.size // 4] - fvals[0] <= 100 * median:
+        return fvals
+    return np.minimum(fvals, fvals[0] + 10 * median)

@@ -1,0 +1,38 @@
+"""CMA-ES (arXiv 1604.00772) over real variables, each on its own scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from cmaes import CMA
+
+from revo_ray.evolve.algorithms.gaussian import GaussianAdaptor, Scale, unit_bounds
+from revo_ray.evolve.space import Real, Variable
+
+
+class CMAAdaptor(GaussianAdaptor):
+    """Reals only."""
+
+    def __init__(
+        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+    ) -> None:
+        codes: list[tuple[str, Scale]] = []
+        for name, variable in variables.items():
+            if not isinstance(variable, Real):
+                raise ValueError(
+                    f"algorithm='cma' searches real variables only, and {name} is {variable};"
+                    " use catcmawm"
+                )
+            codes.append((name, Scale(variable)))
+        mean, cov = self._lay_out(codes, sigma)
+        self._optimizer = CMA(
+            mean,
+            sigma,
+            unit_bounds(len(mean)),
+            seed=seed,
+            population_size=population_size,
+            cov=cov,
+        )
+
+    def _ask(self) -> tuple[np.ndarray, np.ndarray]:
+        x = self._optimizer.ask()
+        return x, x

@@ -1,0 +1,94 @@
+"""CMA-ES with Margin (arXiv 2205.13482): a Gaussian with steps that never lose a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cmaes import CMAwM
+
+from revo_ray.evolve.algorithms.gaussian import (
+    Code,
+    GaussianAdaptor,
+    Scale,
+    Switch,
+    draws,
+    frequencies,
+    unit_bounds,
+)
+from revo_ray.evolve.space import Categorical, Real, Variable
+
+
+class CMAwMAdaptor(GaussianAdaptor):
+    """Stepped coordinates for what has equidistant values, continuous ones for all else."""
+
+    def __init__(
+        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+    ) -> None:
+        codes: list[tuple[str, Code]] = []
+        steps: list[float] = []
+        for name, variable in variables.items():
+            code: Code
+            if isinstance(variable, Real):
+                code, step = Scale(variable), 0.0
+            elif variable.size == 2:
+                code, step = Switch(variable), 1.0
+            elif isinstance(variable, Categorical):
+                code, step = Argmax(variable), 0.0
+            else:
+                # Values on a log scale are not equidistant: they are rounded when decoded.
+                code, step = Scale(variable), 0.0 if variable.log else 1 / (variable.size - 1)
+            codes.append((name, code))
+            steps += [step] * code.width
+        mean, cov = self._lay_out(codes, sigma)
+        self._optimizer = CMAwM(
+            mean,
+            sigma,
+            unit_bounds(len(mean)),
+            np.array(steps),
+            seed=seed,
+            population_size=population_size,
+            cov=cov,
+        )
+
+    @property
+    def _parts(self) -> list[Any]:
+        return [self._optimizer, self._optimizer._cma]
+
+    @property
+    def _deviations(self) -> np.ndarray:
+        # The margin widens a coordinate by its entry of A, which is there if any has steps.
+        return np.asarray(super()._deviations * getattr(self._optimizer, "_A", 1.0))
+
+    def _ask(self) -> tuple[np.ndarray, np.ndarray]:
+        encoded, raw = self._optimizer.ask()
+        return encoded, raw
+
+
+@dataclass(frozen=True)
+class Argmax:
+    """One coordinate per choice, of which the largest (on a tie, the first) wins."""
+
+    variable: Categorical
+
+    @property
+    def width(self) -> int:
+        """How many choices there are."""
+        return self.variable.size
+
+    def mean(self, sigma: float) -> np.ndarray:
+        """Return where the choices have about their initial probabilities, shape (choices,)."""
+        # Exact for Gumbel noise; a Gaussian of the same deviation comes close.
+        logits = np.log(self.variable.probabilities)
+        gumbel_deviation = math.pi / math.sqrt(6)
+        return np.clip(0.5 + sigma * (logits - logits.mean()) / gumbel_deviation, 0.0, 1.0)
+
+    def decode(self, x: np.ndarray) -> Any:
+        """Return the choice of the largest coordinate."""
+        return self.variable.at(int(np.argmax(x)))
+
+    def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
+        """Return the choices' probabilities, estimated by drawing."""
+        return frequencies(np.argmax(draws(mean, cov), axis=1), self.width)

@@ -1,0 +1,150 @@
+"""What the algorithms that sample one Gaussian vector (CMA-ES, arXiv 1604.00772) share: codes."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import norm
+
+from revo_ray.evolve.algorithms.base import (
+    Adaptor,
+    initial_cov,
+    initial_probabilities,
+    summary_of,
+)
+from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
+
+
+class Code(Protocol):
+    """How one variable stands in a vector that a Gaussian is sampled for."""
+
+    @property
+    def variable(self) -> Variable:
+        """The variable that the coordinates stand for."""
+
+    @property
+    def width(self) -> int:
+        """How many coordinates there are."""
+
+    def mean(self, sigma: float) -> np.ndarray:
+        """Return where the Gaussian starts, shape (width,)."""
+
+    def decode(self, x: np.ndarray) -> Any:
+        """Return the value at coordinates x, shape (width,)."""
+
+    def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
+        """Return the variable's mean or its choices' probabilities under a Gaussian.
+
+        Shapes: mean (width,), cov (width, width).
+        """
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One coordinate, the position on the variable's scale."""
+
+    variable: Real | Integer
+    width: int = 1
+
+    def mean(self, sigma: float) -> np.ndarray:
+        """Return the variable's start, shape (1,)."""
+        return np.array([self.variable.start_unit])
+
+    def decode(self, x: np.ndarray) -> float | int:
+        """Return the value at the position."""
+        return self.variable.from_unit(x[0])
+
+    def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
+        """Return the mean in the variable's own units."""
+        return self.variable.interpolate(mean[0])
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One coordinate, for two values: below one half the first, above it the second."""
+
+    variable: Integer | Categorical
+    width: int = 1
+
+    def mean(self, sigma: float) -> np.ndarray:
+        """Return where the second value has its initial probability, shape (1,)."""
+        second = initial_probabilities(self.variable)[1]
+        return np.clip([0.5 + sigma * norm.ppf(second)], 0.0, 1.0)
+
+    def decode(self, x: np.ndarray) -> Any:
+        """Return the value on this side of one half."""
+        return self.variable.at(int(x[0] > 0.5))
+
+    def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
+        """Return the mean or the probabilities, from the Gaussian's mass above one half."""
+        second = norm.cdf((mean[0] - 0.5) / math.sqrt(cov[0, 0]))
+        return summary_of(self.variable, np.array([1 - second, second]))
+
+
+class GaussianAdaptor(Adaptor):
+    """Common part of the algorithms that sample one Gaussian vector."""
+
+    _places: dict[str, tuple[Code, slice]]
+
+    @abstractmethod
+    def _ask(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vector to decode and the vector to tell, shapes (dimensions,)."""
+
+    def _lay_out(
+        self, codes: Iterable[tuple[str | None, Code]], sigma: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give each code its place, in order, and return the initial mean and covariance matrix.
+
+        A code without a name takes its place and is never decoded.
+        """
+        self._places = {}
+        variables: list[Variable] = []
+        means: list[np.ndarray] = []
+        for name, code in codes:
+            if name is not None:
+                self._places[name] = code, slice(len(variables), len(variables) + code.width)
+            variables += [code.variable] * code.width
+            means.append(code.mean(sigma))
+        return np.concatenate(means), initial_cov(variables, sigma)
+
+    @property
+    def _deviations(self) -> np.ndarray:
+        """What a deviation of 1 in the covariance matrix is worth, shape (dimensions,)."""
+        gaussian = self._parts[-1]
+        return np.full(len(gaussian._mean), gaussian._sigma)
+
+    def ask(self) -> tuple[Sample, Any]:
+        """Return the variables' values and the vector that the library must be told."""
+        x, raw = self._ask()
+        return {name: code.decode(x[place]) for name, (code, place) in self._places.items()}, raw
+
+    def variables(self) -> dict[str, float | list[float]]:
+        """Return what each code says of its part of the Gaussian."""
+        gaussian = self._parts[-1]
+        deviations = self._deviations
+        cov = deviations[:, np.newaxis] * gaussian._C * deviations
+        return {
+            name: code.summary(gaussian._mean[place], cov[place, place])
+            for name, (code, place) in self._places.items()
+        }
+
+
+def unit_bounds(dimensions: int) -> np.ndarray:
+    """Return the bounds 0 and 1 of every coordinate, shape (dimensions, 2)."""
+    return np.tile([0.0, 1.0], (dimensions, 1))
+
+
+def draws(mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
+    """Draw from a Gaussian with random numbers of its own; shape (2048, dimensions)."""
+    rng = np.random.default_rng(0)
+    return rng.multivariate_normal(mean, cov, size=2048, method="eigh", check_valid="ignore")
+
+
+def frequencies(indices: np.ndarray, size: int) -> list[float]:
+    """Return which part of the indices each of 0 … size - 1 is."""
+    return [float(count) for count in np.bincount(indices, minlength=size) / len(indices)]

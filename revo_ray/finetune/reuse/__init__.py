@@ -1,0 +1,1 @@
+"""Reuse of the features of a frozen prefix."""

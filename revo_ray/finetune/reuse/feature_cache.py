@@ -1,0 +1,244 @@
+"""Features of a frozen prefix, computed once and kept within a bound of memory; exact.
+
+What is kept changes no bit of any result, so it may depend on what a worker ran before: a cut is
+used only after it gave the network's own logits bit for bit, and training features only where an
+image's do not depend on its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence, Set
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from revo_ray.finetune.reuse.cut_points import (
+    Cut,
+    Forward,
+    Replay,
+    capture,
+    deepest,
+    features_at,
+    find_cuts,
+    outputs_below,
+)
+
+Images = Callable[[Tensor], Tensor]
+"""Positions (B,) in a split to normalised images (B, 3, S, S) on the device."""
+
+_Key = tuple[Literal["train", "validation"], str]
+
+# What a network raises when modules below the cut give NaN, or one of them is called otherwise.
+_MISFITS = (
+    *(RuntimeError, TypeError, ValueError, AttributeError, AssertionError),
+    *(LookupError, StopIteration),
+)
+
+
+class PrefixFeatures:
+    """Runs a network from the deepest cut that a plan leaves as it was pretrained.
+
+    Args:
+        model: with the pretrained weights whenever features are computed.
+        forward: runs it.
+        image: (3, S, S).
+        restore: puts the pretrained buffers back.
+        limit: bytes of features that are kept; the least recently used go first.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward,
+        image: torch.Size,
+        restore: Callable[[], None],
+        limit: int,
+    ) -> None:
+        self._model, self._forward, self._image, self._limit = model, forward, image, limit
+        self._restore = restore
+        self._cuts: list[Cut] | None = None
+        self._below: list[Cut] = []
+        self._kept: OrderedDict[_Key, dict[int, list[Tensor]]] = OrderedDict()
+        self._replays: dict[str, Replay] = {}
+        self._misfits: set[_Key] = set()
+
+    def set_plan(self, trained: Set[str], moving: Set[str], device: torch.device) -> None:
+        """Find the cuts below all that a plan trains; random numbers are drawn the first time.
+
+        Args:
+            trained: parameters.
+            moving: modules that may change their buffers.
+            device: where the model is.
+        """
+        if not self._limit:
+            return
+        if self._cuts is None:
+            images = torch.randn(2, *self._image, generator=torch.Generator().manual_seed(0))
+            try:
+                self._cuts = find_cuts(self._model, self._forward, images.to(device))
+            except _MISFITS:  # a network that cannot train on two images, say
+                self._cuts = []
+            self._restore()
+        self._below = list(deepest(self._cuts, trained, moving))
+
+    def forget_plan(self) -> None:
+        """From here on the weights may be any."""
+        self._below = []
+
+    def predict(self, images: Images, batches: Sequence[Tensor]) -> Tensor:
+        """Logits (n, C) of the validation images, whose batches are always the same.
+
+        Without features they are computed as ever, and what passes the cut is kept.
+        """
+        cut = self._first("validation", sum(map(len, batches)))
+        if cut is None:
+            return torch.cat([self._forward(images(index)) for index in batches])
+        key: _Key = ("validation", cut.name)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            (kept,) = self._kept[key].values()
+            return torch.cat([self._replays[cut.name](features.clone()) for features in kept])
+        captured: list[Tensor] = []
+        with capture(self._model, cut, captured):
+            outputs = [self._forward(images(index)) for index in batches]
+        if len(captured) == len(batches) and self._agrees(cut, captured[0].clone(), outputs[0]):
+            self._keep(key, {0: captured})
+        else:
+            self._misfits.add(key)
+        return torch.cat(outputs)
+
+    def training(self, images: Images, count: int, sizes: Set[int], epochs: int) -> Forward | None:
+        """What gives the logits of training images from their positions; None if nothing can.
+
+        The model's modules are in the modes of the plan's training, its buffers pretrained; they
+        are so again afterwards. Random numbers may be drawn.
+
+        Args:
+            images: of the training split, not augmented.
+            count: how many there are.
+            sizes: of the batches.
+            epochs: that they are for.
+        """
+        while (cut := self._first("train", count)) is not None:
+            key: _Key = ("train", cut.name)
+            if key not in self._kept:
+                if epochs < 2 + len(sizes):  # to compute them would take as long
+                    return None
+                try:
+                    with torch.no_grad():
+                        made = self._compute(cut, images, count, sizes)
+                except _MISFITS:
+                    made = None
+                self._restore()
+                if made is None or not self._keep(key, made):
+                    self._misfits.add(key)
+                    continue
+            self._kept.move_to_end(key)
+            features = {size: parts[0] for size, parts in self._kept[key].items()}
+            replay = self._replays[cut.name]
+            return lambda index: replay(features[len(index)][index])
+        return None
+
+    def _first(self, split: Literal["train", "validation"], count: int) -> Cut | None:
+        """The deepest cut whose features have room, and that is not known to misfit."""
+        for cut in self._below:
+            unusable = (split, cut.name) in self._misfits or (split == "train" and cut.draws)
+            if not unusable and cut.nbytes * count <= self._limit:
+                return cut
+        return None
+
+    def _compute(
+        self, cut: Cut, images: Images, count: int, sizes: Set[int]
+    ) -> dict[int, list[Tensor]] | None:
+        """Features (n, …) for batches of each size; None if they would not be exact.
+
+        The kernels of a small batch may add in another order than those of a large one: features
+        of that size are then kept beside the others.
+        """
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+        made: dict[int, list[Tensor]] = {}
+        whole: Tensor | None = None
+        for size in sorted(sizes, reverse=True):
+            sample = order[:size]
+            probe = features_at(self._model, self._forward, cut, images(sample))
+            for by in (1, size // 2):
+                if placed := self._placed(cut, images(sample), by):
+                    self._rule_out(placed)
+                    return None
+            with torch.enable_grad(), torch.random.fork_rng(self._devices(probe)):
+                torch.manual_seed(0)
+                expected = self._forward(images(sample)).detach()
+                torch.manual_seed(0)
+                if not self._agrees(cut, probe.clone(), expected):
+                    return None
+            if whole is None or not torch.equal(whole[sample.to(whole.device)], probe):
+                whole = torch.cat(list(self._in_batches(cut, images, count, size)))[:count]
+            # In another order, beside other images: the same bits.
+            if not torch.equal(whole[sample.to(whole.device)], probe):
+                return None
+            made[size] = [whole]
+        return made
+
+    def _placed(self, cut: Cut, batch: Tensor, by: int) -> list[str]:
+        """Modules in which a batch's last image, or its last one once it is turned, changes bits.
+
+        A vectorised kernel may compute the last few numbers of a tensor one by one, with another
+        exponential, say. That shows in a module's output far more often than at the cut.
+        """
+        last = len(batch) - 1
+        stay = outputs_below(self._model, self._forward, cut, batch, [last, last - by])
+        turned = outputs_below(
+            self._model, self._forward, cut, batch.roll(by, 0), [(last + by) % len(batch), last]
+        )
+        return [
+            name
+            for (name, one), (_, other) in zip(stay, turned, strict=True)
+            if one.ne(other).any()
+        ]
+
+    def _rule_out(self, modules: Sequence[str]) -> None:
+        """Nothing behind the first of these modules is kept of training images."""
+        order = [cut.name for cut in self._cuts or []]
+        first = min((order.index(name) for name in modules if name in order), default=len(order))
+        self._misfits |= {("train", name) for name in order[first:]}
+
+    def _in_batches(self, cut: Cut, images: Images, count: int, size: int) -> Iterator[Tensor]:
+        """Every image in a batch of just that size; the last is filled up from the front."""
+        for start in range(0, count, size):
+            index = torch.arange(start, start + size) % count
+            yield features_at(self._model, self._forward, cut, images(index))
+
+    def _agrees(self, cut: Cut, features: Tensor, expected: Tensor) -> bool:
+        """Whether the network gives the same logits from the cut on."""
+        try:
+            if cut.name not in self._replays:
+                replay = Replay(self._model, self._forward, cut, self._image)
+                self._replays[cut.name] = replay
+            return torch.equal(self._replays[cut.name](features).detach(), expected)
+        except _MISFITS:
+            return False
+
+    def _keep(self, key: _Key, made: dict[int, list[Tensor]]) -> bool:
+        tensors = {id(t): t.nbytes for t in chain.from_iterable(made.values())}
+        wanted = sum(tensors.values())
+        if wanted > self._limit:
+            return False
+        while self._kept and self._bytes() + wanted > self._limit:
+            self._kept.popitem(last=False)
+        self._kept[key] = made
+        return True
+
+    def _bytes(self) -> int:
+        tensors = {
+            id(t): t.nbytes
+            for sizes in self._kept.values()
+            for t in chain.from_iterable(sizes.values())
+        }
+        return sum(tensors.values())
+
+    @staticmethod
+    def _devices(features: Tensor) -> list[torch.device]:
+        return [features.device] if features.device.type == "cuda" else []

@@ -1,0 +1,1 @@
+"""One fine-tuning: the loop and its parts."""

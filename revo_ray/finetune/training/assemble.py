@@ -1,0 +1,63 @@
+"""From a configuration to a `FineTuner`: the same steps in a trial, in the driver and by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from revo_ray.data.table.image_table import Table, split_table
+from revo_ray.finetune.network.backbone import Backbone, load_backbone
+from revo_ray.finetune.network.units import Unit, find_units
+from revo_ray.finetune.training.tuner import FineTuner
+from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
+
+
+def load_network(
+    model: ModelConfig, data: DataConfig, train: TrainConfig, table: Table
+) -> tuple[Backbone, list[Unit]]:
+    """The pretrained network with a head for the table's classes, and its units.
+
+    Raises:
+        UserError: the model or its weights cannot be had.
+    """
+    backbone = load_backbone(
+        model.name,
+        model.weights,
+        len(table.classes),
+        seed=train.seed,
+        image_size=data.image_size,
+    )
+    return backbone, find_units(backbone.model, model.granularity, backbone.head)
+
+
+def load_tuner(
+    model: ModelConfig,
+    data: DataConfig,
+    train: TrainConfig,
+    table_path: str | Path,
+    device: torch.device | str = "cpu",
+) -> FineTuner:
+    """Everything for one evaluation, ready to run plans.
+
+    Raises:
+        UserError: the table, the model or its weights cannot be had.
+    """
+    table = Table.open(Path(table_path))
+    backbone, units = load_network(model, data, train, table)
+    return FineTuner(backbone, units, table, split_table(table, data), train, device=device)
+
+
+def use_threads(count: int) -> None:
+    """Hold torch to a number of threads in this process, at most one for each core."""
+    count = min(count, os.cpu_count() or count)
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
+def pick_device(wanted: str, holds_gpu: bool) -> torch.device:
+    """The first GPU that this process may see where one is held and wanted, else the CPU."""
+    if wanted != "cpu" and holds_gpu and torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    return torch.device("cpu")

@@ -1,0 +1,1 @@
+"""The models that users take away: train, export and predict."""

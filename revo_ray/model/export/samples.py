@@ -1,0 +1,53 @@
+"""A few real images, to try an exported model on."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from revo_ray.data.files.decode import square
+from revo_ray.data.sources import read_source
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
+
+COUNT = 32
+
+
+def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
+    """Up to 32 images (N, 3, S, S) of a data set, or of photographs where that is not here.
+
+    Returns:
+        The images, and in words whose they are.
+    """
+    try:
+        records = read_source(config).records
+    except (UserError, OSError) as error:
+        reason = f"the data set is not to be had here: {error}"
+    else:
+        pixels = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of odd metadata and the like
+            for record in records[:: max(1, len(records) // COUNT)][:COUNT]:
+                try:
+                    pixels.append(square(record.picture.open(), config.image_size))
+                except Exception:  # whatever a decoder raises: the others will do
+                    continue
+        if pixels:
+            return np.stack(pixels), f"{len(pixels)} images of the data set"
+        reason = "no image of the data set can be read"
+    return _photographs(config.image_size), f"{COUNT} parts of photographs ({reason})"
+
+
+def _photographs(size: int) -> NDArray[np.uint8]:
+    """Parts of the two photographs that come with scikit-learn, 427 × 640 pixels each."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    parts = []
+    for index in range(COUNT):
+        left, top = 24 * (index // 2), 12 * (index // 2)
+        parts.append(square(photographs[index % 2].crop((left, top, left + 240, top + 240)), size))
+    return np.stack(parts)

@@ -1,0 +1,108 @@
+"""One fine-tuning under a known plan, without Ray: `revo-ray train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from revo_ray.data.shared_files import tables_folder
+from revo_ray.data.table.image_table import split_table
+from revo_ray.errors import SearchError, UserError
+from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.assemble import load_network, pick_device, use_threads
+from revo_ray.finetune.training.epoch import Epoch
+from revo_ray.finetune.training.metrics import Metrics
+from revo_ray.finetune.training.tuner import FineTuner
+from revo_ray.methods import find_policy
+from revo_ray.monitor.preparation import prepare_and_show
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model fine-tuned under a plan.
+
+    Attributes:
+        tuner: holds the weights.
+        validation: None where the model was trained on the validation images too.
+        test: on the test images.
+    """
+
+    tuner: FineTuner
+    validation: Metrics | None
+    test: Metrics
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a `plan.json`.
+
+    Args:
+        path: or a URI that `pyarrow.fs` opens.
+
+    Raises:
+        UserError: it is missing or not a plan.
+    """
+    place = str(path)
+    try:
+        text = Storage(place).read("") if "://" in place else Path(path).expanduser().read_bytes()
+        return Plan.from_json(json.loads(text))
+    except UserError:
+        raise UserError(f"cannot read the plan {place!r}: no file system opens that URI") from None
+    except OSError as error:
+        raise UserError(f"cannot read the plan {place!r}: {error.strerror or error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{place!r} is not a plan: {error}") from None
+
+
+def train_plan(
+    config: SearchConfig,
+    plan: Plan,
+    *,
+    with_validation: bool = False,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    console: Console | None = None,
+) -> Trained:
+    """Fine-tune under a plan, exactly as an evaluation of a search does, and test.
+
+    Args:
+        config: model, data and training.
+        plan: rates for the units of that model.
+        with_validation: train on the validation images too, for a model to keep.
+        on_epoch: called after each epoch.
+        console: where the preparation of the images is shown; None shows nothing.
+
+    Raises:
+        UserError: the configuration or the data is wrong, or the plan is for another network.
+        SearchError: the training diverged.
+    """
+    use_threads(config.resources.cpus_per_trial)
+    table = prepare_and_show(config.data, tables_folder(config.storage), console)
+    splits = split_table(table, config.data)
+    if with_validation:
+        both = np.sort(np.concatenate([splits.train, splits.validation]))
+        splits = replace(splits, train=both)
+    backbone, units = load_network(config.model, config.data, config.train, table)
+    if len(plan.unit_lrs) != len(units):
+        raise UserError(
+            f"the plan has {len(plan.unit_lrs)} units, but {config.model.name} has {len(units)} "
+            f"at granularity {config.model.granularity}"
+        )
+    device = pick_device(config.resources.device, torch.cuda.is_available())
+    tuner = FineTuner(backbone, units, table, splits, config.train, device=device)
+    try:
+        epochs = tuner.run(plan, find_policy(plan, config.plugins))
+    except ValueError as error:
+        raise UserError(f"this plan cannot be run: {error}") from None
+    for epoch in epochs:
+        on_epoch(epoch)
+        if epoch.diverged:
+            raise SearchError(f"the training diverged in epoch {epoch.epoch} under this plan")
+    validation = None if with_validation else tuner.evaluate("validation")
+    return Trained(tuner, validation, tuner.evaluate("test"))

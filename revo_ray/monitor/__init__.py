@@ -1,0 +1,1 @@
+"""Readers of a ledger that still grows: progress, watch and TensorBoard."""

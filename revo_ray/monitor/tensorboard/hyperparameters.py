@@ -1,0 +1,114 @@
+"""TensorBoard's table of hyperparameters: a session for every evaluation, while the search runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+from tensorboardX.proto.api_pb2 import (
+    DATA_TYPE_FLOAT64,
+    DATA_TYPE_STRING,
+    STATUS_FAILURE,
+    STATUS_SUCCESS,
+    Experiment,
+    HParamInfo,
+    MetricInfo,
+    MetricName,
+)
+from tensorboardX.proto.plugin_hparams_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboardX.proto.summary_pb2 import Summary
+
+from revo_ray.monitor.tensorboard import events
+from revo_ray.rundir.ledger import Evaluation, Status
+
+if TYPE_CHECKING:
+    from revo_ray.methods.genome import UnitLike
+
+FEW = 16
+"""So many units, or variables, have a column each; of more there are summary values alone."""
+
+METRICS = {
+    "validation/loss": "validation loss",
+    "validation/accuracy": "validation accuracy",
+    "validation/auc": "validation AUC",
+}
+"""Tag in an evaluation's run → name of its column; the last value counts."""
+
+
+class Hyperparameters:
+    """What stands in the table of one search's evaluations.
+
+    Args:
+        units: of the network, input to output.
+        variables: names of what varies; those of units stand in the table as rates.
+    """
+
+    def __init__(self, units: Sequence[UnitLike], variables: Iterable[str]) -> None:
+        self._head = next((i for i, unit in enumerate(units) if unit.head), None)
+        names = [unit.name for unit in units]
+        others = [name for name in variables if name not in set(names)]
+        self._numbers: dict[str, Callable[[Evaluation], Any]] = {
+            "generation": lambda row: row.generation,
+            "weight decay": lambda row: row.plan.get("weight_decay"),
+            "frozen units": lambda row: row.unit_lrs.count(0),
+            "head rate": self._head_rate,
+            "mean log10 rate": _mean_log_rate,
+        }
+        if len(others) <= FEW:
+            self._numbers |= {name: partial(_variable, name) for name in others}
+        if len(names) <= FEW:
+            self._numbers |= {
+                f"rate of {name}": partial(_rate, index) for index, name in enumerate(names)
+            }
+
+    def experiment(self, at: float) -> Summary.Value:
+        """The columns, whatever rows come."""
+        status = HParamInfo(name="ended", type=DATA_TYPE_STRING)
+        status.domain_discrete.extend(get_args(Status))
+        columns = [HParamInfo(name=name, type=DATA_TYPE_FLOAT64) for name in self._numbers]
+        metrics = [
+            MetricInfo(name=MetricName(tag=tag), display_name=name) for tag, name in METRICS.items()
+        ]
+        found = Experiment(
+            time_created_secs=at, hparam_infos=[status, *columns], metric_infos=metrics
+        )
+        return events.hparams("experiment", HParamsPluginData(experiment=found))
+
+    def session(self, row: Evaluation) -> list[Summary.Value]:
+        """An evaluation's line of the table, which has ended."""
+        start = SessionStartInfo(group_name=f"{row.evaluation:06d}", start_time_secs=row.started_at)
+        start.hparams["ended"].string_value = row.status
+        for name, number in self._numbers.items():
+            value = number(row)
+            if value is not None and math.isfinite(value):
+                start.hparams[name].number_value = value
+        failed = row.status in ("error", "diverged")
+        status = STATUS_FAILURE if failed else STATUS_SUCCESS
+        end = SessionEndInfo(status=status, end_time_secs=row.finished_at)
+        return [
+            events.hparams("session_start_info", HParamsPluginData(session_start_info=start)),
+            events.hparams("session_end_info", HParamsPluginData(session_end_info=end)),
+        ]
+
+    def _head_rate(self, row: Evaluation) -> float | None:
+        return None if self._head is None else _rate(self._head, row)
+
+
+def _rate(index: int, row: Evaluation) -> float | None:
+    return row.unit_lrs[index] if index < len(row.unit_lrs) else None
+
+
+def _variable(name: str, row: Evaluation) -> float | None:
+    value = row.sample.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _mean_log_rate(row: Evaluation) -> float | None:
+    logs = [math.log10(rate) for rate in row.unit_lrs if rate > 0]
+    return sum(logs) / len(logs) if logs else None

@@ -1,0 +1,134 @@
+"""The page of a report: `index.html`, which holds all that it shows, and its figures as files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata, resources
+
+from jinja2 import Environment, StrictUndefined, Template
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from revo_ray.report.figures.chart import Chart
+
+FILE = "index.html"
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that stands out."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Text to copy."""
+
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: of the anchor.
+        title: its heading.
+        text: Markdown above the figures; `below` is under them.
+        tiles, charts, blocks: what stands between.
+    """
+
+    name: str
+    title: str
+    text: str = ""
+    below: str = ""
+    tiles: Sequence[Tile] = ()
+    charts: Sequence[Chart] = ()
+    blocks: Sequence[Block] = ()
+
+    @property
+    def html(self) -> Markup:
+        """The text as HTML."""
+        return to_html(self.text)
+
+    @property
+    def after(self) -> Markup:
+        """What is below as HTML."""
+        return to_html(self.below)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.text or self.below or self.tiles or self.charts or self.blocks)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is on the page.
+
+    Attributes:
+        title, lead: its heading, and a sentence below.
+        warnings: what a reader must know first, such as that the search is not finished.
+        sections: from top to bottom; empty ones are left out.
+    """
+
+    title: str
+    lead: str
+    warnings: Sequence[str] = ()
+    sections: Sequence[Section] = field(default=(), repr=False)
+
+    def files(self) -> dict[str, bytes]:
+        """The figures' files, and the page last, by their path in `report/`."""
+        shown = [section for section in self.sections if not section.empty]
+        charts = [chart for section in shown for chart in section.charts]
+        files = {
+            f"{FIGURES}/{name}": content
+            for chart in charts
+            for name, content in chart.files().items()
+        }
+        html = _template().render(
+            title=self.title,
+            lead=self.lead,
+            warnings=self.warnings,
+            sections=shown,
+            figures=FIGURES,
+            version=metadata.version("revo-ray"),
+        )
+        return files | {FILE: html.encode()}
+
+
+def to_html(markdown: str) -> Markup:
+    """Markdown of our own as HTML: whatever labels hold is text, never a tag, link or picture."""
+    made = _markdown()
+    tokens = made.parse(markdown)
+    for token in tokens:
+        if token.type.startswith("heading"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 1)}"  # h2 is a section's
+    return Markup(made.renderer.render(tokens, made.options, {}))
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    made = MarkdownIt("commonmark", {"html": False}).enable("table")
+    made.disable(["link", "image", "autolink", "reference", "html_block", "html_inline"])
+    made.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
+    made.add_render_rule("table_close", lambda *_: "</table></div>")
+    return made
+
+
+@cache
+def _template() -> Template:
+    text = resources.files("revo_ray.report.pages").joinpath("templates/page.html").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    return environment.from_string(text)

@@ -1,0 +1,235 @@
+"""`run_search` and `run_study`: configurations in, finished run directories out."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import cache
+from importlib import import_module
+from typing import TypeVar
+
+import ray
+from rich.console import Console
+
+from revo_ray.errors import UserError
+from revo_ray.monitor.progress import Progress, StudyProgress
+from revo_ray.monitor.status import Standing
+from revo_ray.rundir.lock import RunLock
+from revo_ray.rundir.outcome import SearchResult, read_result, write_result
+from revo_ray.search.core.paths import check_paths
+from revo_ray.search.core.prepare import TORCH, Preparation, resolve, teller
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.cluster import connected, footprint_of
+from revo_ray.search.ray.experiment import run_experiment
+from revo_ray.search.ray.fuse import settle_fuse
+from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
+from revo_ray.settings.schema import ResourcesConfig, SearchConfig
+from revo_ray.settings.study import FILE as STUDY
+from revo_ray.settings.study import StudyConfig, write_study
+from revo_ray.storage import Storage
+
+T = TypeVar("T")
+
+
+def run_search(
+    config: SearchConfig,
+    *,
+    address: str | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> SearchResult:
+    """Run one search to the end of its budget and test its best model.
+
+    Args:
+        config: the search.
+        address: None for an embedded Ray on this machine (or the job's own cluster inside a Ray
+            job), `auto` or a URL to join a cluster.
+        resume: go on where the run directory stands; also right where there is nothing yet.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        UserError: the configuration, the data or the run directory is wrong.
+        SearchError, OSError: it stopped, resumable; OSError: the storage is full or unreachable.
+        Interrupted: asked to stop, resumable.
+
+    Example:
+        >>> from revo_ray import SearchConfig, run_search          # doctest: +SKIP
+        >>> result = run_search(SearchConfig.load("config.yaml"))  # doctest: +SKIP
+    """
+    with ExitStack() as stack:
+        stack.enter_context(stopping_on_signals())
+        preparation = Preparation(config.storage, resume, console, stack)
+        connect = cache(lambda: _connect(address, stack))
+        preparation.check(config)
+        if preparation.finished(config) is None:
+            connect()
+        state = preparation.state(config)
+        progress = Progress(_standing(state), console)
+        stack.callback(progress.close)
+        state.listeners.append(progress)
+        progress.begin(state.ledger, _headline(state, preparation))
+        results = _run([state], config.resources, connect, state.storage, console, progress.tick)
+        return results[config.name]
+
+
+def run_study(
+    config: StudyConfig,
+    *,
+    address: str | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> list[SearchResult]:
+    """Run every search of a study, as one Ray Tune experiment that interleaves them.
+
+    A search that is idle at its generation's barrier leaves its worker to the next; each ends
+    with the ledger that it has alone. Arguments and errors are those of `run_search`; finished
+    searches are skipped, and their results are returned with the others, in the study's order. A
+    search that cannot go on is named by the error when the others are done.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(stopping_on_signals())
+        check_paths(config)  # those of its searches are absolute
+        searches = config.searches()
+        folder = Storage(config.storage).child(config.name)
+        lock = RunLock(folder, teller(console))
+        stack.callback(lock.close)
+        if not resume and folder.exists(STUDY):
+            raise UserError(
+                f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
+                f"another name with --set name={config.name}-2"
+            )
+        _allow_files(len(searches))
+        preparation = Preparation(config.storage, True, console, stack, within=lock)
+        progress = StudyProgress(config.name, len(searches), console)
+        stack.callback(progress.close)
+        _each(searches, resolve)  # every mistake in a method, before any image is read
+        results = _each(searches, preparation.finished)
+        unfinished = [search for search in searches if results[search.name] is None]
+        _each(unfinished, preparation.check)
+        connect = cache(lambda: _connect(address, stack))
+        if unfinished:
+            connect()
+        states = _each(unfinished, preparation.state)
+        write_study(folder, config)
+        for name, state in states.items():
+            state.listeners.append(progress.follow(name, _standing(state), state.ledger))
+        progress.begin()
+        made = _run(
+            list(states.values()),
+            config.resources,
+            connect,
+            folder,
+            console,
+            progress.tick,
+            progress.finish,
+        )
+        found = {name: made.get(name) or result for name, result in results.items()}
+        return [result for result in found.values() if result is not None]
+
+
+def _connect(address: str | None, stack: ExitStack) -> bool:
+    """Connect to Ray, and import torch meanwhile; returns whether it was connected before.
+
+    A Ray that starts is waited for, some four seconds, and torch takes as many to import.
+    """
+    imports = threading.Thread(target=_import_all, args=(TORCH,), daemon=True)
+    imports.start()
+    ray_stays = stack.enter_context(connected(address))
+    while imports.is_alive():
+        stop_if_asked()  # a signal that was lost as Ray forked may have left a lock behind
+        imports.join(0.1)
+    return ray_stays
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    with suppress(Exception):  # whoever imports it next is told the same
+        for module in modules:
+            import_module(module)
+
+
+def _run(
+    states: list[SearchState],
+    resources: ResourcesConfig,
+    connect: Callable[[], bool],
+    home: Storage,
+    console: Console | None,
+    tick: Callable[[int, int], None],
+    finished: Callable[[SearchResult], None] = lambda result: None,
+) -> dict[str, SearchResult]:
+    """Run what is not finished, and write each result as soon as its search is done."""
+    results = {state.config.name: read_result(state) for state in states}
+
+    def finish(state: SearchState) -> None:
+        result = results[state.config.name] = write_result(state)
+        finished(result)
+
+    open_states = [state for state in states if results[state.config.name] is None]
+    if open_states:
+        ray_stays = connect()  # done already, but for a finished search that proved damaged
+        for state in open_states:
+            state.task["node"] = ray.get_runtime_context().get_node_id()
+        footprint = footprint_of(resources)
+        waits = footprint.check()
+        if waits and (say := teller(console)) is not None:
+            say(waits)
+        limit = resources.max_concurrent
+        held = max(1, footprint.slots())
+        settle_fuse(open_states, footprint, min(held, limit or held))
+        run_experiment(
+            open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
+        )
+    return {name: result for name, result in results.items() if result is not None}
+
+
+def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
+    """What is made of each search, by name; an error names the search."""
+    made = {}
+    for search in searches:
+        try:
+            made[search.name] = make(search)
+        except UserError as error:
+            raise UserError(f"{search.name}: {error}", key="study") from None
+    return made
+
+
+def _allow_files(searches: int) -> None:
+    """Every search holds its lock file open.
+
+    Raises:
+        UserError: this machine does not allow so many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = searches + 1024
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise UserError(
+            f"{searches} searches need {wanted} open files, and this machine allows {hard}; raise "
+            "`ulimit -Hn`, or divide the study",
+            key="study",
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _standing(state: SearchState) -> Standing:
+    evaluations = state.config.search.evaluations
+    return Standing(
+        evaluations,
+        evaluations * state.config.train.epochs,
+        state.budget_unit,
+        state.config.search.population,
+        next((index for index, unit in enumerate(state.units) if unit.head), -1),
+    )
+
+
+def _headline(state: SearchState, preparation: Preparation) -> str:
+    config, table = state.config, preparation.table(state.config)
+    splits = preparation.splits(config)
+    skipped = f" ({len(table.skipped)} skipped)" if table.skipped else ""
+    return (
+        f"{config.method.name}: {config.model.name} on {config.data.source}, "
+        f"{len(state.units)} units, "
+        f"{len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
+        f"images to train/validate/test on{skipped}, {state.budget} {state.budget_unit}"
+    )

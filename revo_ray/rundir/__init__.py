@@ -1,0 +1,1 @@
+"""Run directories: the names and the formats of their files."""

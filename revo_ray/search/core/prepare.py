@@ -1,0 +1,269 @@
+"""From configurations to searches that are ready to run; what can be wrong is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
+from revo_ray.data.splits.split import Splits
+from revo_ray.data.table.image_table import Table, split_table
+from revo_ray.errors import UserError
+from revo_ray.methods import Method, make_method
+from revo_ray.monitor.preparation import prepare_and_show
+from revo_ray.rundir.best_model import MODEL
+from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.lock import RunLock
+from revo_ray.rundir.outcome import SearchResult, stored_result
+from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.search.core.paths import check_paths
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.halving import Halving
+from revo_ray.settings.schema import MethodConfig, SearchConfig
+from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from revo_ray.finetune.network.units import Unit
+
+TORCH = (
+    "revo_ray.finetune.training.assemble",
+    "revo_ray.monitor.curves",
+    "revo_ray.finetune.network.shared_weights",
+)
+"""What is imported here on first use: seconds of torch, in which Ray can start."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A configuration that is right as far as can be said without its network.
+
+    Attributes:
+        config: with all of its method's options.
+        storage, lock: its run directory, and the lock on it.
+    """
+
+    config: SearchConfig
+    method: Method
+    storage: Storage
+    lock: RunLock
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the driver needs to know of a network.
+
+    Attributes:
+        units: input to output.
+        mean, std: what it normalises images by.
+        sha256: of the weights as they were given; None for random ones.
+        weights: what it was filled with, for the workers; None for random ones.
+    """
+
+    units: list[Unit]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str | None
+    weights: SharedFile | None
+
+
+class Preparation:
+    """Makes the state of each search; searches that share images or a network load them once.
+
+    Args:
+        storage: the configured one, where tables and weights of all its searches and studies lie.
+        resume: go on where run directories stand.
+        console: where progress is shown; None shows none.
+        stack: closes what is opened here.
+        within: the lock of the study that the searches belong to.
+    """
+
+    def __init__(
+        self,
+        storage: str,
+        resume: bool,
+        console: Console | None,
+        stack: ExitStack,
+        within: RunLock | None = None,
+    ) -> None:
+        self._storage = storage
+        self._resume = resume
+        self._console = console
+        self._stack = stack
+        self._within = within
+        self._checked: dict[str, Checked] = {}
+        self._tables: dict[str, Table] = {}
+        self._networks: dict[tuple[Any, ...], Network] = {}
+
+    def check(self, config: SearchConfig) -> Checked:
+        """Lock a search's run directory, and find what is wrong before its network is loaded.
+
+        Raises:
+            UserError: the configuration, the data or the run directory is wrong.
+        """
+        if config.name not in self._checked:
+            storage, lock = self._open(config)
+            resolved, method = resolve(config)
+            if storage.list(Ledger.FOLDER):
+                check_record(storage, resolved, {})  # before images are read for nothing
+            self.splits(resolved)
+            self._checked[config.name] = Checked(resolved, method, storage, lock)
+        return self._checked[config.name]
+
+    def state(self, config: SearchConfig) -> SearchState:
+        """A search's state, after `check`.
+
+        Raises:
+            UserError: the configuration, the data, the model or the run directory is wrong.
+        """
+        from revo_ray.monitor.curves import write_tensorboard
+
+        checked = self.check(config)
+        config, storage = checked.config, checked.storage
+        table, network = self.table(config), self.network(config)
+        checksums = {"weights": network.sha256, "table": table.sha256}
+        if storage.list(Ledger.FOLDER):
+            check_record(storage, config, checksums)
+        else:
+            write_record(storage, config, checksums)
+        scheduler = checked.method.scheduler(config.search, config.train)
+        state = SearchState(
+            config,
+            storage,
+            checked.method,
+            list(network.units),
+            _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
+            _card(config, table, network),
+            halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
+            guard=checked.lock.check,
+        )
+        write_tensorboard(state)
+        return state
+
+    def finished(self, config: SearchConfig) -> SearchResult | None:
+        """The result of a search that is finished, without loading what it ran on.
+
+        Raises:
+            UserError: it was run with other settings.
+        """
+        storage = Storage(config.storage).child(config.name)
+        result = stored_result(storage)
+        rows = [name for name in storage.list(Ledger.FOLDER) if name.endswith(".json")]
+        if result is None or result.evaluations != len(rows):
+            return None
+        if result.best is not None and not storage.exists(MODEL):
+            return None
+        check_record(storage, resolve(config)[0], {})
+        return result
+
+    def table(self, config: SearchConfig) -> Table:
+        """The images of a search."""
+        # Fractions divide a table, and make no other one.
+        data = config.data.model_dump(exclude={"train_fraction"}, mode="json")
+        if config.data.max_images is None:
+            data.pop("seed")
+        key = repr(data)
+        if key not in self._tables:
+            folder = tables_folder(self._storage)
+            self._tables[key] = prepare_and_show(config.data, folder, self._console)
+        return self._tables[key]
+
+    def splits(self, config: SearchConfig) -> Splits:
+        """How a search divides its images."""
+        return split_table(self.table(config), config.data)
+
+    def network(self, config: SearchConfig) -> Network:
+        """The units of a search's network, how it wants its images, and its weights to share.
+
+        Raises:
+            UserError: the model or its weights cannot be had.
+            OSError: the storage is full or unreachable.
+        """
+        from revo_ray.finetune.network.shared_weights import share_weights
+        from revo_ray.finetune.training.assemble import load_network
+
+        table = self.table(config)
+        key = (config.model, len(table.classes), config.data.image_size)
+        if key not in self._networks:
+            backbone, units = load_network(config.model, config.data, config.train, table)
+            shared = None
+            if backbone.loaded is not None:
+                shared = share_weights(backbone.loaded, Storage(self._storage))
+            self._networks[key] = Network(
+                list(units), backbone.mean, backbone.std, backbone.weights_sha256, shared
+            )
+        return self._networks[key]
+
+    def _open(self, config: SearchConfig) -> tuple[Storage, RunLock]:
+        """Lock the run directory, and refuse one that is not ours to write."""
+        check_paths(config)
+        storage = Storage(config.storage).child(config.name)
+        lock = RunLock(storage, teller(self._console), within=self._within)
+        self._stack.callback(lock.close)
+        if not self._resume and storage.list(Ledger.FOLDER):
+            raise UserError(
+                f"{storage.uri} already holds a search; go on with --resume (resume=True), or "
+                f"choose another name with --set name={config.name}-2"
+            )
+        return storage, lock
+
+
+def teller(console: Console | None) -> Callable[[str], None] | None:
+    """What prints a line, if there is a console."""
+    if console is None:
+        return None
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+
+
+def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
+    """The configuration with all of its method's options, and the method.
+
+    Raises:
+        UserError: there is no such method, or an option does not fit.
+    """
+    method = make_method(config.method, config.plugins, config.train)
+    if config.resources.fuse not in (1, "auto") and (reason := not_fused(config, method)):
+        raise UserError(f"{method.name} {reason}; set it to 1", key="resources.fuse")
+    resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
+    return config.model_copy(update={"method": resolved}), method
+
+
+def not_fused(config: SearchConfig, method: Method) -> str | None:
+    """Why a method's evaluations cannot train together; None where they can."""
+    if method.scheduler(config.search, config.train) is not None:
+        return "stops evaluations early, so they cannot be fused"
+    if method.changes_rates:
+        return "changes rates at each epoch, so its evaluations cannot be fused"
+    return None
+
+
+def _task(
+    config: SearchConfig, storage: Storage, table: SharedFile, weights: SharedFile | None
+) -> dict[str, Any]:
+    return {
+        "model": config.model.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "table": asdict(table),
+        "weights": None if weights is None else asdict(weights),
+        "run": storage.uri,
+        "plugins": config.plugins,
+        "cpus": config.resources.cpus_per_trial,
+        "device": config.resources.device,
+    }
+
+
+def _card(config: SearchConfig, table: Table, network: Network) -> dict[str, Any]:
+    return {
+        "model": config.model.name,
+        "classes": table.classes,
+        "image_size": config.data.image_size,
+        "mean": list(network.mean),
+        "std": list(network.std),
+        "granularity": config.model.granularity,
+        "units": [unit.name for unit in network.units],
+    }

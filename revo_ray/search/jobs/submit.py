@@ -1,0 +1,133 @@
+"""A search as a job of a Ray cluster, from a machine that is not part of it.
+
+The job is `python -m revo_ray search CONFIG.yaml … --resume` in an upload of the working folder,
+which is what `ray job submit` sends with `cluster/runtime_env.yaml`. No environment variable is
+sent: Ray keeps those of a job in plain text, so credentials belong on the cluster's machines.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from revo_ray.errors import UserError
+from revo_ray.methods import make_method
+from revo_ray.search.core.paths import require_absolute
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.study import StudyConfig
+from revo_ray.storage import Storage
+
+EXCLUDES = (
+    ".?*",  # .git, .venv, .env, caches
+    "venv",
+    "__pycache__",
+    "*.egg-info",
+    "/build",
+    "/dist",
+    "/tests",
+    "/benchmarks",
+    "/docs",
+    "/README.md",
+    "/data",
+    "/datasets",
+    "revo_results",
+    *("*.whl", "*.zip", "*.tar", "*.tar.*", "*.tgz", "*.gz", "*.7z"),
+    *("*.pth", "*.pt", "*.ckpt", "*.bin", "*.safetensors", "*.onnx"),
+    *("*.[jJ][pP]*[gG]", "*.[pP][nN][gG]", "*.[bB][mM][pP]", "*.[gG][iI][fF]"),
+    *("*.[tT][iI][fF]*", "*.[wW][eE][bB][pP]"),
+    *("*.arrow", "*.parquet", "*.npy", "*.npz", "*.h5", "*.log"),
+)
+"""What a job does not need, as in a .gitignore; Ray also leaves out what .gitignore names."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is submitted.
+
+    Attributes:
+        name: the configuration's.
+        run: its run directory, as the cluster sees it.
+        entrypoint: a shell command.
+        runtime_env: Ray's, with the folder to upload.
+    """
+
+    name: str
+    run: str
+    entrypoint: str
+    runtime_env: dict[str, Any]
+
+
+def make_job(
+    settings: SearchConfig,
+    source: str | None,
+    overrides: list[str],
+    working_dir: Path,
+    runtime_env: Path | None = None,
+) -> Job:
+    """A checked job of a search, or of a study.
+
+    Args:
+        settings: what `source` and `overrides` say.
+        source: a file below `working_dir`, `preset:NAME`, or None for the quick start.
+        overrides: `KEY=VALUE` strings.
+        working_dir: the folder that is uploaded.
+        runtime_env: a YAML file with more of Ray's runtime environment.
+
+    Raises:
+        UserError: the job could not start, or would show credentials.
+    """
+    if not working_dir.is_dir():
+        raise UserError(f"--working-dir: no such folder {str(working_dir)!r}")
+    words = ["python", "-m", "revo_ray", settings.KIND]
+    if source is not None:
+        words.append(source if source.startswith("preset:") else _below(working_dir, source))
+    for override in overrides:
+        words += ["--set", override]
+    sys.path.append(os.path.abspath(working_dir))  # of plugins, which the job finds there too
+    _check(settings)
+    run = Storage(settings.storage).child(settings.name).uri
+    environment = _runtime_env(working_dir, runtime_env)
+    return Job(settings.name, run, shlex.join([*words, "--resume"]), environment)
+
+
+def _check(settings: SearchConfig) -> None:
+    """Refuse what would end the job before its first evaluation."""
+    require_absolute(settings)
+    for search in settings.searches() if isinstance(settings, StudyConfig) else [settings]:
+        try:
+            require_absolute(search)
+            make_method(search.method, search.plugins, search.train)
+        except UserError as error:
+            if search is settings:
+                raise
+            raise UserError(f"{search.name}: {error}", key="study") from None
+
+
+def _below(working_dir: Path, source: str) -> str:
+    path = os.path.relpath(source, working_dir)
+    if path.split(os.sep)[0] == os.pardir:
+        raise UserError(
+            f"{source!r} is not below --working-dir {str(working_dir)!r}, which is what is uploaded"
+        )
+    return path
+
+
+def _runtime_env(working_dir: Path, file: Path | None) -> dict[str, Any]:
+    values: Any = {}
+    if file is not None:
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(
+                f"--runtime-env: cannot read {str(file)!r}: {' '.join(str(error).split())}"
+            ) from None
+        if not isinstance(values, dict):
+            raise UserError(f"--runtime-env: {str(file)!r} is no mapping of keys to values")
+    excludes = dict.fromkeys([*EXCLUDES, *(values.get("excludes") or [])])
+    return {**values, "working_dir": str(working_dir), "excludes": list(excludes)}

@@ -1,0 +1,214 @@
+"""Who works on what: the trials of Tune on one side, the searches on the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from revo_ray.errors import SearchError
+from revo_ray.evolve.proposals import Proposal
+from revo_ray.search.core.state import Request, SearchState
+
+LOADING_S = 300.0
+"""What a worker has beyond `train.time_limit` before its first result, to load everything."""
+
+
+@dataclass
+class Assignment:
+    """A trial's work, and what it last reported; without a proposal it tests the best model."""
+
+    state: SearchState
+    request: Request
+    trial: Trial | None = None
+    reported: dict[str, Any] | None = None
+    since: float | None = None
+    """When it got a worker, by the monotonic clock; None: it has none."""
+    late: bool = False
+    """Whether it took longer than `train.time_limit`."""
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """Its evaluation, the first of those that train together; None to test the best model."""
+        return self.request.proposal
+
+    @property
+    def recorded(self) -> bool:
+        """Whether all its evaluations have their rows."""
+        return all(p.evaluation in self.state.ledger for p in self.request.wanted)
+
+    @property
+    def worker(self) -> Any:
+        """The actor that works on it, perhaps still on the way to it; None where there is none."""
+        return self.trial and self.trial.temporary_state.ray_actor
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that it may take: `train.time_limit` for each evaluation; None: for ever."""
+        limit = self.state.config.train.time_limit
+        return None if limit is None else limit * self.request.size
+
+    @property
+    def waits(self) -> bool:
+        """Whether a scheduler paused the trial, which then holds no machine."""
+        return self.trial is not None and self.trial.status == Trial.PAUSED
+
+
+class Board:
+    """Who works on what; shared by the three faces that Tune sees.
+
+    Args:
+        states: the searches; an earlier one goes first, a later one fills the gaps.
+        slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
+        finish: called with each search that is done, once.
+    """
+
+    REFRESH_S = 5.0
+
+    def __init__(
+        self,
+        states: Sequence[SearchState],
+        slots: Callable[[], int],
+        finish: Callable[[SearchState], None] = lambda state: None,
+    ) -> None:
+        self.states = list(states)
+        self.live: dict[str, Assignment] = {}
+        self.failure: BaseException | None = None
+        self.set_aside: dict[str, SearchError] = {}
+        """Searches that cannot go on, while others can."""
+        self.idle: set[str] = set()
+        """Searches that had nothing to start when they were last asked."""
+        self._ask_slots = slots
+        self._finish = finish
+        self._open = list(states)
+        self._slots, self._asked_at = 0, float("-inf")
+        self._loaded: set[str] = set()
+
+    @property
+    def slots(self) -> int:
+        """Trials that may be live now."""
+        now = time.monotonic()
+        if now - self._asked_at > self.REFRESH_S:
+            self._slots, self._asked_at = max(1, self._ask_slots()), now
+        return self._slots
+
+    @property
+    def full(self) -> bool:
+        """Whether as many trials are live as may be; paused ones hold nothing."""
+        return sum(not work.waits for work in self.live.values()) >= self.slots
+
+    @property
+    def busy(self) -> int:
+        """Trials that a worker works on now."""
+        return sum(
+            work.trial is not None and work.trial.status == Trial.RUNNING
+            for work in self.live.values()
+        )
+
+    @contextmanager
+    def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
+        """Remember what went wrong, since Tune turns exceptions into text.
+
+        Args:
+            state: whose failure it would be; among several searches the others go on.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, SearchError) and state is not None and len(self.states) > 1:
+                self.set_aside.setdefault(state.config.name, error)
+                if state in self._open:
+                    self._open.remove(state)
+                return
+            self.failure = self.failure or error
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether every search is done; those that have just become so are finished."""
+        for state in [state for state in self._open if state.done]:
+            self._open.remove(state)
+            self._finish(state)
+        return not self._open
+
+    def assign(self, trial_id: str) -> dict[str, Any] | None:
+        """A trial's configuration from the next search that has work; None where none has."""
+        self.idle.clear()
+        if self.full or any(state.halving and state.halving.survivors for state in self._open):
+            return None
+        for state in self._open:
+            request = state.next_request()
+            if request is not None:
+                self.live[trial_id] = Assignment(state, request)
+                return request.config
+            self.idle.add(state.config.name)
+        if not self.live and not self.done:
+            names = ", ".join(state.config.name for state in self._open)
+            raise SearchError(f"{names}: budget is left, but the method proposes nothing")
+        return None
+
+    def reconcile(self) -> None:
+        """Settle trials that ended without a word: dead workers, or a scheduler's decision."""
+        for trial_id, work in list(self.live.items()):
+            if work.trial is None or not work.trial.is_finished():
+                continue
+            del self.live[trial_id]
+            with self.keeping_failure(work.state):
+                self._settle(work, trial_id, work.trial)
+
+    def heard_from(self, work: Assignment) -> None:
+        """A worker reported something, so it has loaded all that it needs."""
+        self._loaded.add(_key(work.worker))
+
+    def overdue(self) -> list[Any]:
+        """The workers of trials that take longer than `train.time_limit`, each once."""
+        found, now = [], time.monotonic()
+        for work in self.live.values():
+            limit = work.limit
+            if limit is None or work.late:
+                continue
+            if work.worker is None:
+                work.since = None
+            elif work.since is None:
+                work.since = now
+            elif now - work.since > limit + (0 if _key(work.worker) in self._loaded else LOADING_S):
+                work.late = True
+                found.append(work.worker)
+        return found
+
+    def _settle(self, work: Assignment, trial_id: str, trial: Trial) -> None:
+        died = trial.status == Trial.ERROR
+        exhausted = bool(work.reported and work.reported.get("exhausted"))
+        if work.proposal is None:
+            work.state.test_lost(_cause(work) if died else None)
+        elif died or exhausted:
+            work.state.lost_all(work.request, _cause(work))
+        elif work.reported is not None:  # it was paused, and is not gone on with
+            work.state.record_all(work.request, work.reported, trial_id)
+            work.state.settle_all(work.request)
+        else:
+            work.state.returned_all(work.request)
+
+
+def _key(worker: Any) -> str:
+    return "" if worker is None else str(worker._actor_id.hex())
+
+
+def _cause(work: Assignment) -> str:
+    if work.late:
+        count = work.request.size
+        limit = f"{work.state.config.train.time_limit:g} s"
+        return f"it took longer than train.time_limit, {limit}" + f" × {count}" * (count > 1)
+    if work.reported is not None and work.reported.get("exhausted"):
+        return str(work.reported["exhausted"])
+    return last_line(str((work.trial and work.trial.get_error()) or "no cause given"))
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback, which names the error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no cause given"

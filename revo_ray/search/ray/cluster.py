@@ -1,0 +1,77 @@
+"""The Ray that a search runs on: embedded, the job's own, or a cluster that was named."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import ray
+
+from revo_ray.errors import UserError
+from revo_ray.search.core.paths import JOB
+from revo_ray.search.ray import autoscaler
+from revo_ray.search.ray.head_node import head_watched
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.stopping import handlers_kept, stop_if_asked
+from revo_ray.settings.schema import ResourcesConfig
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[bool]:
+    """Ray, connected: embedded or the cluster that was named; yields whether it was before."""
+    if address and address.startswith("ray://"):
+        raise UserError(
+            f"--address {address}: Ray Client cannot run Tune with the ledger here; use auto on a "
+            "machine of the cluster, its GCS address host:port, or ray job submit"
+        )
+    if ray.is_initialized():
+        if address is not None:
+            raise UserError(
+                f"--address {address}: this process is connected to Ray already; leave it out"
+            )
+        yield True
+        return
+    inside_job = bool(os.environ.get(JOB))
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None and not inside_job:
+        address = "local"
+        options |= {"include_dashboard": False}
+    tune_logger = logging.getLogger("ray.tune")
+    level = tune_logger.level
+    tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
+    try:
+        try:
+            with handlers_kept():
+                ray.init(address=address, **options)
+            stop_if_asked()
+        except Exception as error:  # of many kinds, a plain one among them
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
+        with nullcontext() if address == "local" else head_watched():
+            yield False
+    finally:
+        with handlers_kept():
+            ray.shutdown()
+        tune_logger.setLevel(level)
+
+
+def footprint_of(resources: ResourcesConfig) -> Footprint:
+    """What an evaluation holds on the cluster that this process is connected to.
+
+    Raises:
+        UserError: `auto`, on a cluster whose machines are yet to be started.
+    """
+    gpus, grows = resources.gpus_per_trial, autoscaler.starts_machines()
+    if gpus == "auto":
+        has_gpus = bool(ray.cluster_resources().get("GPU", 0))
+        if grows and not has_gpus:
+            raise UserError(
+                "is auto, and no machine with a GPU is up; on a cluster that starts machines when "
+                "they are needed, say 1 (or 0, to use CPUs)",
+                key="resources.gpus_per_trial",
+            )
+        gpus = 1.0 if has_gpus else 0.0
+    return Footprint(resources.cpus_per_trial, float(gpus), grows)

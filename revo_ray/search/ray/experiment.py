@@ -1,0 +1,297 @@
+"""Any number of searches as one Ray Tune experiment.
+
+Tune sees one searcher, one scheduler and one callback; behind them stands a `Board` that knows
+which trial works on which evaluation of which search. A worker that one search leaves idle at its
+barrier serves the next, and stays warm.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from revo_ray.errors import SearchError
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.assignments import Board, last_line
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.stopping import stop_if_asked
+from revo_ray.search.ray.trial import EvaluationTrial
+from revo_ray.storage import Storage
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interruption ends the run at once; rows are on disk
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # resuming reads the ledger, not Tune's state
+    "TUNE_MAX_PENDING_TRIALS_PG": "1024",  # `Board.slots` is the limit
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_COLOR_PREFIX": "0",  # what Ray prints of a lost worker goes to log files too
+}
+
+
+class Proposer(Searcher):
+    """Tune's searcher: proposals of all searches, in turn."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next evaluation; None at every search's barrier; FINISHED when all rows stand."""
+        if self._board.failure is not None:  # Tune swallows what `on_trial_complete` raises
+            raise self._board.failure
+        with self._board.keeping_failure():
+            if self._board.done:
+                return Searcher.FINISHED
+            config = self._board.assign(trial_id)
+            if config is None and self._board.done:
+                return Searcher.FINISHED  # the last rows were answered from the ledger
+            return config
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the search what its ledger holds; lost trials are settled by `reconcile`."""
+        work = self._board.live.get(trial_id)
+        if work is None:
+            return
+        if work.proposal is None:
+            if work.reported is not None:
+                del self._board.live[trial_id]
+        elif work.recorded:
+            with self._board.keeping_failure(work.state):
+                work.state.settle_all(work.request)
+            del self._board.live[trial_id]
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the state is the seed and the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed run replays the ledger."""
+
+
+class Scheduler(FIFOScheduler):
+    """Tune's scheduler: asks that of each search; and workers that stay warm at a barrier."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+        self._kept = 0
+        self._controller: Any = None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """A paused trial whose search goes on with it; else the first that has not begun."""
+        self._give_up(tune_controller)
+        for state in self._board.states:
+            if state.halving is None or self._board.full:
+                continue
+            idle = state.config.name in self._board.idle
+            if (chosen := state.halving.choose(tune_controller, idle)) is not None:
+                return chosen
+        return next(
+            (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
+        )
+
+    def _give_up(self, tune_controller: Any) -> None:
+        """Stop the paused trials of searches that cannot go on: nobody would go on with them."""
+        for work in list(self._board.live.values()):
+            if work.waits and work.state.config.name in self._board.set_aside:
+                tune_controller.stop_trial(work.trial)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
+        self._controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        if (more := self._board.slots - self._kept) > 0:
+            self._controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
+            self._kept += more
+        work = self._board.live.get(trial.trial_id)
+        if work is not None:
+            work.trial = trial
+            if work.state.halving is not None and work.proposal is not None:
+                work.state.halving.add(work.proposal.evaluation, trial, tune_controller)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """What the search's own scheduler says of an evaluation that could go on."""
+        work = self._board.live.get(trial.trial_id)
+        if work is None or work.proposal is None or work.state.halving is None:
+            return TrialScheduler.CONTINUE
+        with self._board.keeping_failure():
+            return work.state.halving.result(
+                work.proposal.evaluation,
+                trial,
+                result["epoch"],
+                result["val_loss"],
+                tune_controller,
+            )
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
+        """Let the search's own scheduler forget it."""
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Let the search's own scheduler forget it."""
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Let the search's own scheduler forget it."""
+        work = self._board.live.get(trial.trial_id)
+        if work is not None and work.proposal is not None and work.state.halving is not None:
+            work.state.halving.gone(work.proposal.evaluation, trial, tune_controller)
+
+    def release(self) -> None:
+        """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
+        if self._controller is not None:
+            self._controller._actor_force_cleanup_timeout = 0
+            self._controller.cleanup()
+
+
+class Recorder(tune.Callback):
+    """Tune's callback: writes each row when its trial's last result arrives."""
+
+    def __init__(self, board: Board, scratch: Storage, tick: Callable[[int, int], None]) -> None:
+        self._board = board
+        self._scratch = scratch
+        self._tick = tick
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Delete what was kept of a trial that was paused."""
+        work = self._board.live.get(trial.trial_id)
+        if work is None or (work.state.halving is not None and work.state.halving.pauses):
+            self._scratch.child(str(trial.trial_id)).delete_folder()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look after trials whose end nobody told, and those that take too long."""
+        stop_if_asked()
+        with self._board.keeping_failure():
+            self._board.reconcile()
+        for worker in self._board.overdue():
+            ray.kill(worker)
+        self._tick(self._board.busy, self._board.slots)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The row is on disk before the searcher learns of it."""
+        work = self._board.live.get(trial.trial_id)
+        if work is None or result.keys().isdisjoint(("row", "rows", "test")):
+            return
+        work.reported = result
+        self._board.heard_from(work)
+        with self._board.keeping_failure(work.state):
+            if work.proposal is None:
+                work.state.tested(result)
+            elif result.get("done") and not result.get("exhausted"):
+                work.state.record_all(work.request, result, trial.trial_id)
+
+
+def run_experiment(
+    states: Sequence[SearchState],
+    footprint: Footprint,
+    max_concurrent: int | None,
+    finish: Callable[[SearchState], None],
+    *,
+    home: Storage,
+    ray_stays: bool = False,
+    tick: Callable[[int, int], None] = lambda busy, slots: None,
+    trial: type[tune.Trainable] = EvaluationTrial,
+) -> None:
+    """Run searches to the end of their budgets and test their best models; Ray is connected.
+
+    Args:
+        states: searches that are not done.
+        footprint: what each evaluation holds.
+        max_concurrent: evaluations at once; None for as many as the cluster holds.
+        finish: called with each search that is done.
+        home: where trials that are paused are kept, for all machines.
+        ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
+        tick: called many times a second with the trials that run now, and that may.
+        trial: what a worker runs; it answers the requests of `SearchState`.
+
+    Raises:
+        SearchError, OSError: why it stopped; every search can be resumed.
+    """
+
+    generations = sum(s.config.search.population + s.config.search.lookahead for s in states)
+
+    def slots() -> int:
+        held = footprint.slots(wanted=generations)
+        return min(held, max_concurrent) if max_concurrent else held
+
+    board = Board(states, slots, finish)
+    scheduler = Scheduler(board)
+    try:
+        with _environment(ENVIRONMENT), _scratch(states, home) as scratch:
+            tune.run(
+                trial,
+                name="tune",
+                search_alg=Proposer(board),
+                scheduler=scheduler,
+                callbacks=[Recorder(board, Storage(scratch).child("tune"), tick)],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+                num_samples=-1,
+                resources_per_trial=footprint.request,
+                reuse_actors=True,
+                storage_path=scratch,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+                raise_on_failed_trial=False,
+                verbose=0,
+            )
+    except Exception as error:
+        if board.failure is not None:
+            raise board.failure from None
+        raise SearchError(
+            f"Ray Tune stopped: {last_line(str(error))}; go on with --resume"
+        ) from error
+    except KeyboardInterrupt:
+        if ray_stays:
+            scheduler.release()
+        raise
+    if board.set_aside:
+        raise SearchError("; ".join(f"{name}: {error}" for name, error in board.set_aside.items()))
+    if not board.done:
+        raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
+
+
+@contextmanager
+def _scratch(states: Sequence[SearchState], home: Storage) -> Iterator[str]:
+    """The folder that Tune wants; only paused trials are read from it again, by any machine."""
+    if not any(state.halving is not None and state.halving.pauses for state in states):
+        folder = tempfile.mkdtemp(prefix="revo-")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    shared = home.child(".tune")
+    shared.delete_folder()  # of a run that was killed
+    try:
+        yield shared.uri
+    finally:
+        shared.delete_folder()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Tune and Ray take settings from the environment alone; put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,92 @@
+"""What one evaluation holds of a cluster, and how many of them the cluster holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import ray
+from ray import tune
+
+from revo_ray.errors import UserError
+from revo_ray.search.ray.autoscaler import refuses
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one evaluation holds: CPUs, and GPUs or a fraction of one, of one machine.
+
+    Attributes:
+        grows: whether the cluster starts machines for evaluations that wait for one.
+    """
+
+    cpus: int
+    gpus: float
+    grows: bool = False
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """The same, as Ray counts it."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+    @property
+    def request(self) -> tune.PlacementGroupFactory:
+        """The same, as Tune asks for it."""
+        return tune.PlacementGroupFactory([self.bundle])
+
+    def slots(self, wanted: int = 0) -> int:
+        """How many evaluations may be begun: those that the machines hold at once, now.
+
+        Args:
+            wanted: how many to begin at least where the cluster grows, since it grows only for
+                evaluations that wait.
+        """
+        held = sum(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"])
+        return max(held, wanted) if self.grows else held
+
+    def check(self) -> str | None:
+        """Refuse what no machine of the cluster could ever hold.
+
+        Returns:
+            what there is to wait for, in one line; None where evaluations can begin.
+
+        Raises:
+            UserError: naming the resource and the most that one machine has.
+        """
+        if self.slots():
+            return None
+        if self.grows and not refuses(self.bundle):
+            return f"no machine with {self} is up; waiting for the autoscaler to start one"
+        where = "of the cluster, or that could be started," if self.grows else "of the cluster"
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for key, value, resource in (
+            ("resources.cpus_per_trial", self.cpus, "CPU"),
+            ("resources.gpus_per_trial", self.gpus, "GPU"),
+        ):
+            most = max((node.get(resource, 0) for node in nodes), default=0)
+            if value > most and not self.grows:
+                raise UserError(
+                    f"is {value:g}, but no machine of the cluster has more than {most:g}", key=key
+                )
+        raise UserError(
+            f"an evaluation needs {self} of one machine, and no machine {where} has them",
+            key="resources",
+        )
+
+    def __str__(self) -> str:
+        counts = [(f"{self.cpus}", "CPU", self.cpus > 1)]
+        if self.gpus:
+            counts.append((f"{self.gpus:g}", "GPU", self.gpus > 1))
+        return " and ".join(f"{count} {what}{'s' * many}" for count, what, many in counts)
+
+    def _fits(self, resources: dict[str, float]) -> int:
+        by_cpus = int(resources.get("CPU", 0) // self.cpus)
+        if not self.gpus:
+            return by_cpus
+        gpus = resources.get("GPU", 0)
+        by_gpus = (
+            int(gpus // self.gpus)
+            if self.gpus >= 1
+            else int(gpus) * math.floor(1 / self.gpus + 1e-9)
+        )
+        return min(by_cpus, by_gpus)

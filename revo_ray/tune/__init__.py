@@ -1,0 +1,1 @@
+"""CMA-MV as a searcher for any Ray Tune experiment."""

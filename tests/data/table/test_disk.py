@@ -1,0 +1,72 @@
+"""Files that appear whole, and locks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from revo_ray.data.table.disk import exclusive, replacing
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+
+    def be_interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+    assert list(tmp_path.iterdir()) == []
+    for content in ("one", "two"):
+        before = path.read_text() if path.exists() else None
+        with replacing(path) as temporary:
+            temporary.write_text(content)
+            assert (path.read_text() if path.exists() else None) == before
+        assert path.read_text() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def add(folder: Path, times: int) -> None:
+    """A race for whoever is let in while another is inside."""
+    total = folder / "total"
+    for _ in range(times):
+        with exclusive(folder / "lock"):
+            value = int(total.read_text())
+            time.sleep(0.0002)
+            total.write_text(str(value + 1))
+
+
+def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
+    (tmp_path / "total").write_text("0")
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=add, args=(tmp_path, 100)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert (tmp_path / "total").read_text() == "400"
+    assert [path.name for path in tmp_path.iterdir()] == ["total"]
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    inside = context.Event()
+
+    def hold() -> None:
+        with exclusive(tmp_path / "lock"):
+            inside.set()
+            time.sleep(60)
+
+    worker = context.Process(target=hold)
+    worker.start()
+    assert inside.wait(20)
+    worker.kill()
+    worker.join()
+    with exclusive(tmp_path / "lock"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,200 @@
+"""The search as a whole in TensorBoard: what its own reader finds in the event files."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from revo_ray.monitor.tensorboard import pages
+from revo_ray.monitor.tensorboard.search_curves import is_due
+from revo_ray.rundir.ledger import Ledger
+from revo_ray.storage import Storage
+from tests.object_store import object_store
+from tests.report.synthetic import EPOCHS, FAILS, UNITS, open_state, run
+
+ALL = {"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
+
+Made = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Run directories of searches with one worker, by their settings."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def search(*overrides: str) -> Path:
+        if overrides not in made:
+            made[overrides] = tmp_path_factory.mktemp("run")
+            run(open_state(Storage(str(made[overrides])), *overrides))
+        return made[overrides]
+
+    return search
+
+
+def read(folder: Path, name: str = "") -> EventAccumulator:
+    return EventAccumulator(str(folder / "tensorboard" / name), size_guidance=ALL).Reload()
+
+
+def event_files(folder: Path) -> dict[str, bytes]:
+    """Everything that TensorBoard would open."""
+    found = sorted((folder / "tensorboard").rglob("*"))
+    return {str(f.relative_to(folder)): f.read_bytes() for f in found if f.is_file()}
+
+
+def test_every_series_has_a_point_for_each_evaluation(undisturbed: Made) -> None:
+    folder = undisturbed()
+    rows = list(Ledger.load(Storage(str(folder))))
+    assert {row.status for row in rows} == {"ok", "diverged"}
+    whole = read(folder)
+    best, spent = math.inf, Counter({"evaluations": 0, "epochs": 0, "device_seconds": 0.0})
+    expected: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        spent += Counter(evaluations=1, epochs=row.epochs, device_seconds=row.seconds)
+        best = min(best, row.val_loss or math.inf)
+        failures = sum(number <= row.evaluation for number in FAILS)
+        frozen = row.unit_lrs.count(0) / len(UNITS)
+        for tag, step, value in [
+            *((f"best/loss_by_{cost}", math.ceil(s), best) for cost, s in spent.items()),
+            *((f"best/accuracy_by_{cost}", math.ceil(s), 1 / best) for cost, s in spent.items()),
+            *((f"best/auc_by_{cost}", math.ceil(s), best**-0.5) for cost, s in spent.items()),
+            ("evaluations/failures_so_far", row.evaluation + 1, failures),
+            ("evaluations/frozen_fraction", row.evaluation + 1, frozen),
+        ]:
+            expected.setdefault(tag, []).append((step, pytest.approx(value)))
+    for tag, points in expected.items():
+        assert [(point.step, point.value) for point in whole.Scalars(tag)] == points
+    losses = {point.step - 1: point.value for point in whole.Scalars("evaluations/loss")}
+    assert losses == {r.evaluation: pytest.approx(r.val_loss) for r in rows if r.status == "ok"}
+
+
+def test_generations_have_their_distribution_their_rates_and_a_picture(undisturbed: Made) -> None:
+    folder = undisturbed()
+    whole = read(folder)
+    state = open_state(Storage(str(folder)))
+    sigmas = [point["sigma"] for point in state.proposals.distributions]
+    assert len(set(sigmas)) > 1
+    shown = [(point.step, point.value) for point in whole.Scalars("distribution/sigma")]
+    assert shown == [(g, pytest.approx(sigma)) for g, sigma in enumerate(sigmas[:3])]
+    distributions = state.proposals.distributions[:3]
+    for point, found in zip(whole.Scalars("distribution/mean"), distributions, strict=True):
+        # The bits of 20 units that may freeze, and the place of the shared rate.
+        assert len(found["positions"]) == 21
+        assert point.value == pytest.approx(sum(found["positions"].values()) / 21)
+    assert [event.step for event in whole.Histograms("distribution/means")] == [0, 1, 2]
+
+    rows = list(state.ledger)
+    for generation, event in enumerate(whole.Histograms("rates/log10_all_units")):
+        rates = [r for row in rows if row.generation == generation for r in row.unit_lrs if r]
+        found = event.histogram_value
+        assert (event.step, found.num, sum(found.bucket)) == (generation, len(rates), len(rates))
+        assert found.sum == pytest.approx(sum(map(math.log10, rates)))
+    for index, unit in enumerate(UNITS):
+        events = whole.Histograms(f"rates_log10_by_unit/{index:02}_{unit.name}")
+        trained = [[row.unit_lrs[index] for row in rows if row.generation == g] for g in range(3)]
+        assert [e.histogram_value.num for e in events] == [len(t) - t.count(0) for t in trained]
+
+    pictures = whole.Images("rates/heat_map")
+    assert [picture.step for picture in pictures] == [0, 1, 2]
+    for picture in pictures:
+        opened = Image.open(io.BytesIO(picture.encoded_image_string))
+        assert opened.size == (picture.width, picture.height)
+        assert len(opened.getcolors(2**16) or ()) > 20
+
+
+def test_methods_without_a_distribution_have_none(undisturbed: Made) -> None:
+    whole = read(undisturbed("method.name=random", "search.evaluations=25"))
+    assert not [tag for tag in whole.Tags()["scalars"] if tag.startswith("distribution")]
+    assert len(whole.Scalars("best/loss_by_evaluations")) == 25
+    assert [picture.step for picture in whole.Images("rates/heat_map")] == [0, 1, 2]
+
+
+def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
+    folder = undisturbed()
+    content = read(folder).summary_metadata["_hparams_/experiment"].plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    columns = {column.name for column in experiment.hparam_infos}
+    assert columns == {
+        "ended", "generation", "weight decay", "frozen units", "head rate", "mean log10 rate",
+        "global_lr",
+    }  # fmt: skip
+    for row in Ledger.load(Storage(str(folder))):
+        run_of_it = read(folder, f"{row.evaluation:06d}")
+        content = run_of_it.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        assert set(session.hparams) <= columns
+        assert session.hparams["ended"].string_value == row.status
+        assert session.hparams["frozen units"].number_value == row.unit_lrs.count(0)
+        assert session.hparams["head rate"].number_value == row.unit_lrs[-1]
+        assert "_hparams_/session_end_info" in run_of_it.summary_metadata
+        if row.status == "ok":
+            for metric in experiment.metric_infos:
+                (point,) = run_of_it.Scalars(metric.name.tag)
+                assert point.step == EPOCHS
+
+
+@pytest.mark.parametrize("lookahead", [0, 4, 10])
+def test_neither_order_nor_interruptions_leave_a_trace(
+    undisturbed: Made, tmp_path: Path, lookahead: int
+) -> None:
+    override = f"search.lookahead={lookahead}"
+    for rows in (1, 5, 12, 3):
+        run(open_state(Storage(str(tmp_path)), override), workers=4, rows=rows)
+    run(open_state(Storage(str(tmp_path)), override), workers=7)
+    assert event_files(tmp_path) == event_files(undisturbed(override))
+
+
+@given(cut=st.integers(0, 2**18), other=st.binary(max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_what_was_cut_short_or_damaged_is_mended(undisturbed: Made, cut: int, other: bytes) -> None:
+    folder = undisturbed()
+    whole = event_files(folder)
+    names = [name for name in whole if pages.PREFIX in name]
+    assert len(names) == 2
+    joined = b"".join(whole[name] for name in names)[:cut]
+    for name in names:
+        part, joined = joined[: len(whole[name])], joined[len(whole[name]) :]
+        (folder / name).write_bytes(part + other)
+    (folder / "tensorboard" / f"{pages.PREFIX}000007").write_bytes(other)
+    open_state(Storage(str(folder)))
+    assert event_files(folder) == whole
+
+
+def test_a_file_that_is_read_only_ever_grows(tmp_path: Path) -> None:
+    state = open_state(Storage(str(tmp_path)))
+    run(state, rows=2)
+    first = tmp_path / "tensorboard" / f"{pages.PREFIX}000000"
+    with first.open("rb") as reader:
+        before = reader.read()
+        run(state, rows=2)
+        assert os.fstat(reader.fileno()).st_ino == first.stat().st_ino
+        assert before + reader.read() == first.read_bytes()
+        assert len(first.read_bytes()) > len(before)
+    first.unlink()  # somebody tidied up
+    run(state, rows=1)
+    assert len(read(tmp_path).Scalars("best/loss_by_evaluations")) == 5
+
+
+def test_an_object_store_holds_the_same_bytes(undisturbed: Made, tmp_path: Path) -> None:
+    with object_store() as uri:
+        for rows in (4, 3, 23):
+            run(open_state(Storage(uri("run"))), workers=3, rows=rows)
+        storage = Storage(uri("run"))
+        expected = event_files(undisturbed())
+        for name, content in expected.items():
+            assert storage.read(name) == content
+
+
+def test_long_searches_have_few_pictures() -> None:
+    assert [g for g in range(20) if is_due(g, 4)] == [0, 1, 2, 3, 4, 6, 8, 12, 16]
+    assert sum(is_due(g, 16) for g in range(100_000)) < 16 * (1 + math.log2(100_000 / 16) / 2) + 1

@@ -1,0 +1,65 @@
+"""What is shown while images are prepared."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from revo_ray.data.table import image_table as table_module
+from revo_ray.monitor.preparation import TableProgress, prepare_and_show
+from revo_ray.settings.schema import DataConfig
+
+CONFIG = DataConfig(image_size=8, max_images=300)
+
+
+def shown(folder: Path, terminal: bool) -> str:
+    stream = io.StringIO()
+    prepare_and_show(CONFIG, folder, Console(file=stream, force_terminal=terminal, width=100))
+    return stream.getvalue()
+
+
+def test_a_log_gets_a_line_at_the_start_and_one_at_the_end(tmp_path: Path) -> None:
+    lines = shown(tmp_path, False).splitlines()
+    assert lines[0] == "preparing 300 images"
+    assert re.fullmatch(r"prepared 300 images in \d+s", lines[1])
+    assert len(lines) == 2
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(tmp_path: Path) -> None:
+    text = shown(tmp_path, True)
+    assert "preparing images" in text
+    assert "300/300" in text
+    assert text.endswith("s\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_that_is_there_shows_nothing(tmp_path: Path, terminal: bool) -> None:
+    shown(tmp_path, False)
+    assert shown(tmp_path, terminal) == ""
+
+
+def test_warnings_are_shown_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = table_module.read_source(CONFIG)
+    warned = type(source)(source.classes, source.records, (), ("[no] group is known",))
+    monkeypatch.setattr(table_module, "read_source", lambda config: warned)
+    for _ in range(2):
+        assert "warning: [no] group is known\n" in shown(tmp_path, False)
+    assert prepare_and_show(CONFIG, tmp_path, None).warnings == ("[no] group is known",)
+
+
+def test_an_error_takes_the_bar_off_the_terminal() -> None:
+    stream = io.StringIO()
+
+    def fail() -> None:
+        with TableProgress(Console(file=stream, force_terminal=True, width=100)) as preparation:
+            preparation(0, 10)
+            preparation(3, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert stream.getvalue().endswith("\x1b[2K")  # the line is erased

@@ -1,0 +1,184 @@
+"""The whole report of generated studies: its files, and that it does not say more than it can."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import fs
+from scipy import stats
+
+from revo_ray.cli.main import main
+from revo_ray.errors import UserError
+from revo_ray.report.statistics_text import to_text, verdict
+from revo_ray.report.study_report import study_report, write_study_report
+from revo_ray.storage import Storage
+from tests.report.studies import place, write_grid, write_search
+
+FILES = [
+    *("tables.md", "tables.tex", "results.csv", "means.csv", "statistics.md", "statistics.json"),
+    *(f"figures/critical-difference.{kind}" for kind in ("svg", "png", "csv")),
+]
+METHODS = ["full", "last", "revo-binary"]
+
+
+def score(method: str, data: str, fraction: float, seed: int) -> float:
+    """`last` is worse by 10 points, in every pair; the others differ by chance."""
+    noise = np.random.default_rng([seed, int(100 * fraction), len(data)]).normal(0, 0.01)
+    own = np.random.default_rng([seed, int(100 * fraction), len(data), len(method)]).normal(
+        0, 0.004
+    )
+    return 0.8 + noise + own - 0.1 * (method == "last")
+
+
+@pytest.fixture(scope="module")
+def decisive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 blocks: 2 data sets × 2 fractions × 4 seeds."""
+    folder = tmp_path_factory.mktemp("decisive")
+    write_grid(
+        folder, METHODS, score, data=["busi", "leaves"], fractions=[0.05, 0.2], seeds=range(4)
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cell, three seeds."""
+    folder = tmp_path_factory.mktemp("small")
+    write_grid(folder, METHODS, score)
+    return folder
+
+
+def test_the_report_is_written_beside_the_searches(small: Path) -> None:
+    paths = write_study_report(Storage(str(small)))
+    assert paths == [str(small / "report" / name) for name in FILES]
+    before = {path: Path(path).read_bytes() for path in paths}
+    assert all(before.values())
+    assert "critical-difference.svg" in (small / "report" / "statistics.md").read_text()
+    write_study_report(Storage(str(small)))  # `report/` is there now, and is no search
+    assert {path: Path(path).read_bytes() for path in paths} == before
+
+
+def test_three_seeds_of_one_cell_are_said_to_decide_nothing(small: Path) -> None:
+    report = study_report(Storage(str(small)))
+    text = report.markdown
+    assert "there are 3 seeds: the smallest possible two-sided p of a Wilcoxon test is 0.25" in text
+    assert "**These data cannot decide** about full, last: 3 pairs" in text
+    assert "corrected for 2 comparisons, 0.5" in text
+    assert "It takes 7 pairs that differ" in text  # 2 × 2 / 2^7 < 0.05 < 2 × 2 / 2^6
+    for metric in report.statistics.metrics:
+        assert [verdict(c, 0.05) for c in metric.comparisons] == ["cannot be decided"] * 2
+    assert "| worse |" not in text
+    assert "| better |" not in text
+    assert "1 complete block." in text
+
+
+def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
+    report = study_report(Storage(str(decisive)))
+    assert report.statistics.reference == "revo-binary"
+    blocks = [(d, f, s) for d in ("busi", "leaves") for f in (0.05, 0.2) for s in range(4)]
+    for metric in report.statistics.metrics:
+        comparisons = {c.method: c for c in metric.comparisons}
+        assert verdict(comparisons["last"], 0.05) == "worse"
+        for method, comparison in comparisons.items():
+            differences = [score(method, *b) - score("revo-binary", *b) for b in blocks]
+            assert comparison.pairs == 16
+            assert comparison.mean == pytest.approx(np.mean(differences))
+            assert comparison.p == pytest.approx(stats.wilcoxon(differences).pvalue)
+        table = [[score(method, *b) for b in blocks] for method in METHODS]
+        assert metric.ranking.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
+        cells = np.array(table).reshape(3, 4, 4).mean(axis=2)
+        by_cell = metric.ranking_by_cell
+        assert by_cell.blocks == 4
+        assert by_cell.p == pytest.approx(stats.friedmanchisquare(*cells).pvalue)
+    assert "cannot decide" not in to_text(report.statistics)
+
+
+def test_the_numbers_are_in_the_json(decisive: Path) -> None:
+    report = study_report(Storage(str(decisive)), reference="full", alpha=0.1)
+    values = json.loads(report.files()["statistics.json"])
+    assert (values["reference"], values["alpha"], values["seeds"]) == ("full", 0.1, [4, 4])
+    assert [metric["metric"] for metric in values["metrics"]] == ["auc", "accuracy"]
+    first = values["metrics"][0]
+    assert first["comparisons"][0]["p_holm"] == report.statistics.metrics[0].comparisons[0].p_holm
+    assert first["ranking"]["blocks"] == 16
+
+
+def test_a_study_is_reported_while_it_runs(tmp_path: Path) -> None:
+    write_grid(tmp_path, METHODS[1:], score, seeds=range(2))
+    settings = ["method.name=full", *place("digits", 0.05, 0)]
+    write_search(tmp_path, "running", settings, losses=(0.5,), done=False)
+    waiting = ["method.name=random", *place("digits", 0.05, 0)]
+    write_search(tmp_path, "waiting", waiting, losses=(), done=False)
+    report = study_report(Storage(str(tmp_path)))
+    text = report.markdown
+    assert "4 of 6 searches are finished" in text
+    assert "Without a result yet: full, random." in text
+    (auc, _) = report.statistics.metrics
+    assert auc.ranking.methods.count("full") == 0
+    assert auc.ranking.blocks == 2  # a method that has nothing yet hides no block
+
+
+def test_blocks_without_every_method_are_counted(tmp_path: Path) -> None:
+    write_grid(tmp_path, METHODS, score, seeds=range(3))
+    for result in tmp_path.glob("*-full-s2/result.json"):
+        result.unlink()
+    text = study_report(Storage(str(tmp_path))).markdown
+    assert "2 complete blocks (1 left out, where not every method has a result)" in text
+
+
+def test_a_figure_that_no_longer_holds_goes(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["full", "last"], score)
+    storage = Storage(str(tmp_path))
+    assert any(path.endswith(".svg") for path in write_study_report(storage))
+    for result in tmp_path.glob("*-last-*/result.json"):
+        result.unlink()
+    written = write_study_report(storage)
+    left = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*.*")}
+    assert left == set(FILES[:6])
+    assert len(written) == 6
+    text = (tmp_path / "report" / "statistics.md").read_text()
+    assert "Nothing can be compared before two methods have finished searches" in text
+
+
+def test_two_methods_are_compared_without_friedman(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["last", "revo-binary"], score, seeds=range(6))
+    text = study_report(Storage(str(tmp_path))).markdown
+    assert "for two methods see Wilcoxon's" in text
+    assert "| worse |" in text  # 6 pairs of one sign: p = 0.031
+
+
+def test_one_search_alone_has_a_report(tmp_path: Path) -> None:
+    write_search(tmp_path, "alone")
+    paths = write_study_report(Storage(str(tmp_path / "alone")))
+    assert str(tmp_path / "alone" / "report" / "tables.md") in paths
+
+
+def test_a_wrong_reference_or_alpha_is_named(small: Path) -> None:
+    with pytest.raises(UserError, match="no method 'revo' in this study; there are full, last"):
+        study_report(Storage(str(small)), reference="revo")
+    with pytest.raises(UserError, match="alpha is 5"):
+        study_report(Storage(str(small)), alpha=5)
+
+
+def test_the_command_takes_the_reference(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["revo-ray", "report", str(small), "--reference", "full"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    statistics = json.loads((small / "report" / "statistics.json").read_text())
+    assert statistics["reference"] == "full"
+
+
+def test_any_file_system_will_do(small: Path) -> None:
+    storage = Storage("mock:///study")
+    assert storage.local is None
+    memory = storage._fs
+    memory.create_dir("study/report/figures")  # object stores make them by themselves
+    fs.copy_files(str(small), "study", fs.LocalFileSystem(), memory)
+    paths = write_study_report(storage)
+    assert paths[0] == "mock:///study/report/tables.md"
+    local = study_report(Storage(str(small))).files()
+    assert {name: storage.read(f"report/{name}") for name in FILES} == local

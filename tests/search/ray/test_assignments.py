@@ -1,0 +1,85 @@
+"""Who is late: the time limit of an evaluation, and what a new worker has beyond it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from revo_ray.methods import make_method
+from revo_ray.search.core.state import Request, SearchState
+from revo_ray.search.ray import assignments as board
+from revo_ray.search.ray.assignments import LOADING_S, Assignment, Board
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage
+from tests.search.core.test_state import UNITS
+
+TEST = Request(None, {})
+
+
+class Clock:
+    """The monotonic clock, moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def trial_on(worker: str | None) -> Any:
+    """As much of a trial as the board looks at: which actor works on it."""
+    actor = worker and SimpleNamespace(_actor_id=worker.encode())
+    return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=actor))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(board, "time", made)
+    return made
+
+
+def make_board(folder: Path, *overrides: str) -> Board:
+    config = SearchConfig.load(None, ["search.evaluations=12", *overrides])
+    method = make_method(config.method)
+    state = SearchState(config, Storage(str(folder)), method, list(UNITS), {}, {})
+    return Board([state], lambda: 4)
+
+
+def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> None:
+    made = make_board(tmp_path, "train.time_limit=10")
+    warm = made.live["warm"] = Assignment(made.states[0], TEST, trial_on("a"))
+    new = made.live["new"] = Assignment(made.states[0], TEST, trial_on("b"))
+    waiting = made.live["waiting"] = Assignment(made.states[0], TEST, trial_on(None))
+    made.heard_from(warm)
+    assert made.overdue() == []  # their time begins
+    clock.now += 11
+    assert made.overdue() == [warm.worker]
+    assert made.overdue() == []
+    assert (warm.late, new.late, waiting.late) == (True, False, False)
+    clock.now += LOADING_S
+    assert made.overdue() == [new.worker]
+
+
+def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) -> None:
+    made = make_board(tmp_path, "train.time_limit=10")
+    work = made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
+    made.heard_from(work)
+    made.overdue()
+    work.trial = trial_on(None)  # it was paused
+    clock.now += 11
+    assert made.overdue() == []
+    work.trial = trial_on("a")
+    assert made.overdue() == []
+    clock.now += 11
+    assert made.overdue() == [work.worker]
+
+
+def test_without_a_limit_nobody_is_late(tmp_path: Path, clock: Clock) -> None:
+    made = make_board(tmp_path)
+    made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
+    made.overdue()
+    clock.now += 1e6
+    assert made.overdue() == []

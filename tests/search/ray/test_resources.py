@@ -1,0 +1,36 @@
+"""How many evaluations machines hold; and storage roots with options."""
+
+from __future__ import annotations
+
+import pytest
+
+from revo_ray.search.ray.resources import Footprint
+from revo_ray.storage import Storage
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "machine", "slots"),
+    [
+        (1, 0, {"CPU": 2.0}, 2),
+        (2, 0, {"CPU": 7.0, "GPU": 1.0}, 3),
+        (1, 1, {"CPU": 16.0, "GPU": 4.0}, 4),
+        (8, 1, {"CPU": 16.0, "GPU": 4.0}, 2),
+        (1, 2, {"CPU": 16.0, "GPU": 5.0}, 2),
+        (1, 0.5, {"CPU": 16.0, "GPU": 4.0}, 8),
+        (1, 0.4, {"CPU": 16.0, "GPU": 2.0}, 4),
+        (1, 0.2, {"CPU": 64.0, "GPU": 1.0}, 5),
+        (1, 0.1, {"CPU": 64.0, "GPU": 1.0}, 10),
+        (1, 0.05, {"CPU": 64.0, "GPU": 1.0}, 20),
+        (1, 1, {"CPU": 16.0}, 0),
+    ],
+)
+def test_slots_of_a_machine(cpus: int, gpus: float, machine: dict[str, float], slots: int) -> None:
+    assert Footprint(cpus, gpus)._fits(machine) == slots
+
+
+def test_a_storage_uris_options_stay_at_its_end() -> None:
+    root = Storage("s3://bucket/folder?region=us-east-1")
+    child = root.child("run")
+    assert child.uri == "s3://bucket/folder/run?region=us-east-1"
+    assert Storage(child.uri)._root == child._root == "bucket/folder/run"
+    assert child.local is None

@@ -1,0 +1,127 @@
+"""A study's searches: what is varied, what is not, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from revo_ray.errors import UserError
+from revo_ray.run import run_study
+from revo_ray.search.ray.cluster import JOB
+from revo_ray.settings.schema import preset_names
+from revo_ray.settings.study import FILE, StudyConfig, write_study
+from revo_ray.storage import Storage
+
+
+def load(folder: Path, study: Any, **sections: Any) -> StudyConfig:
+    path = folder / "study.yaml"
+    path.write_text(
+        yaml.safe_dump({"name": "s", "storage": str(folder), **sections, "study": study})
+    )
+    return StudyConfig.load(path)
+
+
+def test_every_combination_is_one_search(tmp_path: Path) -> None:
+    study = load(
+        tmp_path,
+        {
+            "methods": ["full", {"name": "random", "encoding": "binary", "label": "bits"}],
+            "models": ["torchvision/resnet18", {"name": "timm/resnet50", "weights": "none"}],
+            "data": ["digits", {"source": "folder", "root": "photos", "label": "pets"}],
+            "fractions": [0.05, 0.2],
+            "seeds": [3, 4, 5],
+        },
+        train={"epochs": 7},
+        data={"image_size": 48},
+    )
+    searches = study.searches()
+    assert len(searches) == len({search.name for search in searches}) == 2 * 2 * 2 * 2 * 3
+    assert {search.storage for search in searches} == {str(tmp_path / "s")}
+    assert {(search.train.epochs, search.data.image_size) for search in searches} == {(7, 48)}
+    one = next(s for s in searches if s.name == "pets-0.2-resnet50-bits-s4")
+    assert (one.data.source, one.data.root, one.data.train_fraction) == ("folder", "photos", 0.2)
+    assert (one.data.seed, one.train.seed, one.search.seed) == (4, 4, 4)
+    assert (one.model.name, one.model.weights) == ("timm/resnet50", "none")
+    assert (one.method.name, one.method.options) == ("random", {"encoding": "binary"})
+    other = next(s for s in searches if s.name == "digits-0.05-resnet18-full-s3")
+    assert (other.data.root, other.model.weights, other.method.options) == (None, "pretrained", {})
+
+
+def test_what_is_not_varied_is_the_files_own(tmp_path: Path) -> None:
+    own = {"data": {"seed": 5, "train_fraction": 0.3}, "train": {"seed": 6}, "search": {"seed": 7}}
+    (search,) = load(tmp_path, {"methods": ["full"]}, **own).searches()
+    assert (search.data.seed, search.train.seed, search.search.seed) == (5, 6, 7)
+    assert search.data.train_fraction == 0.3
+    assert search.name == "digits-0.3-tf_efficientnet_lite0-full-s5"
+
+
+@pytest.mark.parametrize(
+    ("study", "sections", "named"),
+    [
+        ({"methods": []}, {}, r"study\.methods"),
+        ({}, {}, r"study\.methods"),
+        ({"methods": ["full"], "seed": [1]}, {}, r"study\.seed: no such key; did you mean"),
+        ({"methods": ["full"], "seeds": [1]}, {"train": {"seed": 2}}, r"train\.seed"),
+        ({"methods": ["full"], "data": [{"source": "digits", "seed": 2}]}, {}, "seed stands in"),
+        (
+            {"methods": ["full"], "data": [{"source": "digits", "train_fraction": 0.1}]},
+            {},
+            "train_fraction stands in",
+        ),
+    ],
+)
+def test_a_study_that_says_a_thing_twice_or_not_at_all(
+    study: Any, sections: Any, named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=named):
+        load(tmp_path, study, **sections)
+
+
+@pytest.mark.parametrize(
+    ("study", "named"),
+    [
+        ({"methods": ["full", "full"]}, "two searches would be called .*label"),
+        ({"methods": ["full"], "fractions": [0.9]}, "together they may be at most 1"),
+        ({"methods": ["full"], "models": [{"nmae": "x"}]}, r"model\.nmae"),
+        ({"methods": ["full"], "seeds": [-1]}, "seed"),
+    ],
+)
+def test_a_combination_that_does_not_fit(study: Any, named: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=named):
+        load(tmp_path, study).searches()
+
+
+@pytest.mark.parametrize("seeds", [[], [4, 7]])
+def test_what_a_study_wrote_is_the_same_study(seeds: list[int], tmp_path: Path) -> None:
+    made = StudyConfig.load("preset:quick", [f"study.seeds={seeds}", f"storage={tmp_path}"])
+    write_study(Storage(str(tmp_path)), made)
+    again = StudyConfig.load(str(tmp_path / FILE))
+    assert again.searches() == made.searches()
+
+
+def test_the_studies_that_ship() -> None:
+    sizes = {
+        name: len(StudyConfig.load(f"preset:{name}").searches()) for name in preset_names("study")
+    }
+    cells = 4 * 4 * 3  # data sets × fractions × seeds
+    assert sizes == {
+        "quick": 22,
+        "table1": 11 * cells,
+        "table2": 11 * cells,
+        "table3": 4 * 11 * cells,
+    }
+    with pytest.raises(UserError, match="did you mean preset:quick"):
+        StudyConfig.load("quick.yaml")
+
+
+def test_a_relative_storage_inside_a_ray_job_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load(tmp_path, {"methods": ["full"]}).model_copy(update={"storage": "results"})
+    monkeypatch.setenv(JOB, "{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="storage: 'results' is relative"):
+        run_study(study)
