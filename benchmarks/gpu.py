@@ -1,4 +1,4 @@
-"""What a GPU gives: one evaluation, several beside one another, and several fused into one.
+"""What a GPU gives: one evaluation, and several beside one another.
 
 On synthetic images, without Ray: evaluations beside one another are processes of
 `torch.multiprocessing`, each with a CUDA context of its own. Prints one JSON line with the device's
@@ -8,7 +8,7 @@ name. Every figure is from one run on one device:
   already on the device, and the device's limit: the same steps on one batch over and over, with
   the kernels that are fastest here. An evaluation is held to repeatable kernels, has a rate for
   each layer, and validates; all of that is in its figure.
-- `trials_per_minute`: with 1, 2, 4 and 8 processes on the GPU, and with 2, 4 and 8 plans fused.
+- `trials_per_minute`: with 1, 2, 4 and 8 processes on the GPU.
 - `search_hours`: of 100 evaluations on 600 and on 6,000 images of 224 pixels, from measured
   evaluations; beside the paper's 6 hours.
 
@@ -35,7 +35,6 @@ from torch.nn import functional
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.data.table.images import Images
-from revo_ray.finetune.fused import FusedTuner
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
@@ -57,8 +56,7 @@ class Size:
     images: int = 600
     searches: tuple[int, ...] = (600, 6000)
     search_side: int = 224
-    together: tuple[int, ...] = (1, 2, 4, 8)
-    fused: tuple[int, ...] = (2, 4, 8)
+    processes: tuple[int, ...] = (1, 2, 4, 8)
     precisions: tuple[str, ...] = field(default=("fp32", "bf16"))
 
 
@@ -70,8 +68,7 @@ SMOKE = Size(
     images=16,
     searches=(16,),
     search_side=32,
-    together=(2,),
-    fused=(2,),
+    processes=(2,),
     precisions=("fp32",),
 )
 
@@ -195,17 +192,6 @@ def beside(size: Size, side: int, device: str, count: int, repeats: int = 3) -> 
     return 60 * count * repeats / (ended - began)
 
 
-def fused(size: Size, side: int, device: str, count: int) -> float:
-    """Trials a minute of so many plans in one stacked model."""
-    tuner = make_tuner(size, side, size.images, device)
-    stacked = FusedTuner(tuner)
-    plans = [make_plan(tuner, number) for number in range(count)]
-    list(stacked.run(plans))
-    began = wait(device)
-    list(stacked.run(plans))
-    return 60 * count / (wait(device) - began)
-
-
 def attempt(way: Any, *arguments: Any) -> float | str:
     """A figure; or why there is none, such as a device's memory that does not suffice."""
     try:
@@ -228,8 +214,7 @@ def measure(size: Size, device: str) -> dict[str, Any]:
             }
             del tuner
         line["trials_per_minute"][f"{side}px"] = {
-            "processes": {n: attempt(beside, size, side, device, n) for n in size.together},
-            "fused": {n: attempt(fused, size, side, device, n) for n in size.fused},
+            "processes": {n: attempt(beside, size, side, device, n) for n in size.processes},
         }
     for images in size.searches:
         tuner = make_tuner(size, size.search_side, images, device)

@@ -124,7 +124,7 @@ class Bench:
                     for name, tensor in states[-1].items()
                 }
             )
-            tuner.settle_norms(tuner.forward)
+            tuner.settle_norms()
             losses[f"mean of {count}"] = tuner.evaluate("validation").loss
         return losses
 

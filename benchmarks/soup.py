@@ -80,7 +80,7 @@ def greedy(
         rates = torch.tensor([plans[each].unit_lrs for each in tried]).amax(0).tolist()
         tuner.begin(tuner.by_parameter(rates))
         tuner.load_state_dict(soup)
-        tuner.settle_norms(tuner.forward)
+        tuner.settle_norms()
         loss = tuner.evaluate("validation").loss
         if loss < least:
             members, best, least = tried, tuner.state_dict(), loss

@@ -23,7 +23,6 @@ from revo_ray.search.core.prepare import TORCH, Preparation, resolve, teller
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.cluster import connected, footprint_of
 from revo_ray.search.ray.experiment import run_experiment
-from revo_ray.search.ray.fuse import settle_fuse
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
 from revo_ray.settings.study import FILE as STUDY
@@ -175,8 +174,6 @@ def _run(
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
-        held = max(1, footprint.slots())
-        settle_fuse(open_states, footprint, min(held, limit or held))
         run_experiment(
             open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
         )

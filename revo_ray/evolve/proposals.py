@@ -156,8 +156,6 @@ class Proposals(Generic[C]):
         self._outcomes: dict[int, Outcome] = {}
         self._recorded: Mapping[int, tuple[Sample, Outcome]] = {}  # by `replay`
         self._owners: dict[Hashable, int] = {}  # the evaluation that is run for a key
-        self._firsts: dict[Hashable, int] = {}  # the first evaluation of a key, for windows
-        self._searched_for_firsts = 0  # candidates that `_firsts` knows
         self._waiting: dict[int, list[int]] = {}  # owner → equal samples that wait for it
         self._answered: list[Proposal] = []
         self._generations_told = 0
@@ -208,72 +206,6 @@ class Proposals(Generic[C]):
             if self._reuse and not self._claim(evaluation):
                 continue
             return self._proposal(evaluation)
-
-    def ask_window(self, size: int) -> tuple[Proposal, ...]:
-        """The next evaluations to run together; none at the barrier and at the budget's end.
-
-        Windows of `size` numbers are counted from each generation's start, and come out when all
-        of a window is sampled. What runs together is `together`, a function of the samples alone;
-        so an evaluation that has an outcome comes out again with those of its window that lack it.
-
-        Args:
-            size: the same for a whole search, which asks in no other way.
-        """
-        while True:
-            if not self._ready and self._population is None and self._within_budget():
-                self._sample(1)
-            if not self._ready:
-                return ()
-            window = self._window(self._ready[0], size)
-            if self._population is None:
-                self._sample(window.stop - len(self._candidates))
-            if len(self._candidates) < window.stop:
-                return ()
-            wanted: list[int] = []
-            late: list[int] = []
-            while self._ready and self._ready[0] in window:
-                evaluation = heapq.heappop(self._ready)
-                if evaluation in self._outcomes or (self._reuse and not self._claim(evaluation)):
-                    continue
-                (wanted if self._is_first(evaluation) else late).append(evaluation)
-            if wanted:
-                for evaluation in late:
-                    heapq.heappush(self._ready, evaluation)
-                return self.together(wanted[0], size)
-            if late:
-                for evaluation in late[1:]:
-                    heapq.heappush(self._ready, evaluation)
-                return self.together(late[0], size)
-
-    def together(self, evaluation: int, size: int) -> tuple[Proposal, ...]:
-        """What runs together with an evaluation, in proposal order.
-
-        That is all of its window but those whose sample an earlier evaluation has, which answers
-        them. Where that one failed, they run alone: what became of it must not change a group.
-        """
-        if not self._is_first(evaluation):
-            return (self._proposal(evaluation),)
-        window = self._window(evaluation, size)
-        return tuple(self._proposal(member) for member in window if self._is_first(member))
-
-    def _window(self, evaluation: int, size: int) -> range:
-        start = 0 if self._population is None else evaluation // self._population * self._population
-        first = start + (evaluation - start) // size * size
-        ends = [first + size]
-        if self._population is not None:
-            ends.append(start + self._population)
-        if self.budget is not None:
-            ends.append(self.budget)
-        return range(first, min(ends))
-
-    def _is_first(self, evaluation: int) -> bool:
-        """Whether no earlier evaluation has its sample; always, where none is reused."""
-        if not self._reuse:
-            return True
-        for known in range(self._searched_for_firsts, len(self._candidates)):
-            self._firsts.setdefault(self._key(self._candidates[known].sample), known)
-        self._searched_for_firsts = len(self._candidates)
-        return self._firsts[self._key(self._candidates[evaluation].sample)] == evaluation
 
     def requeue(self, evaluation: int) -> None:
         """Propose again an evaluation whose trial was lost; nothing where it has an outcome."""

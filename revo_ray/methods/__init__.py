@@ -74,11 +74,6 @@ class Method(ABC):
         """What changes rates at each epoch, from what `Plan.policy` carries; None: nothing."""
         return None
 
-    @property
-    def changes_rates(self) -> bool:
-        """Whether its plans may have a policy."""
-        return any("policy" in vars(kind) for kind in type(self).__mro__ if kind is not Method)
-
     def genome(self, sample: Sample) -> list[float]:
         """The sample as numbers, for the ledger; what is no number is left out."""
         return [float(value) for value in sample.values() if isinstance(value, int | float)]

@@ -12,6 +12,7 @@ from typing import TypeVar
 import yaml
 from rich.console import Console
 
+from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.monitor.live import LiveLines
 from revo_ray.monitor.progress import (
@@ -329,7 +330,7 @@ def _busy_text(rows: Sequence[Evaluation]) -> str:
 def _read(storage: Storage, name: str, kind: type[C]) -> C:
     try:
         values, _ = read_yaml(storage.read(name))
-        values.pop("recorded", None)
+        read_back(values)
         return kind.model_validate(values)
     except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
         raise UserError(f"{storage.uri}/{name} is damaged, or of another version") from None

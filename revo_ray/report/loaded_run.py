@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from revo_ray.deleted import read_back
 from revo_ray.report.outcomes import (
     CONFIG,
     SearchOutcome,
@@ -123,10 +124,9 @@ def _read_run(folder: Storage, outcome: SearchOutcome) -> Run:
 def _recorded(folder: Storage) -> dict[str, Any]:
     try:
         values, _ = read_yaml(folder.read(CONFIG))
-        recorded = values.get("recorded")
+        return read_back(values)[0]
     except (OSError, yaml.YAMLError, AttributeError):
         return {}
-    return recorded if isinstance(recorded, dict) else {}
 
 
 def _units(folder: Storage, rows: list[Evaluation]) -> list[str]:

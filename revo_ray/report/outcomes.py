@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.report.search_names import Identity, identify
 from revo_ray.rundir.ledger import Evaluation, Ledger
@@ -178,7 +179,7 @@ def read_config(folder: Storage) -> SearchConfig:
     """
     try:
         values, _ = read_yaml(folder.read(CONFIG))
-        values.pop("recorded", None)
+        read_back(values)
         return SearchConfig.model_validate(values)
     except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
         raise UserError(

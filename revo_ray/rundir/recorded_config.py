@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.storage import Storage
@@ -44,27 +45,6 @@ def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
     storage.write(FILE, text.encode())
 
 
-def recorded_fuse(storage: Storage) -> int | None:
-    """How many evaluations train together, as it was measured; None where nothing was.
-
-    Raises:
-        UserError: `config.yaml` is missing or damaged.
-    """
-    try:
-        fuse = read_yaml(storage.read(FILE))[0]["recorded"].get("fuse")
-        return None if fuse is None else int(fuse)
-    except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
-        raise _damaged(storage) from None
-
-
-def record_fuse(storage: Storage, fuse: int) -> None:
-    """Add how many evaluations train together to `config.yaml`."""
-    values, _ = read_yaml(storage.read(FILE))
-    values["recorded"]["fuse"] = fuse
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    storage.write(FILE, text.encode())
-
-
 def _damaged(storage: Storage) -> UserError:
     return UserError(
         f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
@@ -75,14 +55,21 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
     """Compare a resumed run's configuration and files with the recorded ones.
 
     Raises:
-        UserError: naming the keys that differ, or the file whose checksum does.
+        UserError: naming the keys that differ or were deleted since, or the file whose checksum
+            differs.
     """
     try:
         recorded, _ = read_yaml(storage.read(FILE))
-        provenance = recorded.pop("recorded")
+        provenance, missed = read_back(recorded)
         sha256 = dict(provenance["sha256"])
     except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
         raise _damaged(storage) from None
+    if missed:
+        raise UserError(
+            f"the search in {storage.uri} was started with "
+            f"{', '.join(f'{key}={value!r}' for key, value in missed.items())}, which this version "
+            "no longer has; go on with the version that started it, or choose another name"
+        )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
     differ = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from revo_ray.deleted import DELETED, drop_defaults
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.storage import refuse_credentials
@@ -203,10 +204,6 @@ class ResourcesConfig(Section):
     """cpu lets an evaluation that holds a GPU run without CUDA."""
     max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
     """Evaluations at once; None: as many as the cluster holds."""
-    fuse: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = 1
-    """Evaluations of a generation that train together in one process, as one stacked model, with
-    the numbers that they have alone but for rounding. 1: each alone. auto: measured before the
-    first one, on a GPU; 1 on a CPU."""
 
     @model_validator(mode="after")
     def _gpus_are_pinnable(self) -> ResourcesConfig:
@@ -264,6 +261,8 @@ class SearchConfig(Section):
         """
         text, label = _read(source, cls.KIND)
         values, origins = _parse(text, label)
+        if "recorded" in values or cls.KIND == "study":  # a study.yaml has no mark
+            drop_defaults(values)
         values.pop("recorded", None)  # provenance, in the config.yaml of a run directory
         for override in overrides:
             refuse_credentials(override.partition("=")[0], "--set")
@@ -450,6 +449,9 @@ def _explain(
         where = f" (from {origins[key]})" if key in origins else ""
         if detail["type"] == "missing":
             key = ".".join(location)
+        if key in DELETED:
+            lines.append(f"{key}={shown(detail['input'])}: this key was removed; delete it{where}")
+            continue
         if detail["type"] == "extra_forbidden":
             lines.append(f"{_cut(key)}: no such key{_nearest_key(key, config)}{where}")
             continue

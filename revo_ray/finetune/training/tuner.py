@@ -174,7 +174,7 @@ class FineTuner:
             metrics = None
             validates = last or validate == "every"
             if not diverged and (validates or policy is not None):  # which may evaluate, too
-                self.settle_norms(self.forward)
+                self.settle_norms()
             if not diverged and validates:
                 metrics = self.evaluate("validation")
                 if not metrics.loss <= LOSS_LIMIT:
@@ -251,19 +251,15 @@ class FineTuner:
         feed = self._feeds[split]
         return feed.batch(index.to(feed.index_device))
 
-    def prediction_batches(self, split: SplitName, copies: int = 1) -> Sequence[Tensor]:
-        """A split's positions, cut so that activations of so many copies of a model have room."""
+    def prediction_batches(self, split: SplitName) -> Sequence[Tensor]:
+        """A split's positions, cut so that activations have room."""
         feed = self._feeds[split]
         # 256 images up to 128 pixels, 83 at 224.
-        size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2) // copies)
+        size = max(16, min(256, 2**22 // self._table.images.shape[-1] ** 2))
         return torch.arange(len(feed), device=feed.index_device).split(size)
 
-    def settle_norms(self, forward: Callable[[Tensor], object]) -> None:
-        """Take the statistics of the norms that train from all training images, where `precise`.
-
-        Args:
-            forward: takes normalised images (B, 3, S, S) through them.
-        """
+    def settle_norms(self) -> None:
+        """Take the statistics of the norms that train from all training images, where `precise`."""
         if self.train.batch_norm != "precise" or self._optimizer is None:
             return
         self.set_modes()
@@ -272,7 +268,7 @@ class FineTuner:
         feed = self._feeds["train"]
         everything = torch.arange(len(feed), device=feed.index_device)
         parts = batches(everything, len(self.prediction_batches("train")[0]))
-        take_statistics(norms, parts, lambda index: forward(self._images("train")(index)))
+        take_statistics(norms, parts, lambda index: self.forward(self._images("train")(index)))
 
     def shuffle(self) -> Tensor:
         """Positions (n,) of the training images in the order of the next epoch."""
@@ -283,12 +279,6 @@ class FineTuner:
         """Go back to the pretrained weights and the seeds; parameters without a rate freeze."""
         self._restore()
         self._set_rates(rates, 0.0)
-
-    def train_on(self, order: Tensor) -> None:
-        """One pass over the training images at `order` (n,), as `begin` has set it up."""
-        self.order = order
-        with self.own_rng():
-            self._train_epoch(1, None)
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""

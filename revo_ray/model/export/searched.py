@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from torch import nn
 
+from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.weights import first_line
@@ -117,7 +118,7 @@ def _ended_without_best(storage: Storage) -> bool:
 def _read_config(storage: Storage) -> tuple[SearchConfig, dict[str, Any]]:
     try:
         values = yaml.safe_load(storage.read(CONFIG))
-        recorded = dict(values.pop("recorded", {}))
+        recorded, _ = read_back(values)
         return SearchConfig.model_validate(values), recorded
     except (yaml.YAMLError, AttributeError, TypeError, ValueError):
         raise UserError(f"{storage.uri}/{CONFIG} is damaged; restore it") from None

@@ -226,19 +226,8 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
         UserError: there is no such method, or an option does not fit.
     """
     method = make_method(config.method, config.plugins, config.train)
-    if config.resources.fuse not in (1, "auto") and (reason := not_fused(config, method)):
-        raise UserError(f"{method.name} {reason}; set it to 1", key="resources.fuse")
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
     return config.model_copy(update={"method": resolved}), method
-
-
-def not_fused(config: SearchConfig, method: Method) -> str | None:
-    """Why a method's evaluations cannot train together; None where they can."""
-    if method.scheduler(config.search, config.train) is not None:
-        return "stops evaluations early, so they cannot be fused"
-    if method.changes_rates:
-        return "changes rates at each epoch, so its evaluations cannot be fused"
-    return None
 
 
 def _task(

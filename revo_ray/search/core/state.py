@@ -35,23 +35,10 @@ class Request:
     Attributes:
         proposal: which evaluation, and its sample; None to test the best model.
         config: for the trial; plain values.
-        window: where several evaluations train together, those of them that have no row, in
-            proposal order; `proposal` is the first.
     """
 
     proposal: Proposal | None
     config: dict[str, Any]
-    window: tuple[Proposal, ...] = ()
-
-    @property
-    def wanted(self) -> tuple[Proposal, ...]:
-        """The evaluations that the result makes rows of."""
-        return self.window or (() if self.proposal is None else (self.proposal,))
-
-    @property
-    def size(self) -> int:
-        """How many evaluations are trained."""
-        return len(self.config.get("together", ())) or 1
 
 
 class SearchState:
@@ -93,10 +80,6 @@ class SearchState:
         self.method = method
         self.units = units
         self.task = task
-        fuse = config.resources.fuse
-        self.fuse = 1 if fuse == "auto" else fuse
-        """How many numbers a window of evaluations that train together has; 1: there are none.
-        Where it is auto, it is set before the first request."""
         self.cold_starts = 0
         self.began = time.monotonic()
         self.test: dict[str, float | None] | None = None
@@ -172,33 +155,15 @@ class SearchState:
 
     def _next_evaluation(self) -> Request | None:
         while self._budget is None or self._budget.left > 0:
-            if self.fuse > 1:
-                together = self.proposals.ask_window(self.fuse)
-            else:
-                proposal = self.proposals.ask()
-                together = () if proposal is None else (proposal,)
+            proposal = self.proposals.ask()
             answered = self.proposals.take_answered()
             for duplicate in answered:
                 self._answer(duplicate)
-            if together:
-                return self._request_of(together)
+            if proposal is not None:
+                return self._request(proposal)
             if not answered:
                 return None
         return None
-
-    def record_all(self, request: Request, measured: dict[str, Any], trial_id: str) -> None:
-        """Write the rows of a finished trial, in proposal order.
-
-        Raises:
-            OSError, SearchError: as by `record`.
-        """
-        if not request.window:
-            assert request.proposal is not None
-            self.record(request.proposal, measured, trial_id)
-            return
-        rows = {member["evaluation"]: member for member in measured["rows"]}
-        for proposal in request.window:
-            self.record(proposal, rows[proposal.evaluation], trial_id)
 
     def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
         """Write the row of a finished evaluation, then settle whose weights are the best.
@@ -243,32 +208,14 @@ class SearchState:
         for follower in self.followers:
             follower()
 
-    def settle_all(self, request: Request) -> None:
-        """Tell the proposals what the ledger holds of a trial's evaluations.
-
-        Raises:
-            SearchError: as by `settle`.
-        """
-        for proposal in request.wanted:
-            self.settle(proposal.evaluation)
-
     def _cannot_resume(self, error: ReplayError) -> str:
         return (
             f"cannot resume {self.storage.uri}: {error}; the ledger was edited, or comes from "
             "another version; restore it, or choose another name"
         )
 
-    def lost_all(self, request: Request, cause: str) -> None:
-        """A worker died, hung or ran out of memory: each evaluation that it had was lost.
-
-        Raises:
-            OSError, SearchError: as by `lost`.
-        """
-        for proposal in request.wanted:
-            self.lost(proposal, cause)
-
     def lost(self, proposal: Proposal, cause: str) -> None:
-        """Propose an evaluation again whose worker was lost, or give it up.
+        """A worker died, hung or ran out of memory: propose its evaluation again, or give up.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -295,11 +242,10 @@ class SearchState:
         self._check_errors(row.evaluation)
         self.settle(row.evaluation)
 
-    def returned_all(self, request: Request) -> None:
-        """A trial ended before it ran: propose its evaluations again."""
-        for proposal in request.wanted:
-            self._release(proposal)
-            self.proposals.requeue(proposal.evaluation)
+    def returned(self, proposal: Proposal) -> None:
+        """A trial ended before it ran: propose its evaluation again."""
+        self._release(proposal)
+        self.proposals.requeue(proposal.evaluation)
 
     def tested(self, measured: dict[str, Any]) -> None:
         """Take the best model's score on the test images.
@@ -341,31 +287,7 @@ class SearchState:
         self._testing = True
         retrain = None if self.best_is_stored else self.best.whole_plan
         config = {"task": self.task, "test": self.best.evaluation, "retrain": retrain}
-        if retrain is not None and self.fuse > 1:
-            together = self.proposals.together(self.best.evaluation, self.fuse)
-            if len(together) > 1:
-                config["together"] = self._members(together)
         return Request(None, config)
-
-    def _request_of(self, together: tuple[Proposal, ...]) -> Request:
-        if len(together) == 1:
-            return self._request(together[0])
-        missing = tuple(member for member in together if member.evaluation not in self.ledger)
-        members = self._members(together)
-        for member in members:
-            member["wanted"] = member["evaluation"] not in self.ledger
-        config = {
-            "task": self.task,
-            "together": members,
-            "best": list(self.best.score) if self.best else None,
-        }
-        return Request(missing[0], config, missing)
-
-    def _members(self, together: tuple[Proposal, ...]) -> list[dict[str, Any]]:
-        return [
-            {"evaluation": member.evaluation, "plan": self._plan(member).to_json()}
-            for member in together
-        ]
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best

@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
-from revo_ray.search.core.state import Request, SearchState
+from revo_ray.search.core.state import SearchState
 
 LOADING_S = 300.0
 """What a worker has beyond `train.time_limit` before its first result, to load everything."""
@@ -23,7 +23,7 @@ class Assignment:
     """A trial's work, and what it last reported; without a proposal it tests the best model."""
 
     state: SearchState
-    request: Request
+    proposal: Proposal | None
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
     since: float | None = None
@@ -32,25 +32,9 @@ class Assignment:
     """Whether it took longer than `train.time_limit`."""
 
     @property
-    def proposal(self) -> Proposal | None:
-        """Its evaluation, the first of those that train together; None to test the best model."""
-        return self.request.proposal
-
-    @property
-    def recorded(self) -> bool:
-        """Whether all its evaluations have their rows."""
-        return all(p.evaluation in self.state.ledger for p in self.request.wanted)
-
-    @property
     def worker(self) -> Any:
         """The actor that works on it, perhaps still on the way to it; None where there is none."""
         return self.trial and self.trial.temporary_state.ray_actor
-
-    @property
-    def limit(self) -> float | None:
-        """Seconds that it may take: `train.time_limit` for each evaluation; None: for ever."""
-        limit = self.state.config.train.time_limit
-        return None if limit is None else limit * self.request.size
 
     @property
     def waits(self) -> bool:
@@ -143,7 +127,7 @@ class Board:
         for state in self._open:
             request = state.next_request()
             if request is not None:
-                self.live[trial_id] = Assignment(state, request)
+                self.live[trial_id] = Assignment(state, request.proposal)
                 return request.config
             self.idle.add(state.config.name)
         if not self.live and not self.done:
@@ -168,7 +152,7 @@ class Board:
         """The workers of trials that take longer than `train.time_limit`, each once."""
         found, now = [], time.monotonic()
         for work in self.live.values():
-            limit = work.limit
+            limit = work.state.config.train.time_limit
             if limit is None or work.late:
                 continue
             if work.worker is None:
@@ -186,12 +170,12 @@ class Board:
         if work.proposal is None:
             work.state.test_lost(_cause(work) if died else None)
         elif died or exhausted:
-            work.state.lost_all(work.request, _cause(work))
+            work.state.lost(work.proposal, _cause(work))
         elif work.reported is not None:  # it was paused, and is not gone on with
-            work.state.record_all(work.request, work.reported, trial_id)
-            work.state.settle_all(work.request)
+            work.state.record(work.proposal, work.reported, trial_id)
+            work.state.settle(work.proposal.evaluation)
         else:
-            work.state.returned_all(work.request)
+            work.state.returned(work.proposal)
 
 
 def _key(worker: Any) -> str:
@@ -200,11 +184,9 @@ def _key(worker: Any) -> str:
 
 def _cause(work: Assignment) -> str:
     if work.late:
-        count = work.request.size
-        limit = f"{work.state.config.train.time_limit:g} s"
-        return f"it took longer than train.time_limit, {limit}" + f" × {count}" * (count > 1)
+        return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
     if work.reported is not None and work.reported.get("exhausted"):
-        return str(work.reported["exhausted"])
+        return str(work.reported["row"]["error"])
     return last_line(str((work.trial and work.trial.get_error()) or "no cause given"))
 
 

@@ -68,9 +68,9 @@ class Proposer(Searcher):
         if work.proposal is None:
             if work.reported is not None:
                 del self._board.live[trial_id]
-        elif work.recorded:
+        elif work.proposal.evaluation in work.state.ledger:
             with self._board.keeping_failure(work.state):
-                work.state.settle_all(work.request)
+                work.state.settle(work.proposal.evaluation)
             del self._board.live[trial_id]
 
     def save(self, checkpoint_path: str) -> None:
@@ -185,7 +185,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """The row is on disk before the searcher learns of it."""
         work = self._board.live.get(trial.trial_id)
-        if work is None or result.keys().isdisjoint(("row", "rows", "test")):
+        if work is None or not ("row" in result or "test" in result):
             return
         work.reported = result
         self._board.heard_from(work)
@@ -193,7 +193,7 @@ class Recorder(tune.Callback):
             if work.proposal is None:
                 work.state.tested(result)
             elif result.get("done") and not result.get("exhausted"):
-                work.state.record_all(work.request, result, trial.trial_id)
+                work.state.record(work.proposal, result, trial.trial_id)
 
 
 def run_experiment(

@@ -26,7 +26,6 @@ from revo_ray.storage import Storage
 if TYPE_CHECKING:
     import torch
 
-    from revo_ray.finetune.fused import FusedTuner
     from revo_ray.finetune.training.epoch import Epoch
     from revo_ray.finetune.training.tuner import FineTuner
 
@@ -54,8 +53,6 @@ class EvaluationTrial(tune.Trainable):
         """The whole evaluation, or its next epoch where somebody may stop it; or the test."""
         if "test" in self.config:
             return test_best(self.config)
-        if "together" in self.config:
-            return evaluate_together(self.config)
         if self._results is None:
             self._results = evaluate(self.config, self._snapshot)
         self._reported = next(self._results)
@@ -133,75 +130,14 @@ def evaluate(
     except Exception as error:
         _tuners.clear()  # whatever state the failure left is not used again
         failed = result({"status": "error", "error": describe(error), **_spent(curve)})
-        yield failed | {"exhausted": describe(error) if is_exhaustion(error) else None}
-
-
-def evaluate_together(config: dict[str, Any]) -> dict[str, Any]:
-    """Run a request of `SearchState` for several evaluations, as one stacked model.
-
-    Args:
-        config: `task`, `together`, of each its `evaluation`, `plan` and whether it is `wanted`,
-            and `best`, the score to beat. Those that are not wanted have rows: they train too,
-            since the others' rounding depends on who trains with them.
-
-    Returns:
-        `rows`: for each that is wanted, its number and what `evaluate` reports of it.
-    """
-    global _served
-    cold, _served = _served == 0, _served + 1
-    members, best = config["together"], config["best"]
-    common: dict[str, Any] = {"started_at": time.time(), "node": _node(), "device": "cpu"}
-    curves: list[list[dict[str, Any]]] = [[] for _ in members]
-    rows: list[dict[str, Any]] = [{} for _ in members]
-    written: list[dict[str, Any]] = [{} for _ in members]
-    exhausted = None
-    try:
-        tuner = tuner_for(config["task"])
-        common["device"] = device_name(tuner)
-        fused = fused_tuner(tuner)
-        last: list[Epoch] = []
-        for last in fused.run([Plan.from_json(member["plan"]) for member in members]):
-            for curve, epoch in zip(curves, last, strict=True):
-                if epoch.epoch > len(curve):  # one that diverged stays where it was
-                    curve.append(_point(epoch))
-        for place, (member, epoch) in enumerate(zip(members, last, strict=True)):
-            number, loss = member["evaluation"], _measured(epoch)["val_loss"]
-            rows[place] = _measured(epoch)
-            if not beats(loss, number, best):
-                continue
-            if member["wanted"]:
-                written[place] = _write(fused.state_dict(place), config, number)
-            best = [loss, number]
-    except Exception as error:
-        _tuners.clear()  # whatever state the failure left is not used again
-        failure = describe(error)
-        exhausted = failure if is_exhaustion(error) else None
-        rows = [{"status": "error", "error": failure, **_spent(curve)} for curve in curves]
-        written = [{} for _ in members]
-    common["finished_at"] = time.time()
-    results = [
-        {"evaluation": member["evaluation"], "row": common | row | {"curve": curve}} | kept
-        for member, row, curve, kept in zip(members, rows, curves, written, strict=True)
-        if member["wanted"]
-    ]
-    for first, result in enumerate(results):
-        result |= {"cold": cold and first == 0, "whole": True}
-    return {"rows": results, "done": True, "exhausted": exhausted}
-
-
-def fused_tuner(tuner: FineTuner) -> FusedTuner:
-    """What trains several plans of a tuner together."""
-    from revo_ray.finetune.fused import FusedTuner
-
-    return FusedTuner(tuner)
+        yield failed | {"exhausted": is_exhaustion(error)}
 
 
 def test_best(config: dict[str, Any]) -> dict[str, Any]:
     """Score `best/` on the test images, trained again first where the file was lost.
 
     Args:
-        config: `task`, `test`, the evaluation, `retrain`, its plan or None, and `together`, where
-            it was trained with others.
+        config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
     """
     from safetensors.torch import load
 
@@ -209,8 +145,10 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
     try:
         tuner = tuner_for(config["task"])
         if config["retrain"] is not None:
-            weights = train_again(tuner, config)
-            storage.write(MODEL, weight_file(weights, config["test"]))
+            plan = Plan.from_json(config["retrain"])
+            for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
+                pass
+            storage.write(MODEL, weight_file(tuner.state_dict(), config["test"]))
         tuner.load_state_dict(load(storage.read(MODEL)))
         metrics = tuner.evaluate("test")
     except Exception as error:
@@ -218,20 +156,6 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
         return {"test": None, "error": describe(error), "done": True}
     test = {"loss": metrics.loss, "accuracy": metrics.accuracy, "auc": metrics.auc}
     return {"test": test, "done": True}
-
-
-def train_again(tuner: FineTuner, config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights of the best evaluation, as they were, so with those that it trained with."""
-    members = config.get("together")
-    if members is None:
-        plan = Plan.from_json(config["retrain"])
-        for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
-            pass
-        return tuner.state_dict()
-    fused = fused_tuner(tuner)
-    for _ in fused.run([Plan.from_json(member["plan"]) for member in members]):
-        pass
-    return fused.state_dict([member["evaluation"] for member in members].index(config["test"]))
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:
@@ -269,13 +193,13 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     return fetch(shared)
 
 
-def write_weights(weights: dict[str, torch.Tensor], storage: Storage, evaluation: int) -> None:
-    """Write weights as a candidate for the best model, named in its header.
+def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:
+    """Write the tuner's weights as a candidate for the best model, named in its header.
 
     Raises:
         OSError: the storage is full or unreachable.
     """
-    storage.write(candidate_path(evaluation), weight_file(weights, evaluation))
+    storage.write(candidate_path(evaluation), weight_file(tuner.state_dict(), evaluation))
 
 
 def weight_file(weights: dict[str, torch.Tensor], evaluation: int) -> bytes:
@@ -297,14 +221,8 @@ def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dic
     """Write the weights of an evaluation that may be the best; or why that failed."""
     if epoch.diverged or not beats(epoch.val_loss, config["evaluation"], config["best"]):
         return {}
-    return _write(tuner.state_dict(), config, config["evaluation"])
-
-
-def _write(
-    weights: dict[str, torch.Tensor], config: dict[str, Any], evaluation: int
-) -> dict[str, Any]:
     try:
-        write_weights(weights, Storage(config["task"]["run"]), evaluation)
+        write_weights(tuner, Storage(config["task"]["run"]), config["evaluation"])
     except OSError as error:
         return {"storage_error": str(error)}
     return {"weights": True}

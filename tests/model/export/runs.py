@@ -90,7 +90,7 @@ def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
     }
     score, best = (last.val_loss, request.proposal.evaluation), request.config["best"]
     if scored := last.val_loss is not None and (best is None or score < tuple(best)):
-        write_weights(tuner.state_dict(), state.storage, request.proposal.evaluation)
+        write_weights(tuner, state.storage, request.proposal.evaluation)
     state.record(
         request.proposal, {"row": row, "weights": scored, "cold": False, "whole": True}, "by hand"
     )

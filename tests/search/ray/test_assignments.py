@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from revo_ray.methods import make_method
-from revo_ray.search.core.state import Request, SearchState
+from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray import assignments as board
 from revo_ray.search.ray.assignments import LOADING_S, Assignment, Board
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from tests.search.core.test_state import UNITS
-
-TEST = Request(None, {})
 
 
 class Clock:
@@ -50,9 +48,9 @@ def make_board(folder: Path, *overrides: str) -> Board:
 
 def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path, "train.time_limit=10")
-    warm = made.live["warm"] = Assignment(made.states[0], TEST, trial_on("a"))
-    new = made.live["new"] = Assignment(made.states[0], TEST, trial_on("b"))
-    waiting = made.live["waiting"] = Assignment(made.states[0], TEST, trial_on(None))
+    warm = made.live["warm"] = Assignment(made.states[0], None, trial_on("a"))
+    new = made.live["new"] = Assignment(made.states[0], None, trial_on("b"))
+    waiting = made.live["waiting"] = Assignment(made.states[0], None, trial_on(None))
     made.heard_from(warm)
     assert made.overdue() == []  # their time begins
     clock.now += 11
@@ -65,7 +63,7 @@ def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> No
 
 def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path, "train.time_limit=10")
-    work = made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
+    work = made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.heard_from(work)
     made.overdue()
     work.trial = trial_on(None)  # it was paused
@@ -79,7 +77,7 @@ def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) 
 
 def test_without_a_limit_nobody_is_late(tmp_path: Path, clock: Clock) -> None:
     made = make_board(tmp_path)
-    made.live["trial"] = Assignment(made.states[0], TEST, trial_on("a"))
+    made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.overdue()
     clock.now += 1e6
     assert made.overdue() == []
