@@ -12,7 +12,6 @@ from typing import TypeVar
 import yaml
 from rich.console import Console
 
-from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.monitor.live import LiveLines
 from revo_ray.monitor.progress import (
@@ -26,6 +25,7 @@ from revo_ray.monitor.status import Pace, Standing, duration
 from revo_ray.rundir.ledger import Evaluation, LedgerTail
 from revo_ray.rundir.outcome import SearchResult, stored_result
 from revo_ray.rundir.recorded_config import FILE as CONFIG
+from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.settings.study import FILE as STUDY
 from revo_ray.settings.study import StudyConfig

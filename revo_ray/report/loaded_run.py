@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from revo_ray.deleted import read_back
 from revo_ray.report.outcomes import (
     CONFIG,
     SearchOutcome,
@@ -17,6 +16,7 @@ from revo_ray.report.outcomes import (
     read_rows,
 )
 from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.storage import Storage
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
+from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.storage import Storage
 

@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from revo_ray.deleted import DELETED, drop_defaults
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
+from revo_ray.settings.deleted import DELETED, drop_defaults
 from revo_ray.storage import refuse_credentials
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from torch import nn
 
-from revo_ray.deleted import read_back
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.weights import first_line
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.export.description import Description
 from revo_ray.rundir.best_model import MODEL, weights_owner
+from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
