@@ -68,12 +68,13 @@ class BestModel:
         return weights_owner(self._storage, MODEL) == row.evaluation
 
     def _describe(self, row: Evaluation) -> None:
-        card = self._card | {
-            "evaluation": row.evaluation,
-            "val_loss": row.val_loss,
-            "val_accuracy": row.val_accuracy,
-            "val_auc": row.val_auc,
-        }
+        card = (
+            self._card
+            | {
+                "evaluation": row.evaluation,
+            }
+            | row.scores.columns
+        )
         self._storage.write("best/config.json", _pretty(card))
         self._storage.write("best/plan.json", _pretty(row.whole_plan))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from revo_ray.errors import UserError
+from revo_ray.objective import LOSS, METRICS, Metric, Scores
 from revo_ray.storage import Storage
 
 Status = Literal["ok", "diverged", "error", "stopped", "cached"]
@@ -26,7 +26,7 @@ class EpochMetrics(BaseModel):
     Attributes:
         epoch: 1-based.
         train_loss: mean cross-entropy over the epoch's images while it trained.
-        val_loss, val_accuracy, val_auc: after the epoch; None where nobody asked.
+        val_…: scores after the epoch; None if it was not validated.
         images: training images so far.
         seconds: since the evaluation began.
     """
@@ -38,8 +38,15 @@ class EpochMetrics(BaseModel):
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_auc: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
     images: int = 0
     seconds: float = 0.0
+
+    @property
+    def scores(self) -> Scores:
+        """Scores on the validation images after the epoch."""
+        return Scores.of_columns(self)
 
 
 class Evaluation(BaseModel):
@@ -52,7 +59,7 @@ class Evaluation(BaseModel):
         status: `ok`; `diverged`, the loss was not finite or absurd; `error`, with its cause in
             `error`; `stopped`, by a scheduler; `cached`, answered from the row `source`.
         attempts: trials that it took, lost ones counted.
-        val_loss, val_accuracy, val_auc: after the last epoch; AUC is macro one-vs-rest.
+        val_…: scores on the validation images after the last epoch, see `Scores`.
         seconds: of training and validation, on one device.
         started_at, finished_at: seconds since 1970, UTC.
     """
@@ -73,6 +80,8 @@ class Evaluation(BaseModel):
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_auc: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
     curve: list[EpochMetrics] = []
     epochs: int = 0
     images: int = 0
@@ -83,26 +92,20 @@ class Evaluation(BaseModel):
     finished_at: float = 0.0
 
     @property
-    def score(self) -> tuple[float, int]:
-        """What the best row has least of: validation loss, and proposal order for a tie."""
-        loss = self.val_loss
-        finite = loss is not None and math.isfinite(loss) and self.status in ("ok", "cached")
-        return (loss if finite and loss is not None else math.inf, self.evaluation)
+    def scores(self) -> Scores:
+        """Scores on the validation images after the last epoch."""
+        return Scores.of_columns(self)
 
     @property
     def whole_plan(self) -> dict[str, Any]:
         """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
         return {"unit_lrs": self.unit_lrs} | self.plan
 
-    @property
-    def scored(self) -> bool:
-        """Whether it has a finite validation loss."""
-        return math.isfinite(self.score[0])
 
-
+_COLUMNS = [metric.column for metric in METRICS.values()]
 _POINT = pa.struct(
     [("epoch", pa.int64())]
-    + [(name, pa.float64()) for name in ("train_loss", "val_loss", "val_accuracy", "val_auc")]
+    + [(name, pa.float64()) for name in ("train_loss", *_COLUMNS)]
     + [("images", pa.int64()), ("seconds", pa.float64())]
 )
 _TYPES = {
@@ -115,9 +118,7 @@ _TYPES = {
     "curve": pa.list_(_POINT),
     "epochs": pa.int64(),
     "images": pa.int64(),
-} | dict.fromkeys(
-    ("val_loss", "val_accuracy", "val_auc", "seconds", "started_at", "finished_at"), pa.float64()
-)
+} | dict.fromkeys((*_COLUMNS, "seconds", "started_at", "finished_at"), pa.float64())
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Evaluation.model_fields])
 """Columns of `ledger.parquet`; `sample` and `plan`, which differ by method, are JSON."""
 
@@ -127,26 +128,28 @@ class Ledger:
 
     Args:
         storage: the run directory.
+        objective: the metric that says which row is the best.
     """
 
     FOLDER = "ledger"
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, objective: Metric = LOSS) -> None:
         self.storage = storage
+        self.objective = objective
         self.torn: list[str] = []
         """Files that hold no row: a disk that lost power, or was full, cut them short."""
         self._rows: dict[int, Evaluation] = {}
         self._best: Evaluation | None = None
 
     @classmethod
-    def load(cls, storage: Storage) -> Ledger:
+    def load(cls, storage: Storage, objective: Metric = LOSS) -> Ledger:
         """Read every row.
 
         Raises:
             UserError: a row was edited, or is not what its name says.
             OSError: the storage is unreachable.
         """
-        ledger = cls(storage)
+        ledger = cls(storage, objective)
         names = [name for name in storage.list(cls.FOLDER) if name.endswith(".json")]
         paths = [f"{cls.FOLDER}/{name}" for name in names]
         for name, path, content in zip(names, paths, storage.read_many(paths), strict=True):
@@ -203,7 +206,7 @@ class Ledger:
 
     @property
     def best(self) -> Evaluation | None:
-        """The row with the least validation loss that has weights of its own; None without one."""
+        """The best row that has weights of its own; None without one."""
         return self._best
 
     def errors_around(self, evaluation: int) -> list[int]:
@@ -218,7 +221,7 @@ class Ledger:
 
     def _keep(self, row: Evaluation) -> None:
         self._rows[row.evaluation] = row
-        if row.status == "ok" and row.scored and (not self._best or row.score < self._best.score):
+        if row.status == "ok" and self.objective.is_better(row, self._best):
             self._best = row
 
     def write_parquet(self) -> None:

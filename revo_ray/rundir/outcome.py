@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from revo_ray.objective import LOSS
 from revo_ray.rundir.ledger import Evaluation
 from revo_ray.search.core.state import SearchState
 from revo_ray.storage import Storage
@@ -45,7 +46,7 @@ class SearchResult:
 
 
 _RESULT = TypeAdapter(SearchResult)
-_BEST = {"evaluation", "val_loss", "val_accuracy", "val_auc"}
+_BEST = {"evaluation", LOSS.column}
 
 
 def read_result(state: SearchState) -> SearchResult | None:
@@ -94,9 +95,6 @@ def _summary(best: Evaluation) -> dict[str, Any]:
     return {
         "evaluation": best.evaluation,
         "generation": best.generation,
-        "val_loss": best.val_loss,
-        "val_accuracy": best.val_accuracy,
-        "val_auc": best.val_auc,
         "genome": best.genome,
         "plan": best.whole_plan,
-    }
+    } | best.scores.columns

@@ -100,12 +100,13 @@ class SearchState:
         self._guard = guard
         for folder in ("", Ledger.FOLDER, os.path.dirname(MODEL)):
             storage.sweep(folder)
-        self.ledger = Ledger.load(storage)
+        self.objective = config.search.metric
+        self.ledger = Ledger.load(storage, self.objective)
         self.ledger.set_torn_aside()
         self._drop_errors_that_stopped()
         try:
             self.proposals.replay(
-                {row.evaluation: (row.sample, outcome(row)) for row in self.ledger}
+                {row.evaluation: (row.sample, self._outcome(row)) for row in self.ledger}
             )
         except ReplayError as error:
             raise UserError(self._cannot_resume(error)) from None
@@ -189,7 +190,7 @@ class SearchState:
             **measured["row"] | stopped,
         )
         self._append(row)
-        if row.scored and (before is None or row.score < before.score):
+        if self.objective.is_better(row, before):
             self._model.accept(row)
         elif measured.get("weights"):
             self._model.reject(row.evaluation)
@@ -202,7 +203,7 @@ class SearchState:
             SearchError: this row was missing, and those behind it are not what follows from it.
         """
         try:
-            self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
+            self.proposals.tell(evaluation, self._outcome(self.ledger[evaluation]))
         except ReplayError as error:
             raise SearchError(self._cannot_resume(error)) from None
         for follower in self.followers:
@@ -303,7 +304,8 @@ class SearchState:
                 "plan": plan.to_json(),
                 "epochs": epochs,
                 "stepwise": self.halving is not None,
-                "best": list(best.score) if best else None,
+                "objective": self.objective.name,
+                "best": list(self.objective.rank_of(best)) if best else None,
             },
         )
 
@@ -321,12 +323,10 @@ class SearchState:
             status="cached",
             source=source.evaluation,
             error=source.error,
-            val_loss=source.val_loss,
-            val_accuracy=source.val_accuracy,
-            val_auc=source.val_auc,
             curve=source.curve,
             started_at=now,
             finished_at=now,
+            **source.scores.columns,
         )
         self._append(row)
         self.settle(row.evaluation)
@@ -382,12 +382,13 @@ class SearchState:
                 break
         self.ledger.remove(doomed)
 
+    def _outcome(self, row: Evaluation) -> Outcome:
+        """The outcome of a row for the proposals.
 
-def outcome(row: Evaluation) -> Outcome:
-    """What a row tells the proposals; an error may not happen again, all else would.
-
-    The value of an evaluation that was stopped early is its last. Equal samples are answered from
-    the row that was trained, not from one that was answered itself.
-    """
-    value = row.val_loss if row.scored or row.status == "stopped" else None
-    return Outcome(value, reusable=row.status not in ("error", "cached"))
+        An evaluation that was stopped early counts with its last scores. Equal samples are answered
+        from the row that was trained, not from one that was answered itself, and not from an error,
+        which may not happen again.
+        """
+        counts = row.status == "stopped" or self.objective.counts(row)
+        value = self.objective.cost(row.scores) if counts else None
+        return Outcome(value, reusable=row.status not in ("error", "cached"))
