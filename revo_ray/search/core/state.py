@@ -14,7 +14,8 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.methods.genome import UnitLike
 from revo_ray.rundir.best_model import MODEL, BestModel
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
@@ -50,7 +51,7 @@ class SearchState:
 
     Args:
         config: the search.
-        storage: its run directory.
+        run: its run directory.
         method: the configured method.
         units: the network's units, input to output.
         task: what a worker needs besides the plan; plain values.
@@ -66,7 +67,7 @@ class SearchState:
     def __init__(
         self,
         config: SearchConfig,
-        storage: Storage,
+        run: RunDirectory,
         method: Method,
         units: list[UnitLike],
         task: dict[str, Any],
@@ -76,7 +77,7 @@ class SearchState:
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self.storage = storage
+        self.run = run
         self.method = method
         self.units = units
         self.task = task
@@ -98,10 +99,9 @@ class SearchState:
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._guard = guard
-        for folder in ("", Ledger.FOLDER, os.path.dirname(MODEL)):
-            storage.sweep(folder)
+        run.sweep()
         self.objective = config.search.metric
-        self.ledger = Ledger.load(storage, self.objective)
+        self.ledger = run.ledger(self.objective)
         self.ledger.set_torn_aside()
         self._drop_errors_that_stopped()
         try:
@@ -115,8 +115,8 @@ class SearchState:
         if self._budget is not None:
             for row in self.ledger:
                 self._budget.spend(row.evaluation, row.epochs)
-        self._model = BestModel(storage, card)
-        self._model.reconcile(self.ledger.best)
+        self._card = card
+        run.best.repair(self.ledger.best, card)
 
     @property
     def budget_unit(self) -> Literal["evaluations", "epochs"]:
@@ -147,7 +147,7 @@ class SearchState:
     @property
     def best_is_stored(self) -> bool:
         """Whether `best/` holds the best row's weights, or there is no best row."""
-        return self.best is None or self._model.holds(self.best)
+        return self.best is None or self.run.best.holds(self.best.evaluation)
 
     def next_request(self) -> Request | None:
         """What a worker is to do next; None at the barrier and at the end."""
@@ -191,9 +191,9 @@ class SearchState:
         )
         self._append(row)
         if self.objective.is_better(row, before):
-            self._model.accept(row)
+            self.run.best.accept(row, self._card)
         elif measured.get("weights"):
-            self._model.reject(row.evaluation)
+            self.run.best.reject(row.evaluation)
         self._check_errors(row.evaluation)
 
     def settle(self, evaluation: int) -> None:
@@ -211,7 +211,7 @@ class SearchState:
 
     def _cannot_resume(self, error: ReplayError) -> str:
         return (
-            f"cannot resume {self.storage.uri}: {error}; the ledger was edited, or comes from "
+            f"cannot resume {self.run.uri}: {error}; the ledger was edited, or comes from "
             "another version; restore it, or choose another name"
         )
 
@@ -222,7 +222,7 @@ class SearchState:
             OSError: the storage is full or unreachable.
             SearchError: too many errors in a row.
         """
-        self._model.reject(proposal.evaluation)  # it may have died after writing its weights
+        self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
         self._release(proposal)
         deaths = self._deaths.setdefault(proposal.evaluation, [])
         deaths.append(cause)
@@ -260,7 +260,7 @@ class SearchState:
                 "every evaluation is kept, go on with --resume"
             )
         assert self.best is not None
-        self._model.accept(self.best)  # what is needed to load it may have gone with it
+        self.run.best.accept(self.best, self._card)  # what is needed to load it may have gone with it
         self.test = measured["test"]
 
     def tidy(self) -> None:
@@ -269,7 +269,7 @@ class SearchState:
         Raises:
             OSError: the storage is unreachable.
         """
-        self._model.sweep()
+        self.run.best.delete_candidates()
 
     def test_lost(self, cause: str | None) -> None:
         """A worker died with the test of the best model, or never began it: test it again.
