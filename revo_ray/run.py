@@ -70,7 +70,7 @@ def run_search(
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, connect, state.storage, console, progress.tick)
+        results = _run([state], config.resources, connect, console, progress.tick)
         return results[config.name]
 
 
@@ -120,7 +120,6 @@ def run_study(
             list(states.values()),
             config.resources,
             connect,
-            folder,
             console,
             progress.tick,
             progress.finish,
@@ -153,7 +152,6 @@ def _run(
     states: list[SearchState],
     resources: ResourcesConfig,
     connect: Callable[[], bool],
-    home: Storage,
     console: Console | None,
     tick: Callable[[int, int], None],
     finished: Callable[[SearchResult], None] = lambda result: None,
@@ -177,9 +175,7 @@ def _run(
         limit = resources.max_concurrent
         held = max(1, footprint.slots())
         settle_fuse(open_states, footprint, min(held, limit or held))
-        run_experiment(
-            open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
-        )
+        run_experiment(open_states, footprint, limit, finish, ray_stays=ray_stays, tick=tick)
     return {name: result for name, result in results.items() if result is not None}
 
 

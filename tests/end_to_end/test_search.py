@@ -245,8 +245,7 @@ def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
 def test_floor_without_ray(tmp_path: Path) -> None:
     """`evolve`, `data` and `finetune` run in a plain shell: nothing imports Ray."""
     code = (
-        "import sys, revo_ray.finetune.training.assemble, revo_ray.finetune.training.tuner, "
-        "revo_ray.evolve.cmamv, "
+        "import sys, revo_ray.finetune.training.assemble, revo_ray.finetune.training.tuner, revo_ray.evolve.cmamv, "
         "revo_ray.model.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

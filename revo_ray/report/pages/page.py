@@ -126,7 +126,9 @@ def _markdown() -> MarkdownIt:
 
 @cache
 def _template() -> Template:
-    text = resources.files("revo_ray.report.pages").joinpath("templates/page.html").read_text("utf-8")
+    text = (
+        resources.files("revo_ray.report.pages").joinpath("templates/page.html").read_text("utf-8")
+    )
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

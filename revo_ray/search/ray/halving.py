@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from revo_ray.errors import SearchError
 from revo_ray.rundir.ledger import Evaluation
 
 NO_LOSS = 1e6
@@ -21,11 +22,11 @@ class Halving:
     """Routes the evaluations of one search to its scheduler.
 
     Asynchronous halving knows an evaluation by its number, not by its trial: one that is made
-    again after its worker died finds its own entries in the rungs. Synchronous halving pauses
-    trials, so it needs the trials themselves.
+    again after its worker died finds its own entries in the rungs. Other schedulers get the
+    trials themselves.
 
     Args:
-        scheduler: with `time_attr` epoch, metric val_loss and mode min.
+        scheduler: with `time_attr` epoch, metric val_loss and mode min; it may not pause trials.
         seed: of whatever it draws from numpy's global random state.
     """
 
@@ -34,11 +35,6 @@ class Halving:
         self._by_number = isinstance(scheduler, AsyncHyperBandScheduler)
         self._random = np.random.RandomState(seed)
         self._added: set[int] = set()
-
-    @property
-    def pauses(self) -> bool:
-        """Whether it stops a trial for a while, to go on with it later."""
-        return isinstance(self._scheduler, HyperBandScheduler)
 
     def rebuild(self, rows: Iterable[Evaluation]) -> None:
         """Enter the curves of finished evaluations, so that a resumed search knows its rungs."""
@@ -69,38 +65,20 @@ class Halving:
         val_loss: float | None,
         controller: Any,
     ) -> str:
-        """What becomes of an evaluation after an epoch: CONTINUE, PAUSE or STOP."""
+        """Judge an evaluation after an epoch: CONTINUE or STOP.
+
+        Raises:
+            SearchError: the scheduler pauses trials.
+        """
         result = {"epoch": epoch, "val_loss": NO_LOSS if val_loss is None else val_loss}
         trial = self._known_as(evaluation, trial)
-        return str(self._scheduler.on_trial_result(controller, trial, result))
-
-    def gone(self, evaluation: int, trial: Trial, controller: Any) -> None:
-        """A trial ended, for whatever reason."""
-        if isinstance(self._scheduler, HyperBandScheduler) and evaluation in self._added:
-            self._added.remove(evaluation)
-            self._scheduler.on_trial_remove(controller, trial)
-
-    def choose(self, controller: Any, idle: bool) -> Trial | None:
-        """The next trial to start or to go on with, where it pauses trials.
-
-        Args:
-            idle: the search has no more trials to start now, so that none should be waited for.
-        """
-        if not self.pauses:
-            return None
-        chosen = self._scheduler.choose_trial_to_run(controller)
-        close = getattr(self._scheduler, "close_waiting", None)  # Ray's own waits for nobody
-        if chosen is None and idle and close is not None:
-            close(controller)
-            chosen = self._scheduler.choose_trial_to_run(controller)
-        return chosen
-
-    @property
-    def survivors(self) -> bool:
-        """Whether a paused trial has earned to go on: before others begin."""
-        nobody: Any = None
-        chosen = self._scheduler.choose_trial_to_run(nobody) if self.pauses else None
-        return chosen is not None and chosen.status == Trial.PAUSED
+        decision = str(self._scheduler.on_trial_result(controller, trial, result))
+        if decision == TrialScheduler.PAUSE:
+            raise SearchError(
+                f"the method's scheduler, {type(self._scheduler).__name__}, pauses evaluations; "
+                "give one that only stops them, such as ASHAScheduler"
+            )
+        return decision
 
     def _known_as(self, evaluation: int, trial: Trial | None) -> Any:
         return SimpleNamespace(trial_id=str(evaluation)) if self._by_number else trial

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 MAX_TUNERS = 2
 """Networks with their data that one worker keeps: a study's searches share workers."""
 
-SNAPSHOT = "evaluation.pt"
-
 _tuners: OrderedDict[str, FineTuner] = OrderedDict()
 _served = 0
 
@@ -47,8 +45,6 @@ class EvaluationTrial(tune.Trainable):
     """
 
     _results: Iterator[dict[str, Any]] | None = None
-    _snapshot: dict[str, Any] | None = None
-    _reported: dict[str, Any]
 
     def step(self) -> dict[str, Any]:
         """The whole evaluation, or its next epoch where somebody may stop it; or the test."""
@@ -57,45 +53,25 @@ class EvaluationTrial(tune.Trainable):
         if "together" in self.config:
             return evaluate_together(self.config)
         if self._results is None:
-            self._results = evaluate(self.config, self._snapshot)
-        self._reported = next(self._results)
-        return self._reported
+            self._results = evaluate(self.config)
+        return next(self._results)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next evaluation; always possible."""
-        self._results = self._snapshot = None
+        self._results = None
         return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Where a paused evaluation stands."""
-        import torch
-
-        row = self._reported["row"]
-        snapshot = tuner_for(self.config["task"]).snapshot()
-        snapshot |= {"curve": row["curve"], "started_at": row["started_at"]}
-        torch.save(snapshot, os.path.join(checkpoint_dir, SNAPSHOT))
-
-    def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        """Go on where a paused evaluation stood, here or elsewhere."""
-        import torch
-
-        path = os.path.join(checkpoint_dir, SNAPSHOT)
-        self._results, self._snapshot = None, torch.load(path, weights_only=True)
 
     def cleanup(self) -> None:
         """Let go of the networks."""
         _tuners.clear()
 
 
-def evaluate(
-    config: dict[str, Any], snapshot: dict[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
+def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run one request of `SearchState`, and report all that was measured.
 
     Args:
         config: `task`, `evaluation`, `plan`, `epochs`, `best`, the score to beat, and `stepwise`:
             whether each epoch is reported, or the last alone.
-        snapshot: where a paused evaluation stood.
 
     Yields:
         the row so far, whether it is `done` and the evaluation `whole`: not cut short, and
@@ -106,8 +82,6 @@ def evaluate(
     task = config["task"]
     row: dict[str, Any] = {"started_at": time.time(), "node": _node(), "device": "cpu"}
     curve: list[dict[str, Any]] = []
-    if snapshot is not None:
-        row["started_at"], curve = snapshot["started_at"], list(snapshot["curve"])
 
     def result(more: dict[str, Any], *, ended: bool = True, whole: bool = True) -> dict[str, Any]:
         now = {"curve": list(curve), "finished_at": time.time()}
@@ -121,7 +95,7 @@ def evaluate(
         row["device"] = device_name(tuner)
         policy = find_policy(plan, task["plugins"])
         validate: Any = "every" if config["stepwise"] else None
-        for epoch in tuner.run(plan, policy, validate=validate, snapshot=snapshot):
+        for epoch in tuner.run(plan, policy, validate=validate):
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]

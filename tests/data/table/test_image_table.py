@@ -20,9 +20,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from revo_ray.data.records import ArrayPicture, Problem, Record, Source
+from revo_ray.data.table import image_table as table_module
 from revo_ray.data.table import writer
 from revo_ray.data.table.image_table import Table, prepare_table
-from revo_ray.data.table import image_table as table_module
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
