@@ -141,7 +141,7 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
         def finish(state: SearchState) -> None:
             write_result(state)
 
-        run_experiment([state], Footprint(1, 0), None, finish, home=storage, trial=Trivial)
+        run_experiment([state], Footprint(1, 0), None, finish, trial=Trivial)
         assert len(state.ledger) == evaluations
 
 

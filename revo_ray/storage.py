@@ -265,11 +265,6 @@ class Storage:
         with suppress(FileNotFoundError), _as_os_error():
             self._fs.delete_file(self._path(path))
 
-    def delete_folder(self) -> None:
-        """Delete the root with all that is in it; nothing where there is none."""
-        with suppress(FileNotFoundError), _as_os_error():
-            self._fs.delete_dir(self._root)
-
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
 

@@ -16,6 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 Sample = dict[str, Any]
 
+PROPOSAL_RULES = 1
+"""Version of the proposals: a search can be resumed only under the one that it was started with."""
+
 MOST_AHEAD = 3
 """Generations that may be sampled ahead: what keeps half as many workers as the population busy, up
 to 1,024 of them, under log-normal times (`benchmarks.utilisation`)."""

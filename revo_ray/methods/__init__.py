@@ -63,9 +63,10 @@ class Method(ABC):
         """Who proposes samples: one instance serves one search."""
 
     def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
-        """Who stops evaluations early, a `ray.tune` scheduler; None: nobody.
+        """A `ray.tune` scheduler that stops evaluations early; None if nothing does.
 
-        Its `time_attr` is `epoch`, its metric `val_loss`, its mode `min`.
+        Its `time_attr` is `epoch`; its metric and mode are the column and the mode of
+        `search.metric`.
         """
         return None
 

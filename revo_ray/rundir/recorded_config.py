@@ -112,10 +112,10 @@ def check_config(
     """
     recorded, provenance, deleted = _read(storage)
     if deleted:
+        keys = ", ".join(f"{key}={value!r}" for key, value in deleted.items())
         raise UserError(
-            f"the search in {storage.uri} was started with "
-            f"{', '.join(f'{key}={value!r}' for key, value in deleted.items())}, which this version "
-            "no longer has; go on with the version that started it, or choose another name"
+            f"the search in {storage.uri} was started with {keys}, which this version no longer "
+            "has; go on with the version that started it, or choose another name"
         )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)

@@ -58,9 +58,7 @@ class StudyDirectory:
             drop_defaults(values)
             return StudyConfig.model_validate(values)
         except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
-            raise UserError(
-                f"{self.uri}/{self.CONFIG} is damaged, or of another version"
-            ) from None
+            raise UserError(f"{self.uri}/{self.CONFIG} is damaged, or of another version") from None
 
     def write_config(self, config: StudyConfig) -> None:
         """Record the configuration, so that the same study can be run from it.

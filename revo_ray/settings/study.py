@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig, Section
 from revo_ray.storage import Storage
 
-FILE = "study.yaml"
 SEEDED = ("data", "train", "search")
 """The sections whose seeds `study.seeds` gives."""
 
@@ -107,19 +105,6 @@ class StudyConfig(SearchConfig):
                 "search": seeded,
             }
             yield re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts)).lstrip("._-"), changes
-
-
-def write_study(folder: Storage, config: StudyConfig) -> None:
-    """Write `study.yaml` into a study's folder, for those who read it later; it can be run again.
-
-    A resumed study may have more searches than before, or fewer; each search checks its own keys.
-
-    Raises:
-        OSError: the storage is full or unreachable.
-    """
-    varied = {name: {"seed"} for name in SEEDED} if config.study.seeds else None
-    values = config.model_dump(mode="json", exclude=varied)
-    folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 
 
 def _label(variant: Variant, key: str, default: str) -> str:

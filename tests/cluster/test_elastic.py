@@ -38,7 +38,6 @@ def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixtur
             footprint,
             None,
             write_result,
-            home=state.storage,
             ray_stays=True,
             trial=Waiting,
         )

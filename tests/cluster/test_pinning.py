@@ -42,9 +42,7 @@ def cluster() -> Iterator[Cluster]:
 def run(folder: Path, footprint: Footprint, together: int) -> list[Evaluation]:
     """The rows of a search that waits until so many evaluations are at work."""
     state = waiting_search(folder, evaluations=16, seconds=0.3, together=together)
-    run_experiment(
-        [state], footprint, None, write_result, home=state.storage, ray_stays=True, trial=Waiting
-    )
+    run_experiment([state], footprint, None, write_result, ray_stays=True, trial=Waiting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 16
     return rows
@@ -116,9 +114,7 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
         state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = footprint_of(config.resources)
         footprint.check()
-        run_experiment(
-            [state], footprint, 2, write_result, home=state.storage, ray_stays=True, trial=Noting
-        )
+        run_experiment([state], footprint, 2, write_result, ray_stays=True, trial=Noting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 3
     has = {node["NodeID"]: node["Resources"].get("GPU", 0) for node in ray.nodes()}

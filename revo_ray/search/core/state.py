@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.methods.genome import UnitLike
-from revo_ray.rundir.best_model import MODEL, BestModel
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
-
-if TYPE_CHECKING:
-    from revo_ray.search.ray.halving import Halving
 
 MAX_DEATHS = 3
 """Trials that one genome may lose with their workers before its row says error."""
 MAX_ERRORS = 3
 """Errors in a row, in proposal order, that stop the search."""
+
+
+class EarlyStopping(Protocol):
+    """A scheduler that stops evaluations early."""
+
+    def rebuild(self, rows: Iterable[Evaluation]) -> None:
+        """Take in the curves of finished evaluations."""
+        ...
+
+    def add(self, evaluation: int, trial: Any, controller: Any) -> None:
+        """An evaluation begins as a trial of Ray Tune's controller."""
+        ...
+
+    def result(
+        self, evaluation: int, trial: Any, epoch: int, value: float | None, controller: Any
+    ) -> str:
+        """Judge an evaluation after an epoch: CONTINUE or STOP, in Tune's words."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class SearchState:
         task: what a worker needs besides the plan; plain values.
         card: what is needed to load the best model.
         listeners: called with each new row.
-        halving: what stops evaluations early, if anything does.
+        early_stopping: stops evaluations early, if the method wants that.
         guard: raises before each row where another driver has taken the run directory over.
 
     Raises:
@@ -73,7 +85,7 @@ class SearchState:
         task: dict[str, Any],
         card: dict[str, Any],
         listeners: tuple[Callable[[Evaluation], None], ...] = (),
-        halving: Halving | None = None,
+        early_stopping: EarlyStopping | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
@@ -93,9 +105,9 @@ class SearchState:
         """Called when the proposals have learned of a row."""
         self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
-        self.halving = halving
+        self.early_stopping = early_stopping
         self._budget: EpochBudget | None = None
-        if halving is not None and config.search.budget == "epochs":
+        if early_stopping is not None and config.search.budget == "epochs":
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._guard = guard
@@ -110,8 +122,8 @@ class SearchState:
             )
         except ReplayError as error:
             raise UserError(self._cannot_resume(error)) from None
-        if self.halving is not None:
-            self.halving.rebuild(self.ledger)
+        if self.early_stopping is not None:
+            self.early_stopping.rebuild(self.ledger)
         if self._budget is not None:
             for row in self.ledger:
                 self._budget.spend(row.evaluation, row.epochs)
@@ -260,7 +272,9 @@ class SearchState:
                 "every evaluation is kept, go on with --resume"
             )
         assert self.best is not None
-        self.run.best.accept(self.best, self._card)  # what is needed to load it may have gone with it
+        self.run.best.accept(
+            self.best, self._card
+        )  # what is needed to load it may have gone with it
         self.test = measured["test"]
 
     def tidy(self) -> None:
@@ -303,7 +317,7 @@ class SearchState:
                 "evaluation": proposal.evaluation,
                 "plan": plan.to_json(),
                 "epochs": epochs,
-                "stepwise": self.halving is not None,
+                "stepwise": self.early_stopping is not None,
                 "objective": self.objective.name,
                 "best": list(self.objective.rank_of(best)) if best else None,
             },

@@ -66,7 +66,7 @@ def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) 
     work = made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.heard_from(work)
     made.overdue()
-    work.trial = trial_on(None)  # it was paused
+    work.trial = trial_on(None)  # its worker is not there yet
     clock.now += 11
     assert made.overdue() == []
     work.trial = trial_on("a")
