@@ -10,10 +10,10 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.run import run_study
+from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.ray.cluster import JOB
 from revo_ray.settings.schema import preset_names
-from revo_ray.settings.study import FILE, StudyConfig, write_study
-from revo_ray.storage import Storage
+from revo_ray.settings.study import StudyConfig
 
 
 def load(folder: Path, study: Any, **sections: Any) -> StudyConfig:
@@ -97,8 +97,8 @@ def test_a_combination_that_does_not_fit(study: Any, named: str, tmp_path: Path)
 @pytest.mark.parametrize("seeds", [[], [4, 7]])
 def test_what_a_study_wrote_is_the_same_study(seeds: list[int], tmp_path: Path) -> None:
     made = StudyConfig.load("preset:quick", [f"study.seeds={seeds}", f"storage={tmp_path}"])
-    write_study(Storage(str(tmp_path)), made)
-    again = StudyConfig.load(str(tmp_path / FILE))
+    StudyDirectory(str(tmp_path)).write_config(made)
+    again = StudyConfig.load(str(tmp_path / StudyDirectory.CONFIG))
     assert again.searches() == made.searches()
 
 

@@ -18,8 +18,9 @@ from revo_ray.methods import Method, make_method
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
-from revo_ray.search.core.state import EarlyStopping, SearchState
+from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
