@@ -410,8 +410,8 @@ def _say(text: str) -> None:
 
 
 def _show(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
-    from revo_ray.monitor.status import duration
     from revo_ray.monitor.tensorboard import PAGE
+    from revo_ray.words import duration
 
     cost = f"{result.epochs} epochs, {result.images} images"
     _say(

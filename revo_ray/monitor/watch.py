@@ -21,7 +21,7 @@ from revo_ray.monitor.progress import (
     say,
     study_left_text,
 )
-from revo_ray.monitor.status import Pace, Standing, duration
+from revo_ray.monitor.status import Pace, Standing
 from revo_ray.rundir.ledger import Evaluation, LedgerTail
 from revo_ray.rundir.outcome import SearchResult, stored_result
 from revo_ray.rundir.recorded_config import FILE as CONFIG
@@ -29,6 +29,7 @@ from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.settings.study import FILE as STUDY
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
+from revo_ray.words import duration
 
 C = TypeVar("C", bound=SearchConfig)
 

@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
-from revo_ray.storage import refuse_credentials
 
 
 class _PlainLoader(yaml.SafeLoader):
