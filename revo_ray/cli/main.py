@@ -21,7 +21,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.settings.schema import SearchConfig, preset_names
+from revo_ray.settings.presets import preset_names
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:

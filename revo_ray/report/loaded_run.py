@@ -16,7 +16,8 @@ from revo_ray.report.outcomes import (
     read_rows,
 )
 from revo_ray.rundir.ledger import Evaluation, Ledger
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 CARD = "best/config.json"

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from revo_ray.errors import UserError
 from revo_ray.report.search_names import Identity, identify
 from revo_ray.rundir.ledger import Evaluation, Ledger
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 CONFIG = "config.yaml"
