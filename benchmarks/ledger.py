@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.run import show_in_tensorboard
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
@@ -75,7 +75,7 @@ def open_state(folder: str, evaluations: int) -> SearchState:
     storage = Storage(folder)
     method = make_method(config.method)
     state = SearchState(config, RunDirectory(storage), method, list(UNITS), {}, {})
-    write_tensorboard(state)
+    show_in_tensorboard(state)
     return state
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from revo_ray.words import shown
+
 Sample = dict[str, Any]
 
 PROPOSAL_RULES = 1
@@ -282,8 +284,8 @@ class Proposals(Generic[C]):
         proposed = self._candidates[evaluation].sample
         if sample != proposed and not self._same(sample, proposed):
             raise ReplayError(
-                f"evaluation {evaluation} is recorded with the sample {_short(sample)}, but "
-                f"this search proposes {_short(proposed)}"
+                f"evaluation {evaluation} is recorded with the sample {shown(sample, 120)}, but "
+                f"this search proposes {shown(proposed, 120)}"
             )
         if self._reuse and outcome.reusable:
             self._owners.setdefault(self._key(proposed), evaluation)
@@ -381,8 +383,3 @@ class Proposals(Generic[C]):
         self.optimiser.tell(
             [(c, worst if o.failed or o.value is None else o.value) for c, o in generation]
         )
-
-
-def _short(sample: Sample, limit: int = 120) -> str:
-    text = repr(sample)
-    return text if len(text) <= limit else f"{text[:limit]}…"

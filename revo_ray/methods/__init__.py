@@ -27,7 +27,8 @@ from revo_ray.evolve.space import Space
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome, UnitLike
 from revo_ray.settings.options import Bounds, Exponent, Highest
-from revo_ray.settings.schema import MethodConfig, SearchOptions, Section, TrainConfig, shown
+from revo_ray.settings.schema import MethodConfig, SearchOptions, Section, TrainConfig
+from revo_ray.words import shown
 
 if TYPE_CHECKING:
     from revo_ray.finetune.training.tuner import Policy

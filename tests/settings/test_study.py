@@ -12,7 +12,7 @@ from revo_ray.errors import UserError
 from revo_ray.run import run_study
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.ray.cluster import JOB
-from revo_ray.settings.schema import preset_names
+from revo_ray.settings.presets import preset_names
 from revo_ray.settings.study import StudyConfig
 
 
@@ -65,11 +65,15 @@ def test_what_is_not_varied_is_the_files_own(tmp_path: Path) -> None:
         ({}, {}, r"study\.methods"),
         ({"methods": ["full"], "seed": [1]}, {}, r"study\.seed: no such key; did you mean"),
         ({"methods": ["full"], "seeds": [1]}, {"train": {"seed": 2}}, r"train\.seed"),
-        ({"methods": ["full"], "data": [{"source": "digits", "seed": 2}]}, {}, "seed stands in"),
+        (
+            {"methods": ["full"], "data": [{"source": "digits", "seed": 2}]},
+            {},
+            "study.data sets seed",
+        ),
         (
             {"methods": ["full"], "data": [{"source": "digits", "train_fraction": 0.1}]},
             {},
-            "train_fraction stands in",
+            "study.data sets train_fraction",
         ),
     ],
 )
