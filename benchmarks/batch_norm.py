@@ -22,7 +22,7 @@ import torch
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
-from revo_ray.finetune.training.metrics import Metrics
+from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
 
 DATA = {
@@ -31,7 +31,7 @@ DATA = {
 }
 
 
-def both(config: SearchConfig, folder: Path, rate: float, seed: int) -> dict[str, Metrics]:
+def both(config: SearchConfig, folder: Path, rate: float, seed: int) -> dict[str, Scores]:
     """Validation with running and with precise statistics, after one fine-tuning."""
     table = prepare_table(config.data, folder)
     train = config.train.model_copy(update={"seed": seed, "batch_norm": "running"})
@@ -43,7 +43,7 @@ def both(config: SearchConfig, folder: Path, rate: float, seed: int) -> dict[str
     return {"running": running, "precise": tuner.evaluate("validation")}
 
 
-def averaged(found: Sequence[Metrics]) -> dict[str, float]:
+def averaged(found: Sequence[Scores]) -> dict[str, float]:
     """Mean loss, and mean accuracy in percent."""
     return {
         "loss": round(statistics.mean(each.loss for each in found), 3),

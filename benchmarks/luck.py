@@ -114,7 +114,7 @@ class Bench:
         states, losses = [], {"last": float("inf")}
         for epoch in tuner.run(plan):
             states.append(tuner.state_dict())
-            losses["last"] = float("inf") if epoch.val_loss is None else epoch.val_loss
+            losses["last"] = float("inf") if (loss := epoch.validation.loss) is None else loss
         for count in (2, 3):
             tuner.load_state_dict(
                 {

@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import ROOT, Clocked, clocked, revo_ray, rows_of, use_of_time
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 PARTS: dict[str, tuple[str, ...]] = {
     "floor": (),

@@ -29,7 +29,7 @@ from benchmarks.runs import rows_of
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.finetune.training.assemble import load_network
 from revo_ray.finetune.training.depthwise import use_matrices
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.settings.schema import SearchConfig
 
 

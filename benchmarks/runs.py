@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from benchmarks.wins import Search, load
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
-from revo_ray.finetune.training.metrics import Metrics, classification_metrics
+from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.tuner import FineTuner, SplitName
 from revo_ray.methods import find_policy
 from revo_ray.report.outcomes import read_config
@@ -55,10 +55,10 @@ def together(study: Path, search: Search, models: int) -> dict[str, float]:
             logits.append(tuner.predict(split).cpu())
     found: dict[str, float] = {}
     for split, logits in answers.items():
-        alone = classification_metrics(logits[0], tuner.labels(split))
+        alone = classification_scores(logits[0], tuner.labels(split))
         mean = torch.stack([each.double().softmax(1) for each in logits]).mean(0).log()
         found |= scores(f"best_{split}", alone)
-        found |= scores(f"ensemble_{split}", classification_metrics(mean, tuner.labels(split)))
+        found |= scores(f"ensemble_{split}", classification_scores(mean, tuner.labels(split)))
     members, soup = greedy(tuner, plans, states)
     tuner.load_state_dict(soup)
     for split in SPLITS:
@@ -95,7 +95,7 @@ def mean_of(states: Sequence[State]) -> State:
     }
 
 
-def scores(prefix: str, metrics: Metrics) -> dict[str, float]:
+def scores(prefix: str, metrics: Scores) -> dict[str, float]:
     """Loss, and accuracy and AUC in percent."""
     return {
         f"{prefix}_loss": metrics.loss,

@@ -32,7 +32,7 @@ from ray.tune.search import BasicVariantGenerator
 
 from revo_ray.methods import make_method
 from revo_ray.monitor.curves import write_tensorboard
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment

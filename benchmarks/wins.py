@@ -30,7 +30,7 @@ from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, load_outcom
 from revo_ray.report.statistics import bootstrap_interval, signed_rank
 from revo_ray.report.style import figure_bytes, looks, styled
 from revo_ray.report.tables import to_csv
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
 POINTS = 50

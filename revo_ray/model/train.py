@@ -17,10 +17,10 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network, pick_device, use_threads
 from revo_ray.finetune.training.epoch import Epoch
-from revo_ray.finetune.training.metrics import Metrics
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import find_policy
 from revo_ray.monitor.preparation import prepare_and_show
+from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
@@ -36,8 +36,8 @@ class Trained:
     """
 
     tuner: FineTuner
-    validation: Metrics | None
-    test: Metrics
+    validation: Scores | None
+    test: Scores
 
 
 def read_plan(path: str | Path) -> Plan:

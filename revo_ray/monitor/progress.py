@@ -10,7 +10,7 @@ from rich.console import Console
 
 from revo_ray.monitor.live import GpuMemory, LiveLines
 from revo_ray.monitor.status import Pace, Standing, duration
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult

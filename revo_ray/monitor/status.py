@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 BREAK_SECONDS = 60.0
 """A gap between rows that is longer, and far longer than most, was an interruption."""

@@ -22,7 +22,8 @@ from revo_ray.monitor.progress import (
     study_left_text,
 )
 from revo_ray.monitor.status import Pace, Standing, duration
-from revo_ray.rundir.ledger import Evaluation, LedgerTail
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import LedgerTail
 from revo_ray.rundir.outcome import SearchResult, stored_result
 from revo_ray.rundir.recorded_config import FILE as CONFIG
 from revo_ray.settings.deleted import read_back

@@ -15,7 +15,8 @@ from revo_ray.report.outcomes import (
     read_config,
     read_rows,
 )
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.storage import Storage

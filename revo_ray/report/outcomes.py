@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from revo_ray.errors import UserError
 from revo_ray.report.search_names import Identity, identify
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig, read_yaml
 from revo_ray.storage import Storage

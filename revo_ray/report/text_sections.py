@@ -12,7 +12,7 @@ from revo_ray.report.layout import Cell, Column, Grid, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import CONFIG
 from revo_ray.report.pages.page import Block, Section
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
 CAUSE = 160

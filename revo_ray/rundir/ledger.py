@@ -1,125 +1,21 @@
-"""The ledger: one object per finished evaluation, and the only state that a search has."""
+"""The ledger: one file for each finished evaluation, and the only state that a search has."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import math
-import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from revo_ray.errors import UserError
+from revo_ray.objective import LOSS, Metric
+from revo_ray.rundir.evaluation import SCHEMA, Evaluation, read_row, seal_row
 from revo_ray.storage import Storage
 
-Status = Literal["ok", "diverged", "error", "stopped", "cached"]
-
-
-class EpochMetrics(BaseModel):
-    """One point of an evaluation's curve.
-
-    Attributes:
-        epoch: 1-based.
-        train_loss: mean cross-entropy over the epoch's images while it trained.
-        val_loss, val_accuracy, val_auc: after the epoch; None where nobody asked.
-        images: training images so far.
-        seconds: since the evaluation began.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epoch: int
-    train_loss: float | None = None
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    val_auc: float | None = None
-    images: int = 0
-    seconds: float = 0.0
-
-
-class Evaluation(BaseModel):
-    """A row: one finished evaluation, with all that a reader or a resumed search needs.
-
-    Attributes:
-        evaluation: 0-based, in proposal order.
-        generation: 0-based; None for methods without generations.
-        sample, genome, plan, unit_lrs: what was tried, from names to rates (0 = frozen).
-        status: `ok`; `diverged`, the loss was not finite or absurd; `error`, with its cause in
-            `error`; `stopped`, by a scheduler; `cached`, answered from the row `source`.
-        attempts: trials that it took, lost ones counted.
-        val_loss, val_accuracy, val_auc: after the last epoch; AUC is macro one-vs-rest.
-        seconds: of training and validation, on one device.
-        started_at, finished_at: seconds since 1970, UTC.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    evaluation: int = Field(ge=0)
-    generation: int | None = None
-    trial_id: str = ""
-    sample: dict[str, Any]
-    genome: list[float] = []
-    plan: dict[str, Any] = {}
-    unit_lrs: list[float] = []
-    status: Status
-    error: str | None = None
-    source: int | None = None
-    attempts: int = 1
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    val_auc: float | None = None
-    curve: list[EpochMetrics] = []
-    epochs: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    node: str = ""
-    device: str = ""
-    started_at: float = 0.0
-    finished_at: float = 0.0
-
-    @property
-    def score(self) -> tuple[float, int]:
-        """What the best row has least of: validation loss, and proposal order for a tie."""
-        loss = self.val_loss
-        finite = loss is not None and math.isfinite(loss) and self.status in ("ok", "cached")
-        return (loss if finite and loss is not None else math.inf, self.evaluation)
-
-    @property
-    def whole_plan(self) -> dict[str, Any]:
-        """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
-        return {"unit_lrs": self.unit_lrs} | self.plan
-
-    @property
-    def scored(self) -> bool:
-        """Whether it has a finite validation loss."""
-        return math.isfinite(self.score[0])
-
-
-_POINT = pa.struct(
-    [("epoch", pa.int64())]
-    + [(name, pa.float64()) for name in ("train_loss", "val_loss", "val_accuracy", "val_auc")]
-    + [("images", pa.int64()), ("seconds", pa.float64())]
-)
-_TYPES = {
-    "evaluation": pa.int64(),
-    "generation": pa.int64(),
-    "genome": pa.list_(pa.float64()),
-    "unit_lrs": pa.list_(pa.float64()),
-    "source": pa.int64(),
-    "attempts": pa.int64(),
-    "curve": pa.list_(_POINT),
-    "epochs": pa.int64(),
-    "images": pa.int64(),
-} | dict.fromkeys(
-    ("val_loss", "val_accuracy", "val_auc", "seconds", "started_at", "finished_at"), pa.float64()
-)
-SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Evaluation.model_fields])
-"""Columns of `ledger.parquet`; `sample` and `plan`, which differ by method, are JSON."""
+TABLE = "ledger.parquet"
 
 
 class Ledger:
@@ -127,30 +23,32 @@ class Ledger:
 
     Args:
         storage: the run directory.
+        objective: the metric that says which row is the best.
     """
 
     FOLDER = "ledger"
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, objective: Metric = LOSS) -> None:
         self.storage = storage
+        self.objective = objective
         self.torn: list[str] = []
         """Files that hold no row: a disk that lost power, or was full, cut them short."""
         self._rows: dict[int, Evaluation] = {}
         self._best: Evaluation | None = None
 
     @classmethod
-    def load(cls, storage: Storage) -> Ledger:
+    def load(cls, storage: Storage, objective: Metric = LOSS) -> Ledger:
         """Read every row.
 
         Raises:
             UserError: a row was edited, or is not what its name says.
             OSError: the storage is unreachable.
         """
-        ledger = cls(storage)
+        ledger = cls(storage, objective)
         names = [name for name in storage.list(cls.FOLDER) if name.endswith(".json")]
         paths = [f"{cls.FOLDER}/{name}" for name in names]
         for name, path, content in zip(names, paths, storage.read_many(paths), strict=True):
-            row = _unsealed(content, f"{storage.uri}/{path}")
+            row = read_row(content, f"{storage.uri}/{path}")
             if row is None:
                 ledger.torn.append(path)
                 continue
@@ -189,7 +87,7 @@ class Ledger:
         """
         if row.evaluation in self._rows:
             raise ValueError(f"evaluation {row.evaluation} has a row already")
-        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", _sealed(row))
+        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", seal_row(row))
         self._keep(row)
 
     def remove(self, evaluations: Iterable[int]) -> None:
@@ -203,7 +101,7 @@ class Ledger:
 
     @property
     def best(self) -> Evaluation | None:
-        """The row with the least validation loss that has weights of its own; None without one."""
+        """The best row that has weights of its own; None without one."""
         return self._best
 
     def errors_around(self, evaluation: int) -> list[int]:
@@ -218,7 +116,7 @@ class Ledger:
 
     def _keep(self, row: Evaluation) -> None:
         self._rows[row.evaluation] = row
-        if row.status == "ok" and row.scored and (not self._best or row.score < self._best.score):
+        if row.status == "ok" and self.objective.is_better(row, self._best):
             self._best = row
 
     def write_parquet(self) -> None:
@@ -231,7 +129,7 @@ class Ledger:
                 columns[name].append(json.dumps(values[name]) if is_free_form else values[name])
         buffer = io.BytesIO()
         pq.write_table(pa.table(columns, schema=SCHEMA), buffer)
-        self.storage.write("ledger.parquet", buffer.getvalue())
+        self.storage.write(TABLE, buffer.getvalue())
 
 
 class LedgerTail:
@@ -262,7 +160,7 @@ class LedgerTail:
         paths = [f"{Ledger.FOLDER}/{name}" for name in new]
         rows = []
         for name, path, content in zip(new, paths, self._storage.read_many(paths), strict=True):
-            row = _unsealed(content, f"{self._storage.uri}/{path}")
+            row = read_row(content, f"{self._storage.uri}/{path}")
             if row is not None:  # a torn one is made again, and is a row then
                 self._read.add(name)
                 rows.append(row)
@@ -271,35 +169,3 @@ class LedgerTail:
 
 def _file_name(evaluation: int) -> str:
     return f"{evaluation:06d}.json"
-
-
-_SEAL = re.compile(rb', "sha256": "([0-9a-f]{64})"\}$')
-
-
-def _sealed(row: Evaluation) -> bytes:
-    """A row as JSON that ends with the SHA-256 of what stands before."""
-    text = json.dumps(row.model_dump(mode="json"), allow_nan=False)[:-1].encode()
-    return text + f', "sha256": "{hashlib.sha256(text).hexdigest()}"}}'.encode()
-
-
-def _unsealed(content: bytes, uri: str) -> Evaluation | None:
-    """The row in a file; None where the file was cut short.
-
-    Raises:
-        UserError: it was edited.
-    """
-    seal = _SEAL.search(content)
-    text = content[: seal.start()] if seal else content
-    if seal and hashlib.sha256(text).hexdigest() == seal[1].decode():
-        try:
-            return Evaluation.model_validate_json(text + b"}")
-        except ValidationError:
-            raise UserError(f"{uri} is a row of another version") from None
-    try:
-        json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    raise UserError(
-        f"{uri} is not as it was written (edited, or of another version); restore it, or delete it "
-        "to have that evaluation made again"
-    )

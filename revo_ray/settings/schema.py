@@ -22,6 +22,7 @@ from pydantic import (
 
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
+from revo_ray.objective import METRICS, Metric, MetricName
 from revo_ray.settings.deleted import DELETED, drop_defaults
 from revo_ray.storage import refuse_credentials
 
@@ -180,8 +181,15 @@ class SearchOptions(Section):
     """Evaluations a generation."""
     lookahead: int = Field(0, ge=0)
     """Candidates behind a generation that are sampled before it is told: no worker idles."""
+    objective: MetricName = "loss"
+    """Metric of the validation images by which results are compared and the best is chosen."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
+
+    @property
+    def metric(self) -> Metric:
+        """The objective."""
+        return METRICS[self.objective]
 
     @model_validator(mode="after")
     def _lookahead_fits(self) -> SearchOptions:

@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from baselines.gradient import Full
 from revo_ray.errors import UserError
-from revo_ray.rundir.ledger import EpochMetrics, Evaluation
+from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.ray.halving import Halving
 from revo_ray.settings.schema import SearchOptions, TrainConfig
 

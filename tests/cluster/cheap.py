@@ -18,7 +18,7 @@ from ray import tune
 from ray.cluster_utils import Cluster
 
 from revo_ray.methods import make_method
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.trial import _node, device_name
 from revo_ray.settings.schema import SearchConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import write_result
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.resources import Footprint

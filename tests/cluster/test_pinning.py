@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.ray.cluster import footprint_of

@@ -12,7 +12,7 @@ from revo_ray.monitor import live, progress
 from revo_ray.monitor.live import gpu_text
 from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import Pace, Standing, plan_text
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")

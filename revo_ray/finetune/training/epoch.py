@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-LOSS_LIMIT = 1e6
-"""A mean loss above this has diverged: normalisation layers can keep ruined weights finite."""
+from revo_ray.objective import Scores
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Epoch:
         epoch: counted from 1.
         train_loss: mean over the images, each before its step; None if nothing trains or the
             epoch diverged.
-        val_loss, val_accuracy, val_auc: after the epoch; None if it was not validated, or the
-            validation loss is not finite or absurd. `val_auc` can also be undefined.
+        validation: scores after the epoch; without a loss if the epoch was not validated, or the
+            validation loss is not finite or absurd.
         images: training images processed since the run began.
         seconds: time since the run began, without what the caller spent between epochs.
         diverged: the training loss, or the last validation loss, is not finite or above
@@ -29,9 +28,7 @@ class Epoch:
 
     epoch: int
     train_loss: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    val_auc: float | None
+    validation: Scores
     images: int
     seconds: float
     diverged: bool

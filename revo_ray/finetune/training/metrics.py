@@ -1,8 +1,8 @@
-"""What an evaluation is scored by: cross-entropy, accuracy and macro one-vs-rest AUC."""
+"""Scores of logits against labels: cross-entropy, accuracy, AUC, balanced accuracy, macro F1."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
 
 import numpy as np
 import torch
@@ -10,30 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class Metrics:
-    """Scores of one set of images.
-
-    Attributes:
-        loss: mean cross-entropy in nats; NaN if any logit is not finite.
-        accuracy: share of the images whose largest logit is that of their class, 0 … 1.
-        auc: area under the ROC curve of each class against the rest, averaged over the classes
-            that have both images and other images; None if there is no such class or a logit is
-            not finite.
-    """
-
-    loss: float
-    accuracy: float
-    auc: float | None
+from revo_ray.objective import Scores
 
 
-def classification_metrics(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> Metrics:
+def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> Scores:
     """Score logits against labels, in double precision on the CPU.
 
-    Where all classes have images, `auc` is scikit-learn's
+    If all classes have images, `auc` is scikit-learn's
     `roc_auc_score(labels, softmax(logits), multi_class="ovr")`, and for two classes its binary
-    form. A class without images (or without others) is left out of the average.
+    form. A class without images (or without others) is left out of the average; the AUC is None
+    if no class is left. Balanced accuracy and macro F1 are scikit-learn's, which average over the
+    classes that have images, and for F1 over those that were predicted, too.
+
+    If a logit is not finite, the loss is NaN and only the accuracy is given beside it.
 
     Args:
         logits: (N, C) of any floating type.
@@ -48,9 +37,26 @@ def classification_metrics(logits: Tensor | ArrayLike, labels: Tensor | ArrayLik
         raise ValueError(f"logits {tuple(scores.shape)} and labels {tuple(target.shape)}")
     accuracy = (scores.argmax(1) == target).double().mean().item()
     if not scores.isfinite().all():
-        return Metrics(loss=float("nan"), accuracy=accuracy, auc=None)
-    loss = functional.cross_entropy(scores, target).item()
-    return Metrics(loss=loss, accuracy=accuracy, auc=_macro_auc(scores, target.numpy()))
+        return Scores(loss=float("nan"), accuracy=accuracy)
+    balanced_accuracy, macro_f1 = _by_class(scores, target)
+    return Scores(
+        loss=functional.cross_entropy(scores, target).item(),
+        accuracy=accuracy,
+        auc=_macro_auc(scores, target.numpy()),
+        balanced_accuracy=balanced_accuracy,
+        macro_f1=macro_f1,
+    )
+
+
+def _by_class(scores: Tensor, target: Tensor) -> tuple[float, float]:
+    """Balanced accuracy and macro F1."""
+    from sklearn.metrics import balanced_accuracy_score, f1_score  # loads slowly; drivers need none
+
+    predicted, true = scores.argmax(1).numpy(), target.numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class that was predicted has no images
+        balanced = balanced_accuracy_score(true, predicted)
+    return float(balanced), float(f1_score(true, predicted, average="macro", zero_division=0))
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:

@@ -25,10 +25,11 @@ from revo_ray.finetune.reuse.cut_points import Forward
 from revo_ray.finetune.reuse.feature_cache import PrefixFeatures
 from revo_ray.finetune.training.augment import augment
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
-from revo_ray.finetune.training.epoch import LOSS_LIMIT, Epoch, batches
+from revo_ray.finetune.training.epoch import Epoch, batches
 from revo_ray.finetune.training.feed import Feed, fits
-from revo_ray.finetune.training.metrics import Metrics, classification_metrics
+from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import norms_in_training, take_statistics
+from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
 SplitName = Literal["train", "validation", "test"]
@@ -177,16 +178,14 @@ class FineTuner:
                 self.settle_norms()
             if not diverged and validates:
                 metrics = self.evaluate("validation")
-                if not metrics.loss <= LOSS_LIMIT:
+                if metrics.loss is None or not metrics.loss <= LOSS_LIMIT:
                     metrics, diverged = None, last
             pause = time.perf_counter()
             self._seconds = pause - started
             yield Epoch(
                 epoch=number,
                 train_loss=None if diverged else train_loss,
-                val_loss=metrics.loss if metrics else None,
-                val_accuracy=metrics.accuracy if metrics else None,
-                val_auc=metrics.auc if metrics else None,
+                validation=metrics or Scores(),
                 images=self.images,
                 seconds=self._seconds,
                 diverged=diverged,
@@ -238,9 +237,9 @@ class FineTuner:
             with without_matrices(self.model):  # what whoever loads the weights computes
                 return torch.cat([self.forward(self._images(split)(index)) for index in cut])
 
-    def evaluate(self, split: SplitName) -> Metrics:
-        """Loss, accuracy and AUC of a split with the weights as they are."""
-        return classification_metrics(self.predict(split), self.labels(split))
+    def evaluate(self, split: SplitName) -> Scores:
+        """Scores of a split with the weights as they are."""
+        return classification_scores(self.predict(split), self.labels(split))
 
     def labels(self, split: SplitName) -> NDArray[np.int64]:
         """Classes (n,) of a split's images."""

@@ -10,7 +10,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from revo_ray.monitor.tensorboard import events
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.monitor.tensorboard.pages import FOLDER
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
 SERIES = {

@@ -25,7 +25,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import (
 from tensorboardX.proto.summary_pb2 import Summary
 
 from revo_ray.monitor.tensorboard import events
-from revo_ray.rundir.ledger import Evaluation, Status
+from revo_ray.rundir.evaluation import Evaluation, Status
 
 if TYPE_CHECKING:
     from revo_ray.methods.genome import UnitLike

@@ -15,7 +15,8 @@ from revo_ray.monitor.tensorboard import events, series
 from revo_ray.monitor.tensorboard.heat import Heat
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.monitor.tensorboard.pages import Pages
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tensorboardX.proto.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 LOSS = "evaluations/loss"
 FROZEN = "evaluations/frozen_fraction"

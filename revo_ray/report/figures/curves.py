@@ -20,7 +20,7 @@ from scipy import stats
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import MUTED, Look, looks, styled
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 FLOATS = NDArray[np.float64]
 QUANTILES = (0.1, 0.5, 0.9)

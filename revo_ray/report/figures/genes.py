@@ -17,7 +17,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import BLUE, FAINT, MUTED, styled
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 FLOATS = NDArray[np.float64]
 RESAMPLES = 40

@@ -26,7 +26,7 @@ from revo_ray.report.style import (
     log_ticks,
     styled,
 )
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 FLOATS = NDArray[np.float64]
 GOOD = 0.2

@@ -15,15 +15,11 @@ from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.errors import UserError
 from revo_ray.methods import Method, make_method
-from revo_ray.monitor.preparation import prepare_and_show
-from revo_ray.rundir.best_model import MODEL
-from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.lock import RunLock
-from revo_ray.rundir.outcome import SearchResult, stored_result
-from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray.halving import Halving
 from revo_ray.settings.schema import MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -44,12 +40,12 @@ class Checked:
 
     Attributes:
         config: with all of its method's options.
-        storage, lock: its run directory, and the lock on it.
+        run, lock: its run directory, and the lock on it.
     """
 
     config: SearchConfig
     method: Method
-    storage: Storage
+    run: RunDirectory
     lock: RunLock
 
 

@@ -14,7 +14,8 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.methods.genome import UnitLike
 from revo_ray.rundir.best_model import MODEL, BestModel
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
@@ -50,7 +51,7 @@ class SearchState:
 
     Args:
         config: the search.
-        storage: its run directory.
+        run: its run directory.
         method: the configured method.
         units: the network's units, input to output.
         task: what a worker needs besides the plan; plain values.
@@ -66,7 +67,7 @@ class SearchState:
     def __init__(
         self,
         config: SearchConfig,
-        storage: Storage,
+        run: RunDirectory,
         method: Method,
         units: list[UnitLike],
         task: dict[str, Any],
@@ -76,7 +77,7 @@ class SearchState:
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self.storage = storage
+        self.run = run
         self.method = method
         self.units = units
         self.task = task
@@ -98,14 +99,14 @@ class SearchState:
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._guard = guard
-        for folder in ("", Ledger.FOLDER, os.path.dirname(MODEL)):
-            storage.sweep(folder)
-        self.ledger = Ledger.load(storage)
+        run.sweep()
+        self.objective = config.search.metric
+        self.ledger = run.ledger(self.objective)
         self.ledger.set_torn_aside()
         self._drop_errors_that_stopped()
         try:
             self.proposals.replay(
-                {row.evaluation: (row.sample, outcome(row)) for row in self.ledger}
+                {row.evaluation: (row.sample, self._outcome(row)) for row in self.ledger}
             )
         except ReplayError as error:
             raise UserError(self._cannot_resume(error)) from None
@@ -114,8 +115,8 @@ class SearchState:
         if self._budget is not None:
             for row in self.ledger:
                 self._budget.spend(row.evaluation, row.epochs)
-        self._model = BestModel(storage, card)
-        self._model.reconcile(self.ledger.best)
+        self._card = card
+        run.best.repair(self.ledger.best, card)
 
     @property
     def budget_unit(self) -> Literal["evaluations", "epochs"]:
@@ -146,7 +147,7 @@ class SearchState:
     @property
     def best_is_stored(self) -> bool:
         """Whether `best/` holds the best row's weights, or there is no best row."""
-        return self.best is None or self._model.holds(self.best)
+        return self.best is None or self.run.best.holds(self.best.evaluation)
 
     def next_request(self) -> Request | None:
         """What a worker is to do next; None at the barrier and at the end."""
@@ -189,10 +190,10 @@ class SearchState:
             **measured["row"] | stopped,
         )
         self._append(row)
-        if row.scored and (before is None or row.score < before.score):
-            self._model.accept(row)
+        if self.objective.is_better(row, before):
+            self.run.best.accept(row, self._card)
         elif measured.get("weights"):
-            self._model.reject(row.evaluation)
+            self.run.best.reject(row.evaluation)
         self._check_errors(row.evaluation)
 
     def settle(self, evaluation: int) -> None:
@@ -202,7 +203,7 @@ class SearchState:
             SearchError: this row was missing, and those behind it are not what follows from it.
         """
         try:
-            self.proposals.tell(evaluation, outcome(self.ledger[evaluation]))
+            self.proposals.tell(evaluation, self._outcome(self.ledger[evaluation]))
         except ReplayError as error:
             raise SearchError(self._cannot_resume(error)) from None
         for follower in self.followers:
@@ -210,7 +211,7 @@ class SearchState:
 
     def _cannot_resume(self, error: ReplayError) -> str:
         return (
-            f"cannot resume {self.storage.uri}: {error}; the ledger was edited, or comes from "
+            f"cannot resume {self.run.uri}: {error}; the ledger was edited, or comes from "
             "another version; restore it, or choose another name"
         )
 
@@ -221,7 +222,7 @@ class SearchState:
             OSError: the storage is full or unreachable.
             SearchError: too many errors in a row.
         """
-        self._model.reject(proposal.evaluation)  # it may have died after writing its weights
+        self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
         self._release(proposal)
         deaths = self._deaths.setdefault(proposal.evaluation, [])
         deaths.append(cause)
@@ -259,7 +260,7 @@ class SearchState:
                 "every evaluation is kept, go on with --resume"
             )
         assert self.best is not None
-        self._model.accept(self.best)  # what is needed to load it may have gone with it
+        self.run.best.accept(self.best, self._card)  # what is needed to load it may have gone with it
         self.test = measured["test"]
 
     def tidy(self) -> None:
@@ -268,7 +269,7 @@ class SearchState:
         Raises:
             OSError: the storage is unreachable.
         """
-        self._model.sweep()
+        self.run.best.delete_candidates()
 
     def test_lost(self, cause: str | None) -> None:
         """A worker died with the test of the best model, or never began it: test it again.
@@ -303,7 +304,8 @@ class SearchState:
                 "plan": plan.to_json(),
                 "epochs": epochs,
                 "stepwise": self.halving is not None,
-                "best": list(best.score) if best else None,
+                "objective": self.objective.name,
+                "best": list(self.objective.rank_of(best)) if best else None,
             },
         )
 
@@ -321,12 +323,10 @@ class SearchState:
             status="cached",
             source=source.evaluation,
             error=source.error,
-            val_loss=source.val_loss,
-            val_accuracy=source.val_accuracy,
-            val_auc=source.val_auc,
             curve=source.curve,
             started_at=now,
             finished_at=now,
+            **source.scores.columns,
         )
         self._append(row)
         self.settle(row.evaluation)
@@ -382,12 +382,13 @@ class SearchState:
                 break
         self.ledger.remove(doomed)
 
+    def _outcome(self, row: Evaluation) -> Outcome:
+        """The outcome of a row for the proposals.
 
-def outcome(row: Evaluation) -> Outcome:
-    """What a row tells the proposals; an error may not happen again, all else would.
-
-    The value of an evaluation that was stopped early is its last. Equal samples are answered from
-    the row that was trained, not from one that was answered itself.
-    """
-    value = row.val_loss if row.scored or row.status == "stopped" else None
-    return Outcome(value, reusable=row.status not in ("error", "cached"))
+        An evaluation that was stopped early counts with its last scores. Equal samples are answered
+        from the row that was trained, not from one that was answered itself, and not from an error,
+        which may not happen again.
+        """
+        counts = row.status == "stopped" or self.objective.counts(row)
+        value = self.objective.cost(row.scores) if counts else None
+        return Outcome(value, reusable=row.status not in ("error", "cached"))

@@ -11,7 +11,7 @@ import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, TrialScheduler
 
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 NO_LOSS = 1e6
 """What an epoch without a finite loss counts as; none that counts is above it (`LOSS_LIMIT`)."""

@@ -10,6 +10,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from ray import tune
 from revo_ray.data.shared_files import SharedFile, fetch
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import find_policy
+from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.best_model import MODEL, candidate_path
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 from revo_ray.storage import Storage
@@ -90,8 +92,8 @@ def evaluate(
     """Run one request of `SearchState`, and report all that was measured.
 
     Args:
-        config: `task`, `evaluation`, `plan`, `epochs`, `best`, the score to beat, and `stepwise`:
-            whether each epoch is reported, or the last alone.
+        config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `best`, the rank to beat, and
+            `stepwise`: whether each epoch is reported, or the last alone.
         snapshot: where a paused evaluation stood.
 
     Yields:
@@ -100,7 +102,7 @@ def evaluate(
     """
     global _served
     cold, _served = _served == 0, _served + 1
-    task = config["task"]
+    task, column = config["task"], METRICS[config["objective"]].column
     row: dict[str, Any] = {"started_at": time.time(), "node": _node(), "device": "cpu"}
     curve: list[dict[str, Any]] = []
     if snapshot is not None:
@@ -108,9 +110,8 @@ def evaluate(
 
     def result(more: dict[str, Any], *, ended: bool = True, whole: bool = True) -> dict[str, Any]:
         now = {"curve": list(curve), "finished_at": time.time()}
-        return {"row": row | more | now, "cold": cold, "done": ended, "whole": whole} | _score(
-            curve
-        )
+        judged = {key: curve[-1][key] for key in ("epoch", column)} if curve else {}
+        return {"row": row | more | now, "cold": cold, "done": ended, "whole": whole} | judged
 
     try:
         plan = Plan.from_json(config["plan"])
@@ -150,12 +151,11 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
                 pass
             storage.write(MODEL, weight_file(tuner.state_dict(), config["test"]))
         tuner.load_state_dict(load(storage.read(MODEL)))
-        metrics = tuner.evaluate("test")
+        scores = tuner.evaluate("test")
     except Exception as error:
         _tuners.clear()
         return {"test": None, "error": describe(error), "done": True}
-    test = {"loss": metrics.loss, "accuracy": metrics.accuracy, "auc": metrics.auc}
-    return {"test": test, "done": True}
+    return {"test": asdict(scores.finite), "done": True}
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:
@@ -219,18 +219,15 @@ def weight_file(weights: dict[str, torch.Tensor], evaluation: int) -> bytes:
 
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
     """Write the weights of an evaluation that may be the best; or why that failed."""
-    if epoch.diverged or not beats(epoch.val_loss, config["evaluation"], config["best"]):
+    objective, best = METRICS[config["objective"]], config["best"]
+    rank = objective.rank(epoch.validation, config["evaluation"])
+    if epoch.diverged or math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
         return {}
     try:
         write_weights(tuner, Storage(config["task"]["run"]), config["evaluation"])
     except OSError as error:
         return {"storage_error": str(error)}
     return {"weights": True}
-
-
-def beats(loss: float | None, evaluation: int, best: list[float] | None) -> bool:
-    """Whether an evaluation is better than the best known when it began."""
-    return loss is not None and (best is None or (loss, evaluation) < (best[0], best[1]))
 
 
 def is_exhaustion(error: BaseException) -> bool:
@@ -261,38 +258,25 @@ def _node() -> str:
 
 
 def _measured(epoch: Epoch) -> dict[str, Any]:
-    """What the last epoch says of the whole evaluation."""
+    """The columns of the row that the last epoch decides."""
+    scores = Scores() if epoch.diverged else epoch.validation
     return {
         "status": "diverged" if epoch.diverged else "ok",
-        "val_loss": None if epoch.diverged else _finite(epoch.val_loss),
-        "val_accuracy": None if epoch.diverged else _finite(epoch.val_accuracy),
-        "val_auc": None if epoch.diverged else _finite(epoch.val_auc),
         "epochs": epoch.epoch,
         "images": epoch.images,
         "seconds": epoch.seconds,
-    }
-
-
-def _score(curve: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a scheduler judges by."""
-    return {key: curve[-1][key] for key in ("epoch", "val_loss")} if curve else {}
+    } | scores.finite.columns
 
 
 def _point(epoch: Epoch) -> dict[str, Any]:
+    """The epoch's point of the curve."""
+    loss = epoch.train_loss
     return {
         "epoch": epoch.epoch,
-        "train_loss": _finite(epoch.train_loss),
-        "val_loss": _finite(epoch.val_loss),
-        "val_accuracy": _finite(epoch.val_accuracy),
-        "val_auc": _finite(epoch.val_auc),
+        "train_loss": loss if loss is not None and math.isfinite(loss) else None,  # JSON has no NaN
         "images": epoch.images,
         "seconds": epoch.seconds,
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no NaN."""
-    return value if value is not None and math.isfinite(value) else None
+    } | epoch.validation.finite.columns
 
 
 def _spent(curve: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from revo_ray.evolve.proposals import Outcome, Proposals
-from revo_ray.rundir.ledger import EpochMetrics, Evaluation
+from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.ray.halving import Halving
 

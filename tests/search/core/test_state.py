@@ -18,7 +18,8 @@ from safetensors.torch import save
 from revo_ray.errors import SearchError, UserError
 from revo_ray.methods import make_method
 from revo_ray.rundir.best_model import MODEL, candidate_path, weights_owner
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.state import Request, SearchState
 from revo_ray.settings.schema import SearchConfig
