@@ -12,7 +12,7 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
-from revo_ray.methods.genome import UnitLike
+from revo_ray.methods import UnitLike
 from revo_ray.rundir.best_model import MODEL, BestModel
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
