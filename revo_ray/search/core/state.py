@@ -9,8 +9,7 @@ from typing import Any, Literal
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.finetune.plan import Plan
-from revo_ray.methods import Method
-from revo_ray.methods.genome import UnitLike
+from revo_ray.methods import Method, UnitLike
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.budget import EpochBudget
