@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 from pyarrow import fs
 
-from revo_ray.data.records import Source
+from revo_ray.data.files import stored_file
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
@@ -268,7 +269,10 @@ def test_a_root_that_is_no_table(tmp_path: Path) -> None:
     assert "gopher" in refusal("gopher://host/list.csv")
 
 
-def test_a_changed_file_has_another_stamp_and_digest(tmp_path: Path) -> None:
+def test_a_changed_file_has_another_stamp_and_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
     path = table(tmp_path, [["path", "label"], ["0.png", "a"], ["1.png", "b"]])
     one, two = (read(path).records for _ in range(2))
     assert [r.picture.stamp for r in one] == [r.picture.stamp for r in two]
