@@ -57,7 +57,7 @@ def _open_local(path: str, name: str) -> tuple[bytes, Lookup]:
                 return explain(error)
             if not stat.S_ISREG(status.st_mode):
                 return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            return File(spelling, status.st_size, StoredFile.on_disk(place, status))
+            return File(spelling, status.st_size, StoredFile(None, place, _stamp(place, status)))
         return "no such file"
 
     return _read_local(path, name), lookup
@@ -106,3 +106,7 @@ def _spellings(path: str) -> list[str]:
     slashed = path.replace("\\", "/")
     forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, slashed, *forms]))
+
+
+def _stamp(path: str, status: os.stat_result) -> str:
+    return f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

@@ -1,4 +1,4 @@
-"""One files from a folder, an archive or an object store; hostile archives stay harmless."""
+"""A folder, an archive and an object store give the same files; hostile archives do no harm."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def check_example(files: ImageFiles) -> None:
     assert files.problems == ()
 
 
-def test_folder_archive_and_uri_give_the_same_tree(example: Path, tmp_path: Path) -> None:
+def test_folder_archive_and_uri_give_the_same_files(example: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", example))
     check_example(ImageFiles.open(str(example)))
     check_example(ImageFiles.open(f"{example}/"))
@@ -92,7 +92,7 @@ def test_folder_archive_and_uri_give_the_same_tree(example: Path, tmp_path: Path
     check_example(ImageFiles.open(archive.as_uri()))
 
 
-def test_object_store_gives_the_same_tree(
+def test_object_store_gives_the_same_files(
     example: Path, tmp_path: Path, bucket: Callable[[str], str]
 ) -> None:
     for path in example.rglob("*"):
@@ -333,7 +333,7 @@ def test_files_too_large_for_an_image(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EFBIG
 
 
-def test_subtrees(tmp_path: Path) -> None:
+def test_files_below_a_folder(tmp_path: Path) -> None:
     fill(tmp_path, {"train/cat/1.png": b"1", "train/readme.md": b"2", "trainer/2.png": b"3"})
     (tmp_path / "train/broken.jpg").symlink_to("nowhere")
     files = ImageFiles.open(str(tmp_path)).below("train")

@@ -73,7 +73,7 @@ def test_a_zip_archive_is_known_by_its_directory(
 
 
 def test_one_byte_of_one_image_is_another_table(root: Path, tmp_path: Path) -> None:
-    """Of the same size and with the old time of change put back."""
+    """The file keeps its size, and its old time of change is put back."""
     first = prepare_table(config(root), tmp_path / "tables")
     changed = root / "cat" / "3.bmp"
     status = changed.stat()
