@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
-from revo_ray.data.inspect import NAMED, Inspection
-from revo_ray.data.sources.common import shown_root
+from revo_ray.data.findings import NAMED, Inspection
+from revo_ray.data.sources.root import shown_root
 from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
