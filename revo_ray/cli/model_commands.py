@@ -14,6 +14,7 @@ import typer
 from revo_ray.cli.console import located, out, say
 from revo_ray.cli.parameters import Config, Overrides
 from revo_ray.errors import SearchError, UserError
+from revo_ray.objective import METRICS, Scores
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text
 
@@ -54,8 +55,8 @@ def train(
             console=out,
         )
         if trained.validation is not None:
-            say(f"validation: {_metrics(trained.validation)}")
-        say(f"test:       {_metrics(trained.test)}")
+            say(f"validation: {_text(trained.validation)}")
+        say(f"test:       {_text(trained.test)}")
         if save is not None:
             from safetensors.torch import save as to_bytes
 
@@ -135,9 +136,8 @@ def _show_epoch(epoch: Epoch) -> None:
         say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
 
 
-def _metrics(metrics: object) -> str:
-    loss, accuracy, auc = (number_text(getattr(metrics, k)) for k in ("loss", "accuracy", "auc"))
-    return f"loss {loss}, accuracy {accuracy}, AUC {auc}"
+def _text(scores: Scores) -> str:
+    return ", ".join(f"{m.title} {number_text(m.value(scores))}" for m in METRICS.values())
 
 
 def _json_line(prediction: Prediction) -> str:
