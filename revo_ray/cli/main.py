@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -227,13 +228,14 @@ def train(
 
     with _located(settings):
         from revo_ray.model.train import read_plan, train_plan
+        from revo_ray.monitor.preparation import prepare_and_show
 
         trained = train_plan(
             settings,
             read_plan(plan),
             with_validation=with_validation,
             on_epoch=_show_epoch,
-            console=out,
+            prepare_table=partial(prepare_and_show, console=out),
         )
         if trained.validation is not None:
             _say(f"validation: {_metrics(trained.validation)}")
@@ -271,8 +273,8 @@ def export(
     from revo_ray.model.export.export import export_model
 
     done = export_model(directory, to.value, path)
-    if not done.outcome.done:
-        _say(f"This search is not finished ({done.outcome.progress}): its best model so far.")
+    if done.unfinished:
+        _say(f"This search is not finished ({done.unfinished}): its best model so far.")
     _say(f"model:   {done.path} (evaluation {done.evaluation})")
     same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
     _say(f"checked: {same} as the search's own model, on {done.images}")

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from revo_ray.cli.main import main
 from revo_ray.data.files.decode import open_image, square
+from revo_ray.model.description import Description
 from revo_ray.model.export import export as export_run
-from revo_ray.model.export.description import Description
 from revo_ray.model.predict import Prediction, find_images, open_model, predict
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import search
@@ -66,7 +66,8 @@ def no_best(run: Path) -> Path:
 
 
 def null_best(run: Path) -> Path:
-    (run / "result.json").write_text('{"best": null}')
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | {"best": None, "test": None}))
     return no_best(run)
 
 
@@ -187,7 +188,7 @@ def test_without_its_data_set_a_model_is_tried_on_photographs(
     (run / "config.yaml").write_text(config.replace("root: null", "root: /gone/away"))
     status, out, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0, err
-    assert "on 32 parts of photographs (the data set is not to be had here" in out
+    assert "on 32 parts of photographs (the data set is not available here" in out
 
 
 def test_a_run_directory_may_be_on_an_object_store(run: Path) -> None:
