@@ -1,4 +1,4 @@
-"""`export` and `predict` as they are typed: what they refuse, and what they leave behind."""
+"""`export`, `predict` and `train` as they are typed: refusals, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from pyarrow import fs
@@ -172,13 +173,30 @@ def test_a_form_that_answers_otherwise_is_not_left_there(
 
 
 def test_an_interrupted_search_gives_its_best_so_far(typed: Typed, tmp_path: Path) -> None:
-    run = search(
-        tmp_path, "cut", "model.name=timm/test_efficientnet", "search.evaluations=9", stop_after=1
-    )
+    options = ("model.name=timm/test_efficientnet", "search.evaluations=9")
+    run = search(tmp_path, "cut", *options, "search.objective=macro_f1", stop_after=1)
     status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0
     assert "This search is not finished (1/9): its best model so far." in out
-    assert "**The search is not finished** (1/9)" in (tmp_path / "model/README.md").read_text()
+    card = (tmp_path / "model/README.md").read_text()
+    assert "**The search is not finished** (1/9)" in card
+    assert "evaluation 0, which had the best validation macro F1." in card
+    assert "evaluations: 1 of 9 (1 ok)" in card
+    assert "The test images have not been seen yet." in card
+
+
+def test_train_makes_the_same_model_of_a_searchs_best_plan(
+    typed: Typed, run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again.safetensors"
+    plan = run / "best" / "plan.json"
+    status, said, err = typed("train", run / "config.yaml", "--plan", plan, "--out", out)
+    assert status == 0, err
+    best = json.loads((run / "result.json").read_text())["best"]
+    assert f"validation: loss {best['val_loss']:.4f}" in said
+    again, found = load_file(out), load_file(run / "best" / "model.safetensors")
+    assert again.keys() == found.keys()
+    assert all(torch.equal(again[name], found[name]) for name in found)
 
 
 def test_without_its_data_set_a_model_is_tried_on_photographs(
