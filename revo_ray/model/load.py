@@ -54,7 +54,7 @@ def load_best_model(run: RunDirectory) -> LoadedModel:
     _check_has_best(run)
     recorded, card = run.config(), run.best.card()
     plan = _read_plan(run, len(card["units"]))
-    if not run.best.holds(card["evaluation"]):
+    if run.best.owner != card["evaluation"]:
         raise run.best.of_another(card["evaluation"])
     description = Description(
         model=recorded.config.model.name,
