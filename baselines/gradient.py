@@ -38,10 +38,10 @@ class TunedOptions(Section):
     """Range of the weight decay, on a log scale."""
     startup: int = Field(20, ge=1, le=LARGEST)
     """Random proposals before TPE learns from their values."""
-    halving: Literal["asha", "hyperband", "none"] = "asha"
-    """Who stops evaluations early: asha does at once, hyperband pauses them; none: nobody."""
+    halving: Literal["asha", "none"] = "asha"
+    """Whether asynchronous successive halving stops evaluations early."""
     reduction_factor: float | None = Field(None, ge=1.5)
-    """One in so many goes on at each rung; None: 4 for asha, 3 for hyperband."""
+    """One in so many goes on at each rung; None: 4."""
     grace_period: int = Field(1, ge=1, le=LARGEST)
     """Epochs before the first rung of asha."""
 
@@ -80,8 +80,8 @@ class Tuned(Method):
         from baselines.halving import make_scheduler
 
         return make_scheduler(
-            self.options.halving,
             train.epochs,
+            search.metric,
             reduction_factor=self.options.reduction_factor,
             grace_period=self.options.grace_period,
         )

@@ -21,6 +21,9 @@ from revo_ray.evolve.space import Sample
 
 __all__ = ["MOST_AHEAD", "Outcome", "Proposal", "Proposals", "ReplayError", "Sample"]
 
+PROPOSAL_RULES = 1
+"""Version of the proposals: a search can be resumed only under the one that it was started with."""
+
 MOST_AHEAD = 3
 """Generations that may be sampled ahead. Three keep half as many workers as the population busy, up
 to 1,024 of them, under log-normal times (`benchmarks.utilisation`)."""

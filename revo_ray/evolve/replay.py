@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from revo_ray.evolve.space import Sample
+from revo_ray.words import shown
 
 
 class ReplayError(Exception):
@@ -21,8 +22,8 @@ def check_recorded(
     """
     if recorded != proposed and not _same(recorded, proposed, key):
         raise ReplayError(
-            f"evaluation {evaluation} is recorded with the sample {_short(recorded)}, but "
-            f"this search proposes {_short(proposed)}"
+            f"evaluation {evaluation} is recorded with the sample {shown(recorded, 120)}, but "
+            f"this search proposes {shown(proposed, 120)}"
         )
 
 
@@ -31,8 +32,3 @@ def _same(recorded: Sample, proposed: Sample, key: Callable[[Sample], Hashable])
         return key(recorded) == key(proposed)
     except (ValueError, TypeError, LookupError, ArithmeticError):  # a sample of another space
         return False
-
-
-def _short(sample: Sample, limit: int = 120) -> str:
-    text = repr(sample)
-    return text if len(text) <= limit else f"{text[:limit]}…"

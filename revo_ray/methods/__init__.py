@@ -6,10 +6,10 @@ A plugin imports all that it needs from here. Its classes of `Method` are found 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from revo_ray.errors import UserError
-from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Space, Variable
 from revo_ray.finetune.plan import Plan, Policy, TunerLike
@@ -20,6 +20,7 @@ from revo_ray.settings.options import Bounds, ByOptimizer, Exponent, Highest
 from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
 
 if TYPE_CHECKING:
+    from revo_ray.evolve.cmamv import CMAMV
     from revo_ray.finetune.network.units import find_units
 
 __all__ = [
@@ -58,9 +59,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "find_units":  # which imports torch, so it loads on first use
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from revo_ray.finetune.network.units import find_units
+_SLOW = {"CMAMV": "revo_ray.evolve.cmamv", "find_units": "revo_ray.finetune.network.units"}
+"""Names that load on first use: scipy, which no worker needs, and torch."""
 
-    return find_units
+
+def __getattr__(name: str) -> Any:
+    if name not in _SLOW:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_SLOW[name]), name)

@@ -57,7 +57,8 @@ class Method(ABC):
     def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
         """A `ray.tune` scheduler that stops evaluations early, or None.
 
-        Its `time_attr` is `epoch`, its metric `val_loss`, its mode `min`.
+        Its `time_attr` is `epoch`; its metric and mode are the column and the mode of
+        `search.metric`.
         """
         return None
 

@@ -18,7 +18,8 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan, Policy
 from revo_ray.methods.method import Method
 from revo_ray.methods.revo import RevoBinary, RevoContinuous, RevoMixed
-from revo_ray.settings.schema import MethodConfig, TrainConfig, shown
+from revo_ray.settings.schema import MethodConfig, TrainConfig
+from revo_ray.words import shown
 
 BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary, RevoMixed)
 

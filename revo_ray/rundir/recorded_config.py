@@ -15,7 +15,8 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 FILE = "config.yaml"
@@ -112,10 +113,10 @@ def check_config(
     """
     recorded, provenance, deleted = _read(storage)
     if deleted:
+        keys = ", ".join(f"{key}={value!r}" for key, value in deleted.items())
         raise UserError(
-            f"the search in {storage.uri} was started with "
-            f"{', '.join(f'{key}={value!r}' for key, value in deleted.items())}, which this version "
-            "no longer has; go on with the version that started it, or choose another name"
+            f"the search in {storage.uri} was started with {keys}, which this version no longer "
+            "has; go on with the version that started it, or choose another name"
         )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -87,8 +87,6 @@ class FineTuner:
         self._table, self._splits = table, splits
         self._parameters = dict(self.model.named_parameters())
         self._optimizer: torch.optim.Optimizer | None = None
-        self._rates: Mapping[str, float] = {}
-        self._epoch, self._seconds = 0, 0.0
         self._shuffler = torch.Generator()
         self.augmenter = torch.Generator()
         """What augmentation draws from."""
@@ -123,7 +121,6 @@ class FineTuner:
         policy: Policy | None = None,
         *,
         validate: Literal["last", "every"] | None = None,
-        snapshot: Mapping[str, Any] | None = None,
     ) -> Iterator[Epoch]:
         """Fine-tune the pretrained weights under a plan, and yield after each epoch.
 
@@ -135,7 +132,6 @@ class FineTuner:
             policy: may change the rates as each epoch starts; a plan that names one needs it
                 (`revo_ray.methods.find_policy`).
             validate: which epochs are validated; None: as the configuration says.
-            snapshot: goes on where `snapshot` was taken, of a run of the same plan.
 
         Raises:
             ValueError: the plan has another number of units, or its policy is missing.
@@ -143,7 +139,7 @@ class FineTuner:
         rates = self.by_parameter(plan.unit_lrs)
         if plan.policy is not None and policy is None:
             raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
-        return self._run(plan, rates, policy, validate or self.train.validate_epochs, snapshot)
+        return self._run(plan, rates, policy, validate or self.train.validate_epochs)
 
     def _run(
         self,
@@ -151,17 +147,12 @@ class FineTuner:
         rates: Mapping[str, float],
         policy: Policy | None,
         validate: Literal["last", "every"],
-        snapshot: Mapping[str, Any] | None,
     ) -> Iterator[Epoch]:
         started = time.perf_counter()
         self._restore()
         self._set_rates(rates, plan.weight_decay)
         reused = None if policy is not None else self._reuse_prefix()
-        if snapshot is not None:
-            self._go_on(snapshot, plan.weight_decay)
-        started -= self._seconds
-        for number in range(self._epoch + 1, self.train.epochs + 1):
-            self._epoch = number
+        for number in range(1, self.train.epochs + 1):
             with self.own_rng():
                 self.order = self.shuffle()
                 if policy is not None:
@@ -181,44 +172,17 @@ class FineTuner:
                 if metrics.loss is None or not metrics.loss <= LOSS_LIMIT:
                     metrics, diverged = None, last
             pause = time.perf_counter()
-            self._seconds = pause - started
             yield Epoch(
                 epoch=number,
                 train_loss=None if diverged else train_loss,
                 validation=metrics or Scores(),
                 images=self.images,
-                seconds=self._seconds,
+                seconds=pause - started,
                 diverged=diverged,
             )
             started += time.perf_counter() - pause
             if diverged:
                 return
-
-    def snapshot(self) -> dict[str, Any]:
-        """What the run under way needs to go on from its last epoch: tensors and plain values."""
-        return {
-            "epoch": self._epoch,
-            "images": self.images,
-            "seconds": self._seconds,
-            "weights": {name: t.detach().to("cpu", copy=True) for name, t in self._tensors()},
-            "rates": dict(self._rates),
-            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
-            "rng": self._rng,
-            "shuffler": self._shuffler.get_state(),
-            "augmenter": self.augmenter.get_state(),
-        }
-
-    def _go_on(self, snapshot: Mapping[str, Any], weight_decay: float) -> None:
-        with torch.no_grad():
-            for name, tensor in self._tensors():
-                tensor.copy_(snapshot["weights"][name])
-        self._set_rates(snapshot["rates"], weight_decay)
-        if self._optimizer is not None:
-            self._optimizer.load_state_dict(snapshot["optimizer"])
-        self._epoch, self.images = snapshot["epoch"], snapshot["images"]
-        self._seconds, self._rng = snapshot["seconds"], list(snapshot["rng"])
-        self._shuffler.set_state(snapshot["shuffler"])
-        self.augmenter.set_state(snapshot["augmenter"])
 
     def loss(self, index: Tensor, augmenter: torch.Generator | None = None) -> Tensor:
         """Mean cross-entropy () of the training images at `index` (B,), positions in the split."""
@@ -321,8 +285,7 @@ class FineTuner:
                     self._versions[name] = parameter._version
         self._trained.clear()
         self._restore_buffers()
-        self.images = self._epoch = 0
-        self._seconds = 0.0
+        self.images = 0
         self._shuffler.manual_seed(self.train.seed)
         self.augmenter.manual_seed(self.train.seed + 1)
         self._rng = [
@@ -373,7 +336,7 @@ class FineTuner:
         unknown = set(rates) - set(self._parameters)
         if unknown:
             raise ValueError(f"no parameter is called {min(unknown)!r}")
-        self._rates, self._modes_set = rates, False
+        self._modes_set = False
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self._parameters.items():
             rate = rates.get(name, 0.0)

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import SearchError, UserError
 from revo_ray.search.jobs.submit import Job
-from revo_ray.storage import refuse_credentials
 
 SERVER = "http://127.0.0.1:8265"
 """Where the dashboard of a cluster on this machine, or a tunnel to another, answers."""

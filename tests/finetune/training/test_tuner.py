@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -463,39 +462,6 @@ def test_a_plan_that_names_a_policy_needs_it() -> None:
     before = tuner.state_dict()
     list(tuner.run(plan, lambda epoch, tuner: [0.0] * 4))
     assert equal(tuner.state_dict(), before)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "batch_norm"), [("sgd", "running"), ("adamw", "running"), ("adamw", "precise")]
-)
-@pytest.mark.parametrize("paused_after", [1, 2])
-def test_a_paused_run_goes_on_elsewhere_bit_by_bit(
-    paused_after: int, optimizer: str, batch_norm: str, tmp_path: Path
-) -> None:
-    options = {"optimizer": optimizer, "momentum": 0.9, "augment": "crop-flip"}
-    options["batch_norm"] = batch_norm
-    whole = make_tuner(**options)
-    epochs = list(whole.run(mixed(4), halve_in_the_second, validate="every"))
-
-    here = make_tuner(**options)
-    running = here.run(mixed(4), halve_in_the_second, validate="every")
-    begun = [next(running) for _ in range(paused_after)]
-    torch.save(here.snapshot(), tmp_path / "paused.pt")
-    list(here.run(Plan((0.5,) * 4)))  # another evaluation takes its place
-    elsewhere = make_tuner(**options)
-    snapshot = torch.load(tmp_path / "paused.pt", weights_only=True)
-    rest = list(elsewhere.run(mixed(4), halve_in_the_second, validate="every", snapshot=snapshot))
-
-    def facts(epochs: list[Epoch]) -> list[Epoch]:
-        return [replace(epoch, seconds=0) for epoch in epochs]
-
-    assert facts([*begun, *rest]) == facts(epochs)
-    assert rest[0].seconds > begun[-1].seconds
-    assert equal(elsewhere.state_dict(), whole.state_dict())
-
-
-def halve_in_the_second(epoch: int, tuner: FineTuner) -> list[float] | None:
-    return [rate / 2 for rate in mixed(4).unit_lrs] if epoch == 2 else None
 
 
 def test_units_and_plan_must_fit_the_model() -> None:
