@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 from revo_ray.cli.console import located, out, say
 from revo_ray.cli.parameters import Config, Overrides
 from revo_ray.errors import SearchError, UserError
+from revo_ray.objective import METRICS, Scores
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text
 
@@ -45,17 +47,18 @@ def train(
 
     with located(settings):
         from revo_ray.model.train import read_plan, train_plan
+        from revo_ray.monitor.preparation import prepare_and_show
 
         trained = train_plan(
             settings,
             read_plan(plan),
             with_validation=with_validation,
             on_epoch=_show_epoch,
-            console=out,
+            prepare_table=partial(prepare_and_show, console=out),
         )
         if trained.validation is not None:
-            say(f"validation: {_metrics(trained.validation)}")
-        say(f"test:       {_metrics(trained.test)}")
+            say(f"validation: {_text(trained.validation)}")
+        say(f"test:       {_text(trained.test)}")
         if save is not None:
             from safetensors.torch import save as to_bytes
 
@@ -90,8 +93,8 @@ def export(
     from revo_ray.model.export.export import export_model
 
     done = export_model(directory, to.value, path)
-    if not done.outcome.done:
-        say(f"This search is not finished ({done.outcome.progress}): its best model so far.")
+    if done.unfinished:
+        say(f"This search is not finished ({done.unfinished}): its best model so far.")
     say(f"model:   {done.path} (evaluation {done.evaluation})")
     same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
     say(f"checked: {same} as the search's own model, on {done.images}")
@@ -135,9 +138,8 @@ def _show_epoch(epoch: Epoch) -> None:
         say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
 
 
-def _metrics(metrics: object) -> str:
-    loss, accuracy, auc = (number_text(getattr(metrics, k)) for k in ("loss", "accuracy", "auc"))
-    return f"loss {loss}, accuracy {accuracy}, AUC {auc}"
+def _text(scores: Scores) -> str:
+    return ", ".join(f"{m.title} {number_text(m.value(scores))}" for m in METRICS.values())
 
 
 def _json_line(prediction: Prediction) -> str:

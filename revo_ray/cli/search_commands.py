@@ -16,6 +16,7 @@ from revo_ray.cli.parameters import Address, Config, OptionalConfig, Overrides
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
 from revo_ray.errors import SearchError, UserError
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
@@ -40,7 +41,7 @@ def search(
         result = run_search(settings, address=address, resume=resume, console=out)
     show_result(result, config, overrides)
     if result.best is None:
-        ledger = Storage(result.directory).child("ledger").uri
+        ledger = RunDirectory(result.directory).ledger_uri
         raise SearchError(
             f"no evaluation succeeded ({status_counts(result)}); {ledger} has the "
             "status and error of each; where they diverged, try lower rates under another name"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table as Grid
 
 from revo_ray.cli.console import out, program, say
-from revo_ray.storage import Storage
+from revo_ray.objective import METRICS, Scores
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.words import duration, number_text
 
 if TYPE_CHECKING:
@@ -30,16 +31,17 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     if result.best is None:
         say("best: null")
         return
-    grid = Grid("", "loss", "accuracy", "AUC", box=None, pad_edge=False)
-    best, test = result.best, result.test or {}
-    grid.add_row(
-        f"validation (evaluation {best['evaluation']})",
-        *(number_text(best[key]) for key in ("val_loss", "val_accuracy", "val_auc")),
-    )
-    grid.add_row("test (once)", *(number_text(test.get(k)) for k in ("loss", "accuracy", "auc")))
+    metrics = METRICS.values()
+    grid = Grid("", *(metric.title for metric in metrics), box=None, pad_edge=False)
+    for split, scores in (
+        (f"validation (evaluation {result.best['evaluation']})", result.validation_scores),
+        ("test (once)", result.test_scores),
+    ):
+        grid.add_row(split, *(number_text(m.value(scores or Scores())) for m in metrics))
     out.print(grid)
-    _show_files(Storage(result.directory))
-    _show_next(Storage(result.directory), config, overrides)
+    run = RunDirectory(result.directory)
+    _show_files(run)
+    _show_next(run, config, overrides)
 
 
 def status_counts(result: SearchResult) -> str:
@@ -47,21 +49,21 @@ def status_counts(result: SearchResult) -> str:
     return ", ".join(f"{count} {status}" for status, count in result.statuses.items())
 
 
-def _show_files(run: Storage) -> None:
+def _show_files(run: RunDirectory) -> None:
     from revo_ray.monitor.tensorboard import PAGE
 
     # TensorBoard does not take pyarrow's options in a URI. It reads S3_ENDPOINT and the like.
-    curves = shlex.quote(run.child("tensorboard").uri.partition("?")[0])
-    say(f"model:       {run.child('best/model.safetensors').uri}")
-    say(f"ledger:      {run.child('ledger.parquet').uri}")
+    curves = shlex.quote(run.tensorboard.uri.partition("?")[0])
+    say(f"model:       {run.best.uri}")
+    say(f"ledger:      {run.table_uri}")
     say(f"TensorBoard: {program('tensorboard')} --logdir {curves}")
     say(f"             then open http://localhost:6006/{PAGE}")
 
 
-def _show_next(run: Storage, config: str | None, overrides: list[str] | None) -> None:
+def _show_next(run: RunDirectory, config: str | None, overrides: list[str] | None) -> None:
     changes = "".join(f" --set {shlex.quote(override)}" for override in overrides or [])
     source = shlex.quote(config or "preset:quickstart")
-    plan = shlex.quote(run.child("best/plan.json").uri)
+    plan = shlex.quote(run.best.plan_uri)
     say(
         "next:        train the best plan on train + validation images:\n"
         f"             {program('revo-ray')} train {source}{changes} "

@@ -50,24 +50,13 @@ class StoredFile:
 
     @classmethod
     def on_disk(cls, path: str, status: os.stat_result) -> StoredFile:
-        """A file on a local or mounted disk.
-
-        Args:
-            path: absolute path.
-            status: result of `os.stat` for this path.
-        """
+        """A file on a local or mounted disk, by its absolute path and the result of `os.stat`."""
         changes = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         return cls(None, path, _stamp(status.st_ctime_ns, path, *changes))
 
     @classmethod
     def remote(cls, system: fs.FileSystem, info: fs.FileInfo, uri: str) -> StoredFile:
-        """A file on another file system.
-
-        Args:
-            system: the file system.
-            info: the file as this system describes it.
-            uri: URI of the folder that was listed.
-        """
+        """A file on a remote file system; `uri` is the folder that was listed."""
         stamp = _stamp(info.mtime_ns or 0, uri, info.path, info.size, info.mtime_ns)
         return cls(system, info.path, stamp)
 
