@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.monitor.tensorboard import write_tensorboard
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage

@@ -31,7 +31,7 @@ from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.monitor.tensorboard import write_tensorboard
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.state import SearchState
