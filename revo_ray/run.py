@@ -67,7 +67,7 @@ def run_search(
         if preparation.finished(config) is None:
             connect()
         state = preparation.state(config)
-        _follow(state)
+        show_in_tensorboard(state)
         progress = Progress(_status(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
@@ -115,7 +115,7 @@ def run_study(
             connect()
         states = _each(unfinished, preparation.state)
         for state in states.values():
-            _follow(state)
+            show_in_tensorboard(state)
         folder.write_config(config)
         for name, state in states.items():
             state.listeners.append(progress.follow(name, _status(state), state.ledger))
@@ -150,8 +150,8 @@ def _preparation(
     )
 
 
-def _follow(state: SearchState) -> None:
-    """Let TensorBoard's files follow a search."""
+def show_in_tensorboard(state: SearchState) -> None:
+    """Write TensorBoard's files of a search, and add each new row to them."""
     from revo_ray.monitor.tensorboard import write_tensorboard  # its protocol takes a second
 
     on_row, on_told = write_tensorboard(

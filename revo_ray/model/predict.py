@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import explain, square
-from revo_ray.data.files.image_files import File, Tree
-from revo_ray.data.files.listing import Stored
-from revo_ray.data.records import Problem
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.stored_file import StoredFile
+from revo_ray.data.image_records import Problem
 from revo_ray.data.table.threads import in_order
 from revo_ray.errors import UserError
 from revo_ray.model.export import hub_folder as exported
@@ -94,10 +94,10 @@ def find_images(names: Sequence[str]) -> tuple[list[Image], list[Problem]]:
         path = os.path.abspath(os.path.expanduser(name))
         if "://" not in name and os.path.isfile(path) and not path.lower().endswith(".zip"):
             status = os.stat(path)
-            images.append(Image(name, File(name, status.st_size, Stored.on_disk(path, status))))
+            images.append(Image(name, File(name, status.st_size, StoredFile.on_disk(path, status))))
             continue
         try:
-            tree = Tree.open(name)
+            tree = ImageFiles.open(name)
         except UserError as error:  # without the configuration key that it would name
             raise UserError(str(error.args[0])) from None
         found = tree.images()

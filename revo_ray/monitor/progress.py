@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from rich.console import Console
 
 from revo_ray.monitor.live import GpuMemory, LiveLines
-from revo_ray.monitor.status import Pace, SearchStatus, duration
+from revo_ray.monitor.status import Pace, SearchStatus
 from revo_ray.objective import LOSS, METRICS, Metric
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
+from revo_ray.words import duration
 
 TICK_SECONDS = 0.5
 LINES = 20

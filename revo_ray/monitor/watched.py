@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from revo_ray.errors import UserError
 from revo_ray.monitor.progress import joined, outcome_text, plain_line, study_left_text
-from revo_ray.monitor.status import Pace, SearchStatus, duration
+from revo_ray.monitor.status import Pace, SearchStatus
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
+from revo_ray.words import duration
 
 LATELY = 20
 """Number of last rows from which the busy workers are estimated."""

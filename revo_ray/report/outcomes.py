@@ -19,7 +19,8 @@ from revo_ray.report.search_names import Identity, identify
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 CONFIG = "config.yaml"

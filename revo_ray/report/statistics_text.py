@@ -16,6 +16,7 @@ from revo_ray.report.statistics import (
     smallest_friedman_p,
     smallest_p,
 )
+from revo_ray.words import counted
 
 FEW = 10
 """Pairs or blocks below which an approximation is called rough."""
@@ -55,7 +56,7 @@ def _state(study: StudyStatistics) -> str:
     seeds = f"{most}" if least == most else f"{least} to {most}"
     text = (
         f"{study.finished} of {study.searches} searches are finished: "
-        f"{_count(len(study.methods), 'method')} in {_count(study.cells, 'cell')} "
+        f"{counted(len(study.methods), 'method')} in {counted(study.cells, 'cell')} "
         f"(model × data set × fraction), with {seeds} seed{'s' * (most != 1)} in each."
     )
     if study.finished < study.searches:
@@ -69,7 +70,7 @@ def _one_cell(study: StudyStatistics) -> str:
     """What the seeds of one cell could show at the most."""
     seeds, needed = study.seeds[1], pairs_needed(study.alpha)
     start = (
-        f"**Inside one cell** there are {_count(seeds, 'seed')}: the smallest possible two-sided "
+        f"**Inside one cell** there are {counted(seeds, 'seed')}: the smallest possible two-sided "
         f"p of a Wilcoxon test is {_p(smallest_p(seeds))}"
     )
     pooled = (
@@ -131,7 +132,7 @@ def _cannot_decide(comparisons: list[Comparison], alpha: float) -> Iterator[str]
         if c.p is not None and c.ties < c.pairs and c.least_p_holm > alpha:
             small[c.pairs, c.pairs - c.ties, c.least_p_holm].append(c.method)
     for (pairs, differ, least), methods in small.items():
-        which = _count(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
+        which = counted(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
         corrected = f"; corrected for {count} comparisons, {_p(least)}" if count > 1 else ""
         yield (
             f"**These data cannot decide** about {', '.join(methods)}: {which}, so the smallest "
@@ -165,7 +166,7 @@ def _ranking_words(ranking: Ranking) -> str:
         if ranking.left_out
         else ""
     )
-    start = f"{_count(blocks, 'complete block')}{left_out}."
+    start = f"{counted(blocks, 'complete block')}{left_out}."
     if ranking.critical_difference is None:
         return f"{start} Nothing can be ranked."
     text = f"{start} {_friedman_words(ranking)}"
@@ -227,10 +228,6 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
         "of each other: this speaks of new seeds on these data sets, not of new data sets. One "
         "block a cell is stricter; Demšar (JMLR 7, 2006) has the reasons and the methods."
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _p(value: float | None) -> str:

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from revo_ray.monitor.status import duration
 from revo_ray.report.layout import Cell, Column, Grid, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import CONFIG
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
+from revo_ray.words import counted, cut, duration
 
 CAUSE = 160
 """Characters of a cause that a table has room for."""
@@ -58,7 +58,7 @@ def failures_section(runs: Sequence[Run]) -> Section:
     notes = []
     if again:
         notes.append(
-            f"{_count(again, 'trial')} more than evaluations: workers or machines that were lost, "
+            f"{counted(again, 'trial')} more than evaluations: workers or machines that were lost, "
             "whose evaluations were made again."
         )
     if torn := [f"{run.outcome.name}/{name}" for run in runs for name in run.torn]:
@@ -155,7 +155,7 @@ def _time_words(rows: Sequence[Evaluation]) -> str:
         return ""
     first, last = min(r.started_at for r in timed), max(r.finished_at for r in timed)
     nodes = {row.node for row in timed if row.node}
-    machines = f" on {_count(len(nodes), 'machine')}" if nodes else ""
+    machines = f" on {counted(len(nodes), 'machine')}" if nodes else ""
     return (
         f"From the first start to the last end {duration(last - first)}{machines}, interruptions "
         "included."
@@ -176,12 +176,8 @@ def _first(cause: str) -> str:
     """The last line of a traceback, the first of other causes, cut to what a table can hold."""
     lines = [line.strip() for line in cause.strip().splitlines() if line.strip()] or [cause]
     line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return line if len(line) <= CAUSE else f"{line[:CAUSE]}…"
+    return cut(line, CAUSE)
 
 
 def _code(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

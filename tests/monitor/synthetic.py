@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.tensorboard import write_tensorboard
 from revo_ray.objective import Scores
+from revo_ray.run import show_in_tensorboard
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
@@ -37,17 +37,7 @@ def open_state(storage: Storage, *overrides: str) -> SearchState:
     config = SearchConfig.load(None, sets)
     method = make_method(config.method)
     state = SearchState(config, RunDirectory(storage), method, list(UNITS), {}, {})
-    on_row, on_told = write_tensorboard(
-        state.run,
-        state.ledger,
-        UNITS,
-        method.space(UNITS),
-        population=config.search.population,
-        evaluations=config.search.evaluations,
-        distributions=state.proposals.distributions,
-    )
-    state.listeners.append(on_row)
-    state.followers.append(on_told)
+    show_in_tensorboard(state)
     return state
 
 
@@ -83,5 +73,5 @@ def run(state: SearchState, workers: int = 1, rows: int = 10**9) -> None:
         done = busy.pop()
         number = done.proposal.evaluation
         state.record(done.proposal, measured(number, done.config), "trial")
-        state.settle(number)
+        state.tell(number)
         made += 1

@@ -11,6 +11,7 @@ from revo_ray.model.export.description import Description
 from revo_ray.model.export.searched import Searched
 from revo_ray.report.outcomes import Scores, SearchOutcome
 from revo_ray.settings.schema import SearchConfig
+from revo_ray.words import number_text
 
 FORMATS = ("safetensors", "onnx", "torch-export")
 
@@ -125,7 +126,7 @@ def _scores(outcome: SearchOutcome) -> str:
     test = outcome.test or Scores(None, None, None)
     rows = [("validation", outcome.validation or Scores(None, None, None)), ("test", test)]
     lines = [
-        f"| {split} | {_number(s.loss)} | {_number(s.accuracy)} | {_number(s.auc)} |"
+        f"| {split} | {number_text(s.loss)} | {number_text(s.accuracy)} | {number_text(s.auc)} |"
         for split, s in rows
     ]
     note = (
@@ -236,7 +237,3 @@ def _one_line(text: str) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -29,7 +29,7 @@ from revo_ray.objective import METRICS
 from revo_ray.rundir.evaluation import Evaluation, Status
 
 if TYPE_CHECKING:
-    from revo_ray.methods.genome import UnitLike
+    from revo_ray.methods import UnitLike
 
 FEW = 16
 """At most so many units, or variables, have a column each; of more there are only summaries."""

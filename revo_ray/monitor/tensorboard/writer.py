@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from revo_ray.evolve.space import Space
-from revo_ray.methods.genome import UnitLike
+from revo_ray.methods import UnitLike
 from revo_ray.monitor.tensorboard.evaluation_curves import EvaluationCurves
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.monitor.tensorboard.search_curves import SearchCurves

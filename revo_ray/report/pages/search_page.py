@@ -14,6 +14,7 @@ from revo_ray.report.loaded_run import Run, load_run
 from revo_ray.report.outcomes import CONFIG, Scores, read_config
 from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.text_sections import STUDY, budget_section, failures_section, repeat_section
+from revo_ray.words import number_text
 
 NOTHING = Scores(None, None, None)
 
@@ -66,13 +67,13 @@ def _result(run: Run) -> Section:
     if best is None:
         return Section("result", "Result", "There is none.")
     tiles = [
-        Tile("validation loss", _number(best.val_loss), f"evaluation {best.evaluation}"),
+        Tile("validation loss", number_text(best.val_loss), f"evaluation {best.evaluation}"),
         Tile("validation accuracy", _percent(best.val_accuracy)),
         Tile("validation AUC", _percent(best.val_auc)),
     ]
     if run.outcome.test:
         tiles += [
-            Tile("test loss", _number(test.loss), "measured once"),
+            Tile("test loss", number_text(test.loss), "measured once"),
             Tile("test accuracy", _percent(test.accuracy), "measured once"),
             Tile("test AUC", _percent(test.auc), "measured once"),
         ]
@@ -117,7 +118,7 @@ def _scores(run: Run) -> str:
     ):
         gap = None if mine is None or its is None else mine - its
         signed = "–" if gap is None else f"{gap:+.4f}".replace("-", "−")
-        rows.append(f"| {name} | {_number(mine)} | {_number(its)} | {signed} |")
+        rows.append(f"| {name} | {number_text(mine)} | {number_text(its)} | {signed} |")
     return (
         "\n".join(rows) + "\n\nThe search saw validation images only, and picked the best by them."
     )
@@ -163,10 +164,6 @@ def _figures(name: str, title: str, *charts: Chart | None) -> Section:
 
 def _some(*charts: Chart | None) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _percent(value: float | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from revo_ray.data.records import Problem
+from revo_ray.data.image_records import Problem
 from revo_ray.model.export.classifier import Classifier
 from revo_ray.model.predict import find_images, open_model, predict
 from tests.model.export.conftest import Exports
