@@ -10,7 +10,6 @@ from functools import cache, partial
 from importlib import import_module
 from typing import TypeVar
 
-import ray
 from rich.console import Console
 
 from revo_ray.errors import UserError
@@ -24,7 +23,7 @@ from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
-from revo_ray.search.ray.cluster import connected, footprint_of
+from revo_ray.search.ray.cluster import connected, footprint_of, this_machine
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.halving import make_halving
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
@@ -215,7 +214,7 @@ def _run(
     if open_states:
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
-            state.task["node"] = ray.get_runtime_context().get_node_id()
+            state.task["node"] = this_machine()
         footprint = footprint_of(resources)
         waits = footprint.check()
         if waits and (say := teller(console)) is not None:
@@ -226,7 +225,7 @@ def _run(
 
 
 def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
-    """What is made of each search, by name; an error names the search."""
+    """Call a function with each search; an error names the search. Results are by name."""
     made = {}
     for search in searches:
         try:

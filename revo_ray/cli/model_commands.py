@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,13 +47,14 @@ def train(
 
     with located(settings):
         from revo_ray.model.train import read_plan, train_plan
+        from revo_ray.monitor.preparation import prepare_and_show
 
         trained = train_plan(
             settings,
             read_plan(plan),
             with_validation=with_validation,
             on_epoch=_show_epoch,
-            console=out,
+            prepare_table=partial(prepare_and_show, console=out),
         )
         if trained.validation is not None:
             say(f"validation: {_text(trained.validation)}")
@@ -91,8 +93,8 @@ def export(
     from revo_ray.model.export.export import export_model
 
     done = export_model(directory, to.value, path)
-    if not done.outcome.done:
-        say(f"This search is not finished ({done.outcome.progress}): its best model so far.")
+    if done.unfinished:
+        say(f"This search is not finished ({done.unfinished}): its best model so far.")
     say(f"model:   {done.path} (evaluation {done.evaluation})")
     same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
     say(f"checked: {same} as the search's own model, on {done.images}")

@@ -43,8 +43,8 @@ EXCLUDES = (
     *("*.[tT][iI][fF]*", "*.[wW][eE][bB][pP]"),
     *("*.arrow", "*.parquet", "*.npy", "*.npz", "*.h5", "*.log"),
 )
-"""Patterns of files that are not uploaded, as in a .gitignore. Ray leaves out those of a .gitignore,
-too."""
+"""Patterns of files that are not uploaded, as in a .gitignore. Ray also leaves out those of a real
+.gitignore."""
 
 
 @dataclass(frozen=True)
