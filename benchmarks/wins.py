@@ -27,9 +27,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.runs import rows_of
 from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, load_outcomes
-from revo_ray.report.statistics import bootstrap_interval, signed_rank
+from revo_ray.report.paired_tests import bootstrap_interval, signed_rank
 from revo_ray.report.style import figure_bytes, looks, styled
-from revo_ray.report.tables import to_csv
+from revo_ray.report.csv_tables import to_csv
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
