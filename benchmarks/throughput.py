@@ -31,10 +31,10 @@ from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.run import show_in_tensorboard
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
 from revo_ray.search.ray.resources import Footprint
 from revo_ray.settings.schema import SearchConfig
@@ -135,7 +135,7 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
             {},
             {},
         )
-        write_tensorboard(state)
+        show_in_tensorboard(state)
         state.listeners.append(clock)
 
         def finish(state: SearchState) -> None:

@@ -1,6 +1,6 @@
 """revo-ray: how fast should each layer of a pretrained vision model learn?
 
-`evolve`, `data` and `finetune` never import Ray, so the names below load on first use.
+The names below load on first use: `evolve`, `data` and `finetune` must not import Ray.
 """
 
 from __future__ import annotations

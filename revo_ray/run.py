@@ -10,7 +10,6 @@ from functools import cache, partial
 from importlib import import_module
 from typing import TypeVar
 
-import ray
 from rich.console import Console
 
 from revo_ray.errors import UserError
@@ -24,7 +23,7 @@ from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
-from revo_ray.search.ray.cluster import connected, footprint_of
+from revo_ray.search.ray.cluster import connected, footprint_of, this_machine
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.halving import make_halving
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
@@ -67,7 +66,7 @@ def run_search(
         if preparation.finished(config) is None:
             connect()
         state = preparation.state(config)
-        _follow(state)
+        show_in_tensorboard(state)
         progress = Progress(_standing(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
@@ -115,7 +114,7 @@ def run_study(
             connect()
         states = _each(unfinished, preparation.state)
         for state in states.values():
-            _follow(state)
+            show_in_tensorboard(state)
         folder.write_config(config)
         for name, state in states.items():
             state.listeners.append(progress.follow(name, _standing(state), state.ledger))
@@ -150,8 +149,8 @@ def _preparation(
     )
 
 
-def _follow(state: SearchState) -> None:
-    """Let TensorBoard's files follow a search."""
+def show_in_tensorboard(state: SearchState) -> None:
+    """Write TensorBoard's files of a search, and add each new row to them."""
     from revo_ray.monitor.curves import write_tensorboard  # TensorBoard's protocol takes a second
 
     on_row, on_told = write_tensorboard(
@@ -215,7 +214,7 @@ def _run(
     if open_states:
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
-            state.task["node"] = ray.get_runtime_context().get_node_id()
+            state.task["node"] = this_machine()
         footprint = footprint_of(resources)
         waits = footprint.check()
         if waits and (say := teller(console)) is not None:
@@ -226,7 +225,7 @@ def _run(
 
 
 def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
-    """What is made of each search, by name; an error names the search."""
+    """Call a function with each search; an error names the search. Results are by name."""
     made = {}
     for search in searches:
         try:

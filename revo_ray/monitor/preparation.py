@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revo_ray.data.table.image_table import Table, prepare_table
-from revo_ray.monitor.status import duration
 from revo_ray.settings.schema import DataConfig
+from revo_ray.words import duration
 
 
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from revo_ray.monitor.live import GpuMemory, LiveLines
-from revo_ray.monitor.status import Pace, Standing, duration
+from revo_ray.monitor.status import Pace, Standing
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.words import duration
 
 if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.words import duration, plan_text
 
 BREAK_SECONDS = 60.0
 """A gap between rows that is longer, and far longer than most, was an interruption."""
@@ -168,41 +168,3 @@ class Standing:
             return "testing the best model" if self.best else "done"
         seconds = self.pace.seconds_left(self.left, now)
         return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
-
-
-def plan_text(rates: Sequence[float], head: int = -1, weight_decay: float = 0.0) -> str:
-    """A plan in one line: `12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2`; empty without one.
-
-    Args:
-        rates: of each unit, 0 where it is frozen.
-        head: which of them is the new classifier.
-        weight_decay: said where it is not 0.
-    """
-    if not rates:
-        return ""
-    others = [rate for i, rate in enumerate(rates) if rate and i != head % len(rates)]
-    frozen = sum(not rate for rate in rates)
-    parts = [f"{frozen} of {len(rates)} units frozen"]
-    if others:
-        low, high = _short(min(others)), _short(max(others))
-        parts.append(f"rate {low}" if low == high else f"rates {low}…{high}")
-    parts.append(f"head {_short(rates[head]) if rates[head] else 'frozen'}")
-    if weight_decay:
-        parts.append(f"weight decay {_short(weight_decay)}")
-    return ", ".join(parts)
-
-
-def _short(rate: float) -> str:
-    """One digit and its power of ten, 3e-2."""
-    digit, _, power = f"{rate:.0e}".partition("e")
-    return f"{digit}e{int(power)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8s, 3m 05s, 2h 07m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

@@ -21,16 +21,18 @@ from revo_ray.monitor.progress import (
     say,
     study_left_text,
 )
-from revo_ray.monitor.status import Pace, Standing, duration
+from revo_ray.monitor.status import Pace, Standing
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import LedgerTail
 from revo_ray.rundir.outcome import SearchResult, stored_result
 from revo_ray.rundir.recorded_config import FILE as CONFIG
 from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import FILE as STUDY
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
+from revo_ray.words import duration
 
 C = TypeVar("C", bound=SearchConfig)
 

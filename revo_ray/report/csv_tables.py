@@ -19,13 +19,13 @@ def searches_csv(outcomes: Sequence[SearchOutcome]) -> str:
     rows = []
     for o in outcomes:
         row: dict[str, Any] = {"search": o.name, **o.identity._asdict(), "done": int(o.done)}
-        row |= {key: getattr(o, key) for key in COSTS}
+        row |= {key: getattr(o.result, key) for key in COSTS}
         row |= {"budget": o.budget, "budget_evaluations": o.budget_evaluations}
         row |= {"budget_epochs": o.budget_epochs}
         for split, scores in (("validation", o.validation), ("test", o.test)):
             for name, metric in METRICS.items():
                 row[f"{split}_{name}"] = metric.value(scores) if scores else None
-        row |= {s: o.statuses.get(s, 0) for s in ("ok", "cached", "stopped", "diverged", "error")}
+        row |= {s: o.result.statuses.get(s, 0) for s in ("ok", "cached", "stopped", "diverged", "error")}
         rows.append(row)
     return to_csv(rows)
 
@@ -38,7 +38,7 @@ def means_csv(outcomes: Sequence[SearchOutcome]) -> str:
         place = {key: value for key, value in cell[0].identity._asdict().items() if key != "seed"}
         ended = [outcome for outcome in cell if outcome.done]
         measured: dict[str, list[float]] = {f"test_{m.name}": scores_of(cell, m) for m in metrics}
-        measured |= {key: [getattr(outcome, key) for outcome in ended] for key in COSTS}
+        measured |= {key: [getattr(outcome.result, key) for outcome in ended] for key in COSTS}
         for quantity, values in measured.items():
             row = {"searches": len(cell), "quantity": quantity, "n": len(values)}
             row["mean"] = statistics.fmean(values) if values else None

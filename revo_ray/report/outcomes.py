@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from revo_ray.errors import UserError
 from revo_ray.objective import Metric, Scores
 from revo_ray.report.search_names import Identity, identify
-from revo_ray.rundir import Directory, RecordedConfig, RunDirectory
+from revo_ray.rundir import Directory, RecordedConfig, RunDirectory, SearchResult
 from revo_ray.settings.schema import SearchConfig
 
 COSTS = ("evaluations", "epochs", "images", "device_seconds")
@@ -25,11 +24,7 @@ class SearchOutcome:
         identity: method, model, data, fraction and seed.
         directory: its run directory.
         recorded: its recorded configuration.
-        evaluations, epochs, images, device_seconds: costs so far.
-        statuses: number of ledger rows by status.
-        validation: scores of the best evaluation; None if none succeeded yet.
-        test: scores of the best model, measured once at the end; None before, and if no
-            evaluation succeeded.
+        result: costs so far, and the scores of the best evaluation.
         done: whether the search is finished.
     """
 
@@ -37,14 +32,18 @@ class SearchOutcome:
     identity: Identity
     directory: RunDirectory
     recorded: RecordedConfig
-    evaluations: int
-    epochs: int
-    images: int
-    device_seconds: float
-    statuses: dict[str, int]
-    validation: Scores | None
-    test: Scores | None
+    result: SearchResult
     done: bool
+
+    @property
+    def validation(self) -> Scores | None:
+        """Scores of the best evaluation; None if none succeeded yet."""
+        return self.result.validation_scores
+
+    @property
+    def test(self) -> Scores | None:
+        """Scores of the best model, measured once at the end; None before, or without one."""
+        return self.result.test_scores
 
     @property
     def config(self) -> SearchConfig:
@@ -85,15 +84,15 @@ class SearchOutcome:
     def progress(self) -> str:
         """The spent part of the budget: `12/100`, or `24/200 epochs`."""
         if self.budget == "epochs":
-            return f"{self.epochs}/{self.budget_epochs} epochs"
-        return f"{self.evaluations}/{self.budget_evaluations}"
+            return f"{self.result.epochs}/{self.budget_epochs} epochs"
+        return f"{self.result.evaluations}/{self.budget_evaluations}"
 
     @property
     def spent_exactly(self) -> bool:
         """Whether it spent its budget, neither more nor less."""
-        if self.evaluations == self.budget_evaluations:
+        if self.result.evaluations == self.budget_evaluations:
             return True  # also with a budget of epochs, if no evaluation was stopped early
-        return self.budget == "epochs" and self.epochs == self.budget_epochs
+        return self.budget == "epochs" and self.result.epochs == self.budget_epochs
 
     def score(self, metric: Metric) -> float | None:
         """A test score of a finished search; None if there is none."""
@@ -160,23 +159,5 @@ def _read_outcome(
     name: str, identity: Identity, recorded: RecordedConfig, run: RunDirectory
 ) -> SearchOutcome:
     result = run.outcome()
-    if result is not None:
-        values = {key: getattr(result, key) for key in (*COSTS, "statuses")}
-        values |= {"validation": result.validation_scores, "test": result.test_scores}
-    else:
-        values = _outcome_so_far(recorded.config.search.metric, run)
-    return SearchOutcome(name, identity, run, recorded, **values, done=result is not None)
-
-
-def _outcome_so_far(objective: Metric, run: RunDirectory) -> dict[str, Any]:
-    rows = run.rows()
-    best = objective.best(rows)
-    return {
-        "evaluations": len(rows),
-        "epochs": sum(row.epochs for row in rows),
-        "images": sum(row.images for row in rows),
-        "device_seconds": sum(row.seconds for row in rows),
-        "statuses": dict(sorted(Counter(row.status for row in rows).items())),
-        "validation": best.scores.finite if best else None,
-        "test": None,
-    }
+    so_far = result or run.outcome_so_far(recorded.config)
+    return SearchOutcome(name, identity, run, recorded, so_far, done=result is not None)

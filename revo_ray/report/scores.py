@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from revo_ray.objective import LOSS, METRICS, Metric
+from revo_ray.words import number_text
 
 AUC, ACCURACY = METRICS["auc"], METRICS["accuracy"]
 
@@ -40,9 +41,9 @@ def is_share(metric: Metric) -> bool:
 
 def score_text(metric: Metric, value: float | None) -> str:
     """A score as readers see it: `0.1234` for the loss, `87.1 %` for the others."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4f}"
+    if value is None or not is_share(metric):
+        return number_text(value)
+    return f"{100 * value:.1f} %"
 
 
 def objectives_text(objectives: Collection[Metric]) -> str:

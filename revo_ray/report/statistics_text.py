@@ -9,6 +9,7 @@ from revo_ray.report.grid import MISSING, Cell, Column, Grid, to_markdown
 from revo_ray.report.paired_tests import RESAMPLES, Comparison, pairs_needed, smallest_p
 from revo_ray.report.ranking import Ranking, blocks_needed, smallest_friedman_p
 from revo_ray.report.study_statistics import MetricStatistics, StudyStatistics
+from revo_ray.words import counted
 
 FEW = 10
 """Number of pairs or blocks below which the text calls an approximation rough."""
@@ -48,7 +49,7 @@ def _progress(study: StudyStatistics) -> str:
     seeds = f"{most}" if least == most else f"{least} to {most}"
     text = (
         f"{study.finished} of {study.searches} searches are finished: "
-        f"{_count(len(study.methods), 'method')} in {_count(study.cells, 'cell')} "
+        f"{counted(len(study.methods), 'method')} in {counted(study.cells, 'cell')} "
         f"(model × data set × fraction), with {seeds} seed{'s' * (most != 1)} in each."
     )
     if study.finished < study.searches:
@@ -62,7 +63,7 @@ def _one_cell(study: StudyStatistics) -> str:
     """The strongest claim that the seeds of one cell allow."""
     seeds, needed = study.seeds[1], pairs_needed(study.alpha)
     start = (
-        f"**Inside one cell** there are {_count(seeds, 'seed')}: the smallest possible two-sided "
+        f"**Inside one cell** there are {counted(seeds, 'seed')}: the smallest possible two-sided "
         f"p of a Wilcoxon test is {_p(smallest_p(seeds))}"
     )
     pooled = (
@@ -123,7 +124,7 @@ def _cannot_decide(comparisons: list[Comparison], alpha: float) -> Iterator[str]
         if c.p is not None and c.ties < c.pairs and c.least_p_holm > alpha:
             small[c.pairs, c.pairs - c.ties, c.least_p_holm].append(c.method)
     for (pairs, differ, least), methods in small.items():
-        which = _count(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
+        which = counted(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
         corrected = f"; corrected for {count} comparisons, {_p(least)}" if count > 1 else ""
         yield (
             f"**These data cannot decide** about {', '.join(methods)}: {which}, so the smallest "
@@ -157,7 +158,7 @@ def _ranking_text(ranking: Ranking) -> str:
         if ranking.left_out
         else ""
     )
-    start = f"{_count(blocks, 'complete block')}{left_out}."
+    start = f"{counted(blocks, 'complete block')}{left_out}."
     if ranking.critical_difference is None:
         return f"{start} Nothing can be ranked."
     text = f"{start} {_friedman_text(ranking)}"
@@ -221,10 +222,6 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
         "other: the tests predict new seeds on these data sets, not new data sets. One block a "
         "cell is stricter. Methods and reasons: Demšar, JMLR 7 (2006)."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _p(value: float | None) -> str:

@@ -189,7 +189,7 @@ def _cost_texts(cell: Outcomes) -> list[str]:
     unfinished = ", ".join(outcome.progress for outcome in cell if not outcome.done)
     if not ended:
         return ["0", unfinished, *[MISSING] * 3]
-    texts = [_mean_range([getattr(outcome, key) for outcome in ended]) for key in COSTS]
+    texts = [_mean_range([getattr(outcome.result, key) for outcome in ended]) for key in COSTS]
     return [str(len(ended)), texts[0] + (f" ({unfinished})" if unfinished else ""), *texts[1:]]
 
 

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from revo_ray.monitor.status import duration
 from revo_ray.report.grid import Cell, Column, Grid, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
+from revo_ray.words import counted, cut, duration
 
 CAUSE = 160
 """Most characters of a cause in a table."""
@@ -82,7 +82,7 @@ def _repeat_notes(runs: Sequence[Run]) -> list[str]:
     notes = []
     if again := sum(row.attempts - 1 for run in runs for row in run.rows):
         notes.append(
-            f"{_count(again, 'trial')} more than evaluations: a worker or a machine was lost, and "
+            f"{counted(again, 'trial')} more than evaluations: a worker or a machine was lost, and "
             "its evaluation was repeated."
         )
     if torn := [f"{run.outcome.name}/{name}" for run in runs for name in run.torn]:
@@ -154,7 +154,7 @@ def _time_text(rows: Sequence[Evaluation]) -> str:
         return ""
     first, last = min(r.started_at for r in timed), max(r.finished_at for r in timed)
     nodes = {row.node for row in timed if row.node}
-    machines = f" on {_count(len(nodes), 'machine')}" if nodes else ""
+    machines = f" on {counted(len(nodes), 'machine')}" if nodes else ""
     return (
         f"From the first start to the last end {duration(last - first)}{machines}, interruptions "
         "included."
@@ -175,12 +175,8 @@ def _key_line(cause: str) -> str:
     """The last line of a traceback, or the first line of another cause, cut to fit a table."""
     lines = [line.strip() for line in cause.strip().splitlines() if line.strip()] or [cause]
     line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return line if len(line) <= CAUSE else f"{line[:CAUSE]}…"
+    return cut(line, CAUSE)
 
 
 def _code(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -59,9 +59,10 @@ class BestModel:
         """Whether there is a weight file."""
         return self._storage.exists(MODEL)
 
-    def holds(self, evaluation: int) -> bool:
-        """Whether the weight file is this evaluation's."""
-        return _owner(self._storage, MODEL) == evaluation
+    @property
+    def owner(self) -> int | None:
+        """The evaluation whose weights are stored; None without a readable weight file."""
+        return _owner(self._storage, MODEL)
 
     def write(self, weights: Mapping[str, Tensor], evaluation: int) -> None:
         """Write weights that were trained again in place of a lost file.

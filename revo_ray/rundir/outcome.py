@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from revo_ray.errors import UserError
-from revo_ray.objective import LOSS, Scores
+from revo_ray.objective import LOSS, Metric, Scores
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
 FILE = "result.json"
@@ -42,6 +45,26 @@ class SearchResult:
     wall_seconds: float
     cold_starts: int
 
+    @classmethod
+    def of_rows(
+        cls, name: str, directory: str, rows: Sequence[Evaluation], objective: Metric
+    ) -> SearchResult:
+        """Add up rows, as the outcome of a search that is not tested yet."""
+        best = objective.best(rows)
+        return cls(
+            name=name,
+            directory=directory,
+            best=None if best is None else _summary(best),
+            test=None,
+            evaluations=len(rows),
+            statuses=dict(sorted(Counter(row.status for row in rows).items())),
+            epochs=sum(row.epochs for row in rows),
+            images=sum(row.images for row in rows),
+            device_seconds=round(sum(row.seconds for row in rows), 3),
+            wall_seconds=0.0,
+            cold_starts=0,
+        )
+
     @property
     def validation_scores(self) -> Scores | None:
         """Scores of the best evaluation on the validation images; None without one."""
@@ -51,6 +74,15 @@ class SearchResult:
     def test_scores(self) -> Scores | None:
         """Scores of the best model on the test images; None without one."""
         return None if self.test is None else Scores.of_names(self.test).finite
+
+
+def _summary(best: Evaluation) -> dict[str, Any]:
+    return {
+        "evaluation": best.evaluation,
+        "generation": best.generation,
+        "genome": best.genome,
+        "plan": best.whole_plan,
+    } | best.scores.columns
 
 
 _RESULT = TypeAdapter(SearchResult)

@@ -15,7 +15,8 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 FILE = "config.yaml"

@@ -182,6 +182,15 @@ class RunDirectory:
         found = outcome.read_outcome(self.storage)
         return found if found and self.count_rows() in (0, found.evaluations) else None
 
+    def outcome_so_far(self, config: SearchConfig) -> SearchResult:
+        """The outcome of an unfinished search: its rows added up, without a test.
+
+        Raises:
+            UserError: a row is damaged.
+            OSError: the storage is unreachable.
+        """
+        return SearchResult.of_rows(config.name, self.uri, self.rows(), config.search.metric)
+
     def write_outcome(self, result: SearchResult) -> None:
         """Write the outcome.
 

@@ -10,7 +10,7 @@ from revo_ray.errors import UserError
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.run_directory import REPORT, RunDirectory, run_directories
 from revo_ray.settings.deleted import drop_defaults
-from revo_ray.settings.schema import read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.study import SEEDED, StudyConfig
 from revo_ray.storage import Storage
 

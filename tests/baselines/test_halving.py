@@ -13,6 +13,7 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, TrialSchedule
 
 from baselines.gradient import Full
 from revo_ray.errors import SearchError, UserError
+from revo_ray.objective import LOSS
 from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.ray.halving import Halving
 from revo_ray.settings.schema import SearchOptions, TrainConfig
@@ -128,7 +129,7 @@ def decisions(halving: Halving, order: list[tuple[int, int]], losses: list[list[
 def test_rungs_rebuilt_from_the_rows_curves_decide_like_those_that_were_lost() -> None:
     losses = curves(40, 10, seed=3)
     first, second = interleaved(20, 10, seed=1), interleaved(20, 10, seed=2)
-    halving = Halving(scheduler(10), seed=0)
+    halving = Halving(scheduler(10), LOSS, seed=0)
     rows = []
     ended: dict[int, int] = {}
     for number, epoch in first:
@@ -141,7 +142,7 @@ def test_rungs_rebuilt_from_the_rows_curves_decide_like_those_that_were_lost() -
         curve = [EpochMetrics(epoch=e, val_loss=losses[number][e - 1]) for e in range(1, last + 1)]
         status = "ok" if last == 10 else "stopped"
         rows.append(Evaluation(evaluation=number, sample={}, status=status, curve=curve))
-    resumed, empty = Halving(scheduler(10), seed=0), Halving(scheduler(10), seed=0)
+    resumed, empty = Halving(scheduler(10), LOSS, seed=0), Halving(scheduler(10), LOSS, seed=0)
     resumed.rebuild(rows)
     later = [(number + 20, epoch) for number, epoch in second]
     expected = decisions(halving, later, losses)
@@ -153,7 +154,7 @@ def test_brackets_are_drawn_from_a_seed_and_the_users_random_state_is_left_alone
     def drawn(seed: int) -> list[float]:
         """The first rung of each trial's bracket."""
         asha = ASHAScheduler("epoch", "val_loss", "min", max_t=81, reduction_factor=3, brackets=4)
-        halving = Halving(asha, seed)
+        halving = Halving(asha, LOSS, seed)
         for number in range(40):
             before = np.random.get_state()
             halving.add(number, None)
@@ -171,7 +172,7 @@ def test_brackets_are_drawn_from_a_seed_and_the_users_random_state_is_left_alone
 
 
 def test_a_scheduler_that_pauses_is_refused() -> None:
-    halving = Halving(HyperBandScheduler("epoch", "val_loss", "min", max_t=9), 0)
+    halving = Halving(HyperBandScheduler("epoch", "val_loss", "min", max_t=9), LOSS, 0)
     trials = [Trial("none", trial_id=str(n), stub=True) for n in range(20)]
     for number, trial in enumerate(trials):
         halving.add(number, trial)

@@ -17,8 +17,8 @@ from ray.cluster_utils import Cluster
 
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.outcome import write_result
 from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.cluster import footprint_of
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.resources import Footprint
@@ -119,7 +119,9 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
     assert [row.status for row in rows] == ["ok"] * 3
     has = {node["NodeID"]: node["Resources"].get("GPU", 0) for node in ray.nodes()}
     for row in rows:
-        note = json.loads((state.storage.local / "notes" / f"{row.evaluation}.json").read_text())
+        note = json.loads(
+            (state.run.storage.local / "notes" / f"{row.evaluation}.json").read_text()
+        )
         assert row.node.endswith(f":{note['node'][:8]}")
         if gpus:
             (held,) = note["ray"]

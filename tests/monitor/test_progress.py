@@ -11,7 +11,7 @@ from rich.console import Console
 from revo_ray.monitor import live, progress
 from revo_ray.monitor.live import gpu_text
 from revo_ray.monitor.progress import Progress, StudyProgress
-from revo_ray.monitor.status import Pace, Standing, plan_text
+from revo_ray.monitor.status import Pace, Standing
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 
@@ -48,17 +48,6 @@ def terminal(width: int = 160) -> Console:
 def text(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
-
-
-def test_a_plan_in_one_line() -> None:
-    rates = [0.0] * 12 + [1e-4, 3.1e-2] + [2e-3] * 35 + [1e-2]
-    assert plan_text(rates) == "12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2"
-    assert plan_text([0.0, 0.0, 0.5]) == "2 of 3 units frozen, head 5e-1"
-    assert plan_text([0.1, 0.2, 0.2], head=0) == "0 of 3 units frozen, rate 2e-1, head 1e-1"
-    assert plan_text([1.0, 0.0], weight_decay=0.05) == (
-        "1 of 2 units frozen, rate 1e0, head frozen, weight decay 5e-2"
-    )
-    assert plan_text([]) == ""
 
 
 def test_a_log_has_plain_lines(clock: Clock) -> None:

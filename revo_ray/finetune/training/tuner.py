@@ -20,7 +20,7 @@ from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import Unit
-from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.plan import Plan, Policy
 from revo_ray.finetune.reuse.cut_points import Forward
 from revo_ray.finetune.reuse.feature_cache import PrefixFeatures
 from revo_ray.finetune.training.augment import augment
@@ -421,15 +421,6 @@ class FineTuner:
             factor = 0.5 * (1 + math.cos(math.pi * step / steps))
             for group in self._optimizer.param_groups:
                 group["lr"] = group["rate"] * factor
-
-
-Policy = Callable[[int, FineTuner], Mapping[str, float] | Sequence[float] | None]
-"""Called with the epoch (from 1) and the tuner before the epoch's first step.
-
-It returns the rates of the units, or those of single parameters by name (the others are frozen),
-or None to change nothing. Where it returns rates the optimizer starts anew; where it has changed
-`requires_grad` it must return rates.
-"""
 
 
 def _choose_deterministic_kernels() -> None:

@@ -28,7 +28,7 @@ from revo_ray.monitor.tensorboard import events
 from revo_ray.rundir.evaluation import Evaluation, Status
 
 if TYPE_CHECKING:
-    from revo_ray.methods.genome import UnitLike
+    from revo_ray.methods import UnitLike
 
 FEW = 16
 """So many units, or variables, have a column each; of more there are summary values alone."""

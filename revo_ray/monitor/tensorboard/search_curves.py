@@ -20,7 +20,7 @@ from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
-    from revo_ray.methods.genome import UnitLike
+    from revo_ray.methods import UnitLike
 
 HISTOGRAMS = 64
 PICTURES = 16

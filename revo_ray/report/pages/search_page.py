@@ -17,6 +17,7 @@ from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.scores import headline_scores, score_text
 from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
 from revo_ray.rundir import RunDirectory, StudyDirectory
+from revo_ray.words import number_text
 
 GENOME_OPTIONS = {
     "revo-continuous": ("scale", "low", "high"),
@@ -125,8 +126,8 @@ def _score_table(run: Run) -> str:
     for metric in METRICS.values():
         values = metric.value(best.scores), metric.value(test)
         if any(value is not None for value in values) or metric in headline_scores(run.objective):
-            texts = ("–" if value is None else f"{value:.4f}" for value in values)
-            rows.append(f"| {metric.title} | {' | '.join(texts)} | {_gap(*values)} |")
+            texts = " | ".join(map(number_text, values))
+            rows.append(f"| {metric.title} | {texts} | {_gap(*values)} |")
     note = "The search saw validation images only, and chose the best evaluation by them."
     return "\n".join(rows) + "\n\n" + note
 

@@ -83,7 +83,7 @@ def _warnings(report: StudyReport, runs: Sequence[Run]) -> list[str]:
 
 def _tiles(report: StudyReport, runs: Sequence[Run]) -> list[Tile]:
     rows = sum(len(run.rows) for run in runs)
-    seconds = sum(outcome.device_seconds for outcome in report.outcomes)
+    seconds = sum(outcome.result.device_seconds for outcome in report.outcomes)
     return [
         Tile("searches", f"{report.statistics.finished} of {len(runs)}", "finished"),
         Tile("methods", str(len(report.statistics.methods)), "with a result"),

@@ -1,4 +1,4 @@
-"""From configurations to searches that are ready to run; what can be wrong is found here."""
+"""Prepares searches: checks their configurations, images, networks and run directories."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from revo_ray.methods import Method, make_method
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
-from revo_ray.search.core.state import EarlyStopping, SearchState
+from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -50,13 +51,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Network:
-    """What the driver needs to know of a network.
+    """A network, as the driver knows it.
 
     Attributes:
         units: input to output.
-        mean, std: what it normalises images by.
-        sha256: of the weights as they were given; None for random ones.
-        weights: what it was filled with, for the workers; None for random ones.
+        mean, std: normalisation of its images, by channel.
+        sha256: checksum of the weights file as it was given; None for random weights.
+        weights: the pretrained weights, for the workers; None for random weights.
     """
 
     units: list[Unit]
@@ -67,7 +68,7 @@ class Network:
 
 
 class Preparation:
-    """Makes the state of each search; searches that share images or a network load them once.
+    """Makes the state of each search. Searches with the same images or network load them once.
 
     Args:
         storage: the configured one, in which tables and weights of all its searches lie.
@@ -172,7 +173,7 @@ class Preparation:
         return self._tables[key]
 
     def splits(self, config: SearchConfig) -> Splits:
-        """How a search divides its images."""
+        """The split of a search's images."""
         return split_table(self.table(config), config.data)
 
     def network(self, config: SearchConfig) -> Network:

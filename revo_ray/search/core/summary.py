@@ -33,7 +33,7 @@ def write_result(state: SearchState) -> SearchResult:
         name=state.config.name,
         directory=state.run.uri,
         best=_summary(state.best) if state.best else None,
-        test=state.test,
+        test=state.final_test.scores,
         evaluations=len(rows),
         statuses={status: statuses.count(status) for status in sorted(set(statuses))},
         epochs=sum(row.epochs for row in rows),

@@ -159,7 +159,7 @@ class Board:
         died = trial.status == Trial.ERROR
         exhausted = bool(work.reported and work.reported.get("exhausted"))
         if work.proposal is None:
-            work.state.test_lost(_cause(work) if died else None)
+            work.state.final_test.lost(_cause(work) if died else None)
         elif died or exhausted:
             work.state.lost(work.proposal, _cause(work))
         else:

@@ -68,7 +68,7 @@ class Proposer(Searcher):
                 del self._board.live[trial_id]
         elif work.proposal.evaluation in work.state.ledger:
             with self._board.keeping_failure(work.state):
-                work.state.settle(work.proposal.evaluation)
+                work.state.tell(work.proposal.evaluation)
             del self._board.live[trial_id]
 
     def save(self, checkpoint_path: str) -> None:

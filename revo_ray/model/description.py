@@ -1,4 +1,4 @@
-"""What a model takes and what it answers: what every exported form carries with it."""
+"""Input and output of a model. Every exported form carries this description with it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ INTERPOLATION = "bicubic"
 
 @dataclass(frozen=True)
 class Description:
-    """A classifier of images.
+    """Input and output of an image classifier.
 
     Attributes:
         model: `timm/NAME` or `torchvision/NAME`.
-        labels: (C,) the names of the classes, in the order of the logits.
-        image_size: S, in pixels: the centre square of an image is resized to it.
-        mean, std: of RGB in [0, 1].
+        labels: (C,) names of the classes, in the order of the logits.
+        image_size: side S in pixels. The centre square of an image is resized to S × S.
+        mean, std: normalisation of RGB in [0, 1].
     """
 
     model: str
@@ -40,7 +40,7 @@ class Description:
         return self.model.partition("/")[2].partition(".")[0]
 
     def to_strings(self) -> dict[str, str]:
-        """As text by name; lists and numbers in JSON. `from_strings` gives back an equal one."""
+        """Convert to text by name, with lists and numbers in JSON; `from_strings` reads it."""
         size = self.image_size
         return {
             "model": self.model,
@@ -55,10 +55,10 @@ class Description:
 
     @classmethod
     def from_strings(cls, values: Mapping[str, str]) -> Description:
-        """Read what `to_strings` wrote.
+        """Read the text that `to_strings` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not that.
+            KeyError, TypeError, ValueError: a value is missing or malformed.
         """
         return cls(
             model=values["model"],
@@ -73,15 +73,15 @@ class Description:
         """Read the `config.json` of an exported folder.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not that.
+            KeyError, TypeError, ValueError: a value is missing or malformed.
         """
-        cut = config["pretrained_cfg"]
+        preprocessing = config["pretrained_cfg"]
         return cls(
             model=f"{config['library_name']}/{config['architecture']}",
             labels=tuple(map(str, config["label_names"])),
-            image_size=int(cut["input_size"][-1]),
-            mean=_floats(cut["mean"]),
-            std=_floats(cut["std"]),
+            image_size=int(preprocessing["input_size"][-1]),
+            mean=_floats(preprocessing["mean"]),
+            std=_floats(preprocessing["std"]),
         )
 
 

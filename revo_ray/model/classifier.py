@@ -1,4 +1,4 @@
-"""A model that answers: images as they are stored go in, logits come out, whatever its form."""
+"""Models in any form as one interface: uint8 images in, logits out."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from revo_ray.model.export.description import INPUT, OUTPUT, Description
+from revo_ray.model.description import INPUT, OUTPUT, Description
 
 
 class Classifier(Protocol):
-    """One form of a model.
+    """A model, in one of its forms.
 
     Attributes:
-        description: what it takes and answers.
+        description: its input and output.
     """
 
     description: Description
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (N, C) of images (N, 3, S, S)."""
+        """Compute logits (N, C) of images (N, 3, S, S)."""
 
 
 class Normalised(nn.Module):
-    """A network with the normalisation of its images in front.
+    """A network that normalises its images first.
 
-    It maps images (N, 3, S, S), uint8 RGB, to logits (N, C) float32, by the operations of a
-    fine-tuning in their order.
+    It maps images (N, 3, S, S), uint8 RGB, to logits (N, C), float32. Its operations are those of
+    a fine-tuning, in the same order.
 
     Args:
-        network: takes normalised images; in evaluation mode.
-        description: has the normalisation.
+        network: maps normalised images to logits; in evaluation mode.
+        description: holds the mean and std.
     """
 
     mean: Tensor
@@ -47,7 +47,7 @@ class Normalised(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
+        """Compute logits (N, C) of images (N, 3, S, S)."""
         logits: Tensor = self.network(((images.float() / 255) - self.mean) / self.std)
         return logits.float()
 
@@ -56,8 +56,8 @@ class TorchClassifier:
     """A torch module that takes uint8 images.
 
     Args:
-        module: such as `Normalised`.
-        description: what it takes and answers.
+        module: maps uint8 images to logits, as `Normalised` does.
+        description: its input and output.
         bf16: compute in automatic mixed precision.
     """
 
@@ -67,7 +67,7 @@ class TorchClassifier:
         self._bf16 = bf16
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (N, C) of images (N, 3, S, S)."""
+        """Compute logits (N, C) of images (N, 3, S, S)."""
         with (
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
@@ -77,11 +77,11 @@ class TorchClassifier:
 
 
 class OnnxClassifier:
-    """An ONNX Runtime session, on the CPU.
+    """An ONNX Runtime session on the CPU.
 
     Args:
-        session: of a file with an input `images` and an output `logits`.
-        description: what it takes and answers.
+        session: has an input `images` and an output `logits`.
+        description: its input and output.
     """
 
     def __init__(self, session: Any, description: Description) -> None:
@@ -89,6 +89,6 @@ class OnnxClassifier:
         self._session = session
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (N, C) of images (N, 3, S, S)."""
+        """Compute logits (N, C) of images (N, 3, S, S)."""
         (logits,) = self._session.run([OUTPUT], {INPUT: images})
         return np.asarray(logits, np.float32)

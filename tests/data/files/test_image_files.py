@@ -1,4 +1,4 @@
-"""One tree from a folder, an archive or an object store; hostile archives stay harmless."""
+"""A folder, an archive and an object store give the same files; hostile archives do no harm."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from revo_ray.data.files import listing as walk
-from revo_ray.data.files.archive import MAX_BYTES
+from revo_ray.data.files import stored_file
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.image_files import File, Tree
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.stored_file import MAX_BYTES
 from revo_ray.errors import UserError
 from tests.object_store import object_store
 
@@ -47,8 +47,8 @@ def pack(path: Path, *entries: tuple[str, bytes]) -> Path:
     return path
 
 
-def contents(tree: Tree) -> dict[str, bytes]:
-    return {file.path: file.read() for file in tree.files}
+def contents(files: ImageFiles) -> dict[str, bytes]:
+    return {file.path: file.read() for file in files.all}
 
 
 @pytest.fixture
@@ -75,24 +75,24 @@ def upload(uri: str, key: str, content: bytes) -> None:
     )
 
 
-def check_example(tree: Tree) -> None:
-    assert contents(tree) == FILES
-    assert [file.path for file in tree.files] == sorted(FILES)
-    assert {file.path: file.size for file in tree.files} == {n: len(c) for n, c in FILES.items()}
-    assert tree.folders == FOLDERS
-    assert tree.problems == ()
+def check_example(files: ImageFiles) -> None:
+    assert contents(files) == FILES
+    assert [file.path for file in files.all] == sorted(FILES)
+    assert {file.path: file.size for file in files.all} == {n: len(c) for n, c in FILES.items()}
+    assert files.folders == FOLDERS
+    assert files.problems == ()
 
 
-def test_folder_archive_and_uri_give_the_same_tree(example: Path, tmp_path: Path) -> None:
+def test_folder_archive_and_uri_give_the_same_files(example: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", example))
-    check_example(Tree.open(str(example)))
-    check_example(Tree.open(f"{example}/"))
-    check_example(Tree.open(example.as_uri()))
-    check_example(Tree.open(str(archive)))
-    check_example(Tree.open(archive.as_uri()))
+    check_example(ImageFiles.open(str(example)))
+    check_example(ImageFiles.open(f"{example}/"))
+    check_example(ImageFiles.open(example.as_uri()))
+    check_example(ImageFiles.open(str(archive)))
+    check_example(ImageFiles.open(archive.as_uri()))
 
 
-def test_object_store_gives_the_same_tree(
+def test_object_store_gives_the_same_files(
     example: Path, tmp_path: Path, bucket: Callable[[str], str]
 ) -> None:
     for path in example.rglob("*"):
@@ -104,23 +104,23 @@ def test_object_store_gives_the_same_tree(
     upload(bucket(""), "set/", b"")
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", example))
     upload(bucket(""), "packed.zip", archive.read_bytes())
-    check_example(Tree.open(bucket("set")))
-    check_example(Tree.open(bucket("set/")))
-    check_example(Tree.open(bucket("packed.zip")))
-    whole = Tree.open(bucket(""), unpack=True)
+    check_example(ImageFiles.open(bucket("set")))
+    check_example(ImageFiles.open(bucket("set/")))
+    check_example(ImageFiles.open(bucket("packed.zip")))
+    whole = ImageFiles.open(bucket(""), unpack=True)
     assert contents(whole.below("set")) == FILES
     assert contents(whole).items() >= FILES.items()
     with pytest.raises(UserError, match=r"^data\.root: no such folder or zip archive 's3://photos"):
-        Tree.open(bucket("nothing"))
+        ImageFiles.open(bucket("nothing"))
 
 
 def test_remote_stamp_changes_with_the_object(
     bucket: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "SETTLED_NS", 0)
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
 
     def stamp() -> str | None:
-        (file,) = Tree.open(bucket("stamps")).files
+        (file,) = ImageFiles.open(bucket("stamps")).all
         return file.stamp
 
     upload(bucket(""), "stamps/a.png", b"one")
@@ -132,7 +132,7 @@ def test_remote_stamp_changes_with_the_object(
 
 def test_home_is_expanded(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(example.parent))
-    check_example(Tree.open("~/data set"))
+    check_example(ImageFiles.open("~/data set"))
 
 
 def test_hidden_files_and_leavings_are_left_out(tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ def test_hidden_files_and_leavings_are_left_out(tmp_path: Path) -> None:
     names += ["a/.ipynb_checkpoints/b-checkpoint.png", ".DS_Store"]
     folder = fill(tmp_path / "x", dict.fromkeys([*names, "a/b.png"], b"x"))
     archive = Path(shutil.make_archive(str(tmp_path / "x"), "zip", folder))
-    for tree in (Tree.open(str(folder)), Tree.open(str(archive))):
-        assert [file.path for file in tree.files] == ["a/b.png"]
-        assert tree.folders == ("a",)
+    for files in (ImageFiles.open(str(folder)), ImageFiles.open(str(archive))):
+        assert [file.path for file in files.all] == ["a/b.png"]
+        assert files.folders == ("a",)
 
 
 def test_root_below_a_hidden_folder(tmp_path: Path) -> None:
     folder = fill(tmp_path / ".cache" / "x", {"a.png": b"x"})
-    assert contents(Tree.open(str(folder))) == {"a.png": b"x"}
+    assert contents(ImageFiles.open(str(folder))) == {"a.png": b"x"}
 
 
 def raw_path(folder: Path, name: bytes) -> Path:
@@ -158,23 +158,23 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     folder = raw_path(tmp_path, b"dir\xff")
     pack(folder / "x.zip", ("y.png", b"packed"))
     raw_path(tmp_path, b"caf\xe9.png").write_bytes(b"coffee")
-    tree = Tree.open(str(tmp_path), unpack=True)
-    assert tree.folders == (r"dir\xff",)
-    found = contents(tree)
+    files = ImageFiles.open(str(tmp_path), unpack=True)
+    assert files.folders == (r"dir\xff",)
+    found = contents(files)
     assert set(found) == {r"caf\xe9.png", r"dir\xff/x.zip", r"dir\xff/y.png"}
     assert found[r"caf\xe9.png"] == b"coffee"
     assert found[r"dir\xff/y.png"] == b"packed"
-    assert tree.files[0].stamp
+    assert files.all[0].stamp
     for root in (folder, folder / "x.zip"):
-        assert contents(Tree.open(str(root), unpack=True))["y.png"] == b"packed"
+        assert contents(ImageFiles.open(str(root), unpack=True))["y.png"] == b"packed"
 
 
 def test_two_names_that_show_the_same_are_told(tmp_path: Path) -> None:
     for name in (b"\xff.png", rb"\xff.png"):
         raw_path(tmp_path, name).write_bytes(name)
-    tree = Tree.open(str(tmp_path))
-    assert [file.path for file in tree.files] == [r"\xff.png"]
-    assert [problem.name for problem in tree.problems] == [r"\xff.png"]
+    files = ImageFiles.open(str(tmp_path))
+    assert [file.path for file in files.all] == [r"\xff.png"]
+    assert [problem.name for problem in files.problems] == [r"\xff.png"]
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
@@ -183,13 +183,13 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (root / "one").symlink_to(tmp_path / "elsewhere")
     (root / "two").symlink_to("../elsewhere")
     (root / "d.png").symlink_to(tmp_path / "elsewhere" / "a.png")
-    tree = Tree.open(str(root))
-    assert contents(tree) == {
+    files = ImageFiles.open(str(root))
+    assert contents(files) == {
         **{"d.png": b"a", "plain/c.png": b"c", "one/a.png": b"a", "two/a.png": b"a"},
         **{"one/deep/b.png": b"b", "two/deep/b.png": b"b"},
     }
     (tmp_path / "link").symlink_to(root)
-    assert contents(Tree.open(str(tmp_path / "link"))) == contents(tree)
+    assert contents(ImageFiles.open(str(tmp_path / "link"))) == contents(files)
 
 
 def test_links_in_circles_end(tmp_path: Path) -> None:
@@ -201,9 +201,9 @@ def test_links_in_circles_end(tmp_path: Path) -> None:
     (root / "a/c").symlink_to("../c")  # which comes back to a
     (root / "c/a").symlink_to("../a")
     (root / "self.png").symlink_to("self.png")
-    tree = Tree.open(str(root))
-    assert set(contents(tree)) == {"a/b/x.png", "c/y.png", "a/c/y.png", "c/a/b/x.png"}
-    assert tree.problems == (("self.png", "a broken symbolic link"),)
+    files = ImageFiles.open(str(root))
+    assert set(contents(files)) == {"a/b/x.png", "c/y.png", "a/c/y.png", "c/a/b/x.png"}
+    assert files.problems == (("self.png", "a broken symbolic link"),)
 
 
 def test_what_is_no_regular_file_is_a_problem_if_it_should_be_an_image(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ def test_what_is_no_regular_file_is_a_problem_if_it_should_be_an_image(tmp_path:
         os.mkfifo(tmp_path / name)
     for name in ("gone.png", "gone"):
         (tmp_path / name).symlink_to("nowhere")
-    tree = Tree.open(str(tmp_path))
-    assert tree.files == ()
-    assert tree.problems == (
+    files = ImageFiles.open(str(tmp_path))
+    assert files.all == ()
+    assert files.problems == (
         ("gone.png", "a broken symbolic link"),
         ("pipe.png", "no regular file"),
     )
@@ -242,19 +242,19 @@ def test_what_may_not_be_read() -> None:
     with ordinary_user() as folder:
         fill(folder, {"a/x.png": b"x", "b/y.png": b"y", "c/z.zip": b"z"})
         (folder / "a/x.png").chmod(0)
-        file = Tree.open(str(folder)).find("x.png")
+        file = ImageFiles.open(str(folder)).find("x.png")
         assert file is not None
         with pytest.raises(PermissionError) as caught:
             file.read()
         assert explain(caught.value) == "permission denied"
         (folder / "c/z.zip").chmod(0)
         with pytest.raises(UserError, match=r"^data\.root: .*z\.zip.*: permission denied"):
-            Tree.open(str(folder), unpack=True)
+            ImageFiles.open(str(folder), unpack=True)
         (folder / "b").chmod(0)
         with pytest.raises(UserError, match=r"^data\.root: .*/b': permission denied"):
-            Tree.open(str(folder))
+            ImageFiles.open(str(folder))
         with pytest.raises(UserError, match=r"^data\.root: .*/b/y': permission denied"):
-            Tree.open(str(folder / "b/y"))
+            ImageFiles.open(str(folder / "b/y"))
 
 
 @pytest.mark.parametrize(
@@ -275,14 +275,14 @@ def test_roots_that_are_none(tmp_path: Path, uri: str, said: str) -> None:
     fill(tmp_path, {"notes.txt": b"text", "text.zip": b"text", "empty.zip": b""})
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match=said) as caught:
-        Tree.open(uri.format(tmp_path))
+        ImageFiles.open(uri.format(tmp_path))
     assert caught.value.key == "data.root"
     assert "\n" not in str(caught.value)
 
 
 def test_passwords_in_uris_are_not_shown() -> None:
     with pytest.raises(UserError) as caught:
-        Tree.open("nosuch://me:secret@photos")
+        ImageFiles.open("nosuch://me:secret@photos")
     assert "secret" not in str(caught.value)
 
 
@@ -292,23 +292,23 @@ def test_archives_are_unpacked_in_place(tmp_path: Path) -> None:
     pack(tmp_path / "d/1.zip", ("a.png", b"1"), ("b/c.png", b"1"), ("inner.zip", inner))
     pack(tmp_path / "d/2.ZIP", ("e.png", b"2"), ("b/c.png", b"2"), ("b/f/", b""))
     fill(tmp_path, {"d/a.png": b"0"})
-    assert {file.path for file in Tree.open(str(tmp_path)).files} == {
+    assert {file.path for file in ImageFiles.open(str(tmp_path)).all} == {
         *("d/1.zip", "d/2.ZIP", "d/a.png"),
     }
-    tree = Tree.open(str(tmp_path), unpack=True)
-    assert {p: c for p, c in contents(tree).items() if p.endswith("png")} == {
+    files = ImageFiles.open(str(tmp_path), unpack=True)
+    assert {p: c for p, c in contents(files).items() if p.endswith("png")} == {
         **{"d/a.png": b"0", "d/b/c.png": b"1", "d/e.png": b"2"},
     }
-    assert tree.folders == ("d", "d/b", "d/b/f")
-    assert "d/z.png" not in contents(Tree.open(str(tmp_path / "d/1.zip"), unpack=True))
+    assert files.folders == ("d", "d/b", "d/b/f")
+    assert "d/z.png" not in contents(ImageFiles.open(str(tmp_path / "d/1.zip"), unpack=True))
 
 
 def test_stamps_and_digests_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "SETTLED_NS", 0)
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
     path = tmp_path / "a.png"
 
     def file() -> File:
-        (found,) = Tree.open(str(tmp_path)).files
+        (found,) = ImageFiles.open(str(tmp_path)).all
         return found
 
     path.write_bytes(b"one")
@@ -325,40 +325,40 @@ def test_files_too_large_for_an_image(tmp_path: Path) -> None:
     for name in ("x.png", "x.npz"):
         with (tmp_path / name).open("wb") as file:
             file.truncate(MAX_BYTES + 1)
-    tree = Tree.open(str(tmp_path))
-    assert [problem.name for problem in tree.problems] == ["x.png"]
-    (other,) = tree.files
+    files = ImageFiles.open(str(tmp_path))
+    assert [problem.name for problem in files.problems] == ["x.png"]
+    (other,) = files.all
     with pytest.raises(OSError, match="too large") as caught:
         other.read()
     assert caught.value.errno == errno.EFBIG
 
 
-def test_subtrees(tmp_path: Path) -> None:
+def test_files_below_a_folder(tmp_path: Path) -> None:
     fill(tmp_path, {"train/cat/1.png": b"1", "train/readme.md": b"2", "trainer/2.png": b"3"})
     (tmp_path / "train/broken.jpg").symlink_to("nowhere")
-    tree = Tree.open(str(tmp_path)).below("train")
-    assert contents(tree) == {"cat/1.png": b"1", "readme.md": b"2"}
-    assert tree.folders == ("cat",)
-    assert [problem.name for problem in tree.problems] == ["broken.jpg"]
-    assert tree.below("cat/").files[0].path == "1.png"
-    assert tree.below("dog") == Tree((), (), ())
-    assert tree.below("") == tree
+    files = ImageFiles.open(str(tmp_path)).below("train")
+    assert contents(files) == {"cat/1.png": b"1", "readme.md": b"2"}
+    assert files.folders == ("cat",)
+    assert [problem.name for problem in files.problems] == ["broken.jpg"]
+    assert files.below("cat/").all[0].path == "1.png"
+    assert files.below("dog") == ImageFiles((), (), ())
+    assert files.below("") == files
 
 
 def test_images_are_known_by_their_ending(tmp_path: Path) -> None:
     names = ["a.JPG", "b.jpeg", "c.Png", "d.tif", "e.webp", "f.bmp", "g.gif"]
     others = ["h.eps", "i.pdf", "j.wmf", "k.txt", "png", "l.png.part", "m.zip"]
     fill(tmp_path, dict.fromkeys([*names, *others], b""))
-    assert [file.path for file in Tree.open(str(tmp_path)).images()] == names
+    assert [file.path for file in ImageFiles.open(str(tmp_path)).images()] == names
 
 
 def test_find_takes_the_shallowest_then_the_first(tmp_path: Path) -> None:
     fill(tmp_path, dict.fromkeys(["a/b/META.CSV", "z/meta.csv", "y/Meta", "meta.csv.bak"], b""))
-    tree = Tree.open(str(tmp_path))
-    found = tree.find("Meta.csv", "meta")
+    files = ImageFiles.open(str(tmp_path))
+    found = files.find("Meta.csv", "meta")
     assert found is not None
     assert found.path == "y/Meta"
-    assert tree.find("other.csv") is None
+    assert files.find("other.csv") is None
 
 
 def test_a_file_opens_as_an_image(tmp_path: Path) -> None:
@@ -367,5 +367,5 @@ def test_a_file_opens_as_an_image(tmp_path: Path) -> None:
     pack(tmp_path / "x.zip", ("a.png", buffer.getvalue()))
     for root in (tmp_path, tmp_path / "x.zip"):
         fill(tmp_path, {"a.png": buffer.getvalue()})
-        image = Tree.open(str(root)).images()[0].open()
+        image = ImageFiles.open(str(root)).images()[0].open()
         assert (image.size, image.convert("RGB").getpixel((0, 0))) == ((3, 2), (255, 0, 0))
