@@ -187,9 +187,7 @@ def _draw_label(
     axes: Axes, label: _Label, x: float, scale: float, y: float, edge: float, align: str
 ) -> None:
     colour = REFERENCE if label.is_reference else INK
-    order, thickness = (
-        (4, 1.8) if label.is_reference else (3, 1.0)
-    )  # over equal ranks
+    order, thickness = (4, 1.8) if label.is_reference else (3, 1.0)  # over equal ranks
     axes.plot([x, x, edge], [scale, y, y], color=colour, lw=thickness, zorder=order)
     axes.plot([x], [scale], marker="o", ms=4, color=colour, zorder=order)
     away = -GAP if align == "right" else GAP
