@@ -41,7 +41,7 @@ class TunedOptions(Section):
     halving: Literal["asha", "none"] = "asha"
     """Whether asynchronous successive halving stops evaluations early."""
     reduction_factor: float | None = Field(None, ge=1.5)
-    """One in so many goes on at each rung; None: 4."""
+    """Evaluations at a rung of asha for each that goes on; None: 4."""
     grace_period: int = Field(1, ge=1, le=LARGEST)
     """Epochs before the first rung of asha."""
 

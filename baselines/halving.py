@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ray.tune.schedulers import ASHAScheduler
 
-from revo_ray.errors import UserError
-from revo_ray.objective import Metric
+from revo_ray.methods import Metric, UserError
 
 
 def make_scheduler(
@@ -18,10 +17,10 @@ def make_scheduler(
     massively parallel hyperparameter tuning.)
 
     Args:
-        epochs: of a whole evaluation.
-        objective: the metric that it judges by.
-        reduction_factor: one in so many goes on at each rung; None: Ray's default, 4.
-        grace_period: the first rung, in epochs.
+        epochs: epochs of a whole evaluation.
+        objective: metric that evaluations are compared by.
+        reduction_factor: evaluations at a rung for each that goes on; None: Ray's default, 4.
+        grace_period: first rung, in epochs.
 
     Raises:
         UserError: the first rung lies beyond the last epoch.

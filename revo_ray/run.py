@@ -15,7 +15,7 @@ from rich.console import Console
 from revo_ray.errors import UserError
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
-from revo_ray.monitor.status import Standing
+from revo_ray.monitor.status import SearchStatus
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.study_directory import StudyDirectory
@@ -67,7 +67,7 @@ def run_search(
             connect()
         state = preparation.state(config)
         show_in_tensorboard(state)
-        progress = Progress(_standing(state), console)
+        progress = Progress(_status(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
@@ -117,7 +117,7 @@ def run_study(
             show_in_tensorboard(state)
         folder.write_config(config)
         for name, state in states.items():
-            state.listeners.append(progress.follow(name, _standing(state), state.ledger))
+            state.listeners.append(progress.follow(name, _status(state), state.ledger))
         progress.begin()
         made = _run(
             list(states.values()),
@@ -151,7 +151,7 @@ def _preparation(
 
 def show_in_tensorboard(state: SearchState) -> None:
     """Write TensorBoard's files of a search, and add each new row to them."""
-    from revo_ray.monitor.curves import write_tensorboard  # TensorBoard's protocol takes a second
+    from revo_ray.monitor.tensorboard import write_tensorboard  # its protocol takes a second
 
     on_row, on_told = write_tensorboard(
         state.run,
@@ -179,7 +179,7 @@ def _connect(address: str | None, stack: ExitStack) -> bool:
     A Ray that starts is waited for, some four seconds, and torch takes as many to import.
     """
     imports = threading.Thread(
-        target=_import_all, args=((*TORCH, "revo_ray.monitor.curves"),), daemon=True
+        target=_import_all, args=((*TORCH, "revo_ray.monitor.tensorboard"),), daemon=True
     )
     imports.start()
     ray_stays = stack.enter_context(connected(address))
@@ -253,15 +253,9 @@ def _allow_files(searches: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _standing(state: SearchState) -> Standing:
-    evaluations = state.config.search.evaluations
-    return Standing(
-        evaluations,
-        evaluations * state.config.train.epochs,
-        state.budget_unit,
-        state.config.search.population,
-        next((index for index, unit in enumerate(state.units) if unit.head), -1),
-    )
+def _status(state: SearchState) -> SearchStatus:
+    head = next((index for index, unit in enumerate(state.units) if unit.head), -1)
+    return SearchStatus(state.config, state.budget_unit, head)
 
 
 def _headline(state: SearchState, preparation: Preparation) -> str:

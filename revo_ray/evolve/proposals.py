@@ -19,7 +19,15 @@ from revo_ray.evolve.outcome import OneByOne, Outcome, generation_values
 from revo_ray.evolve.replay import ReplayError, check_recorded
 from revo_ray.evolve.space import Sample
 
-__all__ = ["MOST_AHEAD", "Outcome", "Proposal", "Proposals", "ReplayError", "Sample"]
+__all__ = [
+    "MOST_AHEAD",
+    "PROPOSAL_RULES",
+    "Outcome",
+    "Proposal",
+    "Proposals",
+    "ReplayError",
+    "Sample",
+]
 
 PROPOSAL_RULES = 1
 """Version of the proposals: a search can be resumed only under the one that it was started with."""

@@ -9,7 +9,7 @@ import yaml
 from revo_ray.errors import UserError
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.run_directory import REPORT, RunDirectory, run_directories
-from revo_ray.settings.deleted import drop_defaults
+from revo_ray.settings.deleted import read_back
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.study import SEEDED, StudyConfig
 from revo_ray.storage import Storage
@@ -55,7 +55,7 @@ class StudyDirectory:
         """
         try:
             values, _ = read_yaml(self.storage.read(self.CONFIG))
-            drop_defaults(values)
+            read_back(values)
             return StudyConfig.model_validate(values)
         except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
             raise UserError(f"{self.uri}/{self.CONFIG} is damaged, or of another version") from None

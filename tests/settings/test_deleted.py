@@ -12,7 +12,7 @@ import yaml
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.monitor.watch import open_watched
+from revo_ray.monitor.watched import open_watched
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig

@@ -1,4 +1,4 @@
-"""Tune's search spaces: their domains as variables, and the whole as JSON."""
+"""Domains of Tune as variables, and search spaces as JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLACEHOLDERS = (_FunctionResolver.TOKEN, _RefResolver.TOKEN)
 
 
 def to_variable(path: KeyPath, domain: Domain) -> Variable:
-    """A Tune domain as a variable of `Space`; Tune's upper bounds of integers are exclusive.
+    """A domain of Tune as a variable. Tune's upper bounds of integers are exclusive.
 
     Raises:
         ValueError: it has no bounds, or no fixed distribution.
@@ -63,7 +63,7 @@ def _variable(domain: Domain) -> Variable:
 
 
 def _sampler(domain: Domain) -> tuple[Sampler, Any]:
-    """What draws from a domain, and the step that it rounds to, or None."""
+    """The sampler of a domain, and the step that values are rounded to, or None."""
     sampler = domain.get_sampler()
     return (sampler.sampler, sampler.q) if isinstance(sampler, Quantized) else (sampler, None)
 
@@ -74,7 +74,7 @@ def to_json(value: Any) -> Any:
     NumPy's numbers become Python's.
 
     Raises:
-        TypeError: there is an object in it, or Tune's placeholder for one.
+        TypeError: it holds an object, or Tune's placeholder for one.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -103,10 +103,10 @@ def _is_placeholder(value: tuple[Any, ...]) -> bool:
 
 
 def from_json(value: Any) -> Any:
-    """What `to_json` was given.
+    """The value that `to_json` took.
 
     Raises:
-        ValueError: `to_json` writes no such thing, or Tune refuses a domain's bounds.
+        ValueError: `to_json` does not write such values, or Tune refuses a domain's bounds.
     """
     if isinstance(value, list):
         return [from_json(item) for item in value]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +21,8 @@ from revo_ray import CMAMVSearch
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Space
-from revo_ray.tune.search_space import to_variable
-from revo_ray.tune.searcher import Reconciler
+from revo_ray.tune import Reconciler
+from revo_ray.tune.domains import to_variable
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),
@@ -346,3 +348,25 @@ def test_random_proposals_never_wait() -> None:
     assert [p.evaluation for p in asked[:25] if p] == list(range(25))
     assert asked[25] is None
     assert len({p.sample["x"] for p in asked[:25] if p}) == 25
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; sys.modules['torch'] = None; import revo_ray.tune",
+        """
+import sys
+class Missing:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+from ray import tune
+from revo_ray.tune import CMAMVSearch
+assert CMAMVSearch({"x": tune.uniform(0, 1)}, "loss", "min").suggest("t")
+""",
+    ],
+    ids=["import", "search"],
+)
+def test_it_needs_no_torch(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True)

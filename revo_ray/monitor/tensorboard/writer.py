@@ -1,4 +1,4 @@
-"""TensorBoard's files of a search that runs."""
+"""`write_tensorboard` keeps TensorBoard's files up to date while a search runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from revo_ray.evolve.space import Space
-from revo_ray.methods.genome import UnitLike
-from revo_ray.monitor.tensorboard import EvaluationCurves, Hyperparameters, SearchCurves
+from revo_ray.methods import UnitLike
+from revo_ray.monitor.tensorboard.evaluation_curves import EvaluationCurves
+from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
+from revo_ray.monitor.tensorboard.search_curves import SearchCurves
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
@@ -26,22 +28,24 @@ def write_tensorboard(
     """Write TensorBoard's files for all rows that have none.
 
     Args:
-        run, ledger: of the search.
-        units: of the network, input to output.
-        space: of the method.
-        population, evaluations, distributions: as of `SearchCurves`.
+        run: the run directory.
+        ledger: its ledger, whose objective says which evaluation is the best.
+        units: units of the network, input to output.
+        space: the method's space.
+        population, evaluations, distributions: see `SearchCurves`.
 
     Returns:
-        To be called with each new row; and to be called when the proposals know of it.
+        Two functions. Call the first with each new row, and the second when the proposals have
+        learned of it.
 
     Raises:
         OSError: the storage is full or unreachable.
     """
     hyperparameters = Hyperparameters(units, space)
-    each = EvaluationCurves(run.storage, hyperparameters)
+    each = EvaluationCurves(run.tensorboard, hyperparameters)
     each.catch_up(ledger)
     whole = SearchCurves(
-        run.storage,
+        run.tensorboard,
         ledger,
         hyperparameters,
         units,

@@ -1,4 +1,4 @@
-"""A search that nobody trained: real proposals and rows, scores from a formula."""
+"""A search without training: real proposals and rows, scores from a formula."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.objective import Scores
+from revo_ray.run import show_in_tensorboard
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
@@ -24,25 +26,30 @@ FAILS = (3, 14)
 EPOCHS = 2
 
 
+def scores_of(loss: float) -> Scores:
+    """Scores that improve as the loss does."""
+    return Scores(loss, 1 / loss, loss**-0.5, loss**-2, loss**-3)
+
+
 def open_state(storage: Storage, *overrides: str) -> SearchState:
-    """A search as it stands, with TensorBoard's files of it."""
+    """The search in a folder, with TensorBoard's files of its rows."""
     sets = ["name=shot", "search.evaluations=30", "method.name=revo-binary", *overrides]
     config = SearchConfig.load(None, sets)
     method = make_method(config.method)
-    state = SearchState(config, storage, method, list(UNITS), {}, {})
-    write_tensorboard(state)
+    state = SearchState(config, RunDirectory(storage), method, list(UNITS), {}, {})
+    show_in_tensorboard(state)
     return state
 
 
 def measured(evaluation: int, config: dict[str, Any]) -> dict[str, Any]:
-    """What a worker would report of an evaluation; a function of its number and plan."""
+    """The report of a worker: a function of the evaluation's number and plan."""
     began = 1_700_000_000.0 + 10 * evaluation
     row: dict[str, Any] = {"epochs": EPOCHS, "images": 80, "seconds": 2.5, "started_at": began}
     row["finished_at"] = began + 2.5
     if evaluation in FAILS:
         return _report(row | {"status": "diverged", "error": "the loss became nan", "epochs": 1})
     loss = 1 + sum((rate - 0.01) ** 2 for rate in config["plan"]["unit_lrs"])
-    scores = {"val_loss": loss, "val_accuracy": 1 / loss, "val_auc": 1 / loss**0.5}
+    scores = scores_of(loss).columns
     curve = [{"epoch": e, "train_loss": loss / e, "seconds": float(e)} for e in (1, EPOCHS)]
     curve[-1] |= scores
     return _report(row | scores | {"status": "ok", "curve": curve})
@@ -66,5 +73,5 @@ def run(state: SearchState, workers: int = 1, rows: int = 10**9) -> None:
         done = busy.pop()
         number = done.proposal.evaluation
         state.record(done.proposal, measured(number, done.config), "trial")
-        state.settle(number)
+        state.tell(number)
         made += 1

@@ -16,7 +16,7 @@ import pytest
 from revo_ray.monitor.tensorboard import PAGE
 from revo_ray.storage import Storage
 from tests.browser import browser
-from tests.report.synthetic import FAILS, open_state, run
+from tests.monitor.synthetic import FAILS, open_state, run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -99,7 +99,7 @@ CARD = "tf-custom-scalar-multi-line-chart-card"
 
 def test_it_opens_on_the_layout(address: str, chrome: Any) -> None:
     chrome.get(f"{address}/{PAGE}")
-    for title in ("Validation loss by evaluations", "Validation AUC by evaluations", "Sigma"):
+    for title in ("Validation loss by evaluations", "Validation macro F1 by evaluations", "Sigma"):
         # A curve, not only a frame: the tags that its data came with are listed below.
         wait_for(chrome, CARD, title, "Matches (1)")
     wait_for(chrome, CARD, "Loss of each, and the best", "Matches (2)")
@@ -114,17 +114,6 @@ def test_the_table_has_every_evaluation(address: str, chrome: Any) -> None:
     assert text.count("diverged") == len(FAILS)
     for column in ("frozen units", "head rate", "global_lr", "validation loss"):
         assert column in text
-
-
-def test_the_picture_is_there(address: str, chrome: Any) -> None:
-    chrome.get("about:blank")
-    chrome.get(f"{address}/{PAGE.replace('custom_scalars', 'images')}")
-    wait_for(chrome, "tf-image-loader", "rates/heat_map")
-    widths = INSIDE + "return found.map(each => each.complete ? each.naturalWidth : 0);"
-    deadline = time.monotonic() + PATIENCE
-    while not any(width > 600 for width in chrome.execute_script(widths, "img")):
-        assert time.monotonic() < deadline, "no picture was loaded"
-        time.sleep(0.3)
 
 
 def test_the_page_has_no_errors(address: str, chrome: Any) -> None:
