@@ -19,10 +19,9 @@ from typing import Any
 
 from revo_ray.methods import make_method
 from revo_ray.run import show_in_tensorboard
-from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.rundir import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 EPOCHS = 10
 
@@ -72,9 +71,8 @@ def main() -> None:
 def open_state(folder: str, evaluations: int) -> SearchState:
     """The search as it stands in the folder, with what TensorBoard lacks written."""
     config = SearchConfig.load(None, [f"search.evaluations={evaluations}", "name=long"])
-    storage = Storage(folder)
     method = make_method(config.method)
-    state = SearchState(config, RunDirectory(storage), method, list(UNITS), {}, {})
+    state = SearchState(config, RunDirectory(folder), method, list(UNITS), {}, {})
     show_in_tensorboard(state)
     return state
 

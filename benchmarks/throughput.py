@@ -32,13 +32,12 @@ from ray.tune.search import BasicVariantGenerator
 
 from revo_ray.methods import make_method
 from revo_ray.run import show_in_tensorboard
-from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
 from revo_ray.search.ray.resources import Footprint
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 UNITS = 54
 EPOCHS = 10
@@ -125,11 +124,10 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
                 f"search.lookahead={concurrent}",
             ],
         )
-        storage = Storage(folder)
         units = [Layer(f"layer{number}", head=number == UNITS - 1) for number in range(UNITS)]
         state = SearchState(
             config,
-            storage,
+            RunDirectory(folder),
             make_method(config.method),
             list(units),
             {},

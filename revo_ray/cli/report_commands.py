@@ -50,11 +50,12 @@ def show_report(folder: Storage, reference: str | None = None) -> None:
 
     from revo_ray.report.pages.site import write_page
     from revo_ray.report.study_report import study_report, write_report
+    from revo_ray.rundir import open_directory
 
-    found = study_report(folder, reference=reference)
-    written = write_report(found, folder)
+    found = study_report(open_directory(folder), reference=reference)
+    written = write_report(found)
     out.print(Markdown(found.markdown))
-    figures = write_page(found, folder)
+    figures = write_page(found)
     paths = (uri.partition("?")[0] for uri in written)  # without the options of an object store
     tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)
     say(f"page:   {figures.page}")

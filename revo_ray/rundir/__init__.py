@@ -6,9 +6,10 @@ from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.run_directory import RunDirectory, run_directories
-from revo_ray.rundir.study_directory import StudyDirectory
+from revo_ray.rundir.study_directory import Directory, StudyDirectory, open_directory
 
 __all__ = [
+    "Directory",
     "EpochMetrics",
     "Evaluation",
     "Ledger",
@@ -18,5 +19,6 @@ __all__ = [
     "RunLock",
     "SearchResult",
     "StudyDirectory",
+    "open_directory",
     "run_directories",
 ]

@@ -81,6 +81,14 @@ class RunDirectory:
         """
         return recorded_config.read_config(self.storage)
 
+    def config_text(self) -> str:
+        """The file of the recorded configuration.
+
+        Raises:
+            OSError: it is missing, or the storage is unreachable.
+        """
+        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
+
     def write_config(
         self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
     ) -> None:

@@ -60,6 +60,14 @@ class StudyDirectory:
         except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
             raise UserError(f"{self.uri}/{self.CONFIG} is damaged, or of another version") from None
 
+    def config_text(self) -> str:
+        """The file of the recorded configuration.
+
+        Raises:
+            OSError: it is missing, or the storage is unreachable.
+        """
+        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
+
     def write_config(self, config: StudyConfig) -> None:
         """Record the configuration, so that the same study can be run from it.
 
@@ -93,3 +101,18 @@ class StudyDirectory:
             UserError: another process holds it, or the storage cannot be written.
         """
         return RunLock(self.storage, say)
+
+
+Directory = RunDirectory | StudyDirectory
+"""The folder of one search or of a study."""
+
+
+def open_directory(storage: Storage | str) -> Directory:
+    """Open a folder as the run directory of a search if it holds one, or else as a study's.
+
+    Raises:
+        UserError: no file system can open the URI, or it holds credentials.
+        OSError: the storage is unreachable.
+    """
+    run = RunDirectory(storage)
+    return run if run.is_search else StudyDirectory(run.storage)

@@ -1,4 +1,4 @@
-"""What the finished searches of a study say about its methods."""
+"""Comparison and ranking of a study's methods by the test scores of their finished searches."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from revo_ray.errors import UserError
-from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, is_own, methods_of
-from revo_ray.report.statistics import (
-    Comparison,
-    Ranking,
-    average_repeats,
-    compare,
-    rank_methods,
-)
+from revo_ray.objective import Metric
+from revo_ray.report.outcomes import SearchOutcome, is_revo, methods_of, objectives_of
+from revo_ray.report.paired_tests import Comparison, compare
+from revo_ray.report.ranking import Ranking, average_repeats, rank_methods
+from revo_ray.report.scores import compared_scores
 
 
 @dataclass(frozen=True)
 class MetricStatistics:
-    """What is known of one test score.
+    """Statistics of one test score.
 
     Attributes:
         metric: the score.
-        comparisons: of every other method with the reference.
-        ranking: a block for each seed of each cell (model, data set, fraction).
-        ranking_by_cell: a block for each cell: its mean over the seeds.
+        comparisons: each other method compared with the reference.
+        ranking: ranks with one block for each seed of each cell (model, data set, fraction).
+        ranking_by_cell: ranks with one block for each cell: its mean over the seeds.
     """
 
     metric: Metric
@@ -37,16 +34,16 @@ class MetricStatistics:
 
 @dataclass(frozen=True)
 class StudyStatistics:
-    """What the finished searches of a study say about its methods.
+    """Statistics of a study.
 
     Attributes:
-        alpha: an error probability up to which a difference is called decided.
-        reference: the method that the others are compared with.
-        methods: with at least one finished search; `waiting` are the others.
-        finished, searches: how many searches are done, and how many there are.
-        seeds: of finished searches, the least and the most in a cell and method.
-        cells: model × data set × fraction, with a finished search.
-        metrics: one for each score.
+        alpha: error probability up to which a difference counts as decided.
+        reference: method that the others are compared with.
+        methods: methods with at least one finished search; `waiting` are the others.
+        finished, searches: number of finished searches, and of all.
+        seeds: fewest and most finished searches of one method in one cell.
+        cells: number of cells (model × data set × fraction) with a finished search.
+        metrics: statistics of each score.
     """
 
     alpha: float
@@ -60,10 +57,10 @@ class StudyStatistics:
     metrics: list[MetricStatistics]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; nothing is rounded."""
+        """Plain JSON values; no number is rounded."""
         values = asdict(self)
         for metric, own in zip(values["metrics"], self.metrics, strict=True):
-            metric["metric"] = own.metric.key
+            metric["metric"] = own.metric.name
         return values
 
 
@@ -74,22 +71,23 @@ def study_statistics(
 
     Args:
         outcomes: the searches.
-        reference: the method that the others are compared with; None: the first of this
-            package's that has a finished search, or else the first.
-        alpha: of the tests and intervals.
+        reference: method that the others are compared with. None means the first revo method that
+            has a finished search, or else the first method.
+        alpha: error probability of the tests and intervals.
 
     Raises:
-        UserError: no method is called like the reference, or alpha is no probability.
+        UserError: no method has the name of the reference, or alpha is not between 0 and 1.
     """
     if not 0 < alpha < 1:
         raise UserError(f"alpha is {alpha:g}; it must lie between 0 and 1")
     known = methods_of(outcomes)
     methods = methods_of(o for o in outcomes if o.done and o.test is not None)
     if reference is None:
-        reference = next((m for pool in (methods, known) for m in pool if is_own(m)), known[0])
+        reference = next((m for pool in (methods, known) for m in pool if is_revo(m)), known[0])
     elif reference not in known:
         raise UserError(f"no method {reference!r} in this study; there are {', '.join(known)}")
     counts = Counter((o.cell, o.identity.method) for o in outcomes if o.done)
+    metrics = compared_scores(objectives_of(outcomes))
     return StudyStatistics(
         alpha=alpha,
         reference=reference,
@@ -99,7 +97,7 @@ def study_statistics(
         searches=len(outcomes),
         seeds=(min(counts.values(), default=0), max(counts.values(), default=0)),
         cells=len({cell for cell, _ in counts}),
-        metrics=[_metric_statistics(outcomes, m, methods, reference, alpha) for m in METRICS],
+        metrics=[_metric_statistics(outcomes, m, methods, reference, alpha) for m in metrics],
     )
 
 

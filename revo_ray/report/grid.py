@@ -1,4 +1,4 @@
-"""A table as text: Markdown to read, LaTeX (booktabs) to print."""
+"""Tables as text: Markdown to read, LaTeX (booktabs) to print."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MISSING = "–"
 
 
 class Cell(NamedTuple):
-    """What stands in one place of a table."""
+    """Text of one table cell."""
 
     text: str
     bold: bool = False
 
 
 class Column(NamedTuple):
-    """A column's name, and the name that it shares with its neighbours."""
+    """Name of a column, and the name of its group of columns."""
 
     name: str
     group: str = ""
@@ -30,11 +30,11 @@ class Grid:
     """A table to be printed.
 
     Attributes:
-        title: its heading.
-        caption: what a reader must know to read it.
-        columns: from left to right.
-        rows: a cell for each column.
-        rules: rows that a line stands above, besides the first.
+        title: heading.
+        caption: explanation, printed below the table or above it.
+        columns: columns from left to right.
+        rows: one cell for each column.
+        rules: indices of rows with a line above them, besides the first.
     """
 
     title: str
@@ -45,7 +45,7 @@ class Grid:
 
 
 def to_markdown(grid: Grid) -> str:
-    """A heading, the table and its caption; the columns' shared names stand in each."""
+    """A heading, the table and its caption; each column name begins with its group's name."""
     names = [_markdown(f"{column.group} {column.name}".strip()) for column in grid.columns]
     rules = ["---:" if column.numbers else ":---" for column in grid.columns]
     rows = [
@@ -57,7 +57,7 @@ def to_markdown(grid: Grid) -> str:
 
 
 def to_latex(grid: Grid) -> str:
-    """A `table` environment; it needs the package booktabs."""
+    """A `table` environment, for the package booktabs."""
     alignment = "".join("r" if column.numbers else "l" for column in grid.columns)
     lines = [
         r"\begin{table}",
@@ -79,7 +79,7 @@ def to_latex(grid: Grid) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Plain text as LaTeX that prints it."""
+    """LaTeX that prints a plain text."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
@@ -91,7 +91,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # a row that begins with one would be read as an option of \\
+    "[": "{[}",  # at the start of a row, \\ would read it as its option
     "]": "{]}",
     "±": r"$\pm$",
     "−": "$-$",
@@ -101,7 +101,7 @@ _LATEX = {
 
 
 def _latex_groups(columns: list[Column]) -> list[str]:
-    """The row of shared names, with a line under each; nothing where no column has one."""
+    """The row of group names, with a line under each; empty if there are no groups."""
     if not any(column.group for column in columns):
         return []
     cells, lines, start = [], [], 1
