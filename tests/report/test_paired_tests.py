@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
-
 from revo_ray.report.statistics import (
     average_repeats,
     blocks_needed,
@@ -21,6 +19,7 @@ from revo_ray.report.statistics import (
     smallest_friedman_p,
     smallest_p,
 )
+from scipy import stats
 
 RNG = np.random.default_rng(7)
 
