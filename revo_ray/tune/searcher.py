@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.variant_generator import assign_value, parse_spec_vars
-from ray.tune.utils import flatten_dict
 
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
@@ -182,7 +181,7 @@ class CMAMVSearch(Searcher):
             elif trial.status == Trial.ERROR:
                 self.on_trial_complete(trial_id, error=True)
             elif trial.status == Trial.TERMINATED:
-                self.on_trial_complete(trial_id, flatten_dict(trial.last_result))
+                self.on_trial_complete(trial_id, dict(_flat(trial.last_result)))
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state as JSON: settings, told values, live trials, and the search space.
@@ -359,6 +358,15 @@ class Reconciler(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Compare Tune's trials with the searcher's."""
         self._searcher.reconcile(trials)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested dictionaries, each under its path, with slashes."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
 
 
 _UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
