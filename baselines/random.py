@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,8 +13,6 @@ from revo_ray.methods import (
     Evolved,
     Exponent,
     Highest,
-    Method,
-    Plan,
     Proposals,
     RevoBinary,
     RevoContinuous,
@@ -24,7 +21,6 @@ from revo_ray.methods import (
     SearchOptions,
     Section,
     Space,
-    UnitLike,
 )
 
 
@@ -57,7 +53,7 @@ class Draws:
         """Do nothing: the draws do not depend on the values."""
 
 
-class Random(Method):
+class Random(Evolved):
     """Random search over the genome of revo-continuous, revo-binary or revo-mixed."""
 
     name = "random"
@@ -82,15 +78,7 @@ class Random(Method):
         }
         kind = kinds[options.encoding]
         own = options.model_dump(include=set(kind.Options.model_fields))
-        self._genome = kind(kind.Options.model_validate(own)).genome_type
-
-    def space(self, units: Sequence[UnitLike]) -> Space:
-        """The space of the drawn genome."""
-        return self._genome.space(units)
-
-    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
-        """The plan of the drawn genome."""
-        return self._genome.plan(sample, units)
+        self.genome_type = kind(kind.Options.model_validate(own)).genome_type
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """Independent draws, without generations, so that no worker waits."""

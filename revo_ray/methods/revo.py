@@ -29,7 +29,7 @@ class EvolveOptions(Section):
 
 
 class Evolved(Method):
-    """Base class of the revo methods: CMA-ES over a genome."""
+    """Base class of methods that search a genome, by CMA-ES unless they override `searcher`."""
 
     genome_type: Genome
 
