@@ -1,4 +1,4 @@
-"""Whether the cluster starts machines when they are needed, and what it could never start.
+"""The autoscaler: whether it starts machines, and whether it would start one for an evaluation.
 
 Ray's autoscaler does not publish which machines it may start, only what it does; so the only way
 to know is to ask it for one. Without an autoscaler, a cluster that somebody started by hand runs

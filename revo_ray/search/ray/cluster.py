@@ -1,4 +1,4 @@
-"""The Ray that a search runs on: embedded, the job's own, or a cluster that was named."""
+"""The connection to Ray: an embedded one, the job's own, or a cluster that was named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.head_node import head_watched
 from revo_ray.search.ray.internals import no_signal_handlers
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig
 
@@ -27,7 +27,7 @@ PATIENCE_S = 20.0
 
 @contextmanager
 def connected(address: str | None) -> Iterator[bool]:
-    """Ray, connected: embedded or the cluster that was named; yields whether it was before."""
+    """Connect to Ray, embedded or at an address; yields whether it was connected before."""
     if address and address.startswith("ray://"):
         raise UserError(
             f"--address {address}: Ray Client cannot run Tune with the ledger here; use auto on a "
@@ -102,8 +102,8 @@ def this_machine() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def footprint_of(resources: ResourcesConfig) -> Footprint:
-    """What an evaluation holds on the cluster that this process is connected to.
+def trial_resources(resources: ResourcesConfig) -> TrialResources:
+    """Resources of an evaluation on the cluster that this process is connected to.
 
     Raises:
         UserError: `auto`, on a cluster whose machines are yet to be started.
@@ -118,4 +118,4 @@ def footprint_of(resources: ResourcesConfig) -> Footprint:
                 key="resources.gpus_per_trial",
             )
         gpus = 1.0 if has_gpus else 0.0
-    return Footprint(resources.cpus_per_trial, float(gpus), grows)
+    return TrialResources(resources.cpus_per_trial, float(gpus), grows)
