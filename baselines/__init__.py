@@ -1,4 +1,4 @@
-"""Methods to compare with, each plugged in through the registry of `revo_ray`."""
+"""Methods to compare with, plugged into the registry of `revo_ray.methods`."""
 
 from baselines.auto_rgn import AutoRGN
 from baselines.gradient import First, Full, Last

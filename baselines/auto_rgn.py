@@ -1,40 +1,34 @@
-"""Auto-RGN: rates in proportion to relative gradient norms, anew each epoch."""
+"""Auto-RGN: rates in proportion to relative gradient norms, set anew each epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
-from revo_ray.evolve.proposals import Sample
-from revo_ray.finetune.plan import Plan
-from revo_ray.methods.genome import UnitLike
-from revo_ray.settings.schema import Section
-
-if TYPE_CHECKING:
-    from revo_ray.finetune.training.tuner import Policy
+from revo_ray.methods import Plan, Policy, Sample, Section, UnitLike
 
 
 class ScoringOptions(Section):
-    """How tensors are scored."""
+    """Options of the scoring."""
 
     batches: int = Field(5, ge=1)
-    """The epoch's first so many batches give the gradients."""
+    """Number of batches, from the epoch's first on, that give the gradients."""
     norms: Literal["untrained", "with-weight"] = "untrained"
-    """Normalisation layers have no score; with-weight: they learn as fast as their layer."""
+    """untrained: normalisation layers are frozen; with-weight: they get the rate of their layer."""
 
 
 class PolicyOptions(ScoringOptions):
-    """What `Plan.policy` carries besides the method."""
+    """Options in `Plan.policy`, besides the method."""
 
     lr: float = Field(gt=0)
     """The rate of the tensor with the largest score."""
 
 
 class AutoRGN(Tuned):
-    """Auto-RGN: each tensor at the rate times its relative gradient norm, anew each epoch.
+    """Auto-RGN: each tensor at the rate times its relative gradient norm, set anew each epoch.
 
     Lee et al. 2022, Surgical fine-tuning improves adaptation to distribution shifts (arXiv
     2210.11466); `baselines/relative_gradient.py` has the formula.
@@ -57,7 +51,7 @@ class AutoRGN(Tuned):
 
     @classmethod
     def policy(cls, options: Mapping[str, Any]) -> Policy:
-        """The policy that such a plan asks for.
+        """The policy that sets the rates of each epoch.
 
         Raises:
             ValueError: `lr` is missing, or an option is unknown or does not fit.

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from revo_ray.evolve.space import Categorical, Integer, Sample, Space
+from revo_ray.methods import Categorical, Integer, Sample, Space
 
 ATTEMPTS = 20
-"""Children bred in the hope of one that was not proposed before; then a repeated one will do."""
+"""Children bred in search of a new one; the last is proposed even if it was proposed before."""
 
 Genes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Individual:
-    """A proposed sample, and the place of each of its values among its variable's values."""
+    """A proposed sample, with the index of each value among its variable's values."""
 
     sample: Sample
     genes: Genes
@@ -26,23 +26,23 @@ class Individual:
 class Genetic:
     """Breed samples of a space from the best so far; values are minimised.
 
-    Until something is told, individuals are drawn uniformly. Then each is the child of one parent,
-    or a uniform crossover of two, with its genes mutated. A child that was proposed before gives
-    way to another, since its value is known. A search is a function of the space, the settings
-    and the told values.
+    The first generation is drawn uniformly. Each later individual is the child of one parent, or a
+    uniform crossover of two, with mutated genes. A child that was proposed before gives way to
+    another, since its value is known. The samples are a function of the space, the settings and
+    the told values.
 
     Args:
         space: Integer and Categorical variables, at least one of more than one value.
-        population_size: how many values are told at once.
-        parents: how many breed, as a fraction of the population (truncation selection).
+        population_size: number of values in each `tell`.
+        parents: parents, as a fraction of the population (truncation selection).
         crossover: probability that a child has two parents.
         mutation: probability that a gene takes another of its values, all equally probable; None
             for one gene in a child on average.
-        elitism: how many of the parents, as a fraction, stay parents until better ones come.
-        seed: of all draws.
+        elitism: fraction of the parents that stay parents until better ones come.
+        seed: seed of all draws.
 
     Raises:
-        ValueError: a Real variable, or a space where nothing varies.
+        ValueError: a Real variable, or no variable with more than one value.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Genetic:
         self._proposed: set[Genes] = set()
 
     def ask(self) -> Individual:
-        """The next child; before anything is told, a random individual."""
+        """The next child; in the first generation, a random individual."""
         for _ in range(ATTEMPTS):
             genes = self._breed() if self._parents else self._draw()
             if genes not in self._proposed:
@@ -84,7 +84,7 @@ class Genetic:
         return Individual({name: variable.at(gene) for (name, variable), gene in values}, genes)
 
     def tell(self, solutions: Sequence[tuple[Individual, float]]) -> None:
-        """Choose the next parents by a generation's values, lower is better.
+        """Choose the next parents by the values of a generation; lower is better.
 
         Equal values rank in the order of proposal.
         """

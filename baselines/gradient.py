@@ -1,4 +1,4 @@
-"""Fine-tuning all layers, the first or the last, at one tuned rate: what practice starts from."""
+"""Fine-tuning of all layers, the first or the last, at one tuned rate: the usual practice."""
 
 from __future__ import annotations
 
@@ -8,32 +8,40 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from revo_ray.evolve.proposals import Proposals, Sample
-from revo_ray.evolve.space import Real, Space
-from revo_ray.finetune.plan import Plan
-from revo_ray.methods import Method
-from revo_ray.methods.genome import UnitLike
-from revo_ray.settings.options import Bounds, ByOptimizer
-from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
+from revo_ray.methods import (
+    LARGEST,
+    Bounds,
+    ByOptimizer,
+    Method,
+    Plan,
+    Proposals,
+    Real,
+    Sample,
+    SearchOptions,
+    Section,
+    Space,
+    TrainConfig,
+    UnitLike,
+)
 
 LR, WEIGHT_DECAY = "lr", "wd"
 
 
 class TunedOptions(Section):
-    """Keys of every method whose rate and weight decay are searched."""
+    """Options of methods that search a rate and a weight decay."""
 
     lr: Annotated[Bounds, ByOptimizer(sgd=(1e-5, 1.0), adamw=(1e-5, 0.1))] = Field(
         None, validate_default=True
     )
-    """Between what learning rates to search, on a log scale."""
+    """Range of the learning rate, on a log scale."""
     weight_decay: Bounds = (1e-6, 1e-1)
-    """Between what weight decays to search, on a log scale."""
+    """Range of the weight decay, on a log scale."""
     startup: int = Field(20, ge=1, le=LARGEST)
-    """Random proposals before TPE learns from them."""
-    halving: Literal["asha", "hyperband", "none"] = "asha"
-    """Who stops evaluations early: asha does at once, hyperband pauses them; none: nobody."""
+    """Random proposals before TPE learns from their values."""
+    halving: Literal["asha", "none"] = "asha"
+    """Whether asynchronous successive halving stops evaluations early."""
     reduction_factor: float | None = Field(None, ge=1.5)
-    """One in so many goes on at each rung; None: 4 for asha, 3 for hyperband."""
+    """Evaluations at a rung of asha for each that goes on; None: 4."""
     grace_period: int = Field(1, ge=1, le=LARGEST)
     """Epochs before the first rung of asha."""
 
@@ -45,19 +53,19 @@ class Tuned(Method):
 
     @abstractmethod
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
-        """How the network learns at that rate and weight decay."""
+        """The plan of a rate and a weight decay."""
 
     def space(self, units: Sequence[UnitLike]) -> Space:
-        """`lr` and `wd`, whatever the units."""
+        """`lr` and `wd`; they do not depend on the units."""
         bounds = {LR: self.options.lr, WEIGHT_DECAY: self.options.weight_decay}
         return Space({name: Real(low, high, log=True) for name, (low, high) in bounds.items()})
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """TPE, one proposal at a time."""
-        from baselines.tpe import TPE  # imports Ray, which a worker's training has no use for
+        from baselines.tpe import TPE  # imports Ray, which workers need not do to train
 
         tpe = TPE(space, seed=search.seed, startup=self.options.startup)
-        # Who is stopped early depends on who came before, so equal samples need not end alike.
+        # An early stop depends on earlier evaluations, so equal samples need not end alike.
         reuse = self.options.halving == "none"
         return Proposals(tpe, space.key, budget=search.evaluations, reuse=reuse)
 
@@ -72,8 +80,8 @@ class Tuned(Method):
         from baselines.halving import make_scheduler
 
         return make_scheduler(
-            self.options.halving,
             train.epochs,
+            search.metric,
             reduction_factor=self.options.reduction_factor,
             grace_period=self.options.grace_period,
         )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from revo_ray.evolve.proposals import Proposals, Sample
-from revo_ray.evolve.space import Space
-from revo_ray.finetune.plan import Plan
-from revo_ray.methods import Evolved, Method, RevoBinary, RevoContinuous, RevoMixed
-from revo_ray.methods.genome import UnitLike
-from revo_ray.settings.options import Bounds, Exponent, Highest
-from revo_ray.settings.schema import SearchOptions, Section
+from revo_ray.methods import (
+    Bounds,
+    Evolved,
+    Exponent,
+    Highest,
+    Proposals,
+    RevoBinary,
+    RevoContinuous,
+    RevoMixed,
+    Sample,
+    SearchOptions,
+    Section,
+    Space,
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,11 @@ class Draw:
 
 
 class Draws:
-    """An optimiser that never learns, so it has no generations.
+    """An optimiser that never learns and has no generations.
 
     Args:
-        space: what to draw from.
-        seed: of the draws.
+        space: space of the samples.
+        seed: seed of the draws.
     """
 
     population_size = None
@@ -44,17 +50,17 @@ class Draws:
         return Draw(self._space.random(self._rng))
 
     def tell(self, solutions: list[tuple[Draw, float]]) -> None:
-        """Nothing: the draws do not depend on the values."""
+        """Do nothing: the draws do not depend on the values."""
 
 
-class Random(Method):
+class Random(Evolved):
     """Random search over the genome of revo-continuous, revo-binary or revo-mixed."""
 
     name = "random"
 
     class Options(Section):
         encoding: Literal["continuous", "binary", "mixed"] = "continuous"
-        """The genome that it draws; the other keys are those of its method."""
+        """Genome that is drawn; the other keys are those of its method."""
         scale: Literal["log", "linear", "relative"] = "log"
         low: Exponent = -4.0
         high: Highest = Field(None, validate_default=True)
@@ -72,21 +78,9 @@ class Random(Method):
         }
         kind = kinds[options.encoding]
         own = options.model_dump(include=set(kind.Options.model_fields))
-        self._genome = kind(kind.Options.model_validate(own)).genome_type
-
-    def space(self, units: Sequence[UnitLike]) -> Space:
-        """The space of the drawn genome."""
-        return self._genome.space(units)
-
-    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
-        """The plan of the drawn genome."""
-        return self._genome.plan(sample, units)
-
-    def genome(self, sample: Sample) -> list[float]:
-        """The genes as numbers."""
-        return self._genome.genome(sample)
+        self.genome_type = kind(kind.Options.model_validate(own)).genome_type
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
-        """Independent draws: no generations, so nothing ever waits."""
+        """Independent draws, without generations, so that no worker waits."""
         draws = Draws(space, search.seed)
         return Proposals(draws, space.key, budget=search.evaluations, reuse=True)

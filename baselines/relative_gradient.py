@@ -1,4 +1,4 @@
-"""Relative gradient norms: a policy that scales each tensor's rate, for Auto-RGN."""
+"""RelativeGradientNorm: the policy of Auto-RGN, which scales the rate of each tensor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from revo_ray.finetune.network.units import find_units
-from revo_ray.finetune.training.tuner import FineTuner
+from revo_ray.methods import TunerLike, find_units
 
 
 class RelativeGradientNorm:
-    """At each epoch's start, a rate for each tensor by its relative gradient norm.
+    """Sets the rate of each tensor by its relative gradient norm as an epoch starts.
 
     A tensor's score is ‖g‖/‖θ‖ (Euclidean norms), averaged over the epoch's first batches and
     divided by the largest score of all; its rate is score·lr (Lee et al. 2022, arXiv 2210.11466,
@@ -22,8 +21,8 @@ class RelativeGradientNorm:
     tensor that is all zeros has no relative gradient and scores 0. The images are counted.
 
     Args:
-        lr: the rate of the tensor with the largest score.
-        batches: how many; all of them where an epoch has fewer.
+        lr: rate of the tensor with the largest score.
+        batches: number of batches; all of them if an epoch has fewer.
         norms: `untrained`: parameters of normalisation layers are frozen; `with-weight`: they get
             the rate of the weight that their layer belongs to.
     """
@@ -38,8 +37,8 @@ class RelativeGradientNorm:
         self.batches = batches
         self.norms = norms
 
-    def __call__(self, epoch: int, tuner: FineTuner) -> dict[str, float]:
-        """Rates of single parameters by name; those without one are frozen."""
+    def __call__(self, epoch: int, tuner: TunerLike) -> dict[str, float]:
+        """Rates of single parameters by name; the others are frozen."""
         norms = norm_parameters(tuner.model)
         scored = {n: p for n, p in tuner.model.named_parameters() if n not in norms}
         scores = self._scores(tuner, list(scored.values()))
@@ -48,17 +47,17 @@ class RelativeGradientNorm:
             rates |= {norm: rates[weight] for norm, weight in weight_beside(tuner.model).items()}
         return rates
 
-    def _scores(self, tuner: FineTuner, tensors: Sequence[nn.Parameter]) -> Tensor:
+    def _scores(self, tuner: TunerLike, tensors: Sequence[nn.Parameter]) -> Tensor:
         """Scores (T,) float64 of T tensors, on the CPU; the largest is 1."""
         model, modes = tuner.model, [(m, m.training) for m in tuner.model.modules()]
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        for tensor in tensors:  # whatever the epoch before froze
+        for tensor in tensors:  # also those that the epoch before froze
             tensor.requires_grad_(True)
         batches = first_batches(tuner.order, tuner.train.batch_size, self.batches)
         gradients = torch.zeros(len(tensors), dtype=torch.float64, device=tuner.device)
         for index in batches:
-            # .train() first: some attention layers keep in eval mode what depends on weights.
+            # .train() first: some attention layers keep in eval mode values that depend on weights.
             model.train().eval()
             found = torch.autograd.grad(tuner.loss(index), tensors, allow_unused=True)
             gradients += torch.stack(
@@ -74,9 +73,9 @@ class RelativeGradientNorm:
 
 
 def norm_parameters(model: nn.Module) -> set[str]:
-    """The names of the parameters that normalisation layers own.
+    """The names of the parameters of normalisation layers.
 
-    A normalisation layer is known by its class's name, and holds no convolution or linear layer.
+    A normalisation layer has `norm` in its class's name, and holds no convolution or linear layer.
     """
     return {
         f"{path}.{name}" if path else name
@@ -88,7 +87,7 @@ def norm_parameters(model: nn.Module) -> set[str]:
 
 
 def weight_beside(model: nn.Module) -> dict[str, str]:
-    """Each normalisation layer's parameter to the weight of the layer that it belongs to."""
+    """The parameters of normalisation layers, and the weight of the unit that each belongs to."""
     norms = norm_parameters(model)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     beside = {}
@@ -115,7 +114,7 @@ def _norm(tensor: Tensor) -> Tensor:
 
 
 def _relative_to_largest(ratios: Tensor) -> Tensor:
-    """Scores (T,) from ratios (T,); what overflowed scores 1, and its training shall diverge."""
+    """Scores (T,) of ratios (T,); a ratio that overflowed scores 1, and its training diverges."""
     ratios = ratios.nan_to_num(nan=torch.inf)
     largest = ratios.max()
     if largest.isinf():

@@ -10,33 +10,33 @@ from hyperopt.base import miscs_update_idxs_vals
 from ray import tune
 from ray.tune.search.hyperopt import HyperOptSearch
 
-from revo_ray.evolve.proposals import ReplayError, Sample
-from revo_ray.evolve.space import Real, Space, Variable
+from revo_ray.methods import Real, ReplayError, Sample, Space, Variable
 
-METRIC = "val_loss"
+METRIC = "value"
+"""Name of the told values in `HyperOptSearch`."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A proposed sample, and the name under which `HyperOptSearch` knows it."""
+    """A proposed sample, with its trial id in `HyperOptSearch`."""
 
     sample: Sample
     trial: str
 
 
 class TPE:
-    """Ray's `HyperOptSearch` without Tune: one sample at a time, values are minimised.
+    """Ray's `HyperOptSearch` without Tune: one sample at a time; values are minimised.
 
-    It has no generations: a proposal depends on whatever was told before it. Asked and told
-    serially, it proposes what `hyperopt.tpe.suggest` (Bergstra et al. 2011, Algorithms for
-    hyper-parameter optimization) does with a seed from `numpy.random.RandomState(seed)` for each
+    It has no generations: a proposal depends on all values told before it. Asked and told
+    serially, it proposes the samples of `hyperopt.tpe.suggest` (Bergstra et al. 2011, Algorithms
+    for hyper-parameter optimization) with a seed from `numpy.random.RandomState(seed)` for each
     proposal, by `randint(2**31 - 1)`.
 
     Args:
         space: real variables, linear or on a log scale, without steps.
-        seed: of the proposals.
+        seed: seed of the proposals.
         startup: random proposals before the first that learns.
-        gamma: the fraction of the told samples that count as good.
+        gamma: fraction of the told samples that count as good.
 
     Raises:
         ValueError: a variable of another kind.
@@ -66,12 +66,12 @@ class TPE:
         return Suggestion({name: float(suggested[name]) for name in self._space}, trial)
 
     def tell(self, solutions: list[tuple[Suggestion, float]]) -> None:
-        """Learn from finite values, in whatever order they come."""
+        """Learn from finite values, in any order."""
         for suggestion, value in solutions:
             self._searcher.on_trial_complete(suggestion.trial, {METRIC: value})
 
     def adopt(self, sample: Sample) -> Suggestion:
-        """Take a recorded sample for the next one, and leave the state as if `ask` had given it.
+        """Take a recorded sample for the next one, with the state that `ask` would have left.
 
         Raises:
             ReplayError: it has other variables than the space, or values beyond their bounds.
@@ -84,9 +84,9 @@ class TPE:
         try:
             self._space.validate(sample)
         except ValueError as error:
-            raise ReplayError(f"what is recorded is none of this search's: {error}") from None
-        # The record answers in the algorithm's place, so that the draw of its seed and the
-        # bookkeeping are those of any other suggestion.
+            raise ReplayError(f"the recorded sample is none of this search's: {error}") from None
+        # The recorded sample is suggested in place of the algorithm's, so that the draw of a seed
+        # and the bookkeeping are those of any other suggestion.
         algorithm = self._searcher.algo
         self._searcher.algo = _recorded(sample)
         try:

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.runs import clocked, revo_ray
 from benchmarks.wins import Search, load, summary
-from revo_ray.report.tables import to_csv
+from revo_ray.report.csv_tables import to_csv
 
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 REVO = {"name": "revo-continuous", "high": -1}

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs import loss_of, percent
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
@@ -39,15 +40,15 @@ def both(config: SearchConfig, folder: Path, rate: float, seed: int) -> dict[str
     list(tuner.run(Plan((rate,) * len(tuner.units))))
     running = tuner.evaluate("validation")
     tuner.train = train.model_copy(update={"batch_norm": "precise"})
-    tuner.settle_norms()
+    tuner.update_norms()
     return {"running": running, "precise": tuner.evaluate("validation")}
 
 
 def averaged(found: Sequence[Scores]) -> dict[str, float]:
     """Mean loss, and mean accuracy in percent."""
     return {
-        "loss": round(statistics.mean(each.loss for each in found), 3),
-        "accuracy": round(100 * statistics.mean(each.accuracy for each in found), 1),
+        "loss": round(statistics.mean(map(loss_of, found)), 3),
+        "accuracy": round(statistics.mean(percent(each.accuracy) for each in found), 1),
     }
 
 
@@ -69,7 +70,7 @@ def main() -> None:
             line[f"{name} at {rate:g}"] = {
                 kind: averaged([run[kind] for run in runs]) for kind in ("running", "precise")
             }
-            better += sum(run["precise"].loss < run["running"].loss for run in runs)
+            better += sum(loss_of(run["precise"]) < loss_of(run["running"]) for run in runs)
             total += len(runs)
     print(json.dumps(line | {"precise_is_better": f"{better} of {total}"}))
 

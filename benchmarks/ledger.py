@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
+from revo_ray.run import show_in_tensorboard
+from revo_ray.rundir import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 EPOCHS = 10
 
@@ -71,10 +71,9 @@ def main() -> None:
 def open_state(folder: str, evaluations: int) -> SearchState:
     """The search as it stands in the folder, with what TensorBoard lacks written."""
     config = SearchConfig.load(None, [f"search.evaluations={evaluations}", "name=long"])
-    storage = Storage(folder)
     method = make_method(config.method)
-    state = SearchState(config, storage, method, list(UNITS), {}, {})
-    write_tensorboard(state)
+    state = SearchState(config, RunDirectory(folder), method, list(UNITS), {}, {})
+    show_in_tensorboard(state)
     return state
 
 
@@ -87,7 +86,7 @@ def run(state: SearchState) -> list[float]:
         if request is None or request.proposal is None:
             return seconds
         state.record(request.proposal, measure(request.config), "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
         seconds.append(time.perf_counter() - began)
 
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs import loss_of, percent
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.evolve.proposals import Outcome
 from revo_ray.finetune.plan import Plan
@@ -75,8 +76,7 @@ class Bench:
     def train(self, plan: Plan, seed: int) -> Trained:
         """A plan's model."""
         *_, last = self.tuner(seed).run(plan)
-        loss = float("inf") if last.val_loss is None else last.val_loss
-        return Trained(loss, self.tuner(seed).state_dict())
+        return Trained(loss_of(last.validation), self.tuner(seed).state_dict())
 
     def search(self, trainings: int, seeds: int, looks: int) -> dict[str, float]:
         """A search that spends its trainings in one of the ways."""
@@ -103,8 +103,8 @@ class Bench:
         test = tuner.evaluate("test")
         return {
             "selected": best.loss,
-            "test_loss": test.loss,
-            "test_accuracy": 100 * test.accuracy,
+            "test_loss": loss_of(test),
+            "test_accuracy": percent(test.accuracy),
             "again": statistics.mean(again),
         }
 
@@ -114,7 +114,7 @@ class Bench:
         states, losses = [], {"last": float("inf")}
         for epoch in tuner.run(plan):
             states.append(tuner.state_dict())
-            losses["last"] = float("inf") if (loss := epoch.validation.loss) is None else loss
+            losses["last"] = loss_of(epoch.validation)
         for count in (2, 3):
             tuner.load_state_dict(
                 {
@@ -124,8 +124,8 @@ class Bench:
                     for name, tensor in states[-1].items()
                 }
             )
-            tuner.settle_norms()
-            losses[f"mean of {count}"] = tuner.evaluate("validation").loss
+            tuner.update_norms()
+            losses[f"mean of {count}"] = loss_of(tuner.evaluate("validation"))
         return losses
 
     def drawn(self, count: int) -> list[Plan]:

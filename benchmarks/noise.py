@@ -20,40 +20,38 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs import loss_of, percent
 from benchmarks.wins import Search, load
 from revo_ray.data.table.image_table import prepare_table
+from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
-from revo_ray.model.train import read_plan
-from revo_ray.report.outcomes import read_config
-from revo_ray.storage import Storage
 
 FIRST_SEED = 1000
 """Far from those of studies."""
 
 
 def again(study: Path, search: Search, seeds: int) -> dict[str, float]:
-    """What the best plan of a search gives under other seeds."""
-    folder = study / search.outcome.name
-    config = read_config(Storage(str(folder)))
-    plan = read_plan(folder / "best" / "plan.json")
+    """Scores of a search's best plan under other seeds."""
+    config = search.outcome.config
+    plan = Plan.from_json(search.outcome.directory.best.plan())
     table = prepare_table(config.data, study.parent / ".tables")
     losses, accuracies = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         train = config.train.model_copy(update={"seed": seed})
         tuner = load_tuner(config.model, config.data, train, table.path)
         *_, last = tuner.run(plan)
-        if last.val_loss is not None:
-            losses.append(last.val_loss)
-            accuracies.append(100 * tuner.evaluate("test").accuracy)
+        if last.validation.loss is not None:
+            losses.append(last.validation.loss)
+            accuracies.append(percent(tuner.evaluate("test").accuracy))
     assert search.outcome.validation is not None
     assert search.outcome.test is not None
-    selected = search.outcome.validation.loss or 0.0
+    selected = loss_of(search.outcome.validation)
     return {
         "selected": selected,
         "again": statistics.mean(losses),
         "spread": statistics.stdev(losses),
         "luck": statistics.mean(losses) - selected,
-        "test_accuracy": 100 * (search.outcome.test.accuracy or 0.0),
+        "test_accuracy": percent(search.outcome.test.accuracy),
         "again_test_accuracy": statistics.mean(accuracies),
         "spread_test_accuracy": statistics.stdev(accuracies),
     }

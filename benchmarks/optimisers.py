@@ -35,7 +35,7 @@ from ray.tune.search.hyperopt import HyperOptSearch
 from benchmarks.quality import compare
 from revo_ray import CMAMVSearch
 from revo_ray.evolve.space import Space
-from revo_ray.tune.search_space import to_variable
+from revo_ray.tune.domains import to_variable
 
 SPACE: dict[str, Any] = {
     **{f"real{i}": tune.uniform(-3.0, 3.0) for i in range(4)},

@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import ROOT, Clocked, clocked, revo_ray, rows_of, use_of_time
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir import Evaluation, RunDirectory
 
 PARTS: dict[str, tuple[str, ...]] = {
     "floor": (),
@@ -85,14 +85,15 @@ def phases(command: Clocked, rows: list[Evaluation], run: Path, workers: int) ->
     """Where the seconds of a search's command went."""
     first = min(row.started_at for row in rows)
     last = max(row.finished_at for row in rows)
-    result = json.loads((run / "result.json").read_text())
+    outcome = RunDirectory(str(run)).outcome()
+    assert outcome is not None
     return {
         "seconds": command.seconds,
         "start": first - command.began,
         "steady": last - first,
         "end": command.began + command.seconds - last,
         "cpu": command.cpu,
-        "cold_starts": result["cold_starts"],
+        "cold_starts": outcome.cold_starts,
         "workers": use_of_time(rows, workers),
     }
 
@@ -142,7 +143,7 @@ def plain(
     if any(process.returncode for process in started):
         raise RuntimeError("a plain process failed")
     done = [each for line in lines for each in json.loads(line)]
-    recorded = {row.evaluation: row.val_loss for row in rows}
+    recorded = {row.evaluation: row.scores.loss for row in rows}
     apart = [
         abs(each["loss"] - (recorded[each["evaluation"]] or 0)) / each["loss"] for each in done
     ]

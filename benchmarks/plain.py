@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,7 +28,7 @@ from benchmarks.runs import rows_of
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.finetune.training.assemble import load_network
 from revo_ray.finetune.training.depthwise import use_matrices
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -133,12 +132,11 @@ def main() -> None:
     run, part, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     convolutions = sys.argv[4] if len(sys.argv) > 4 else "own"
     torch.set_num_threads(1)
-    record = yaml.safe_load((run / "config.yaml").read_text())
-    config = SearchConfig.model_validate({k: v for k, v in record.items() if k != "recorded"})
+    recorded = RunDirectory(str(run)).config()
     tables = [Table.open(path) for path in (run.parent / ".tables").glob("*.arrow")]
-    wanted = record["recorded"]["sha256"]["table"]
+    wanted = recorded.provenance["sha256"]["table"]
     table = next(table for table in tables if table.sha256 == wanted)
-    plain = Plain(config, table, convolutions)
+    plain = Plain(recorded.config, table, convolutions)
     rows = [row for row in rows_of(run)[part::parts] if row.status == "ok"]
     print("ready", flush=True)
     sys.stdin.readline()

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray import tune
 from ray.tune.search.hyperopt import HyperOptSearch
 
+from revo_ray.rundir import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -119,23 +119,24 @@ def train(config: dict[str, Any]) -> None:
 def main() -> None:
     """Run the trials, and print the line."""
     run, evaluations, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    record = yaml.safe_load((run / "config.yaml").read_text())
-    recorded = record.pop("recorded")
+    directory = RunDirectory(str(run))
+    recorded = directory.config()
+    record = recorded.config.model_dump(mode="json")
     from revo_ray.data.table.image_table import Table
 
     table = next(
         path
         for path in (run.parent / ".tables").glob("*.arrow")
-        if Table.open(path).sha256 == recorded["sha256"]["table"]
+        if Table.open(path).sha256 == recorded.provenance["sha256"]["table"]
     )
-    best = json.loads((run / "best" / "config.json").read_text())
+    units = directory.best.card()["units"]
     space: dict[str, Any] = {"search": record, "table": str(table), "decay": 0.0}
     if record["method"]["name"] == "last":
-        space["rates"] = {best["units"][-1]: tune.loguniform(1e-5, 0.1)}
+        space["rates"] = {units[-1]: tune.loguniform(1e-5, 0.1)}
         space["decay"] = tune.loguniform(1e-6, 0.1)
     else:
         low, high = record["method"]["low"], record["method"]["high"]
-        space["rates"] = {name: tune.loguniform(10.0**low, 10.0**high) for name in best["units"]}
+        space["rates"] = {name: tune.loguniform(10.0**low, 10.0**high) for name in units}
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0"}
     ray.init(address="local", include_dashboard=False, log_to_driver=False,
              logging_level=logging.ERROR)  # fmt: skip

@@ -1,7 +1,8 @@
-"""Whole programs under a clock, and what a finished search says of its workers' time."""
+"""Whole programs under a clock, the workers' time of a finished search, and scores as numbers."""
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -17,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from revo_ray.rundir.ledger import Evaluation, Ledger
-from revo_ray.storage import Storage
+from revo_ray.objective import Scores
+from revo_ray.rundir import Evaluation, RunDirectory
 
 ROOT = Path(__file__).parents[1]
 EVERY_S = 3.0
@@ -94,7 +95,17 @@ def revo_ray(command: str, *settings: str, preset: str | None = None) -> list[st
 
 def rows_of(run: Path) -> list[Evaluation]:
     """The ledger of a run directory, in proposal order."""
-    return list(Ledger.load(Storage(str(run))))
+    return list(RunDirectory(str(run)).ledger())
+
+
+def loss_of(scores: Scores) -> float:
+    """The loss; infinity if the training diverged."""
+    return math.inf if scores.loss is None else scores.loss
+
+
+def percent(share: float | None) -> float:
+    """A share in percent; NaN if it is not defined."""
+    return math.nan if share is None else 100 * share
 
 
 def use_of_time(rows: Sequence[Evaluation], workers: int) -> dict[str, Any]:

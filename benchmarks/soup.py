@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.runs import loss_of, percent
 from benchmarks.wins import Search, load
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
@@ -30,8 +31,7 @@ from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.tuner import FineTuner, SplitName
 from revo_ray.methods import find_policy
-from revo_ray.report.outcomes import read_config
-from revo_ray.storage import Storage
+from revo_ray.objective import Scores
 
 State = Mapping[str, Tensor]
 
@@ -39,11 +39,12 @@ SPLITS: tuple[SplitName, ...] = ("validation", "test")
 
 
 def together(study: Path, search: Search, models: int) -> dict[str, float]:
-    """What a search's best evaluations give alone and together."""
-    config = read_config(Storage(str(study / search.outcome.name)))
+    """Scores of a search's best evaluations, alone and together."""
+    config = search.outcome.config
     table = prepare_table(config.data, study.parent / ".tables")
     tuner = load_tuner(config.model, config.data, config.train, table.path)
-    rows = sorted((row for row in search.rows if row.status == "ok"), key=lambda row: row.score)
+    ended = (row for row in search.rows if row.status == "ok")
+    rows = sorted(ended, key=search.outcome.objective.rank_of)
     plans = [Plan.from_json(row.whole_plan) for row in rows[:models]]
     states: list[State] = []
     answers: dict[SplitName, list[Tensor]] = {split: [] for split in SPLITS}
@@ -72,7 +73,7 @@ def greedy(
     """The places of the models in the soup, and its weights."""
     members, best = [0], states[0]
     tuner.load_state_dict(best)
-    least = tuner.evaluate("validation").loss
+    least = loss_of(tuner.evaluate("validation"))
     for place in range(1, len(states)):
         tried = [*members, place]
         soup = mean_of([states[each] for each in tried])
@@ -80,8 +81,8 @@ def greedy(
         rates = torch.tensor([plans[each].unit_lrs for each in tried]).amax(0).tolist()
         tuner.begin(tuner.by_parameter(rates))
         tuner.load_state_dict(soup)
-        tuner.settle_norms()
-        loss = tuner.evaluate("validation").loss
+        tuner.update_norms()
+        loss = loss_of(tuner.evaluate("validation"))
         if loss < least:
             members, best, least = tried, tuner.state_dict(), loss
     return members, best
@@ -98,9 +99,9 @@ def mean_of(states: Sequence[State]) -> State:
 def scores(prefix: str, metrics: Scores) -> dict[str, float]:
     """Loss, and accuracy and AUC in percent."""
     return {
-        f"{prefix}_loss": metrics.loss,
-        f"{prefix}_accuracy": 100 * metrics.accuracy,
-        f"{prefix}_auc": 100 * (metrics.auc or 0.0),
+        f"{prefix}_loss": loss_of(metrics),
+        f"{prefix}_accuracy": percent(metrics.accuracy),
+        f"{prefix}_auc": percent(metrics.auc or 0.0),
     }
 
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.runs import clocked, revo_ray, rows_of, use_of_time
+from benchmarks.runs import clocked, revo_ray, use_of_time
+from revo_ray.rundir import StudyDirectory
 from revo_ray.settings.schema import SearchConfig
 
 NAME = "study"
@@ -54,14 +55,11 @@ def main() -> None:
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(configuration(arguments.evaluations, settings)))
         command = clocked(revo_ray("study", f"storage={folder}", preset=str(file)))
-        results = [
-            json.loads(path.read_text()) for path in Path(folder).glob(f"{NAME}/*/result.json")
-        ]
-        rows = [
-            row for path in Path(folder).glob(f"{NAME}/*/ledger") for row in rows_of(path.parent)
-        ]
+        runs = StudyDirectory(f"{folder}/{NAME}").runs().values()
+        results = [result for run in runs if (result := run.outcome()) is not None]
+        rows = [row for run in runs for row in run.rows()]
     assert len(results) == 4
-    assert all(result["evaluations"] == arguments.evaluations for result in results)
+    assert all(result.evaluations == arguments.evaluations for result in results)
     used = use_of_time(rows, arguments.workers)
     trained = sum(row.seconds for row in rows)
     line = {
@@ -74,7 +72,7 @@ def main() -> None:
             "held": used["held"],
         },
         "handover_ms": used["handover_ms"],
-        "cold_starts": sum(result["cold_starts"] for result in results),
+        "cold_starts": sum(result.cold_starts for result in results),
         "mean_evaluation_s": used["mean_evaluation_s"],
         "start_s": round(min(row.started_at for row in rows) - command.began, 2),
         "seconds": round(command.seconds, 2),

@@ -31,14 +31,13 @@ from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
 from revo_ray.methods import make_method
-from revo_ray.monitor.curves import write_tensorboard
-from revo_ray.rundir.ledger import Evaluation
-from revo_ray.rundir.outcome import write_result
+from revo_ray.run import show_in_tensorboard
+from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
 from revo_ray.search.ray.resources import Footprint
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 UNITS = 54
 EPOCHS = 10
@@ -125,23 +124,22 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
                 f"search.lookahead={concurrent}",
             ],
         )
-        storage = Storage(folder)
         units = [Layer(f"layer{number}", head=number == UNITS - 1) for number in range(UNITS)]
         state = SearchState(
             config,
-            storage,
+            RunDirectory(folder),
             make_method(config.method),
             list(units),
             {},
             {},
         )
-        write_tensorboard(state)
+        show_in_tensorboard(state)
         state.listeners.append(clock)
 
         def finish(state: SearchState) -> None:
             write_result(state)
 
-        run_experiment([state], Footprint(1, 0), None, finish, home=storage, trial=Trivial)
+        run_experiment([state], Footprint(1, 0), None, finish, trial=Trivial)
         assert len(state.ledger) == evaluations
 
 

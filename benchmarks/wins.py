@@ -25,14 +25,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmarks.runs import rows_of
-from revo_ray.report.outcomes import METRICS, Metric, SearchOutcome, load_outcomes
-from revo_ray.report.statistics import bootstrap_interval, signed_rank
+from revo_ray.objective import LOSS, Metric
+from revo_ray.report.csv_tables import to_csv
+from revo_ray.report.figures.best_so_far import best_so_far
+from revo_ray.report.outcomes import SearchOutcome, load_outcomes
+from revo_ray.report.paired_tests import bootstrap_interval, signed_rank
+from revo_ray.report.scores import ACCURACY, AUC
 from revo_ray.report.style import figure_bytes, looks, styled
-from revo_ray.report.tables import to_csv
-from revo_ray.rundir.ledger import Evaluation
-from revo_ray.storage import Storage
+from revo_ray.rundir import Evaluation, open_directory
 
+METRICS = {AUC: "AUC", ACCURACY: "acc."}
+"""Test scores of the table, with their short names."""
 POINTS = 50
 """Places on a curve, from the first epochs to the budget."""
 
@@ -62,11 +65,11 @@ class Search:
 
     @property
     def pair(self) -> tuple[str, str]:
-        """What it shares with the search of another method that it is compared with."""
+        """Cell and seed: searches of two methods are compared if they share both."""
         return self.cell, self.outcome.identity.seed
 
     def score(self, metric: Metric) -> float:
-        """In percent."""
+        """A test score in percent."""
         return 100 * (self.outcome.score(metric) or 0.0)
 
     def genomes(self) -> str:
@@ -75,34 +78,33 @@ class Search:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def best_by_epochs(self) -> list[float]:
-        """The best validation loss when so many parts of the budget were spent."""
+        """The best validation loss after each part of the budget; NaN before the first success."""
         budget = self.outcome.budget_epochs
         spent = np.cumsum([row.epochs for row in self.rows])
-        best = np.minimum.accumulate([row.score[0] for row in self.rows])
+        best = best_so_far(self.rows, LOSS)
         places = np.searchsorted(spent, np.arange(1, POINTS + 1) * budget / POINTS, side="right")
-        return [float(best[place - 1]) if place else float("inf") for place in places]
+        return [float(best[place - 1]) if place else float("nan") for place in places]
 
 
 def load(folder: Path) -> list[Search]:
     """The finished searches of a study."""
-    found = load_outcomes(Storage(str(folder)))
-    return [Search(each, rows_of(folder / each.name)) for each in found if each.done]
+    found = load_outcomes(open_directory(str(folder)))
+    return [Search(each, list(each.directory.rows())) for each in found if each.done]
 
 
 def table(searches: Sequence[Search], reference: str) -> str:
     """The methods over the cells, and their differences to the reference, in Markdown."""
     cells = list(dict.fromkeys(search.cell for search in searches))
-    short = {"auc": "AUC", "accuracy": "acc."}
     head = ["method"]
     several = len(cells) > 1
     for cell in cells:
-        head += [f"{cell}: {short[m.key]}" for m in METRICS]
-        head += [f"{cell}: Δ {short[m.key]}" for m in METRICS if several]
-    head += [f"Δ {short[m.key]} to {reference}" for m in METRICS] + ["better/worse (acc.)"]
+        head += [f"{cell}: {METRICS[m]}" for m in METRICS]
+        head += [f"{cell}: Δ {METRICS[m]}" for m in METRICS if several]
+    head += [f"Δ {METRICS[m]} to {reference}" for m in METRICS] + ["better/worse (acc.)"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     known = {search.pair: search for search in searches if search.method == reference}
     methods = dict.fromkeys(search.method for search in searches)
-    for method in sorted(methods, key=lambda m: -_mean(_gains(searches, m, known, METRICS[1]))):
+    for method in sorted(methods, key=lambda m: -_mean(_gains(searches, m, known, ACCURACY))):
         own = [search for search in searches if search.method == method]
         texts = [f"`{method}`"]
         for cell in cells:
@@ -111,7 +113,7 @@ def table(searches: Sequence[Search], reference: str) -> str:
             if several:
                 texts += [_difference(here, method, known, m) for m in METRICS]
         texts += [_difference(own, method, known, m) for m in METRICS]
-        gains = _gains(searches, method, known, METRICS[1])
+        gains = _gains(searches, method, known, ACCURACY)
         p, _ = signed_rank(np.array(gains))
         wins = f"{sum(g > 0 for g in gains)}/{sum(g < 0 for g in gains)}"
         tested = "" if p is None else f", p {p:.2g}"
@@ -168,10 +170,13 @@ def summary(search: Search) -> dict[str, Any]:
         "method": search.method,
         "cell": search.cell,
         "seed": outcome.identity.seed,
-        "evaluations": outcome.evaluations,
-        "epochs": outcome.epochs,
-        "device_seconds": round(outcome.device_seconds, 1),
-        **{f"{status}": outcome.statuses.get(status, 0) for status in ("ok", "diverged", "error")},
+        "evaluations": outcome.result.evaluations,
+        "epochs": outcome.result.epochs,
+        "device_seconds": round(outcome.result.device_seconds, 1),
+        **{
+            f"{status}": outcome.result.statuses.get(status, 0)
+            for status in ("ok", "diverged", "error")
+        },
         "val_loss": outcome.validation.loss,
         "val_accuracy": outcome.validation.accuracy,
         "test_loss": outcome.test.loss,

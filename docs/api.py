@@ -21,19 +21,21 @@ PACKAGES = ("revo_ray", "baselines")
 def build(folder: Path) -> None:
     """Write a page for each module, and an index."""
     warnings.simplefilter("ignore")  # other packages' own, as they are imported
+    # pdoc looks into __dict__ alone, and lists the names in `__all__` in place of a package's
+    # modules. So every module is named here, also those that it would find.
+    modules = list(PACKAGES)
     for name in PACKAGES:
+        for info in pkgutil.walk_packages(import_module(name).__path__, f"{name}."):
+            if info.name != "revo_ray.__main__":  # it runs the program
+                modules.append(info.name)
+    for name in modules:
         package = import_module(name)
-        for lazy in getattr(package, "__all__", ()):  # pdoc looks into __dict__ alone
+        for lazy in getattr(package, "__all__", ()):
             setattr(package, lazy, getattr(package, lazy))
-    # pdoc lists what is in `__all__` in place of a package's modules: name them, too.
-    modules = [
-        info.name
-        for info in pkgutil.iter_modules(import_module("revo_ray").__path__, "revo_ray.")
-        if info.name != "revo_ray.__main__"  # it runs the program
-    ]
     warnings.filterwarnings("error", category=UserWarning)
+    warnings.filterwarnings("ignore", message="The module specification")
     pdoc.render.configure(docformat="google", footer_text="revo-ray", show_source=False)
-    pdoc.pdoc(*PACKAGES, *modules, output_directory=folder)
+    pdoc.pdoc(*modules, output_directory=folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """revo-ray: how fast should each layer of a pretrained vision model learn?
 
-`evolve`, `data` and `finetune` never import Ray, so the names below load on first use.
+The names below load on first use: `evolve`, `data` and `finetune` must not import Ray.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult
     from revo_ray.settings.schema import SearchConfig
     from revo_ray.settings.study import StudyConfig
-    from revo_ray.tune.searcher import CMAMVSearch
+    from revo_ray.tune import CMAMVSearch
 
 __all__ = [
     "CMAMVSearch",
@@ -27,7 +27,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CMAMVSearch": "revo_ray.tune.searcher",
+    "CMAMVSearch": "revo_ray.tune",
     "SearchConfig": "revo_ray.settings.schema",
     "SearchResult": "revo_ray.rundir.outcome",
     "StudyConfig": "revo_ray.settings.study",

@@ -1,4 +1,4 @@
-"""`python -m revo_ray`, and the command that an installation makes of it."""
+"""Entry point of `python -m revo_ray` and of the installed command `revo-ray`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from revo_ray.cli.main import main
 
 
 def run() -> None:
-    """The command line in a process of its own.
+    """Run the command line, call the `atexit` functions, and end the process at once.
 
-    It ends at once, after what is registered with `atexit`: Python would first take torch's modules
-    apart, for a second, and wait for a thread that still imports them.
+    Python's own exit would spend a second on torch's modules, and wait for a thread that still
+    imports them.
     """
     status = 1
     try:
@@ -25,7 +25,7 @@ def run() -> None:
         sys.excepthook(*sys.exc_info())
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it is gone
+        with suppress(OSError, ValueError):  # the reader of the pipe is gone
             stream.flush()
     os._exit(status)
 

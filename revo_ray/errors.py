@@ -1,4 +1,4 @@
-"""The three ways in which a command can end without a result, each with its exit status."""
+"""Exceptions that end a command without a result. Each has its own exit status."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ class UserError(Exception):
 
     Args:
         message: one line that names the thing, the value and the way out.
-        key: the configuration key that it is about, such as `data.root`; the command line adds
-            where that key was set.
+        key: the configuration key at fault, such as `data.root`. The command line adds where that
+            key was set.
     """
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
-        line = " ".join(message.split())
-        # Names in archives and tables may hold what a terminal obeys.
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        super().__init__(printable(" ".join(message.split())))
         self.key = key
 
     def __str__(self) -> str:
@@ -24,8 +22,13 @@ class UserError(Exception):
 
 
 class SearchError(Exception):
-    """The search could not be completed, for the reason given in one line; exit status 3."""
+    """The search could not be completed; exit status 3. The message is one line."""
 
 
 class Interrupted(KeyboardInterrupt):
     """The user or a scheduler asked to stop (SIGINT, SIGTERM); exit status 130, resumable."""
+
+
+def printable(text: str) -> str:
+    """Escape control characters: names in archives and tables may hold terminal commands."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

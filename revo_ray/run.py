@@ -6,28 +6,29 @@ import resource
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import TypeVar
 
-import ray
 from rich.console import Console
 
 from revo_ray.errors import UserError
+from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
-from revo_ray.monitor.status import Standing
+from revo_ray.monitor.status import SearchStatus
 from revo_ray.rundir.lock import RunLock
-from revo_ray.rundir.outcome import SearchResult, read_result, write_result
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.paths import check_paths
-from revo_ray.search.core.prepare import TORCH, Preparation, resolve, teller
+from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray.cluster import connected, footprint_of
+from revo_ray.search.core.summary import finished_result, write_result
+from revo_ray.search.ray.cluster import connected, footprint_of, this_machine
 from revo_ray.search.ray.experiment import run_experiment
+from revo_ray.search.ray.halving import make_halving
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
-from revo_ray.settings.study import FILE as STUDY
-from revo_ray.settings.study import StudyConfig, write_study
-from revo_ray.storage import Storage
+from revo_ray.settings.study import StudyConfig
 
 T = TypeVar("T")
 
@@ -59,17 +60,18 @@ def run_search(
     """
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
-        preparation = Preparation(config.storage, resume, console, stack)
+        preparation = _preparation(config.storage, resume, console, stack)
         connect = cache(lambda: _connect(address, stack))
         preparation.check(config)
         if preparation.finished(config) is None:
             connect()
         state = preparation.state(config)
-        progress = Progress(_standing(state), console)
+        show_in_tensorboard(state)
+        progress = Progress(_status(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, connect, state.storage, console, progress.tick)
+        results = _run([state], config.resources, connect, console, progress.tick)
         return results[config.name]
 
 
@@ -91,16 +93,16 @@ def run_study(
         stack.enter_context(stopping_on_signals())
         check_paths(config)  # those of its searches are absolute
         searches = config.searches()
-        folder = Storage(config.storage).child(config.name)
-        lock = RunLock(folder, teller(console))
+        folder = StudyDirectory.of(config)
+        lock = folder.lock(teller(console))
         stack.callback(lock.close)
-        if not resume and folder.exists(STUDY):
+        if not resume and folder.exists:
             raise UserError(
                 f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
                 f"another name with --set name={config.name}-2"
             )
         _allow_files(len(searches))
-        preparation = Preparation(config.storage, True, console, stack, within=lock)
+        preparation = _preparation(config.storage, True, console, stack, within=lock)
         progress = StudyProgress(config.name, len(searches), console)
         stack.callback(progress.close)
         _each(searches, resolve)  # every mistake in a method, before any image is read
@@ -111,15 +113,16 @@ def run_study(
         if unfinished:
             connect()
         states = _each(unfinished, preparation.state)
-        write_study(folder, config)
+        for state in states.values():
+            show_in_tensorboard(state)
+        folder.write_config(config)
         for name, state in states.items():
-            state.listeners.append(progress.follow(name, _standing(state), state.ledger))
+            state.listeners.append(progress.follow(name, _status(state), state.ledger))
         progress.begin()
         made = _run(
             list(states.values()),
             config.resources,
             connect,
-            folder,
             console,
             progress.tick,
             progress.finish,
@@ -128,12 +131,56 @@ def run_study(
         return [result for result in found.values() if result is not None]
 
 
+def _preparation(
+    storage: str,
+    resume: bool,
+    console: Console | None,
+    stack: ExitStack,
+    within: RunLock | None = None,
+) -> Preparation:
+    return Preparation(
+        storage,
+        resume,
+        stack,
+        prepare_table=partial(prepare_and_show, console=console),
+        early_stopping=make_halving,
+        say=teller(console),
+        within=within,
+    )
+
+
+def show_in_tensorboard(state: SearchState) -> None:
+    """Write TensorBoard's files of a search, and add each new row to them."""
+    from revo_ray.monitor.tensorboard import write_tensorboard  # its protocol takes a second
+
+    on_row, on_told = write_tensorboard(
+        state.run,
+        state.ledger,
+        state.units,
+        state.method.space(state.units),
+        population=state.config.search.population,
+        evaluations=state.budget if state.budget_unit == "evaluations" else None,
+        distributions=state.proposals.distributions,
+    )
+    state.listeners.append(on_row)
+    state.followers.append(on_told)
+
+
+def teller(console: Console | None) -> Callable[[str], None] | None:
+    """Print a line on the console, if there is one."""
+    if console is None:
+        return None
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+
+
 def _connect(address: str | None, stack: ExitStack) -> bool:
     """Connect to Ray, and import torch meanwhile; returns whether it was connected before.
 
     A Ray that starts is waited for, some four seconds, and torch takes as many to import.
     """
-    imports = threading.Thread(target=_import_all, args=(TORCH,), daemon=True)
+    imports = threading.Thread(
+        target=_import_all, args=((*TORCH, "revo_ray.monitor.tensorboard"),), daemon=True
+    )
     imports.start()
     ray_stays = stack.enter_context(connected(address))
     while imports.is_alive():
@@ -152,13 +199,12 @@ def _run(
     states: list[SearchState],
     resources: ResourcesConfig,
     connect: Callable[[], bool],
-    home: Storage,
     console: Console | None,
     tick: Callable[[int, int], None],
     finished: Callable[[SearchResult], None] = lambda result: None,
 ) -> dict[str, SearchResult]:
     """Run what is not finished, and write each result as soon as its search is done."""
-    results = {state.config.name: read_result(state) for state in states}
+    results = {state.config.name: finished_result(state) for state in states}
 
     def finish(state: SearchState) -> None:
         result = results[state.config.name] = write_result(state)
@@ -168,20 +214,18 @@ def _run(
     if open_states:
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
-            state.task["node"] = ray.get_runtime_context().get_node_id()
+            state.task["node"] = this_machine()
         footprint = footprint_of(resources)
         waits = footprint.check()
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
-        run_experiment(
-            open_states, footprint, limit, finish, home=home, ray_stays=ray_stays, tick=tick
-        )
+        run_experiment(open_states, footprint, limit, finish, ray_stays=ray_stays, tick=tick)
     return {name: result for name, result in results.items() if result is not None}
 
 
 def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
-    """What is made of each search, by name; an error names the search."""
+    """Call a function with each search; an error names the search. Results are by name."""
     made = {}
     for search in searches:
         try:
@@ -209,15 +253,9 @@ def _allow_files(searches: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _standing(state: SearchState) -> Standing:
-    evaluations = state.config.search.evaluations
-    return Standing(
-        evaluations,
-        evaluations * state.config.train.epochs,
-        state.budget_unit,
-        state.config.search.population,
-        next((index for index, unit in enumerate(state.units) if unit.head), -1),
-    )
+def _status(state: SearchState) -> SearchStatus:
+    head = next((index for index, unit in enumerate(state.units) if unit.head), -1)
+    return SearchStatus(state.config, state.budget_unit, head)
 
 
 def _headline(state: SearchState, preparation: Preparation) -> str:

@@ -1,4 +1,4 @@
-"""A folder on any file system that pyarrow opens: local, NFS or an object store."""
+"""Reads and writes files on any file system that pyarrow opens: local, NFS, an object store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import builtins  # `Storage.list` hides its own
 import copy
 import os
 import posixpath
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -14,75 +13,38 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
-from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 
 T = TypeVar("T")
 
 ATTEMPTS = 3
-"""Of a request to S3; each waits some 9 seconds for a server that says nothing."""
+"""Number of S3 attempts. Each times out after about 9 seconds without an answer."""
 PATIENCE_SECONDS = 8.0
-"""For a server that refuses connections."""
+"""Time in which a server that refuses connections is tried again."""
 SMALL_BYTES = 2**20
+"""Smaller files go to an object store in one request."""
 READERS = 16
-"""Files that are read at once from an object store."""
+"""Number of files that are read from an object store at the same time."""
 
 TEMPORARY = ".tmp"
-"""How a file ends that is not whole yet."""
-
-SECRET = re.compile(
-    "secret|passw|pwd|token|credential|signature|^sig$|(access|account|api)[-_]?key", re.IGNORECASE
-)
-"""Names of options that hold a secret."""
-
-
-def refuse_credentials(uri: str, key: str) -> None:
-    """Refuse a URI with a password or an access key in it; the error does not repeat it.
-
-    Args:
-        uri: a path or URI.
-        key: the configuration key that has it.
-
-    Raises:
-        UserError: naming the key.
-    """
-    if holds_credentials(uri):
-        raise UserError(
-            "holds credentials; leave them out of the URI and set environment variables "
-            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the storage's own tools read)",
-            key=key,
-        )
-
-
-def holds_credentials(uri: str) -> bool:
-    """Whether a URI has a `user:password@`, or an option such as `secret_key=`, in it."""
-    scheme, separator, rest = unquote(uri).partition("://")
-    if not separator:
-        return False
-    server, _, path = rest.partition("/")
-    # The slash may stand in the password: s3://KEY:a/b@bucket.
-    has_port = scheme in ("hdfs", "viewfs") and bool(re.fullmatch(r"([^:@]*@)?[^:@]*:\d+", server))
-    if ":" in server and "@" in server + path and not has_port:
-        return True
-    _, _, query = uri.partition("?")
-    return any(
-        SECRET.search(name) or re.search(":[^/]*@", value)
-        for name, value in parse_qsl(query, keep_blank_values=True)
-    )
+"""Suffix of files that are still being written."""
 
 
 class Storage:
-    """Files below one root, by relative POSIX path; every write is whole or absent.
+    """Reads and writes files below one root folder. A reader never sees half a write.
+
+    Paths of files are relative to the root, with `/` between their parts.
 
     Args:
-        uri: a path or URI that `pyarrow.fs` opens; a relative path is below the working folder.
+        uri: a path or URI that `pyarrow.fs` opens. A relative path starts at the working folder.
 
     Raises:
-        UserError: no file system can open it, or it holds credentials.
+        UserError: no file system can open the URI, or it holds credentials.
     """
 
     def __init__(self, uri: str) -> None:
@@ -103,7 +65,7 @@ class Storage:
         self.uri = uri if "://" in uri else self._root
 
     def child(self, name: str) -> Storage:
-        """The folder of that name below this one; it need not exist."""
+        """The folder `name` below this one. It need not exist."""
         made = copy.copy(self)
         made._root = posixpath.join(self._root, name)
         path, query, options = self.uri.partition("?")  # s3://bucket/folder?region=…
@@ -112,7 +74,7 @@ class Storage:
 
     @property
     def parent(self) -> Storage | None:
-        """The folder that this one is in; None for a bucket or the root of a disk."""
+        """The folder above this one; None for a bucket or the root of a disk."""
         above = posixpath.dirname(self._root.rstrip("/"))
         path, query, options = self.uri.partition("?")
         if not above.strip("/"):
@@ -123,25 +85,25 @@ class Storage:
 
     @property
     def local(self) -> Path | None:
-        """The root as a local path, or None where it is not on a local or mounted disk."""
+        """The root as a path on a local or mounted disk; None for an object store."""
         return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file whole: a reader sees all of it, or what was there before.
+        """Write a file at once: a reader sees the new content or the old, never a part.
 
         Raises:
             OSError: the storage is full, read-only or unreachable.
         """
         target = self._path(path)
         if self.local is None:
-            # In a thread of its own, where no signal can raise: whatever ends a `with` of a
-            # stream, the object store then has what was written until then.
+            # An exception inside `with stream` would still store the bytes written so far. Signal
+            # handlers raise in the main thread only, so the stream gets a thread of its own.
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._put, target, content).result()
             return
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
-        # Of a name that nobody takes for a row, or TensorBoard for one of its files.
+        # A hidden name, which neither the ledger nor TensorBoard reads.
         temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
         try:
             with open(temporary, "wb") as file:
@@ -156,10 +118,15 @@ class Storage:
         _sync_folder(folder)
 
     def extend(self, path: str, content: bytes, size: int) -> None:
-        """Write a file of which the first `size` bytes stand, without taking it from its readers.
+        """Append to a file that readers hold open: its first `size` bytes are stored already.
 
-        On a disk the rest is added to the file, without waiting until it lasts: for what can be
-        made again. An object store, which cannot add to one, gets all of it.
+        A disk gets the other bytes, without `fsync`, so use it for files that can be made again.
+        Object stores cannot append; they get the whole file.
+
+        Args:
+            path: the file.
+            content: all bytes of the file, old and new.
+            size: how many of them are stored.
 
         Raises:
             OSError: the storage is full, read-only or unreachable.
@@ -172,7 +139,7 @@ class Storage:
         self.write(path, content)
 
     def sweep(self, path: str = "") -> None:
-        """Delete what writes left in a folder whose process was killed; nobody may write there."""
+        """Delete files that killed processes left half-written. Nobody may be writing there."""
         for name in self.list(path) if self.local else []:
             if name.startswith(".") and name.endswith(TEMPORARY):
                 self.delete(posixpath.join(path, name))
@@ -181,17 +148,17 @@ class Storage:
         system = (len(content) < SMALL_BYTES and self._small_fs) or self._fs
 
         def put() -> None:
-            with system.open_output_stream(target) as stream:  # object stores put atomically
+            with system.open_output_stream(target) as stream:  # object stores put a file atomically
                 stream.write(content)
 
         _patiently(put)
 
     def read(self, path: str) -> bytes:
-        """The content of a file.
+        """Read a file.
 
         Raises:
-            FileNotFoundError: it does not exist.
-            OSError: it cannot be read.
+            FileNotFoundError: the file does not exist.
+            OSError: the file cannot be read.
         """
 
         def get() -> bytes:
@@ -201,11 +168,11 @@ class Storage:
         return get() if self.local else _patiently(get)
 
     def read_many(self, paths: Sequence[str]) -> builtins.list[bytes]:
-        """The contents of many files, in their order; those of an object store at once.
+        """Read many files, in their order. An object store serves several at the same time.
 
         Raises:
-            FileNotFoundError: one does not exist.
-            OSError: one cannot be read.
+            FileNotFoundError: a file does not exist.
+            OSError: a file cannot be read.
         """
         if self.local:
             return [self.read(path) for path in paths]
@@ -213,22 +180,22 @@ class Storage:
             return list(pool.map(self.read, paths))
 
     def read_head(self, path: str, size: int, offset: int = 0) -> bytes:
-        """At most `size` bytes from `offset` on, without reading the rest."""
+        """Read at most `size` bytes from `offset` on."""
         with _as_os_error(), self._fs.open_input_file(self._path(path)) as file:
             file.seek(offset)
             return bytes(file.read(size))
 
     def open(self, path: str) -> BinaryIO:
-        """A file to read in parts, and to close.
+        """Open a file for reading in parts. The caller closes it.
 
         Raises:
-            FileNotFoundError: it does not exist.
+            FileNotFoundError: the file does not exist.
         """
         with _as_os_error():
             return cast(BinaryIO, self._fs.open_input_file(self._path(path)))
 
     def upload(self, source: Path, path: str) -> None:
-        """Copy a local file of any size; one that was cut short is smaller than its source.
+        """Copy a local file of any size. A copy that was cut short is smaller than its source.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -237,7 +204,7 @@ class Storage:
             fs.copy_files(str(source), self._path(path), fs.LocalFileSystem(), self._fs)
 
     def size(self, path: str) -> int | None:
-        """The size of a file in bytes; None where there is none."""
+        """The size of a file in bytes; None if there is no such file."""
         with _as_os_error():
             size: int | None = self._fs.get_file_info(self._path(path)).size
         return size
@@ -248,46 +215,41 @@ class Storage:
             return self._fs.get_file_info(self._path(path)).type != fs.FileType.NotFound
 
     def list(self, path: str = "") -> builtins.list[str]:
-        """The names in a folder, sorted; empty where it does not exist."""
+        """The names in a folder, sorted; empty if there is no such folder."""
         selector = fs.FileSelector(self._path(path), allow_not_found=True)
         with _as_os_error():
             return sorted(info.base_name for info in self._fs.get_file_info(selector))
 
     def move(self, source: str, target: str) -> None:
-        """Rename a file over another: at once on a disk, a copy and a delete in object stores."""
+        """Rename a file, over another if there is one. Object stores copy, then delete."""
         if self.local is not None:
             os.makedirs(os.path.dirname(self._path(target)), exist_ok=True)
         with _as_os_error():
             self._fs.move(self._path(source), self._path(target))
 
     def delete(self, path: str) -> None:
-        """Delete a file; nothing where there is none."""
+        """Delete a file, if it exists."""
         with suppress(FileNotFoundError), _as_os_error():
             self._fs.delete_file(self._path(path))
-
-    def delete_folder(self) -> None:
-        """Delete the root with all that is in it; nothing where there is none."""
-        with suppress(FileNotFoundError), _as_os_error():
-            self._fs.delete_dir(self._root)
 
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
 
 
 def _bounded(system: fs.S3FileSystem) -> tuple[fs.S3FileSystem, fs.S3FileSystem]:
-    """The same with less patience: Arrow's own waits 100 seconds for a server that is silent.
+    """Two file systems like this one with fewer retries: Arrow waits 100 seconds by default.
 
-    The second is for small files, which it puts with one request in place of three. Where the
-    first request of a large one fails, it would leave an empty file.
+    The first is for large files. The second writes a small file in one request instead of three;
+    it would leave an empty file if the first request of a large one failed.
     """
-    _, (options,) = system.__reduce__()  # a URI has no such options, and no property tells others
+    _, (options,) = system.__reduce__()  # a URI cannot set retries, and no property reads options
     retries = fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
     options = options | {"retry_strategy": retries}
     return fs.S3FileSystem(**options), fs.S3FileSystem(**options | {"allow_delayed_open": True})
 
 
 def _patiently(call: Callable[[], T]) -> T:
-    """Call it again where a server cannot be reached, for as long as one needs to start again."""
+    """Repeat a call while its server cannot be reached, long enough for a restart."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -301,7 +263,7 @@ def _patiently(call: Callable[[], T]) -> T:
 
 @contextmanager
 def _as_os_error() -> Iterator[None]:
-    """Whatever a file system raises, as an OSError of one line."""
+    """Turn the errors of all file systems into OSErrors of one line."""
     try:
         yield
     except OSError as error:
@@ -313,7 +275,7 @@ def _as_os_error() -> Iterator[None]:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the names in a folder last, as `fsync` makes the content of a file."""
+    """Flush a folder to disk, so that a file's new name outlives a power failure."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

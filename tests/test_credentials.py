@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from revo_ray.cli.main import main
+from revo_ray.credentials import holds_credentials
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig, SearchConfig
+from revo_ray.storage import Storage
 
 URIS = ["s3://key:hun/ter2@bucket/x", "s3://bucket/x?secret_key=hunter2"]
 STUDY = {"methods": ["full"], "data": [{"source": "folder", "root": "URI"}]}
@@ -69,3 +71,41 @@ def test_so_does_the_library(uri: str) -> None:
         with pytest.raises(UserError, match="holds credentials") as error:
             made()
         assert "hun" not in str(error.value)
+
+
+HARMLESS = [
+    "revo_results",
+    "/data/a:b@c",
+    "file:///data/a:b@c",
+    "s3://bucket/folder?region=eu-west-1",
+    "s3://bucket/folder?endpoint_override=127.0.0.1:9000&scheme=http",
+    "s3://bucket/mail@2024",
+    "hdfs://user@namenode:8020/photos",
+    "hdfs://namenode:8020/me@home",
+    "abfs://container@account.dfs.core.windows.net/folder",
+]
+SECRETS = [
+    "s3://key:hunter2@bucket/folder",
+    "s3://key:hun/ter2@bucket/folder",
+    "s3://key%3Ahunter2%40bucket/folder",
+    "s3://key:hunter?2@bucket",
+    "s3://bucket/folder?secret_key=hunter2",
+    "s3://bucket/folder?region=eu-west-1&Access-Key=hunter2",
+    "s3://bucket?endpoint_override=key:hunter2@127.0.0.1",
+    "gs://bucket/folder?access_token=hunter2",
+    "abfs://me:hunter2@account.dfs.core.windows.net/folder",
+    "https://host/x?sig=hunter2",
+    "hdfs://me:hunter2@namenode:8020/photos",
+]
+
+
+@pytest.mark.parametrize("uri", HARMLESS)
+def test_a_uri_without_credentials_is_none_with(uri: str) -> None:
+    assert not holds_credentials(uri)
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_a_uri_with_credentials_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(UserError, match=r"storage: holds credentials.*AWS_ACCESS_KEY_ID") as error:
+        Storage(uri)
+    assert "hun" not in str(error.value)

@@ -1,4 +1,4 @@
-"""What `data inspect` prints: short, aligned, and plain text where no terminal is."""
+"""Prints the findings of `data inspect`: aligned, and as plain text if there is no terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
-from revo_ray.data.inspect import NAMED, Inspection
-from revo_ray.data.sources.common import shown_root
+from revo_ray.data.findings import NAMED, Inspection
+from revo_ray.data.sources.root import shown_root
+from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
+from revo_ray.words import counted
 
 
 @contextmanager
 def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while `inspect` runs; gives what that takes as its progress."""
+    """Show a progress bar on a terminal. Yields the `progress` callback of `inspect`."""
     bar = Progress(
         TextColumn("looking at the images"),
         BarColumn(bar_width=24),
@@ -35,15 +37,17 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
-    """Print what was found.
+    """Print the findings.
 
     Args:
-        config: what was inspected.
-        folder: where its table would be prepared.
+        found: the findings.
+        config: the data section that was inspected.
+        folder: the folder in which a search prepares the image table.
+        console: prints them.
     """
 
     def say(text: str = "") -> None:
-        console.print(_plain(text), markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     say(_headline(found, config))
     say()
@@ -89,7 +93,7 @@ def _class_rows(found: Inspection) -> list[list[str]]:
 
 
 def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tuple[str, str]]:
-    """One line each."""
+    """Name and text of each line below the classes."""
     if found.sizes:
         smallest, median, largest = (f"{width}×{height}" for width, height in found.sizes)
         sizes = f"{smallest} to {largest}, median {median}"
@@ -102,7 +106,7 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
         without = f"; {groups.without:,} images have none" if groups.without else ""
         yield "groups", f"{groups.count:,}, {groups.shared:,} of them of several images{without}"
     count = len(found.problems)
-    yield "unusable", f"{count:,} image{'s' if count != 1 else ''}" if count else "none"
+    yield "unusable", counted(count, "image") if count else "none"
     if not found.splits:
         yield "twins", "not looked for without splits"
     elif not any(overlap.same or overlap.similar for overlap in found.overlaps):
@@ -134,16 +138,11 @@ def _examples(found: Inspection) -> Iterator[str]:
 
 
 def _print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """The first row is the header, the first column text and the others numbers."""
+    """Print rows: the first row is the header, the first column is text, the others are numbers."""
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     for column, name in enumerate(rows[0]):
         grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
     for row in rows[1:]:
-        grid.add_row(*(Text(_plain(cell)) for cell in row))
-    # A pipe has no width to which long names had to be broken.
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    # Without a terminal no line is wrapped.
     console.print(grid, width=None if console.is_terminal else 10_000, crop=False)
-
-
-def _plain(text: str) -> str:
-    """Without control characters, which names of files and classes may hold."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

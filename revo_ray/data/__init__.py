@@ -1,1 +1,1 @@
-"""Images in, tensors out: sources, the decoded table, splits and augmentation."""
+"""Images: sources, the table of decoded images, and splits."""

@@ -1,4 +1,4 @@
-"""Pictures that stand in two splits: the same pixels, or nearly the same to the eye."""
+"""Find images that stand in two splits: with the same pixels, or nearly the same to the eye."""
 
 from __future__ import annotations
 
@@ -12,56 +12,61 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+Indices = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 """(P, 2) positions of two images."""
 
 SIDE = 16
-"""A hash has SIDE² bits, one for each of the lowest frequencies; the usual 8² cannot tell one
-article of clothing from another."""
+"""Side of a perceptual hash: it has SIDE² bits, one for each of the lowest frequencies.
 
-FAR = 20
-"""Pictures are similar if no more of the SIDE² bits differ."""
-
-FAR_LOW, LIKENESS = 6, 0.995
-"""Or if no more of the lowest (SIDE / 2)² bits differ and their thumbnails correlate so much: in
-smooth pictures the higher frequencies are noise.
-
-So are found again, after JPEG at quality 80, a tenth smaller and a tenth brighter, 99 % of 400 cuts
-of photographs, and 67 % of 200 smooth pictures: the rest had parts that became plain white. Of all
-pairs of Fashion-MNIST's images 12 in 100 million are similar, most of them one article in two
-colours; of those of scikit-learn's digits none.
+The usual 8² bits cannot tell one article of clothing from another.
 """
 
-FLAT = 8
-"""Grey levels: where the darkest and the lightest are nearer, there is nothing to compare."""
+MAX_DISTANCE = 20
+"""Highest number of the SIDE² bits that differ between similar images."""
+
+MAX_LOW_DISTANCE, MIN_CORRELATION = 6, 0.995
+"""Second rule for smooth images, whose higher frequencies are noise.
+
+Two images are similar too if at most so many of the lowest (SIDE / 2)² bits differ and their
+thumbnails correlate at least so much.
+
+After JPEG at quality 80, a tenth smaller and a tenth brighter, both rules together find 99 % of
+400 cuts of photographs and 67 % of 200 smooth images; the rest had parts that became plain white.
+Of all pairs of Fashion-MNIST images 12 in 100 million are similar, most of them one article in two
+colours; of all pairs of scikit-learn's digits none.
+"""
+
+MIN_CONTRAST = 8
+"""Lowest difference between the darkest and the lightest grey level of images to compare."""
 
 _BLOCK = 2048
-"""Rows and columns of pairs that are compared at once."""
+"""Number of rows and columns of pairs that are compared at once."""
 
 _LOW = np.outer(np.arange(SIDE) < SIDE // 2, np.arange(SIDE) < SIDE // 2).ravel()
-"""(SIDE²,) which bits of a hash are those of the lowest frequencies."""
+"""(SIDE²,) whether each bit of a hash belongs to the lowest (SIDE / 2)² frequencies."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is kept of an image to find it again.
+class ImageHashes:
+    """Hashes by which an image is found again.
 
     Attributes:
-        pixels: a hash of the pixels themselves.
-        hash: SIDE² bits, alike for pictures that look alike; empty for a flat one.
-        thumbnail: SIDE² grey levels; empty for a flat one.
+        pixels: hash of the exact pixels.
+        perceptual: SIDE² bits, alike for images that look alike; empty for a flat image.
+        thumbnail: SIDE² grey levels; empty for a flat image.
     """
 
     pixels: bytes
-    hash: bytes = b""
+    perceptual: bytes = b""
     thumbnail: bytes = b""
 
     @classmethod
-    def of(cls, square: NDArray[np.uint8]) -> Look:
-        """The look of an image (3, S, S) uint8."""
+    def of(cls, square: NDArray[np.uint8]) -> ImageHashes:
+        """Hash an image (3, S, S) uint8."""
         pixels = hashlib.sha256(square.tobytes()).digest()
         image = Image.fromarray(square.transpose(1, 2, 0)).convert("L")
-        if np.ptp(np.asarray(image)) < FLAT:
+        if np.ptp(np.asarray(image)) < MIN_CONTRAST:
             return cls(pixels)
         small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
         bits = imagehash.phash(image, hash_size=SIDE).hash
@@ -69,14 +74,14 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """What two splits share.
+class NearDuplicates:
+    """Pairs of images in two splits, each image of the second split at most once.
 
     Attributes:
-        splits: their positions among those that were compared.
-        same: pairs of images with the same pixels, each image of the second split once.
-        similar: pairs that nearly look the same, each image of the second split once; none of
-            `same` is among them.
+        splits: positions of the two splits among those that were compared.
+        same: pairs with the same pixels.
+        similar: pairs that look nearly the same, without the images of the second split that
+            stand in `same`.
     """
 
     splits: tuple[int, int]
@@ -84,46 +89,48 @@ class Twins:
     similar: Pairs
 
     @property
-    def second(self) -> NDArray[np.int64]:
-        """The images of the second split that have a twin in the first."""
+    def second(self) -> Indices:
+        """Images of the second split that have a duplicate in the first."""
         return np.concatenate([self.same[:, 1], self.similar[:, 1]])
 
 
-def find_twins(looks: Sequence[Look], splits: Sequence[NDArray[np.int64]]) -> list[Twins]:
-    """The images that have a twin in another split, for each two splits.
+def find_near_duplicates(
+    hashes: Sequence[ImageHashes], splits: Sequence[Indices]
+) -> list[NearDuplicates]:
+    """Find the images that have a duplicate in another split, for each two splits.
 
     Args:
-        looks: (N,) of all images.
-        splits: the positions of each split's images.
+        hashes: (N,) hashes of all images.
+        splits: positions of each split's images.
     """
     found = []
     for first, second in combinations(range(len(splits)), 2):
-        same = _same(looks, splits[first], splits[second])
-        similar = _similar(looks, splits[first], splits[second])
-        alone = similar[~np.isin(similar[:, 1], same[:, 1])]
-        found.append(Twins((first, second), same, alone))
+        same = _find_same(hashes, splits[first], splits[second])
+        similar = _find_similar(hashes, splits[first], splits[second])
+        only_similar = similar[~np.isin(similar[:, 1], same[:, 1])]
+        found.append(NearDuplicates((first, second), same, only_similar))
     return found
 
 
-def _same(looks: Sequence[Look], first: NDArray[np.int64], second: NDArray[np.int64]) -> Pairs:
-    by_pixels = {looks[i].pixels: i for i in first[::-1].tolist()}
-    pairs = [(by_pixels.get(looks[j].pixels), j) for j in second.tolist()]
+def _find_same(hashes: Sequence[ImageHashes], first: Indices, second: Indices) -> Pairs:
+    by_pixels = {hashes[i].pixels: i for i in first[::-1].tolist()}
+    pairs = [(by_pixels.get(hashes[j].pixels), j) for j in second.tolist()]
     return np.array([pair for pair in pairs if pair[0] is not None], np.int64).reshape(-1, 2)
 
 
-def _similar(looks: Sequence[Look], first: NDArray[np.int64], second: NDArray[np.int64]) -> Pairs:
-    """For each image of the second split the most similar one of the first, if there is any."""
+def _find_similar(hashes: Sequence[ImageHashes], first: Indices, second: Indices) -> Pairs:
+    """Pair each image of the second split with the most similar one of the first, if any."""
     first, second = (
-        np.array([i for i in split.tolist() if looks[i].hash], np.int64)
+        np.array([i for i in split.tolist() if hashes[i].perceptual], np.int64)
         for split in (first, second)
     )
     likeness = np.zeros(len(second), np.float32)
     nearest = np.zeros(len(second), np.int64)
     for start in range(0, len(second), _BLOCK):
-        some = _Vectors(looks, second[start : start + _BLOCK])
+        block = _Vectors(hashes, second[start : start + _BLOCK])
         for other_start in range(0, len(first), _BLOCK):
-            others = _Vectors(looks, first[other_start : other_start + _BLOCK])
-            rows, columns, like = some.compare(others)
+            others = _Vectors(hashes, first[other_start : other_start + _BLOCK])
+            rows, columns, like = block.compare(others)
             if like.size:
                 best = like.argmax(axis=1)
                 most = like[np.arange(len(best)), best]
@@ -135,42 +142,42 @@ def _similar(looks: Sequence[Look], first: NDArray[np.int64], second: NDArray[np
 
 
 class _Vectors:
-    """Looks as vectors whose products compare them.
+    """Hashes as vectors; products of these compare images.
 
     Attributes:
-        low: (n, SIDE² / 4) of ±1: a product is the number of bits less twice those that differ.
-        high: (n, SIDE² · 3 / 4) likewise, the other bits.
-        grey: (n, SIDE²): a product is the correlation.
+        low: (n, SIDE² / 4) of ±1 for the low bits; a product is the number of bits minus twice
+            the number that differ.
+        high: (n, SIDE² · 3 / 4) of ±1 for the other bits.
+        grey: (n, SIDE²) thumbnails; a product is their correlation.
     """
 
-    def __init__(self, looks: Sequence[Look], positions: NDArray[np.int64]) -> None:
+    def __init__(self, hashes: Sequence[ImageHashes], positions: Indices) -> None:
+        chosen = [hashes[i] for i in positions]
         packed, thumbnails = (
             np.frombuffer(b"".join(parts), np.uint8).reshape(len(positions), -1)
-            for parts in zip(*((looks[i].hash, looks[i].thumbnail) for i in positions), strict=True)
+            for parts in zip(*((one.perceptual, one.thumbnail) for one in chosen), strict=True)
         )
         signs = 2 * np.unpackbits(packed, axis=1).astype(np.float32) - 1
         self.low, self.high = signs[:, _LOW], signs[:, ~_LOW]
         centred = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float32)
-        # Lines that are thin enough leave nothing in a thumbnail.
+        # Thin lines may vanish in a thumbnail, which has no length then.
         length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1)
         self.grey = centred / length
 
-    def compare(
-        self, others: _Vectors
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Compare each with each of the others.
+    def compare(self, others: _Vectors) -> tuple[Indices, Indices, NDArray[np.float32]]:
+        """Compare each image with each of the others.
 
         Returns:
-            (r,) of these and (c,) of the others, among which all similar pairs are; and (r, c)
-            above 0 for similar pictures, the more the more similar.
+            (r,) rows of these and (c,) of the others, among which all similar pairs are; and
+            (r, c) the likeness of each pair, above 0 for similar images only.
         """
         agree = self.low @ others.low.T
-        smooth = agree >= self.low.shape[1] - 2 * FAR_LOW
+        smooth = agree >= self.low.shape[1] - 2 * MAX_LOW_DISTANCE
         agree += self.high @ others.high.T
-        sharp = agree >= SIDE**2 - 2 * FAR
+        sharp = agree >= SIDE**2 - 2 * MAX_DISTANCE
         either = smooth | sharp
         rows, columns = (np.flatnonzero(either.any(axis=axis)) for axis in (1, 0))
         like = self.grey[rows] @ others.grey[columns].T
         pairs = np.ix_(rows, columns)
-        similar = sharp[pairs] | (smooth[pairs] & (like >= LIKENESS))
+        similar = sharp[pairs] | (smooth[pairs] & (like >= MIN_CORRELATION))
         return rows, columns, np.where(similar, 1 + like, np.float32(0))

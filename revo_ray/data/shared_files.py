@@ -1,4 +1,4 @@
-"""One file on every machine of a cluster: shared once, copied once a machine."""
+"""Share a file with the machines of a cluster; each machine copies it once."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 
 CACHE = "REVO_RAY_CACHE"
-"""The environment variable that names a machine's own cache folder."""
+"""Environment variable with the path of a machine's cache folder."""
 TABLES = ".tables"
-"""The folder of image tables in a storage."""
+"""Folder of image tables in a storage."""
 _CHUNK_BYTES = 2**22
 
 
 @dataclass(frozen=True)
 class SharedFile:
-    """Where the machines of a cluster find a file; plain values, which travel with every trial.
+    """A file that the machines of a cluster can copy; sent with every trial.
 
     Attributes:
-        what: what messages call it.
-        path: on the machine that made it.
+        what: name of this kind of file in messages, such as "image table".
+        path: path on the machine that made the file.
         storage: URI of a storage that all machines reach.
-        name: the file's path there, `.KIND/NAME`.
-        size: in bytes.
-        sha256: of the whole file, in hexadecimal.
+        name: path of the file in that storage, `.KIND/NAME`.
+        size: size in bytes.
+        sha256: SHA-256 of the whole file in hexadecimal.
     """
 
     what: str
@@ -41,16 +41,16 @@ class SharedFile:
 
     @property
     def copy(self) -> Path:
-        """Where this machine keeps its copy, if it did not make the file."""
+        """Path of this machine's copy in its cache."""
         name = PurePosixPath(self.name)
         return cache_folder(str(name.parent)) / f"{self.sha256}{name.suffix}"
 
 
 def cache_folder(kind: str = TABLES) -> Path:
-    """Where this machine keeps copies: on a disk of its own, if it has one.
+    """Folder for this machine's copies of shared files.
 
     Args:
-        kind: the folder of such files in a storage.
+        kind: folder of such files in a storage.
     """
     chosen = os.environ.get(CACHE)
     root = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "revo_ray"
@@ -58,40 +58,40 @@ def cache_folder(kind: str = TABLES) -> Path:
 
 
 def making_folder(storage: Storage, kind: str) -> Path:
-    """Where files to share are made: in `storage`, or in the cache where that is not on a disk."""
+    """Folder for making files to share: in `storage` if it is a disk, else in the cache."""
     return storage.local / kind if storage.local else cache_folder(kind)
 
 
 def tables_folder(storage: str) -> Path:
-    """Where image tables are prepared.
+    """Folder in which image tables are prepared.
 
     Args:
-        storage: the configuration's, a path or URI.
+        storage: path or URI of the configured storage.
     """
     return making_folder(Storage(storage), TABLES)
 
 
 def share_table(table: Table, storage: Storage) -> SharedFile:
-    """Put a table where the other machines find it.
+    """Upload a table for the other machines, unless the storage is a disk that they share.
 
     Raises:
         OSError: the storage is full or unreachable.
     """
-    # With its checksum: another machine's decoder may have made other bytes of the same images.
+    # Decoders of two machines may make different tables of the same images: add the checksum.
     remote = f"{table.path.stem}-{table.sha256[:16]}{table.path.suffix}"
     name = f"{TABLES}/{table.path.name if storage.local else remote}"
     return share("image table", table.path, table.sha256, storage, name)
 
 
 def share(what: str, path: Path, sha256: str, storage: Storage, name: str) -> SharedFile:
-    """Put a file where the other machines find it; on a storage that is a disk it is there.
+    """Upload a file for the other machines, unless the storage is a disk that they share.
 
     Args:
-        what: what messages call it.
-        path: in `making_folder`.
-        sha256: of its content.
-        storage: one that all machines reach.
-        name: where it is or shall be there, `.KIND/NAME`.
+        what: name of this kind of file in messages.
+        path: path of the file, in `making_folder`.
+        sha256: SHA-256 of the content.
+        storage: storage that all machines reach.
+        name: path of the file in the storage, `.KIND/NAME`.
 
     Raises:
         OSError: the storage is full or unreachable.
@@ -103,10 +103,10 @@ def share(what: str, path: Path, sha256: str, storage: Storage, name: str) -> Sh
 
 
 def fetch(shared: SharedFile) -> Path:
-    """This machine's copy of a file; the first process makes it, and the others wait.
+    """Return this machine's copy of a file; the first process makes it, and others wait.
 
     Raises:
-        UserError: the storage does not have the file, has another one, or the disk is full.
+        UserError: the storage lacks the file or holds another, or the disk is full.
     """
     copy = shared.copy
     try:
@@ -133,7 +133,7 @@ def fetch(shared: SharedFile) -> Path:
 
 
 def _is_whole(copy: Path, shared: SharedFile) -> bool:
-    """Its content was checked when it was copied, and its name is its checksum."""
+    """Check the size alone: the content was checked when it was copied."""
     try:
         return copy.stat().st_size == shared.size
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""What to try next: search spaces, and the optimisers that propose samples of them."""
+"""Search spaces, and the optimisers that propose samples of them."""

@@ -1,33 +1,17 @@
-"""CMAMV: mixed-variable CMA-ES by ask and tell over a `Space`, with a choice of algorithms."""
+"""CMAMV: mixed-variable CMA-ES over a `Space`, by ask and tell, with a choice of algorithms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from revo_ray.evolve.algorithms.base import Adaptor
-from revo_ray.evolve.algorithms.catcmawm import CatCMAwMAdaptor
-from revo_ray.evolve.algorithms.cma import CMAAdaptor
-from revo_ray.evolve.algorithms.cmawm import CMAwMAdaptor
-from revo_ray.evolve.algorithms.sop import SoPAdaptor
+from revo_ray.evolve.algorithms import make_algorithm
 from revo_ray.evolve.space import Categorical, Sample, Space, Variable
-
-# Each takes the searched variables, the population size, sigma and the seed.
-_ADAPTORS: dict[str, Callable[[dict[str, Variable], int, float, int], Adaptor]] = {
-    "catcmawm": CatCMAwMAdaptor,
-    "cmawm": CMAwMAdaptor,
-    "sop": SoPAdaptor,
-    "cma": CMAAdaptor,
-}
-ALGORITHMS = tuple(_ADAPTORS)
-
-# The last digits of an eigendecomposition may depend on the number of threads, and that on the
-# machine; and on matrices so small, threads only wait for each other.
-_LIBRARIES = ThreadpoolController()
 
 # Within noise the best of 0.05 … 0.3 for every algorithm, after 100 evaluations of rotated
 # ellipsoids in 8 to 50 dimensions, of weighted bit-matching and of a mixed space.
@@ -38,11 +22,11 @@ MINIMUM_POPULATION = 4
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A proposed sample, with what the optimiser has to be told about it.
+    """A proposed sample, with the token that `tell` expects.
 
     Args:
         sample: Plain values of every variable of the space, constants included.
-        raw: The library's own record of the sample; pass it back untouched.
+        raw: The library's own record of the sample.
     """
 
     sample: Sample
@@ -52,9 +36,9 @@ class Candidate:
 class CMAMV:
     """Propose samples of a space and learn from their values, which are minimised.
 
-    A search is a function of the space, the settings and the told values. Candidates may be told
-    later than others that were asked after them. Told values that are all equal say nothing, and
-    leave the distribution as it is.
+    The candidates are a function of the space, the settings and the told values. A candidate may
+    be told later than others that were asked after it. A generation of equal values leaves the
+    distribution as it is.
 
     Example:
 
@@ -64,14 +48,14 @@ class CMAMV:
             optimizer.tell([(each, loss(each.sample)) for each in candidates])
 
     Args:
-        space: What to search; at least one variable with more than one value.
+        space: The search space; at least one variable has more than one value.
         algorithm: `catcmawm` (CatCMA with Margin, arXiv 2504.07884), `cmawm` (CMA-ES with Margin,
             arXiv 2205.13482), `sop` (CMA-ES on sets of points, arXiv 2408.13046) or `cma`
             (CMA-ES, arXiv 1604.00772, real variables only).
-        population_size: How many values are told at once, at least 4.
-        sigma: Initial standard deviation of a variable, as a part of its scale's width, 0.125 by
-            default. An Integer of few values has at least half the distance between two of them.
-        seed: Of the random numbers, 0 … 2**32 - 1.
+        population_size: Number of values in each `tell`, at least 4.
+        sigma: Initial standard deviation of a variable, as a fraction of its scale's width, 0.125
+            by default. For an Integer of few values it is at least half the distance between two.
+        seed: Seed of the random numbers, 0 … 2**32 - 1.
 
     Raises:
         ValueError: A space, algorithm or setting that cannot be searched with.
@@ -86,8 +70,6 @@ class CMAMV:
         sigma: float | None = None,
         seed: int = 0,
     ) -> None:
-        if algorithm not in _ADAPTORS:
-            raise ValueError(f"algorithm={algorithm!r} is not one of {', '.join(ALGORITHMS)}")
         if population_size < MINIMUM_POPULATION:
             raise ValueError(
                 f"population_size={population_size} is too small; use {MINIMUM_POPULATION} or more"
@@ -106,12 +88,14 @@ class CMAMV:
         self.algorithm = algorithm
         self.population_size = population_size
         self.generation = 0
-        self._adaptor = _ADAPTORS[algorithm](space.searched, population_size, float(sigma), seed)
+        self._algorithm = make_algorithm(
+            algorithm, space.searched, population_size, float(sigma), seed
+        )
 
     def ask(self) -> Candidate:
         """Draw a candidate from the current distribution."""
-        with _LIBRARIES.limit(limits=1, user_api="blas"):
-            searched, raw = self._adaptor.ask()
+        with _blas().limit(limits=1):
+            searched, raw = self._algorithm.ask()
         values = {**self.space.constants, **searched}
         return Candidate({name: values[name] for name in self.space}, raw)
 
@@ -137,27 +121,37 @@ class CMAMV:
                 )
         self.generation += 1
         if len({value for _, value in told}) > 1:
-            with _LIBRARIES.limit(limits=1, user_api="blas"):
-                self._adaptor.tell(told)
+            with _blas().limit(limits=1):
+                self._algorithm.tell(told)
 
     def distribution(self) -> dict[str, Any]:
-        """Return what the next candidates are drawn from, for plots.
+        """Return the distribution of the next candidates, for plots.
 
         Returns:
-            `sigma`, the step size in units of a scale's width, and `variables`: for a Real or an
-            Integer its mean in its own units, for a Categorical the probabilities of its choices
-            (estimated from the variable's marginal distribution where they have no closed form).
-            `positions`: where that is on the variable's scale, from 0 to 1; of a Categorical of
-            two choices the probability of the second, of one of more nothing.
+            `sigma`: the step size in units of a scale's width. `variables`: the mean of a Real or
+            an Integer in its own units, the probabilities of a Categorical's choices (estimated
+            from the marginal distribution if they have no closed form). `positions`: the mean's
+            position on the scale, from 0 to 1; for a Categorical of two choices the probability
+            of the second; a Categorical of more choices has none.
         """
-        found = self._adaptor.variables()
+        found = self._algorithm.variables()
         searched = self.space.searched
         positions = {name: _position(each, found[name]) for name, each in searched.items()}
         return {
-            "sigma": self._adaptor.sigma,
+            "sigma": self._algorithm.sigma,
             "variables": {name: found[name] for name in searched},
             "positions": {name: place for name, place in positions.items() if place is not None},
         }
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries that are loaded once an algorithm is.
+
+    On one thread, for the last digits of an eigendecomposition may depend on the number of threads,
+    and that on the machine; and on matrices so small, threads only wait for each other.
+    """
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _position(variable: Variable, mean: float | list[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""The ordered `Space` of variables that a sample is drawn from."""
+"""Space: the ordered variables that a sample has values of."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from revo_ray.evolve.variables import Categorical, Integer, Real, Variable
 __all__ = ["Categorical", "Integer", "Real", "Sample", "Space", "Variable"]
 
 Sample = dict[str, Any]
+"""Variable names to plain values."""
 
 
 class Space(Mapping[str, Variable]):
@@ -48,7 +49,7 @@ class Space(Mapping[str, Variable]):
 
     @cached_property
     def constants(self) -> Sample:
-        """The value of every variable that has only one."""
+        """Variables with a single value, and that value."""
         return {
             name: variable.at(0)
             for name, variable in self.items()
@@ -57,7 +58,7 @@ class Space(Mapping[str, Variable]):
 
     @property
     def searched(self) -> dict[str, Variable]:
-        """The variables that have more than one value."""
+        """Variables with more than one value."""
         constants = self.constants
         return {name: variable for name, variable in self.items() if name not in constants}
 
@@ -66,7 +67,7 @@ class Space(Mapping[str, Variable]):
         return {name: variable.random(rng) for name, variable in self.items()}
 
     def key(self, sample: Mapping[str, Any]) -> Hashable:
-        """Return what is equal for equal samples, whatever the type of the choices.
+        """Return a hashable that is equal for equal samples, whatever the type of the choices.
 
         Raises:
             ValueError: A categorical value that is not one of the choices.

@@ -1,4 +1,4 @@
-"""Real, Integer and Categorical: what a search may vary, each with its values and its scale."""
+"""Real, Integer and Categorical: the kinds of variables that a search may vary."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from revo_ray.evolve.scale import Scaled, interpolate
+
 # Beyond this a float's resolution on a log scale no longer tells neighbouring integers apart.
 _LARGEST_INTEGER = 2**40
 # An optimiser divides by the square root of a probability.
@@ -18,14 +20,14 @@ _SMALLEST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(Scaled):
     """A real number in [low, high], searched on a linear or a log scale.
 
     Args:
         low, high: Finite bounds in the variable's own units, both included.
-        log: Whether distances are ratios; needs low > 0.
-        step: Values are rounded to the nearest multiple of it, then clipped to the bounds.
-        start: Where the initial distribution is centred; default the middle of the scale.
+        log: Whether the scale is logarithmic; needs low > 0.
+        step: Values are rounded to multiples of `step`, then clipped to the bounds.
+        start: Centre of the initial distribution; default the middle of the scale.
 
     Raises:
         ValueError: Bounds, step or start that do not fit together.
@@ -52,26 +54,13 @@ class Real:
                 f"Real: high - low overflows for low={self.low!r}, high={self.high!r};"
                 " use narrower bounds"
             )
-        _check_log("Real", self.log, self.low)
+        self._check_log()
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise ValueError(
                 f"Real: step={self.step!r} must be in (0, {self.high - self.low!r}],"
                 " the width of the bounds; leave it out for no rounding"
             )
-        _check_start("Real", self.start, self.low, self.high)
-
-    @property
-    def start_unit(self) -> float:
-        """Where the initial distribution is centred, in [0, 1]."""
-        return 0.5 if self.start is None else self.to_unit(self.start)
-
-    def to_unit(self, value: float) -> float:
-        """Return the position of a value on the variable's scale, in [0, 1]."""
-        return _to_unit(value, self.low, self.high, self.log)
-
-    def interpolate(self, unit: float) -> float:
-        """Return the value at a position on the scale (clipped to [0, 1]), without rounding."""
-        return _interpolate(unit, self.low, self.high, self.log)
+        self._check_start()
 
     def from_unit(self, unit: float) -> float:
         """Return the value at a position on the scale (clipped to [0, 1]), rounded to `step`."""
@@ -91,7 +80,7 @@ class Real:
         )
 
     def key(self, value: Any) -> Hashable:
-        """Return what identifies a value among the variable's values."""
+        """Return a hashable that is equal for equal values."""
         return float(value)
 
     def _rounded(self, value: float) -> float:
@@ -100,15 +89,15 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(Scaled):
     """An integer among low, low + step, …, high, searched on a linear or a log scale.
 
     Args:
         low, high: Bounds, both included; equal ones make a constant.
-        log: Whether distances are ratios; needs low > 0.
+        log: Whether the scale is logarithmic; needs low > 0.
         step: Distance between neighbouring values; must divide high - low.
-        start: Where the initial distribution is centred, not necessarily an integer;
-            default the middle of the scale.
+        start: Centre of the initial distribution, not necessarily an integer; default the middle
+            of the scale.
 
     Raises:
         ValueError: Bounds, step or start that do not fit together.
@@ -131,7 +120,7 @@ class Integer:
                 )
         if self.low > self.high:
             raise ValueError(f"Integer: low={self.low} is above high={self.high}; swap them")
-        _check_log("Integer", self.log, self.low)
+        self._check_log()
         if self.step < 1 or (self.high - self.low) % self.step:
             reached = self.high - (self.high - self.low) % max(self.step, 1)
             raise ValueError(
@@ -140,29 +129,16 @@ class Integer:
             )
         if self.start is not None and not _is_finite_number(self.start):
             raise ValueError(f"Integer: start={self.start!r} is not a finite number")
-        _check_start("Integer", self.start, self.low, self.high)
+        self._check_start()
 
     @property
     def size(self) -> int:
         """How many values there are."""
         return (self.high - self.low) // self.step + 1
 
-    @property
-    def start_unit(self) -> float:
-        """Where the initial distribution is centred, in [0, 1]."""
-        return 0.5 if self.start is None else self.to_unit(self.start)
-
     def at(self, index: int) -> int:
         """Return the value number `index`, counted from low."""
         return int(self.low + index * self.step)
-
-    def to_unit(self, value: float) -> float:
-        """Return the position of a value on the variable's scale, in [0, 1]."""
-        return _to_unit(value, self.low, self.high, self.log)
-
-    def interpolate(self, unit: float) -> float:
-        """Return the value at a position on the scale (clipped to [0, 1]), without rounding."""
-        return _interpolate(unit, self.low, self.high, self.log)
 
     def from_unit(self, unit: float) -> int:
         """Return the value nearest to a position on the scale (clipped to [0, 1])."""
@@ -175,7 +151,7 @@ class Integer:
         """
         if not self.log:
             return self.at(int(rng.integers(self.size)))
-        value = _interpolate(rng.random(), self.low, self.high + self.step, log=True)
+        value = interpolate(rng.random(), self.low, self.high + self.step, log=True)
         return self.at(min(int((value - self.low) // self.step), self.size - 1))
 
     def contains(self, value: Any) -> bool:
@@ -187,7 +163,7 @@ class Integer:
         )
 
     def key(self, value: Any) -> Hashable:
-        """Return what identifies a value among the variable's values."""
+        """Return a hashable that is equal for equal values."""
         return int(value)
 
 
@@ -271,43 +247,12 @@ class Categorical:
         return any(_equal(choice, value) for choice in self.choices)
 
     def key(self, value: Any) -> Hashable:
-        """Return what identifies a value among the variable's values."""
+        """Return a hashable that is equal for equal values."""
         return self.index(value)
 
 
 Variable = Real | Integer | Categorical
-
-
-def _to_unit(value: float, low: float, high: float, log: bool) -> float:
-    if low == high:
-        return 0.5
-    if log:
-        unit = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-    else:
-        unit = (value - low) / (high - low)
-    return min(max(unit, 0.0), 1.0)
-
-
-def _interpolate(unit: float, low: float, high: float, log: bool) -> float:
-    unit = min(max(float(unit), 0.0), 1.0)
-    if log:
-        value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
-    else:
-        value = low + unit * (high - low)
-    return float(min(max(value, low), high))
-
-
-def _check_log(kind: str, log: bool, low: float) -> None:
-    if log and not low > 0:
-        raise ValueError(f"{kind}: log=True needs low > 0, not low={low!r}; raise low or drop log")
-
-
-def _check_start(kind: str, start: float | None, low: float, high: float) -> None:
-    if start is not None and not low <= start <= high:
-        raise ValueError(
-            f"{kind}: start={start!r} is outside [{low!r}, {high!r}];"
-            " move it inside, or leave it out for the middle"
-        )
+"""A variable of a `Space`."""
 
 
 def _is_finite_number(value: Any) -> bool:

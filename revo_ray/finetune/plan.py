@@ -1,23 +1,29 @@
-"""A plan: what a sample of the search space tells the fine-tuning to do."""
+"""Plan: the learning rates of one fine-tuning; and the protocol of a policy that changes them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from revo_ray.settings.schema import TrainConfig
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How every unit of a network learns (eqs. 1 and 2 of the REVO-Tune paper).
+    """Learning rates of the units of a network (eqs. 1 and 2 of the REVO-Tune paper).
 
     Attributes:
         unit_lrs: the learning rate of each unit, in the order of the network's units; 0 freezes
             the unit: no gradient, no weight decay, normalisation statistics left alone.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains.
-        policy: what makes the per-epoch policy that changes rates from the gradients: `method`,
-            the method that has it, and its options, in JSON values; None keeps the rates constant.
+        policy: description of the per-epoch policy that changes the rates, in JSON values:
+            `method`, the name of the method that has it, and its options; None keeps the rates.
 
     Raises:
         ValueError: a rate or the weight decay is negative or not finite, or the policy names no
@@ -38,11 +44,11 @@ class Plan:
 
     @property
     def frozen(self) -> tuple[bool, ...]:
-        """Which units keep their pretrained weights, one flag per unit."""
+        """One flag for each unit: whether it keeps its pretrained weights."""
         return tuple(lr == 0 for lr in self.unit_lrs)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain JSON values; `from_json` gives back an equal plan."""
+        """The plan as plain JSON values, which `from_json` reads."""
         return {
             "unit_lrs": list(self.unit_lrs),
             "weight_decay": self.weight_decay,
@@ -72,3 +78,42 @@ def _mapping(policy: Any) -> Mapping[str, Any] | None:
     if policy is not None and not isinstance(policy, Mapping):
         raise ValueError(f"policy must be a mapping with its method, not {policy!r}")
     return policy
+
+
+class TunerLike(Protocol):
+    """The parts of a `FineTuner` that a policy may use."""
+
+    model: nn.Module
+    """The model, in eval mode. The policy may change modes and `requires_grad`."""
+    device: torch.device
+    train: TrainConfig
+    order: Tensor
+    """(n,) positions of the training images in the order of this epoch."""
+    images: int
+    """Training images processed since the run began; a policy adds those that it looks at."""
+
+    def loss(self, index: Tensor) -> Tensor:
+        """Mean cross-entropy () of the training images at `index` (B,), without augmentation."""
+        ...
+
+
+class Policy(Protocol):
+    """Changes the learning rates as each epoch starts."""
+
+    def __call__(
+        self, epoch: int, tuner: TunerLike, /
+    ) -> Mapping[str, float] | Sequence[float] | None:
+        """Return the rates of an epoch; called before its first step.
+
+        With new rates the optimizer starts anew. A policy that changed `requires_grad` must return
+        rates.
+
+        Args:
+            epoch: its number, from 1.
+            tuner: the fine-tuning under way.
+
+        Returns:
+            Rates of the units, in their order; or rates of single parameters by name, which freeze
+            all other parameters; or None to change nothing.
+        """
+        ...

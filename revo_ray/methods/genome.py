@@ -1,7 +1,7 @@
-"""Genomes: what the search may vary in a network, and how a sample becomes a plan.
+"""Genomes: the search space over the units of a network, and the plan of a sample.
 
-The two encodings of the REVO-Tune paper (section 3.3), and one relative to a base rate. All see a
-network as an ordered list of units, of which one is the new classifier head.
+There are the two encodings of the REVO-Tune paper (section 3.3), and one relative to a base rate.
+A network is an ordered list of units; one of them is the new classifier head.
 """
 
 from __future__ import annotations
@@ -9,32 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-from revo_ray.evolve.space import Categorical, Real, Space, Variable
+from revo_ray.evolve.space import Categorical, Real, Sample, Space, Variable
 from revo_ray.finetune.plan import Plan
+from revo_ray.methods.method import UnitLike
 
 GLOBAL_LR = "global_lr"
 BASE_LR, WEIGHT_DECAY = "base_lr", "weight_decay"
 TRAINS = "trains "
-"""What the name of a unit's bit starts with, where the unit's own name is that of its ratio."""
+"""Prefix of the name of a unit's freeze bit, if the unit's own name is that of its ratio."""
 
 LEAST_HEAD_LR = 1e-6
 """The new classifier head always trains; a linear gene of 0 would freeze it."""
-
-
-class UnitLike(Protocol):
-    """What a genome needs to know of one unit of the network."""
-
-    @property
-    def name(self) -> str:
-        """Qualified name, such as `layer1.0.conv1`."""
-        ...
-
-    @property
-    def head(self) -> bool:
-        """Whether it is the new classifier head."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,10 +32,9 @@ class BinaryGenome:
         global_lr: the shared rate, or `searched`: a gene of its own, on a log scale.
         head: `trained`: the new head always trains, at the global rate; `searched`: it has a bit
             like any other unit, the paper's literal reading.
-        low, high: exponents of ten between which a searched rate lies.
-        start: where between them a searched rate's initial mean lies, from 0 to 1; None for the
-            middle.
-        frozen: how probable it is at first that a unit is frozen.
+        low, high: exponents of ten, the range of a searched rate.
+        start: initial mean of a searched rate, from 0 at low to 1 at high; None for the middle.
+        frozen: initial probability that a unit is frozen.
     """
 
     global_lr: float | Literal["searched"] = "searched"
@@ -59,7 +45,7 @@ class BinaryGenome:
     frozen: float = 0.5
 
     def space(self, units: Sequence[UnitLike]) -> Space:
-        """One variable for each gene; bits first, in the order of the units."""
+        """One variable for each gene: the bits, in the order of the units, then the rate."""
         weights = (self.frozen, 1 - self.frozen)
         variables: dict[str, Variable] = {
             unit.name: Categorical((0, 1), weights) for unit in units if self._is_gene(unit)
@@ -68,16 +54,12 @@ class BinaryGenome:
             variables[GLOBAL_LR] = _rate(self.low, self.high, self.start)
         return Space(variables)
 
-    def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: b·η (eq. 1)."""
         rate = float(sample.get(GLOBAL_LR, self.global_lr))
         return Plan(
             tuple(rate * int(sample[unit.name]) if self._is_gene(unit) else rate for unit in units)
         )
-
-    def genome(self, sample: dict[str, Any]) -> list[float]:
-        """The genes as numbers, in the space's order."""
-        return [float(value) for value in sample.values()]
 
     def _is_gene(self, unit: UnitLike) -> bool:
         return self.head == "searched" or not unit.head
@@ -103,14 +85,10 @@ class ContinuousGenome:
         """One gene for each unit, the head's among them."""
         return Space({unit.name: Real(0.0, 1.0, start=self.start) for unit in units})
 
-    def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: the gene, or ten to the gene's place between the exponents."""
         rates = ((unit, self._rate(float(sample[unit.name]))) for unit in units)
         return Plan(tuple(max(lr, LEAST_HEAD_LR) if unit.head else lr for unit, lr in rates))
-
-    def genome(self, sample: dict[str, Any]) -> list[float]:
-        """The genes, in the order of the units."""
-        return [float(value) for value in sample.values()]
 
     def _rate(self, gene: float) -> float:
         if self.scale == "linear":
@@ -120,18 +98,17 @@ class ContinuousGenome:
 
 @dataclass(frozen=True)
 class RelativeGenome:
-    """A base rate, and for each unit how many decades its own rate lies above or below it.
+    """A base rate, and for each unit the decades by which its own rate lies above or below it.
 
     One rate for all units is the middle of the space, so a search refines around the rate that it
-    finds. With freeze bits it is the mixed case that CMA-ES for mixed variables is for.
+    finds. With freeze bits the genome mixes real and binary genes.
 
     Attributes:
-        low, high: exponents of ten between which the base rate lies.
-        start: where between them its initial mean lies, from 0 to 1; None for the middle.
+        low, high: exponents of ten, the range of the base rate.
+        start: initial mean of the base rate, from 0 at low to 1 at high; None for the middle.
         spread: decades that a unit's rate may lie above or below the base rate.
-        weight_decay: between what weight decays to search, on a log scale; None: there is none.
-        frozen: how probable it is at first that a unit is frozen; 0: there are no bits. The head
-            has none.
+        weight_decay: range of the weight decay, on a log scale; None: no weight decay.
+        frozen: initial probability that a unit is frozen; 0: there are no bits. The head has none.
     """
 
     low: float = -4.0
@@ -153,7 +130,7 @@ class RelativeGenome:
             }
         return Space(variables | {u.name: Real(-self.spread, self.spread) for u in units})
 
-    def plan(self, sample: dict[str, Any], units: Sequence[UnitLike]) -> Plan:
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: b·base·10^ratio."""
         base = float(sample[BASE_LR])
         rates = (
@@ -162,20 +139,17 @@ class RelativeGenome:
         )
         return Plan(tuple(rates), float(sample.get(WEIGHT_DECAY, 0.0)))
 
-    def genome(self, sample: dict[str, Any]) -> list[float]:
-        """The genes as numbers, in the space's order."""
-        return [float(value) for value in sample.values()]
-
 
 def _rate(low: float, high: float, start: float | None) -> Real:
-    """A rate between two exponents of ten, which starts at a place from 0 to 1 between them."""
+    """A rate between two exponents of ten; start is its initial mean, from 0 to 1 between them."""
     mean = None if start is None else _between(low, high, start)
     return Real(10.0**low, 10.0**high, log=True, start=mean)
 
 
 def _between(low: float, high: float, place: float) -> float:
-    """Ten to the exponent at a place from 0 to 1 between two others."""
+    """Ten to the exponent at a place from 0 to 1 between low and high."""
     return math.pow(10.0, low + place * (high - low))
 
 
 Genome = BinaryGenome | ContinuousGenome | RelativeGenome
+"""The genomes of the revo methods."""

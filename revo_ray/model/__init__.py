@@ -1,1 +1,1 @@
-"""The models that users take away: train, export and predict."""
+"""Models to take away: train, load, export, predict."""

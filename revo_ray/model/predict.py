@@ -1,4 +1,4 @@
-"""Labels for images, from a model in any form: `revo-ray predict`."""
+"""`revo-ray predict`: label images with a model in any form."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import explain, square
-from revo_ray.data.files.image_files import File, Tree
-from revo_ray.data.files.listing import Stored
-from revo_ray.data.records import Problem
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.stored_file import StoredFile
+from revo_ray.data.image_records import Problem
 from revo_ray.data.table.threads import in_order
 from revo_ray.errors import UserError
-from revo_ray.model.export import hub_folder as exported
-from revo_ray.model.export.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.export.hub_folder import CONFIG, open_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx
 from revo_ray.model.export.program import SUFFIX as PROGRAM
 from revo_ray.model.export.program import open_program
-from revo_ray.model.export.searched import read_searched
-from revo_ray.storage import Storage
+from revo_ray.model.load import load_best_model
+from revo_ray.rundir.run_directory import RunDirectory
 
 BATCH_PIXELS = 2**21
-"""Of one side's square: 512 images of 64 pixels, 41 of 224."""
+"""Pixels in a batch: 512 images of 64 × 64 pixels, or 41 of 224 × 224."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of an image.
+    """The most probable labels of an image.
 
     Attributes:
-        path: of the image.
+        path: path of the image.
         top: labels with their probabilities, the most probable first.
     """
 
@@ -46,7 +46,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Image:
-    """An image file, by the path that messages and predictions call it."""
+    """An image file, with its path for messages and predictions."""
 
     path: str
     file: File
@@ -56,11 +56,10 @@ def open_model(model: str) -> Classifier:
     """Open a model in any of its forms.
 
     Args:
-        model: a run directory on any storage, or what `revo-ray export` wrote: a folder, a
-            `.onnx` or a `.pt2` file.
+        model: a run directory on any storage, or an exported folder, `.onnx` or `.pt2` file.
 
     Raises:
-        UserError: it is none of these, or damaged.
+        UserError: it is none of these, or a file of it is damaged.
         OSError: the storage is unreachable.
     """
     path = Path(model).expanduser()
@@ -71,22 +70,22 @@ def open_model(model: str) -> Classifier:
                 f"{ONNX} or {PROGRAM} file"
             )
         return open_onnx(path) if path.suffix == ONNX else open_program(path)
-    if (path / exported.CONFIG).is_file():
-        return exported.open_folder(path)
-    searched = read_searched(Storage(model))
-    network = Normalised(searched.network, searched.description)
-    bf16 = searched.config.train.precision == "bf16"
-    return TorchClassifier(network, searched.description, bf16=bf16)
+    if (path / CONFIG).is_file():
+        return open_folder(path)
+    best = load_best_model(RunDirectory(model))
+    network = Normalised(best.network, best.description)
+    return TorchClassifier(network, best.description, bf16=best.config.train.precision == "bf16")
 
 
 def find_images(names: Sequence[str]) -> tuple[list[Image], list[Problem]]:
-    """The image files that are named, and those below the folders and zip archives that are.
+    """Find image files by name, and those in named folders and zip archives.
 
     Returns:
-        The images, those of a folder by path; and files that are no use, with the reason.
+        The images, those of a folder sorted by path; and the files that cannot be used, with the
+        reason.
 
     Raises:
-        UserError: there is nothing of a name, or a folder has no image.
+        UserError: a name does not exist, or a folder holds no image.
     """
     images: list[Image] = []
     problems: list[Problem] = []
@@ -94,11 +93,11 @@ def find_images(names: Sequence[str]) -> tuple[list[Image], list[Problem]]:
         path = os.path.abspath(os.path.expanduser(name))
         if "://" not in name and os.path.isfile(path) and not path.lower().endswith(".zip"):
             status = os.stat(path)
-            images.append(Image(name, File(name, status.st_size, Stored.on_disk(path, status))))
+            images.append(Image(name, File(name, status.st_size, StoredFile.on_disk(path, status))))
             continue
         try:
-            tree = Tree.open(name)
-        except UserError as error:  # without the configuration key that it would name
+            tree = ImageFiles.open(name)
+        except UserError as error:  # its configuration key says nothing here
             raise UserError(str(error.args[0])) from None
         found = tree.images()
         if not found and not tree.problems:
@@ -111,13 +110,15 @@ def find_images(names: Sequence[str]) -> tuple[list[Image], list[Problem]]:
 def predict(
     classifier: Classifier, images: Iterable[Image], top: int = 1
 ) -> Iterator[Prediction | Problem]:
-    """Predict images in their order, decoded and cut as a search does, in batches.
+    """Predict images in batches, in the order given, decoded and cut as in a search.
 
     Args:
-        top: how many labels of each image, at most as many as there are.
+        classifier: the model.
+        images: the images.
+        top: number of labels for each image; at most all.
 
     Yields:
-        A prediction for each image, or why it cannot be read.
+        For each image a prediction, or the reason why it cannot be read.
     """
     labels, size = classifier.description.labels, classifier.description.image_size
     length = max(1, BATCH_PIXELS // size**2)
@@ -125,13 +126,13 @@ def predict(
     def decode(image: Image) -> NDArray[np.uint8] | Problem:
         try:
             return square(image.file.open(), size)
-        except Exception as error:  # whatever a decoder raises
+        except Exception as error:  # decoders raise anything
             return Problem(image.path, explain(error))
 
     batch: list[tuple[Image, NDArray[np.uint8] | Problem]] = []
     listed = list(images)
     with warnings.catch_warnings(), closing(in_order(decode, listed)) as decoded:
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata and the like
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and the like
         for image, pixels in zip(listed, decoded, strict=True):
             batch.append((image, pixels))
             if len(batch) == length:
@@ -147,8 +148,7 @@ def _answer(
     top: int,
 ) -> Iterator[Prediction | Problem]:
     pixels = [found for _, found in batch if not isinstance(found, Problem)]
-    answers = _probabilities(classifier.logits(np.stack(pixels))) if pixels else np.empty((0, 0))
-    rows = iter(answers)
+    rows = iter(_probabilities(classifier.logits(np.stack(pixels))) if pixels else ())
     for image, found in batch:
         if isinstance(found, Problem):
             yield found
@@ -159,7 +159,7 @@ def _answer(
 
 
 def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The softmax of logits (N, C)."""
+    """Softmax of logits (N, C)."""
     from scipy.special import softmax
 
     probabilities: NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)

@@ -1,4 +1,4 @@
-"""One fine-tuning under a known plan, without Ray: `revo-ray train`."""
+"""`revo-ray train`: fine-tune once under a known plan, without Ray."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from revo_ray.data.shared_files import tables_folder
-from revo_ray.data.table.image_table import split_table
+from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network, pick_device, use_threads
 from revo_ray.finetune.training.epoch import Epoch
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import find_policy
-from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.objective import Scores
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.schema import DataConfig, SearchConfig
 from revo_ray.storage import Storage
 
 
@@ -30,9 +28,9 @@ class Trained:
     """A model fine-tuned under a plan.
 
     Attributes:
-        tuner: holds the weights.
-        validation: None where the model was trained on the validation images too.
-        test: on the test images.
+        tuner: the fine-tuner, which holds the weights.
+        validation: scores on the validation images; None if the model was trained on them.
+        test: scores on the test images.
     """
 
     tuner: FineTuner
@@ -44,21 +42,21 @@ def read_plan(path: str | Path) -> Plan:
     """Read a `plan.json`.
 
     Args:
-        path: or a URI that `pyarrow.fs` opens.
+        path: a local path, or a URI that `pyarrow.fs` opens.
 
     Raises:
-        UserError: it is missing or not a plan.
+        UserError: it cannot be read, or is not a plan.
     """
-    place = str(path)
+    uri = str(path)
     try:
-        text = Storage(place).read("") if "://" in place else Path(path).expanduser().read_bytes()
+        text = Storage(uri).read("") if "://" in uri else Path(path).expanduser().read_bytes()
         return Plan.from_json(json.loads(text))
     except UserError:
-        raise UserError(f"cannot read the plan {place!r}: no file system opens that URI") from None
+        raise UserError(f"cannot read the plan {uri!r}: no file system opens that URI") from None
     except OSError as error:
-        raise UserError(f"cannot read the plan {place!r}: {error.strerror or error}") from None
+        raise UserError(f"cannot read the plan {uri!r}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{place!r} is not a plan: {error}") from None
+        raise UserError(f"{uri!r} is not a plan: {error}") from None
 
 
 def train_plan(
@@ -67,27 +65,27 @@ def train_plan(
     *,
     with_validation: bool = False,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    console: Console | None = None,
+    prepare_table: Callable[[DataConfig, Path], Table] = prepare_table,
 ) -> Trained:
-    """Fine-tune under a plan, exactly as an evaluation of a search does, and test.
+    """Fine-tune under a plan exactly as an evaluation of a search does, and test the model.
 
     Args:
         config: model, data and training.
-        plan: rates for the units of that model.
-        with_validation: train on the validation images too, for a model to keep.
+        plan: learning rates for the units of that model.
+        with_validation: train on the validation images too; they are then not scored.
         on_epoch: called after each epoch.
-        console: where the preparation of the images is shown; None shows nothing.
+        prepare_table: reads and decodes the images into a table in a folder.
 
     Raises:
         UserError: the configuration or the data is wrong, or the plan is for another network.
         SearchError: the training diverged.
     """
     use_threads(config.resources.cpus_per_trial)
-    table = prepare_and_show(config.data, tables_folder(config.storage), console)
+    table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     if with_validation:
-        both = np.sort(np.concatenate([splits.train, splits.validation]))
-        splits = replace(splits, train=both)
+        train = np.sort(np.concatenate([splits.train, splits.validation]))
+        splits = replace(splits, train=train)
     backbone, units = load_network(config.model, config.data, config.train, table)
     if len(plan.unit_lrs) != len(units):
         raise UserError(

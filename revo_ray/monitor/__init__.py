@@ -1,1 +1,1 @@
-"""Readers of a ledger that still grows: progress, watch and TensorBoard."""
+"""Readers of a ledger that still grows: progress lines, `revo-ray watch` and TensorBoard."""

@@ -1,4 +1,4 @@
-"""Lines on a terminal that are drawn again in place; nothing of it reaches a log file."""
+"""Lines that are drawn again in place on a terminal, and the memory of GPUs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rich.table import Column
 from rich.text import Text
 
 GPU_SECONDS = 5.0
-"""Between two looks at the memory of GPUs."""
+"""Seconds between two calls of nvidia-smi."""
 
 
 class LiveLines:
-    """A bar with a line behind it, and lines below; on a console that is no terminal, nothing.
+    """A bar with a line beside it and lines below. A console that is no terminal shows nothing.
 
     Args:
-        console: where; None for nowhere.
-        total: what the bar is full at.
+        console: the console; None shows nothing.
+        total: amount at which the bar is full.
     """
 
     def __init__(self, console: Console | None, total: float) -> None:
@@ -45,17 +45,17 @@ class LiveLines:
 
     @property
     def shown(self) -> bool:
-        """Whether anybody sees it."""
+        """Whether the lines are on a terminal."""
         return self._live is not None
 
     def update(self, done: float, first: str, more: Sequence[str] = ()) -> None:
-        """Show other lines from now on; empty ones are left out."""
+        """Show other lines; empty ones are left out."""
         if self._live is not None:
             self._bar.update(self._task, completed=done, description=first)
             self._more = [line for line in more if line]
 
     def close(self) -> None:
-        """Take them off the terminal."""
+        """Take the lines off the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -66,9 +66,9 @@ class LiveLines:
 
 
 class GpuMemory:
-    """The memory of this machine's GPUs, all programs together, as nvidia-smi tells it.
+    """Memory of this machine's GPUs in use by all programs.
 
-    It is asked beside the driver, which has no use for a context of its own on a GPU.
+    nvidia-smi runs in a process of its own: a CUDA context in the driver would take GPU memory.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class GpuMemory:
         self._text = ""
 
     def __call__(self) -> str:
-        """What was last told, `GPU memory 31.2 of 79.6 GiB`; empty where there is no GPU."""
+        """The last answer, `GPU memory 31.2 of 79.6 GiB`; empty without a GPU."""
         if self._asked is not None and self._asked.poll() is not None:
             self._text = gpu_text(self._asked.communicate()[0])
             self._asked = None
@@ -94,7 +94,7 @@ class GpuMemory:
         return self._text
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """End the process of nvidia-smi, if there is one."""
         if self._asked is not None:
             self._asked.kill()
             self._asked.communicate()
@@ -109,12 +109,12 @@ class GpuMemory:
 
 
 def gpu_text(answer: str) -> str:
-    """What nvidia-smi answers, `used, total` in MiB for each GPU, in words; empty without any."""
+    """Put nvidia-smi's answer into words: a line `used, total` in MiB for each GPU."""
     try:
         lines = [line.split(",") for line in answer.splitlines() if line.strip()]
         pairs = [(float(used), float(total)) for used, total in lines]
         each = [f"{used / 1024:.1f} of {total / 1024:.1f}" for used, total in pairs]
-    except ValueError:  # [N/A], on machines that share memory with the CPU
+    except ValueError:  # [N/A], on machines whose GPU shares memory with the CPU
         return ""
     if len(each) > 4:
         fullest = max(pairs, key=lambda pair: pair[0] / pair[1])

@@ -1,4 +1,4 @@
-"""What a user sees while a table is prepared: a bar on a terminal, two lines in a log."""
+"""Progress of the preparation of a table: a bar on a terminal, two lines in a log."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revo_ray.data.table.image_table import Table, prepare_table
-from revo_ray.monitor.status import duration
+from revo_ray.monitor.progress import say
 from revo_ray.settings.schema import DataConfig
+from revo_ray.words import duration
 
 
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
-    """`prepare_table`, with its progress and the source's warnings on the console.
+    """Call `prepare_table`, and show its progress and the source's warnings on the console.
 
-    A table that is there already takes no time and shows no progress; images that cannot be split
-    are refused before one is decoded.
+    A table that is there already shows no progress. Images that cannot be split are refused before
+    one is decoded.
 
     Raises:
         UserError: as `prepare_table`.
@@ -26,15 +27,15 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     with TableProgress(console) as shown:
         table = prepare_table(config, folder, shown, must_split=True)
     for warning in table.warnings:
-        _line(console, f"warning: {warning}")
+        say(console, f"warning: {warning}")
     return table
 
 
 class TableProgress:
-    """The progress of one preparation: what `prepare_table` calls, inside a `with`.
+    """Shows the progress of one preparation; `prepare_table` calls it, inside a `with`.
 
     Args:
-        console: where to write; None shows nothing.
+        console: the console to write to; None shows nothing.
     """
 
     def __init__(self, console: Console | None) -> None:
@@ -47,7 +48,7 @@ class TableProgress:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        """Take note of the images done."""
+        """Show how many images are done."""
         if self._console is None:
             return
         if self._began is None:
@@ -55,7 +56,7 @@ class TableProgress:
             if self._console.is_terminal:
                 self._start_bar(total)
             else:
-                _line(self._console, f"preparing {total} images")
+                say(self._console, f"preparing {total} images")
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done)
 
@@ -69,7 +70,7 @@ class TableProgress:
             self._bar.stop()
         if self._began is not None and error is None:
             seconds = time.monotonic() - self._began
-            _line(self._console, f"prepared {self._total} images in {duration(seconds)}")
+            say(self._console, f"prepared {self._total} images in {duration(seconds)}")
 
     def _start_bar(self, total: int) -> None:
         self._bar = Progress(
@@ -82,8 +83,3 @@ class TableProgress:
         )
         self._bar.start()
         self._bar.add_task("", total=total)
-
-
-def _line(console: Console | None, text: str) -> None:
-    if console is not None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)

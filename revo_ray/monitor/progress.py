@@ -1,67 +1,66 @@
-"""Where a running search or study stands: live lines on a terminal, plain lines in a log."""
+"""Progress of a running search or study: live lines on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from revo_ray.monitor.live import GpuMemory, LiveLines
-from revo_ray.monitor.status import Pace, Standing, duration
-from revo_ray.rundir.ledger import Evaluation
-
-if TYPE_CHECKING:
-    from revo_ray.rundir.outcome import SearchResult
+from revo_ray.monitor.status import Pace, SearchStatus
+from revo_ray.objective import LOSS, METRICS, Metric
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.words import duration
 
 TICK_SECONDS = 0.5
 LINES = 20
-"""In a log, of a whole budget, besides those of better results."""
+"""Number of lines in a log for a whole budget, besides those of better results."""
 
 
 class Progress:
-    """Shows what is spent, the best plan so far and the time left; a listener of the ledger.
+    """Shows the spent budget, the best plan so far and the time left; a listener of the ledger.
 
     Args:
-        standing: of the search, without its rows.
-        console: where to write; None shows nothing.
+        status: the status of a search without rows.
+        console: the console to write to; None shows nothing.
     """
 
-    def __init__(self, standing: Standing, console: Console | None) -> None:
-        self._standing = standing
+    def __init__(self, status: SearchStatus, console: Console | None) -> None:
+        self._status = status
         self._console = console
         self._said = 0
         self._shown = _Workers()
         self._live = LiveLines(None, 0)
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
-        """Say what is searched, and count the rows that a resumed search starts with."""
-        standing = self._standing
+        """Print the headline, and count the rows that a resumed search starts with."""
+        status = self._status
         for row in rows:
-            standing.add(row)
-        self._said = standing.done
+            status.add(row)
+        self._said = status.done
         say(self._console, headline)
-        if standing.rows:
+        if status.rows:
             say(
                 self._console,
-                f"resumed with {standing.done} {standing.unit} done, {standing.best_text}",
+                f"resumed with {status.done} {status.unit} done, {status.best_text}",
             )
-        self._live = LiveLines(self._console, standing.total)
+        self._live = LiveLines(self._console, status.total)
         self._show("starting workers")
 
     def __call__(self, row: Evaluation) -> None:
-        """Take note of a new row."""
-        standing = self._standing
-        improved = standing.add(row, time.monotonic())
+        """Count a new row and show it."""
+        status = self._status
+        improved = status.add(row, time.monotonic())
         if self._live.shown:
             self._show()
-        elif improved or standing.done - self._said >= max(1, standing.total // LINES):
-            self._said = standing.done
-            say(self._console, plain_line(standing))
+        elif improved or status.done - self._said >= max(1, status.total // LINES):
+            self._said = status.done
+            say(self._console, plain_line(status))
 
     def tick(self, busy: int, slots: int) -> None:
-        """Say how many workers of how many have something to do; called all the time."""
+        """Show how many workers are busy; called all the time."""
         if self._live.shown and self._shown.update(busy, slots):
             self._show()
 
@@ -71,25 +70,25 @@ class Progress:
         self._shown.close()
 
     def _show(self, instead: str = "") -> None:
-        standing = self._standing
-        first = [standing.amount_text, standing.generation_text, self._shown.text]
-        first.append(instead or standing.left_text(time.monotonic()))
-        more = standing.best_text, joined(standing.counts_text, self._shown.gpu())
-        self._live.update(standing.done, joined(*first), more)
+        status = self._status
+        first = [status.amount_text, status.generation_text, self._shown.text]
+        first.append(instead or status.left_text(time.monotonic()))
+        more = status.best_text, joined(status.counts_text, self._shown.gpu())
+        self._live.update(status.done, joined(*first), more)
 
 
 class StudyProgress:
-    """Shows how far the searches of a study are; a listener of every ledger, by `follow`.
+    """Shows the progress of a study's searches; `follow` makes a listener for each ledger.
 
     Args:
-        name: of the study.
-        searches: how many there are.
-        console: where to write; None shows nothing.
+        name: the study's name.
+        searches: number of its searches.
+        console: the console to write to; None shows nothing.
     """
 
     def __init__(self, name: str, searches: int, console: Console | None) -> None:
         self._name, self._searches, self._console = name, searches, console
-        self._standings: dict[str, Standing] = {}
+        self._statuses: dict[str, SearchStatus] = {}
         self._finished = 0
         self._said = 0.0
         self._pace = Pace(40)
@@ -98,26 +97,26 @@ class StudyProgress:
         self._live = LiveLines(None, 0)
 
     def follow(
-        self, name: str, standing: Standing, rows: Iterable[Evaluation]
+        self, name: str, status: SearchStatus, rows: Iterable[Evaluation]
     ) -> Callable[[Evaluation], None]:
-        """Take a search that is not finished, with the rows that it starts with; its listener."""
+        """Make a listener for a search that is not finished; rows: those that it starts with."""
         for row in rows:
-            standing.add(row)
-        self._standings[name] = standing
+            status.add(row)
+        self._statuses[name] = status
 
         def listen(row: Evaluation) -> None:
-            before = standing.done
-            standing.add(row)
-            self._pace.add(time.monotonic(), (standing.done - before) / standing.total)
+            before = status.done
+            status.add(row)
+            self._pace.add(time.monotonic(), (status.done - before) / status.total)
             self._last = name
             self._note()
 
         return listen
 
     def begin(self) -> None:
-        """Say what is studied."""
-        self._finished = self._searches - len(self._standings)
-        rows = sum(standing.rows for standing in self._standings.values())
+        """Print the headline."""
+        self._finished = self._searches - len(self._statuses)
+        rows = sum(status.rows for status in self._statuses.values())
         before = f", {self._finished} finished before" if self._finished else ""
         before += f", {rows} evaluations of the others done" if rows else ""
         say(self._console, f"study {self._name}: {self._searches} searches{before}")
@@ -126,13 +125,16 @@ class StudyProgress:
         self._show("starting workers")
 
     def finish(self, result: SearchResult) -> None:
-        """Say what a search ended with."""
+        """Print the outcome of a search that `follow` was called for."""
         self._finished += 1
-        say(self._console, f"{result.name}: {outcome_text(result)}")
+        say(
+            self._console,
+            f"{result.name}: {outcome_text(result, self._statuses[result.name].objective)}",
+        )
         self._show()
 
     def tick(self, busy: int, slots: int) -> None:
-        """Say how many workers of how many have something to do; called all the time."""
+        """Show how many workers are busy; called all the time."""
         if self._live.shown and self._shown.update(busy, slots):
             self._show()
 
@@ -143,31 +145,31 @@ class StudyProgress:
 
     @property
     def _done(self) -> float:
-        """The searches' budgets that are spent, in searches."""
-        return sum(s.done / s.total for s in self._standings.values())
+        """The spent budgets of the open searches, in whole searches."""
+        return sum(s.done / s.total for s in self._statuses.values())
 
     def _note(self) -> None:
         if self._live.shown:
             self._show()
-        elif self._done - self._said >= len(self._standings) / LINES - 1e-9:
+        elif self._done - self._said >= len(self._statuses) / LINES - 1e-9:
             self._said = self._done
-            text = study_text(self._finished, self._searches, self._standings.values())
+            text = study_text(self._finished, self._searches, self._statuses.values())
             say(self._console, f"{text}, {self._left_text()}")
 
     def _show(self, instead: str = "") -> None:
-        text = study_text(self._finished, self._searches, self._standings.values())
+        text = study_text(self._finished, self._searches, self._statuses.values())
         first = joined(text, self._shown.text, instead or self._left_text())
-        last = self._standings.get(self._last)
+        last = self._statuses.get(self._last)
         now = f"{self._last}: {last.amount_text}, {last.best_text}" if last else ""
-        done = self._searches - len(self._standings) + self._done
+        done = self._searches - len(self._statuses) + self._done
         self._live.update(done, first, (now, self._shown.gpu()))
 
     def _left_text(self) -> str:
-        return study_left_text(self._pace, self._standings.values(), time.monotonic())
+        return study_left_text(self._pace, self._statuses.values(), time.monotonic())
 
 
 class _Workers:
-    """What is known of the machines, looked at now and then."""
+    """Busy workers and GPU memory, for the line on a terminal."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -175,7 +177,7 @@ class _Workers:
         self._at = float("-inf")
 
     def update(self, busy: int, slots: int) -> bool:
-        """Whether it is time to show it."""
+        """Note the numbers, at most every `TICK_SECONDS`; returns whether they were noted."""
         now = time.monotonic()
         if now - self._at < TICK_SECONDS:
             return False
@@ -186,54 +188,56 @@ class _Workers:
         self.gpu.close()
 
 
-def plain_line(standing: Standing, now: float | None = None) -> str:
-    """A search in one line of a log."""
+def plain_line(status: SearchStatus, now: float | None = None) -> str:
+    """The status of a search in one line of a log."""
     parts = (
-        standing.amount_text,
-        standing.best_text,
-        standing.counts_text,
-        standing.left_text(now),
+        status.amount_text,
+        status.best_text,
+        status.counts_text,
+        status.left_text(now),
     )
     return ", ".join(part for part in parts if part)
 
 
-def study_text(finished: int, searches: int, open_ones: Iterable[Standing]) -> str:
-    """The searches of a study that are finished, and the rows of those that were open."""
-    rows = sum(standing.rows for standing in open_ones)
+def study_text(finished: int, searches: int, open_ones: Iterable[SearchStatus]) -> str:
+    """Number of finished searches of a study, and of the rows of those that were open."""
+    rows = sum(status.rows for status in open_ones)
     text = f"{finished} of {searches} searches finished"
     return f"{text}, {rows} evaluations" if rows else text
 
 
-def study_left_text(pace: Pace, open_ones: Iterable[Standing], now: float | None) -> str:
-    """How long a study's open searches will take.
+def study_left_text(pace: Pace, open_ones: Iterable[SearchStatus], now: float | None) -> str:
+    """The time left for a study's open searches.
 
     Args:
-        pace: in budgets of whole searches.
-        open_ones: the searches.
-        now: by the clock of the pace.
+        pace: the pace, in budgets of whole searches.
+        open_ones: the open searches.
+        now: the time, by the clock of the pace; None for the time of the last row.
     """
-    left = sum(standing.left / standing.total for standing in open_ones)
+    left = sum(status.left / status.total for status in open_ones)
     seconds = pace.seconds_left(left, now)
     if not left:
         return "testing the last models"
     return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
 
 
-def outcome_text(result: SearchResult) -> str:
-    """What a search ended with, in one line."""
-    loss = result.best["val_loss"] if result.best else None
-    accuracy = result.test["accuracy"] if result.test else None
-    found = "no evaluation succeeded" if loss is None else f"validation loss {loss:.4f}"
-    tested = f", test accuracy {accuracy:.3f}" if accuracy is not None else ""
+def outcome_text(result: SearchResult, objective: Metric) -> str:
+    """The outcome of a search in one line, by its objective; by accuracy beside a loss."""
+    best, test = result.validation_scores, result.test_scores
+    found = "no evaluation succeeded" if best is None else f"validation {objective.text(best)}"
+    metric = METRICS["accuracy"] if objective is LOSS else objective
+    tested = ""
+    if test is not None and metric.value(test) is not None:
+        tested = f", test {metric.text(test)}"
     return f"{found}{tested} ({result.evaluations} evaluations)"
 
 
 def joined(*parts: str) -> str:
-    """What there is to say, on one line of a terminal."""
+    """Join the parts that are not empty to one line of a terminal."""
     return " · ".join(part for part in parts if part)
 
 
 def say(console: Console | None, text: str) -> None:
-    """Print a line as it is."""
+    """Print a line as it is; nothing without a console."""
     if console is not None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,42 +1,44 @@
-"""Where a search stands, from its rows: counts, the best plan in one line, the time left."""
+"""Status of a search, from its rows: counts, the best plan in one line, the time left."""
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.objective import METRICS
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.words import duration, plan_text
 
 BREAK_SECONDS = 60.0
-"""A gap between rows that is longer, and far longer than most, was an interruption."""
+"""A longer gap between rows was an interruption, if it is also far longer than most gaps."""
 
 
 class Pace:
-    """How fast a budget is spent, from the last rows: they cost what the next ones will.
+    """Measures how fast a budget is spent, from the last rows.
 
     Evaluations that were stopped early, or answered from the ledger, count with the time that they
-    took, so what is left is neither the time of whole evaluations nor of a few quick ones.
+    took. So the estimate holds for the usual mixture of whole and quick evaluations.
 
     Args:
-        window: rows to look back on; two generations, so that waiting at their end counts.
+        window: number of last rows that count; two generations, to include the waits between them.
     """
 
     def __init__(self, window: int = 20) -> None:
         self._rows: deque[tuple[float, float]] = deque(maxlen=max(window, 20) + 1)
 
     def add(self, at: float, cost: float) -> None:
-        """A row came, in order of time, and this much of the budget was spent on it."""
+        """Note the time of a row, later than the last one, and its part of the budget."""
         self._rows.append((at, cost))
 
     def seconds_left(self, budget: float, now: float | None = None) -> float | None:
-        """Seconds that the rest of the budget takes; None before that can be said.
+        """Estimate the seconds that the rest of the budget takes; None if there are too few rows.
 
         Args:
-            budget: what is left of it.
-            now: by the clock of `add`; None for the time of the last row.
+            budget: the part of the budget that is left.
+            now: the time, by the clock of `add`; None for the time of the last row.
         """
         rows = sorted(self._rows)
         gaps = [later[0] - earlier[0] for earlier, later in pairwise(rows)]
@@ -47,69 +49,70 @@ class Pace:
         times = [usual if gap > max(20 * usual, BREAK_SECONDS) else gap for gap in gaps]
         each = sum(times) / spent
         since = 0.0 if now is None else max(0.0, now - rows[-1][0])
-        # While the next row takes its time, there is no less to do than what follows it.
+        # If the next row is late, the rows after it still take their whole time.
         return max(0.0, each * budget - min(since, each))
 
 
-class Standing:
-    """What is known of one search from the rows that it has.
+class SearchStatus:
+    """Summary of the rows that one search has.
 
     Args:
-        evaluations, epochs: its budget, counted both ways.
-        unit: what the budget is held to.
-        population: evaluations in a generation.
-        head: which unit is the new classifier.
+        config: the search's configuration.
+        unit: the unit of its budget.
+        head: index of the new classifier among the network's units.
     """
 
     def __init__(
         self,
-        evaluations: int,
-        epochs: int = 0,
+        config: SearchConfig,
         unit: Literal["evaluations", "epochs"] = "evaluations",
-        population: int = 10,
         head: int = -1,
     ) -> None:
-        self._budgets = {"evaluations": evaluations, "epochs": epochs}
         self.unit = unit
-        self._population = population
+        self.objective = config.search.metric
+        evaluations = config.search.evaluations
+        self._budgets = {"evaluations": evaluations, "epochs": evaluations * config.train.epochs}
+        self._population = config.search.population
         self._head = head
         self.rows = 0
         self.best: Evaluation | None = None
-        self.pace = Pace(2 * population)
+        self.pace = Pace(2 * self._population)
         self._epochs = 0
         self._counts = dict.fromkeys(("failed", "stopped early", "answered from the ledger"), 0)
         self._ahead: set[int] = set()
+        """Evaluations that have a row, although one before them has none."""
         self._next = 0
         """The first evaluation that has no row."""
         self._generations = False
 
     @property
     def total(self) -> int:
-        """The budget."""
+        """The budget, in `unit`."""
         return self._budgets[self.unit]
 
     @property
     def done(self) -> int:
-        """What is spent of it."""
+        """The part of the budget that is spent."""
         return self.rows if self.unit == "evaluations" else self._epochs
 
     @property
     def left(self) -> int:
-        """What is not."""
+        """The part of the budget that is not spent."""
         return max(0, self.total - self.done)
 
     def add(self, row: Evaluation, at: float | None = None) -> bool:
-        """Take note of a row.
+        """Count a row.
 
         Args:
-            at: when it came; None for one that was there before.
+            row: the row.
+            at: the time at which it came; None leaves it out of the pace.
 
         Returns:
             Whether it is the best so far.
         """
         self.rows += 1
         self._epochs += row.epochs
-        self._counts["failed"] += not (row.scored or row.status == "stopped")
+        self._counts["failed"] += not (self.objective.counts(row) or row.status == "stopped")
         self._counts["stopped early"] += row.status == "stopped"
         self._counts["answered from the ledger"] += row.status == "cached"
         self._generations = self._generations or row.generation is not None
@@ -119,14 +122,14 @@ class Standing:
             self._next += 1
         if at is not None:
             self.pace.add(at, 1 if self.unit == "evaluations" else row.epochs)
-        improved = row.scored and (self.best is None or row.score < self.best.score)
+        improved = self.objective.is_better(row, self.best)
         if improved:
             self.best = row
         return improved
 
     @property
     def amount_text(self) -> str:
-        """What is spent, `37/100 evaluations`."""
+        """The part of the budget that is spent, `37/100 evaluations`."""
         return f"{self.done}/{self.total} {self.unit}"
 
     @property
@@ -141,68 +144,31 @@ class Standing:
 
     @property
     def best_text(self) -> str:
-        """The best evaluation so far, and its plan."""
+        """The best evaluation so far, and its plan: the objective and one other metric."""
         if self.best is None:
             return "no result yet"
-        accuracy = self.best.val_accuracy
-        shown = f", accuracy {accuracy:.3f}" if accuracy is not None else ""
+        scores = self.best.scores
+        other = next(metric for metric in METRICS.values() if metric is not self.objective)
+        beside = f", {other.text(scores)}" if other.value(scores) is not None else ""
         decay = self.best.plan.get("weight_decay", 0.0)
         plan = plan_text(self.best.unit_lrs, self._head, decay)
         return (
-            f"best validation loss {self.best.val_loss:.4f}{shown} "
+            f"best validation {self.objective.text(scores)}{beside} "
             f"(#{self.best.evaluation}{plan and ': '}{plan})"
         )
 
     @property
     def counts_text(self) -> str:
-        """What did not go the usual way, `2 failed, 31 stopped early`; often empty."""
+        """Numbers of unusual evaluations, `2 failed, 31 stopped early`; often empty."""
         return ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
 
     def left_text(self, now: float | None = None) -> str:
-        """How long it will take, or what comes after the last row.
+        """The time left, or the work that follows the last row.
 
         Args:
-            now: by the clock that rows were added by.
+            now: the time, by the clock of `add`; None for the time of the last row.
         """
         if not self.left:
             return "testing the best model" if self.best else "done"
         seconds = self.pace.seconds_left(self.left, now)
         return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
-
-
-def plan_text(rates: Sequence[float], head: int = -1, weight_decay: float = 0.0) -> str:
-    """A plan in one line: `12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2`; empty without one.
-
-    Args:
-        rates: of each unit, 0 where it is frozen.
-        head: which of them is the new classifier.
-        weight_decay: said where it is not 0.
-    """
-    if not rates:
-        return ""
-    others = [rate for i, rate in enumerate(rates) if rate and i != head % len(rates)]
-    frozen = sum(not rate for rate in rates)
-    parts = [f"{frozen} of {len(rates)} units frozen"]
-    if others:
-        low, high = _short(min(others)), _short(max(others))
-        parts.append(f"rate {low}" if low == high else f"rates {low}…{high}")
-    parts.append(f"head {_short(rates[head]) if rates[head] else 'frozen'}")
-    if weight_decay:
-        parts.append(f"weight decay {_short(weight_decay)}")
-    return ", ".join(parts)
-
-
-def _short(rate: float) -> str:
-    """One digit and its power of ten, 3e-2."""
-    digit, _, power = f"{rate:.0e}".partition("e")
-    return f"{digit}e{int(power)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8s, 3m 05s, 2h 07m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

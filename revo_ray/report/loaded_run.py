@@ -1,66 +1,59 @@
-"""What figures are drawn from: the searches of a folder with their rows, plans and records."""
+"""Searches with their ledgers; figures are drawn from them."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
-
-from revo_ray.report.outcomes import (
-    CONFIG,
-    SearchOutcome,
-    load_outcomes,
-    read_config,
-    read_rows,
-)
-from revo_ray.rundir.ledger import Evaluation, Ledger
-from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
-from revo_ray.storage import Storage
-
-CARD = "best/config.json"
+from revo_ray.errors import UserError
+from revo_ray.objective import Metric
+from revo_ray.report.outcomes import SearchOutcome, load_outcomes
+from revo_ray.rundir import Evaluation, RunDirectory
+from revo_ray.settings.schema import SearchConfig
 
 
 @dataclass(frozen=True)
 class Run:
-    """One search, with all that its run directory says.
+    """One search with its ledger.
 
     Attributes:
-        folder: its run directory.
-        outcome: what the tables know of it.
-        config: what it was told.
-        recorded: versions, revision and checksums, as `config.yaml` has them.
-        rows: its ledger, in proposal order.
-        units: the names of the network's units, input to head; numbers where nothing names them.
-        torn: files of the ledger that hold no row.
+        outcome: settings, costs and scores.
+        rows: the ledger, in proposal order.
+        units: names of the network's units, input to head; numbers if no file names them.
+        torn: names of ledger files that were cut short and set aside.
     """
 
-    folder: Storage
     outcome: SearchOutcome
-    config: SearchConfig
-    recorded: dict[str, Any]
     rows: list[Evaluation]
     units: list[str]
     torn: list[str]
 
     @property
+    def config(self) -> SearchConfig:
+        """The configuration that the search was started with."""
+        return self.outcome.config
+
+    @property
+    def objective(self) -> Metric:
+        """The metric that the search optimises."""
+        return self.outcome.objective
+
+    @property
     def best(self) -> Evaluation | None:
-        """The row with the least validation loss; None without one."""
-        return min((r for r in self.rows if r.scored), key=lambda row: row.score, default=None)
+        """The best row by the objective; None if no evaluation succeeded."""
+        return self.objective.best(self.rows)
 
     @property
     def method(self) -> str:
-        """The method, as the study calls it."""
+        """The name of its method in the study."""
         return self.outcome.identity.method
 
     @property
     def uninformed(self) -> list[Evaluation]:
-        """The rows that were proposed before the searcher had learnt anything.
+        """Rows that were proposed before the searcher had learnt anything.
 
-        All of a random search; of others the first generation, and what `lookahead` sampled of
-        the second. Empty for methods without generations.
+        All rows of a random search; otherwise the first generation and the part of the second
+        that `lookahead` sampled. Empty for methods without generations.
         """
         if self.config.method.name == "random":
             return self.rows
@@ -75,65 +68,39 @@ class Run:
         return found
 
 
-def load_runs(storage: Storage, outcomes: list[SearchOutcome] | None = None) -> list[Run]:
-    """Read the searches of a study, or the one search that a folder holds.
-
-    Args:
-        storage: the folder.
-        outcomes: of the same folder, where they are known.
+def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
+    """Read the ledgers of searches.
 
     Raises:
-        UserError: as `load_outcomes`.
+        UserError: a ledger is damaged.
         OSError: the storage is unreachable.
     """
-    if outcomes is None:
-        outcomes = load_outcomes(storage)
-    alone = is_search(storage)
-    return [_read_run(storage if alone else storage.child(o.name), o) for o in outcomes]
+    return [_load_run(outcome) for outcome in outcomes]
 
 
-def load_run(folder: Storage) -> Run:
-    """Read the one search that a folder holds.
+def load_run(directory: RunDirectory) -> Run:
+    """Read the search in a run directory.
 
     Raises:
-        UserError: as `load_outcomes`.
+        UserError: it is damaged.
+        OSError: the storage is unreachable.
     """
-    (run,) = load_runs(folder)
+    (run,) = load_runs(load_outcomes(directory))
     return run
 
 
-def is_search(storage: Storage) -> bool:
-    """Whether a folder is the run directory of one search."""
-    return storage.exists(CONFIG)
+def _load_run(outcome: SearchOutcome) -> Run:
+    directory = outcome.directory
+    # The table of a finished search holds all rows: one request to an object store.
+    rows = list(directory.rows(table_first=outcome.done and directory.storage.local is None))
+    return Run(outcome, rows, _units(directory, rows), directory.torn_rows())
 
 
-def _read_run(folder: Storage, outcome: SearchOutcome) -> Run:
-    # A finished search's table has the same rows; a store of objects is asked once for it.
-    rows = list(read_rows(folder, table_first=outcome.done and folder.local is None))
-    return Run(
-        folder=folder,
-        outcome=outcome,
-        config=read_config(folder),
-        recorded=_recorded(folder),
-        rows=rows,
-        units=_units(folder, rows),
-        torn=[name for name in folder.list(Ledger.FOLDER) if name.endswith(".torn")],
-    )
-
-
-def _recorded(folder: Storage) -> dict[str, Any]:
-    try:
-        values, _ = read_yaml(folder.read(CONFIG))
-        return read_back(values)[0]
-    except (OSError, yaml.YAMLError, AttributeError):
-        return {}
-
-
-def _units(folder: Storage, rows: list[Evaluation]) -> list[str]:
+def _units(directory: RunDirectory, rows: list[Evaluation]) -> list[str]:
     count = max((len(row.unit_lrs) for row in rows), default=0)
     try:
-        names = json.loads(folder.read(CARD))["units"]
-    except (OSError, ValueError, KeyError, TypeError):  # there is no best model yet
+        names = directory.best.card()["units"]
+    except UserError:  # there is no best model yet
         names = next((list(row.sample) for row in rows if len(row.sample) == count), [])
     if len(names) == count:
         return [str(name) for name in names]

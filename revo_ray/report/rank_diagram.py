@@ -1,4 +1,4 @@
-"""The critical-difference diagram: average ranks on a scale, what does not differ joined by a bar.
+"""The critical-difference diagram: average ranks on a scale, and a bar over equal methods.
 
 After Demšar, JMLR 7 (2006), figure 1, with the best method on the left.
 """
@@ -16,26 +16,27 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from revo_ray.report.statistics import Ranking
+from revo_ray.report.ranking import Ranking
 from revo_ray.report.style import GROUP, INK, MUTED, REFERENCE, styled
 
 SIZE = 10.0
-"""Points, of labels."""
+"""Size of labels in points."""
 WRAP = 30
-"""Characters of a method's name in one line."""
+"""Most characters of a method's name in one line."""
 LINE = SIZE * 1.3 / 72
+"""Height of a line of text in inches."""
 MARGIN, GAP, STUB, SCALE = 0.25, 0.12, 0.3, 5.2
-"""Inches: around everything, line to label, scale to line's end, and the scale."""
+"""Inches of the margin, from line to label, from scale to line's end, and of the scale."""
 BAR = 0.13
 """Inches between bars."""
-HEAD = 1.2
+TOP = 1.2
 """Inches from a diagram's top to its scale."""
 FOOTER = "A bar joins methods whose average ranks are closer than the critical difference."
 
 
 @dataclass(frozen=True)
 class _Label:
-    """A method's name in lines, its average rank, and where its line leaves the scale."""
+    """A method's name, broken into lines, and its average rank."""
 
     lines: list[str]
     rank: float
@@ -52,11 +53,11 @@ class _Label:
 
 @styled()
 def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) -> Figure:
-    """One diagram for each metric, one below the other.
+    """Draw one diagram for each ranking, one below the other.
 
     Args:
-        rankings: by what was ranked, such as `AUC`; each with at least two methods.
-        reference: a method to stand out.
+        rankings: rankings by score, such as `AUC`; each has at least two methods.
+        reference: method to highlight.
     """
     labels = {name: _labels(ranking, reference) for name, ranking in rankings.items()}
     sides = [side for left, right in labels.values() for side in (left, right)]
@@ -78,10 +79,10 @@ def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) ->
     return figure
 
 
-def ranks_rows(rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:
-    """What the diagram shows, for a CSV: a row for each metric and method.
+def rank_rows(rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:
+    """The diagram's data, one row for each metric and method.
 
-    `groups` numbers the bars, from 1, that a method is under.
+    `groups` holds the numbers of the bars that cover the method, from 1.
     """
     return [
         {
@@ -100,7 +101,7 @@ def ranks_rows(rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:
 
 
 def _labels(ranking: Ranking, reference: str | None) -> tuple[list[_Label], list[_Label]]:
-    """The better half, best first, for the left; the others, worst first, for the right."""
+    """Labels on the left (better half, best first) and on the right (the others, worst first)."""
     labels = [
         _Label(_wrap(method), rank, method == reference)
         for method, rank in zip(ranking.methods, ranking.ranks, strict=True)
@@ -114,7 +115,7 @@ def _wrap(method: str) -> list[str]:
 
 
 def _width(text: str, size: float = SIZE) -> float:
-    """Inches that a text takes, in the widest weight that it may be drawn in."""
+    """Width of a text in inches, in bold."""
     font = FontProperties(weight="bold")
     paths = [TextPath((0, 0), line, size=size, prop=font) for line in text.split("\n")]
     return float(max(path.get_extents().width for path in paths)) / 72
@@ -122,7 +123,7 @@ def _width(text: str, size: float = SIZE) -> float:
 
 def _height(ranking: Ranking, left: list[_Label], right: list[_Label]) -> float:
     rows = max(sum(label.height for label in side) for side in (left, right))
-    return HEAD + _bars_height(ranking) + rows + 0.35
+    return TOP + _bars_height(ranking) + rows + 0.35
 
 
 def _bars_height(ranking: Ranking) -> float:
@@ -130,7 +131,7 @@ def _bars_height(ranking: Ranking) -> float:
 
 
 def _stack(ranking: Ranking) -> list[list[tuple[float, float]]]:
-    """The groups as spans of ranks, in rows of spans that do not touch."""
+    """Spans of ranks of the groups, in rows whose spans do not touch."""
     rank = dict(zip(ranking.methods, ranking.ranks, strict=True))
     rows: list[list[tuple[float, float]]] = []
     for group in ranking.groups:
@@ -155,7 +156,7 @@ def _draw(
 ) -> None:
     count = len(ranking.methods)
     start = (width - SCALE) / 2
-    scale = top - HEAD
+    scale = top - TOP
 
     def x(rank: float) -> float:
         return start + (rank - 1) / (count - 1) * SCALE
@@ -186,7 +187,7 @@ def _draw_label(
     axes: Axes, label: _Label, x: float, scale: float, y: float, edge: float, align: str
 ) -> None:
     colour = REFERENCE if label.is_reference else INK
-    order, thickness = (4, 1.8) if label.is_reference else (3, 1.0)  # on top where ranks are equal
+    order, thickness = (4, 1.8) if label.is_reference else (3, 1.0)  # over equal ranks
     axes.plot([x, x, edge], [scale, y, y], color=colour, lw=thickness, zorder=order)
     axes.plot([x], [scale], marker="o", ms=4, color=colour, zorder=order)
     away = -GAP if align == "right" else GAP
@@ -197,7 +198,7 @@ def _draw_label(
 
 
 def _draw_distance(axes: Axes, ranking: Ranking, x: float, unit: float, y: float) -> None:
-    """The critical difference as a length, or in words where it is longer than the scale."""
+    """Draw the critical difference as a length, or say that it is longer than the scale."""
     distance = ranking.critical_difference
     assert distance is not None
     text = f"critical difference {distance:.2f} (Nemenyi, alpha {ranking.alpha:g})"

@@ -1,4 +1,4 @@
-"""What tells the searches of a study apart: method, model, data, fraction and seed, in words."""
+"""Names that tell the searches of a study apart: method, model, data, fraction and seed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SEEDS = ("data.seed", "train.seed", "search.seed")
 
 
 class Identity(NamedTuple):
-    """Where a search stands in its study.
+    """Position of a search in its study.
 
     Attributes:
-        method, model, data: the name, with the options in which the study's searches of that
-            name differ: `random (encoding binary)`.
+        method, model, data: name, with the options in which the study's searches of that name
+            differ: `random (encoding binary)`.
         fraction: training images, as a fraction of the data set.
-        seed: the value of those seeds that vary over the study; `1/0` where they disagree.
+        seed: value of the seeds that vary over the study; `1/0` if they disagree.
     """
 
     method: str
@@ -31,11 +31,10 @@ class Identity(NamedTuple):
 
 
 def identify(configs: Sequence[SearchConfig]) -> list[Identity]:
-    """The identity of each search among the others.
+    """Name each search so that it differs from all others.
 
-    Options of the method and the kind of budget are part of the method's name wherever they
-    differ; what else a search or a training may vary, only where two searches would otherwise
-    be the same.
+    A method's name carries its options, the kind of budget and the objective if they differ. Other
+    settings of `search` and `train` are added only if two searches would have the same name.
     """
     identities = _identify(configs, ())
     if len(set(identities)) < len(identities):
@@ -48,14 +47,20 @@ def _identify(configs: Sequence[SearchConfig], more: Iterable[str]) -> list[Iden
     methods = []
     for value in values:
         options = {k: v for k, v in value["method"].items() if k != "name"}
-        options["budget"] = value["search"]["budget"]
+        options |= {key: value["search"][key] for key in ("budget", "objective")}
         for section in more:
             options |= {k: v for k, v in value[section].items() if k != "seed"}
         methods.append((value["method"]["name"], options))
     models = [_named(value["model"], "name") for value in values]
     sources = [_named(value["data"], "source", "seed", "train_fraction") for value in values]
     fractions = [config.data.train_fraction for config in configs]
-    columns = _labels(methods), _labels(models), _labels(sources), fractions, _seeds(values)
+    columns = (
+        _distinct_names(methods),
+        _distinct_names(models),
+        _distinct_names(sources),
+        fractions,
+        _seeds(values),
+    )
     return [Identity(*row) for row in zip(*columns, strict=True)]
 
 
@@ -64,8 +69,8 @@ def _named(section: Mapping[str, Any], name: str, *without: str) -> tuple[str, d
     return section[name], options
 
 
-def _labels(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Each name, with those options whose values differ among the entries of that name."""
+def _distinct_names(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Each name with the options whose values differ among the entries of that name."""
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     keys = {name: set[str]() for name, _ in named}
     for name, options in named:
@@ -73,16 +78,16 @@ def _labels(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     for name, options in named:
         for key in keys[name]:
             seen[name][key].add(json.dumps(options.get(key), sort_keys=True))
-    labels = []
+    names = []
     for name, options in named:
         differ = sorted(key for key, values in seen[name].items() if len(values) > 1)
         told = [f"{key} {_short(options.get(key), seen[name][key])}" for key in differ]
-        labels.append(f"{name} ({', '.join(told)})" if told else name)
-    return labels
+        names.append(f"{name} ({', '.join(told)})" if told else name)
+    return names
 
 
 def _short(value: Any, peers: set[str]) -> str:
-    """A value in a label; a path by its last part, where that says enough."""
+    """A value in a name; a path by its last part if that tells it apart from its peers."""
     if not isinstance(value, str):
         return "none" if value is None else json.dumps(value)
     lasts = {os.path.basename(str(json.loads(peer)).rstrip("/")) for peer in peers}

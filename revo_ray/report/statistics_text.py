@@ -1,39 +1,33 @@
-"""The statistics of a study in words: what they say, and what they cannot decide."""
+"""The statistics of a study as text, with the limits of the data."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from revo_ray.report.analysis import MetricStatistics, StudyStatistics
-from revo_ray.report.layout import MISSING, Cell, Column, Grid, to_markdown
-from revo_ray.report.statistics import (
-    RESAMPLES,
-    Comparison,
-    Ranking,
-    blocks_needed,
-    pairs_needed,
-    smallest_friedman_p,
-    smallest_p,
-)
+from revo_ray.report.grid import MISSING, Cell, Column, Grid, to_markdown
+from revo_ray.report.paired_tests import RESAMPLES, Comparison, pairs_needed, smallest_p
+from revo_ray.report.ranking import Ranking, blocks_needed, smallest_friedman_p
+from revo_ray.report.study_statistics import MetricStatistics, StudyStatistics
+from revo_ray.words import counted
 
 FEW = 10
-"""Pairs or blocks below which an approximation is called rough."""
+"""Number of pairs or blocks below which the text calls an approximation rough."""
 
 
 def to_text(study: StudyStatistics, figure: str | None = None) -> str:
     """The statistics as Markdown.
 
     Args:
-        study: what to tell.
-        figure: a picture of the ranks, relative to the text.
+        study: the statistics.
+        figure: path of the rank diagram, relative to the text.
     """
     return "\n\n".join(_paragraphs(study, figure)) + "\n"
 
 
 def _paragraphs(study: StudyStatistics, figure: str | None) -> Iterator[str]:
     yield "# Statistics"
-    yield _state(study)
+    yield _progress(study)
     if len(study.methods) < 2:
         yield "Nothing can be compared before two methods have finished searches."
         return
@@ -42,46 +36,46 @@ def _paragraphs(study: StudyStatistics, figure: str | None) -> Iterator[str]:
         yield to_markdown(_comparison_grid(study, metric)).rstrip()
         yield from _cannot_decide(metric.comparisons, study.alpha)
         yield to_markdown(_rank_grid(metric)).rstrip()
-        yield "One block a seed: " + _ranking_words(metric.ranking)
-        yield "Stricter, one block a cell: " + _ranking_words(metric.ranking_by_cell)
+        yield "One block a seed: " + _ranking_text(metric.ranking)
+        yield "Stricter, one block a cell: " + _ranking_text(metric.ranking_by_cell)
     if figure:
         yield f"![Average ranks and critical differences]({figure})"
     yield "## How to read this"
     yield "\n".join(f"- {line}" for line in _reading(study))
 
 
-def _state(study: StudyStatistics) -> str:
+def _progress(study: StudyStatistics) -> str:
     least, most = study.seeds
     seeds = f"{most}" if least == most else f"{least} to {most}"
     text = (
         f"{study.finished} of {study.searches} searches are finished: "
-        f"{_count(len(study.methods), 'method')} in {_count(study.cells, 'cell')} "
+        f"{counted(len(study.methods), 'method')} in {counted(study.cells, 'cell')} "
         f"(model × data set × fraction), with {seeds} seed{'s' * (most != 1)} in each."
     )
     if study.finished < study.searches:
-        text = f"**Partial.** {text} What follows is about those, and will change."
+        text = f"**Partial.** {text} The statistics below cover these, and will change."
     if study.waiting:
         text += f" Without a result yet: {', '.join(study.waiting)}."
     return text
 
 
 def _one_cell(study: StudyStatistics) -> str:
-    """What the seeds of one cell could show at the most."""
+    """The strongest claim that the seeds of one cell allow."""
     seeds, needed = study.seeds[1], pairs_needed(study.alpha)
     start = (
-        f"**Inside one cell** there are {_count(seeds, 'seed')}: the smallest possible two-sided "
+        f"**Inside one cell** there are {counted(seeds, 'seed')}: the smallest possible two-sided "
         f"p of a Wilcoxon test is {_p(smallest_p(seeds))}"
     )
     pooled = (
-        f"What follows pools all {study.cells} cells."
+        f"The tests below pool all {study.cells} cells."
         if study.cells > 1
         else "There is no other cell to pool it with."
     )
     if seeds >= needed:
         return f"{start}, so a large difference could show there. {pooled}"
     return (
-        f"{start}, however large the difference. So no single place of the tables shows that one "
-        f"method is better than another; that takes {needed} seeds at the least (alpha "
+        f"{start}, however large the difference. So no single cell of the tables shows that one "
+        f"method is better than another: that takes at least {needed} seeds (alpha "
         f"{study.alpha:g}). {pooled}"
     )
 
@@ -99,16 +93,15 @@ def _comparison_grid(study: StudyStatistics, metric: MetricStatistics) -> Grid:
         texts += [_p(c.p), _p(c.p_holm), verdict(c, study.alpha)]
         rows.append([Cell(text) for text in texts])
     caption = (
-        f"Test {metric.metric.name} minus that of {study.reference}, in percentage points, paired "
+        f"Test {metric.metric.title} minus that of {study.reference}, in percentage points, paired "
         "by model, data set, fraction and seed; better, equal and worse count the pairs."
     )
-    return Grid(
-        f"{metric.metric.name}: every method against {study.reference}", caption, columns, rows
-    )
+    title = f"{metric.metric.title}: every method against {study.reference}"
+    return Grid(title, caption, columns, rows)
 
 
 def verdict(comparison: Comparison, alpha: float) -> str:
-    """What a comparison shows about the method, in a few words."""
+    """The result of a comparison in a few words: `better`, `not decided`, …"""
     if comparison.pairs == 0 or comparison.p_holm is None:
         return "no pairs yet"
     if comparison.ties == comparison.pairs:
@@ -124,14 +117,14 @@ def verdict(comparison: Comparison, alpha: float) -> str:
 
 
 def _cannot_decide(comparisons: list[Comparison], alpha: float) -> Iterator[str]:
-    """Which comparisons have too few pairs for any verdict, and how many it takes."""
+    """Name the comparisons with too few pairs for any verdict, and the number they need."""
     small: dict[tuple[int, int, float], list[str]] = defaultdict(list)
     count = sum(comparison.p is not None for comparison in comparisons)
     for c in comparisons:
         if c.p is not None and c.ties < c.pairs and c.least_p_holm > alpha:
             small[c.pairs, c.pairs - c.ties, c.least_p_holm].append(c.method)
     for (pairs, differ, least), methods in small.items():
-        which = _count(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
+        which = counted(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
         corrected = f"; corrected for {count} comparisons, {_p(least)}" if count > 1 else ""
         yield (
             f"**These data cannot decide** about {', '.join(methods)}: {which}, so the smallest "
@@ -152,28 +145,28 @@ def _rank_grid(metric: MetricStatistics) -> Grid:
         for method in metric.ranking.methods
     ]
     caption = (
-        "A block is what all methods were tried on: a seed of a cell, or a cell (its mean over "
-        "seeds). In each, rank 1 is the best score; equal scores share the mean of their ranks."
+        "A block is one seed of a cell, or one cell (its mean over seeds). In each block rank 1 is "
+        "the best score; equal scores share the mean of their ranks."
     )
-    return Grid(f"{metric.metric.name}: average ranks", caption, columns, rows)
+    return Grid(f"{metric.metric.title}: average ranks", caption, columns, rows)
 
 
-def _ranking_words(ranking: Ranking) -> str:
+def _ranking_text(ranking: Ranking) -> str:
     count, blocks, alpha = len(ranking.methods), ranking.blocks, ranking.alpha
     left_out = (
         f" ({ranking.left_out} left out, where not every method has a result)"
         if ranking.left_out
         else ""
     )
-    start = f"{_count(blocks, 'complete block')}{left_out}."
+    start = f"{counted(blocks, 'complete block')}{left_out}."
     if ranking.critical_difference is None:
         return f"{start} Nothing can be ranked."
-    text = f"{start} {_friedman_words(ranking)}"
+    text = f"{start} {_friedman_text(ranking)}"
     distance = f"Nemenyi's critical difference is {ranking.critical_difference:.2f}"
     if not ranking.could_decide:
         return (
             f"{text} {distance}, more than ranks from 1 to {count} can be apart: no two methods "
-            f"can be told apart. That takes {blocks_needed(count, alpha)} blocks at the least."
+            f"can be told apart. That takes at least {blocks_needed(count, alpha)} blocks."
         )
     if ranking.p is not None and ranking.p > alpha:
         return f"{text} So their ranks are not compared further."
@@ -182,7 +175,7 @@ def _ranking_words(ranking: Ranking) -> str:
     return f"{text} {distance}: methods whose average ranks are closer are not told apart. {apart}"
 
 
-def _friedman_words(ranking: Ranking) -> str:
+def _friedman_text(ranking: Ranking) -> str:
     count, blocks = len(ranking.methods), ranking.blocks
     if ranking.p is None:
         why = "for two methods see Wilcoxon's" if count == 2 else "one block has nothing to test"
@@ -192,12 +185,12 @@ def _friedman_words(ranking: Ranking) -> str:
     rough = " (roughly: there are few blocks)" if blocks < FEW else ""
     if least > ranking.alpha:
         return (
-            f"{text}; it could not be below {_p(least)} with {blocks} blocks, so it cannot decide "
+            f"{text}; with {blocks} blocks it could not be below {_p(least)}, so it cannot decide "
             "whether methods differ."
         )
     if ranking.p > ranking.alpha:
         return f"{text}{rough}: no evidence that any two methods differ."
-    return f"{text}{rough}: the methods do not all do equally well."
+    return f"{text}{rough}: some methods do better than others."
 
 
 def _reading(study: StudyStatistics) -> Iterator[str]:
@@ -205,36 +198,34 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
     yield (
         "p is how often chance alone would give differences as one-sided as these if two methods "
         f"did equally well; up to {study.alpha:g} counts as decided. “Not decided” does not mean "
-        "equal, only that these data do not show a difference."
+        "equal: these data do not show a difference."
     )
     yield (
         "p is Wilcoxon's signed-rank test, two-sided and exact. Pairs with equal scores are left "
         "out (zero_method=wilcox); differences of equal size share their mean rank."
     )
+    *titles, last = [metric.metric.title for metric in study.metrics]
     yield (
-        "p (Holm) is corrected for comparing several methods with one reference. AUC and accuracy "
-        "are two views of the same searches and are not corrected for each other."
+        "p (Holm) is corrected for comparing several methods with one reference. "
+        f"{', '.join(titles)} and {last} measure the same searches and are not corrected for each "
+        "other."
     )
     percentile = sum(comparison.interval == "percentile" for comparison in comparisons)
     yield (
-        f"The interval of the mean difference is a bootstrap over pairs, {RESAMPLES:,} resamples, "
+        f"The interval of the mean difference is a bootstrap over pairs: {RESAMPLES:,} resamples, "
         "seeded, bias-corrected and accelerated (BCa)"
-        + (f", {percentile} by percentiles where BCa is not defined" if percentile else "")
-        + f". From fewer than {FEW} pairs it is usually too narrow: a rough sketch."
+        + (f"; {percentile} by percentiles because BCa is not defined" if percentile else "")
+        + f". With fewer than {FEW} pairs it is usually too narrow."
     )
     yield (
-        "Seeds and fractions of one data set share images, so blocks and pairs are not independent "
-        "of each other: this speaks of new seeds on these data sets, not of new data sets. One "
-        "block a cell is stricter; Demšar (JMLR 7, 2006) has the reasons and the methods."
+        "Seeds and fractions of one data set share images, so blocks and pairs depend on each "
+        "other: the tests predict new seeds on these data sets, not new data sets. One block a "
+        "cell is stricter. Methods and reasons: Demšar, JMLR 7 (2006)."
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _p(value: float | None) -> str:
-    """Two significant digits: 0.25, 0.031, 1; < 0.001 below."""
+    """Two significant digits: 0.25, 0.031, 1; `< 0.001` below that."""
     if value is None:
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.2g}"

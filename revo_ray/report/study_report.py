@@ -1,4 +1,4 @@
-"""The report of a study: tables, statistics and a figure, from whatever is finished."""
+"""The report of a study or a search: tables, statistics and the rank diagram."""
 
 from __future__ import annotations
 
@@ -6,56 +6,57 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from revo_ray.report.analysis import StudyStatistics, study_statistics
+from revo_ray.report.csv_tables import means_csv, searches_csv
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.layout import Grid, to_latex, to_markdown
-from revo_ray.report.outcomes import FOLDER, SearchOutcome, load_outcomes
-from revo_ray.report.rank_diagram import draw_ranks, ranks_rows
+from revo_ray.report.grid import Grid, to_latex, to_markdown
+from revo_ray.report.outcomes import SearchOutcome, load_outcomes
+from revo_ray.report.rank_diagram import draw_ranks, rank_rows
 from revo_ray.report.statistics_text import to_text
-from revo_ray.report.tables import make_tables, means_csv, searches_csv
-from revo_ray.storage import Storage
+from revo_ray.report.study_statistics import StudyStatistics, study_statistics
+from revo_ray.report.tables import Tables, make_tables
+from revo_ray.rundir import Directory
 
 FIGURES = "figures"
-FIGURE = f"{FIGURES}/critical-difference"
-FIGURE_FILES = tuple(f"{FIGURE}.{kind}" for kind in ("svg", "png", "csv"))
+RANKS = "critical-difference"
+RANK_FILES = tuple(f"{FIGURES}/{RANKS}.{kind}" for kind in ("svg", "png", "csv"))
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What there is to say about a study.
+    """Tables and statistics of all searches that are there, finished or not.
 
     Attributes:
-        outcomes: its searches.
-        tables: for each model: test scores, cost, validation minus test.
-        statistics: of the methods.
+        directory: folder of the study, or of the one search.
+        outcomes: the searches.
+        tables: tables of each model.
+        statistics: comparison of the methods.
     """
 
+    directory: Directory
     outcomes: list[SearchOutcome]
-    tables: list[Grid]
+    tables: list[Tables]
     statistics: StudyStatistics
 
     @cached_property
     def ranks_chart(self) -> Chart | None:
-        """Average ranks and critical differences; None where nothing can be ranked."""
+        """Average ranks and critical differences; None if nothing can be ranked."""
         rankings = {
-            metric.metric.name: metric.ranking
+            metric.metric.title: metric.ranking
             for metric in self.statistics.metrics
             if metric.ranking.critical_difference is not None
         }
         if not rankings:
             return None
         figure = draw_ranks(rankings, self.statistics.reference)
-        name = FIGURE.removeprefix(f"{FIGURES}/")
-        rows = ranks_rows(rankings)
         caption = (
             "Critical-difference diagrams (Demšar, JMLR 7, 2006): each method at its average rank "
-            "over all blocks; methods that a bar joins cannot be told apart."
+            "over all blocks. Methods that a bar joins cannot be told apart."
         )
-        return Chart(name, "Average ranks", caption, figure, rows)
+        return Chart(RANKS, "Average ranks", caption, figure, rank_rows(rankings))
 
     @property
     def markdown(self) -> str:
-        """Tables and statistics as one text, for a terminal or a page."""
+        """Tables and statistics as one text, for a terminal."""
         return f"{self.tables_markdown}\n{to_text(self.statistics)}"
 
     @property
@@ -66,17 +67,17 @@ class StudyReport:
         partial = (
             "" if done == every else f"**Partial:** {done} of {every} searches are finished.\n\n"
         )
-        return "# Tables\n\n" + partial + "\n".join(map(to_markdown, self.tables))
+        return "# Tables\n\n" + partial + "\n".join(map(to_markdown, self._grids))
 
     def files(self) -> dict[str, bytes]:
-        """The report's files by name; without the figure where nothing can be ranked."""
+        """The report's files by name; without the rank diagram if nothing can be ranked."""
         ranks = self.ranks_chart
         texts = {
             "tables.md": self.tables_markdown,
-            "tables.tex": "\n".join(map(to_latex, self.tables)),
+            "tables.tex": "\n".join(map(to_latex, self._grids)),
             "results.csv": searches_csv(self.outcomes),
             "means.csv": means_csv(self.outcomes),
-            "statistics.md": to_text(self.statistics, f"{FIGURE}.svg" if ranks else None),
+            "statistics.md": to_text(self.statistics, RANK_FILES[0] if ranks else None),
             "statistics.json": _json(self.statistics),
         }
         charts = (
@@ -84,47 +85,43 @@ class StudyReport:
         )
         return {name: text.encode() for name, text in texts.items()} | charts
 
+    @property
+    def _grids(self) -> list[Grid]:
+        return [grid for tables in self.tables for grid in tables.all]
+
 
 def study_report(
-    folder: Storage, *, reference: str | None = None, alpha: float = 0.05
+    directory: Directory, *, reference: str | None = None, alpha: float = 0.05
 ) -> StudyReport:
-    """Read a study's run directory, or a search's, and work out its report.
+    """Make the report of a study or of a search.
 
     Args:
-        folder: it holds a run directory for each search, finished or not.
-        reference: the method that the others are compared with; None: the first of this
-            package's.
-        alpha: of the tests and intervals.
+        directory: folder of the study, or run directory of the search.
+        reference: method that the others are compared with; None for the first revo method.
+        alpha: error probability of the tests and intervals.
 
     Raises:
-        UserError: there is no search, one is damaged, or there is no such reference.
+        UserError: there is no search, one is damaged, no method has the name of the reference, or
+            alpha is not between 0 and 1.
+        OSError: the storage is unreachable.
     """
-    outcomes = load_outcomes(folder)
-    return StudyReport(
-        outcomes, make_tables(outcomes), study_statistics(outcomes, reference, alpha)
-    )
+    outcomes = load_outcomes(directory)
+    statistics = study_statistics(outcomes, reference, alpha)
+    return StudyReport(directory, outcomes, make_tables(outcomes), statistics)
 
 
-def write_study_report(
-    folder: Storage, *, reference: str | None = None, alpha: float = 0.05
-) -> list[str]:
-    """Write a study's report into `report/` of its run directory.
+def write_report(report: StudyReport) -> list[str]:
+    """Write a report into `report/`, and delete an older rank diagram that no longer holds.
 
     Returns:
-        The paths or URIs of the written files.
+        Paths or URIs of the written files.
 
     Raises:
-        UserError: as `study_report`.
         OSError: the storage is full, read-only or unreachable.
     """
-    return write_report(study_report(folder, reference=reference, alpha=alpha), folder)
-
-
-def write_report(report: StudyReport, folder: Storage) -> list[str]:
-    """Write a report; a figure of an earlier one that does not hold any more goes."""
-    target = folder.child(FOLDER)
+    target = report.directory.report
     files = report.files()
-    for name in FIGURE_FILES:
+    for name in RANK_FILES:
         if name not in files:
             target.delete(name)
     for name, content in files.items():

@@ -1,20 +1,21 @@
-"""How figures look: one style, one colour for each method, and the same bytes each time.
+"""Style of the figures: one colour for each method, and the same bytes each time.
 
-Colours are Okabe and Ito's, told apart in every common kind of colour blindness, and two of Tol's
-where nine methods need more; markers and dashes differ too, for print in grey.
+The colours are Okabe and Ito's, which people with any common colour blindness can tell apart, and
+two of Tol's. Markers and dashes differ too, for print in grey.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -22,9 +23,9 @@ PURPLE, SKY, WINE, OLIVE = "#CC79A7", "#56B4E9", "#882255", "#8A8A2B"
 REFERENCE, GROUP = BLUE, VERMILLION
 
 SEQUENCE = (GREEN, PURPLE, ORANGE, SKY, WINE, OLIVE, BLUE, VERMILLION)
-"""Of things that have no colour of their own, such as data sets."""
+"""Colours of things other than methods, such as data sets, and of unknown methods."""
 SCALE = "viridis"
-"""The colour map of magnitudes; it also rises in brightness."""
+"""Colour map of magnitudes. Brightness rises with the value."""
 
 _METHODS = {
     "revo-continuous": (BLUE, "o"),
@@ -57,7 +58,7 @@ STYLE: Any = {
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "text.color": INK,
-    "text.parse_math": False,  # a label with dollar signs is a label
+    "text.parse_math": False,  # dollar signs in labels are text
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -73,7 +74,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn, wherever it is."""
+    """Colour, marker and dashes of a method in every figure."""
 
     colour: str
     marker: str
@@ -86,7 +87,7 @@ class Look:
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """The look of each method: that of its name, dashed where options tell two of a name apart."""
+    """The look of each method; variants of one name share its colour and differ in dashes."""
     found: dict[str, Look] = {}
     names: dict[str, int] = {}
     free = iter(SEQUENCE * 99)
@@ -101,17 +102,27 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     return found
 
 
+def add_legend(figure: Figure, look: dict[str, Look], methods: Sequence[str]) -> None:
+    """Name the methods below a figure."""
+    handles = [
+        Line2D([], [], marker=look[method].marker, ms=5, label=method, **look[method].line)
+        for method in methods
+    ]
+    columns = min(4, len(handles)) if max(map(len, methods)) < 24 else 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
 @contextmanager
 def styled() -> Iterator[None]:
-    """What is drawn inside has the style."""
+    """Draw with the style of the report."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn with boxes; the data have it right.
+        # The font draws letters that it lacks as boxes; the CSV file has them right.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """The figure as `svg` or `png`; the same figure gives the same bytes."""
+    """The figure as `svg` or `png`. Equal figures give equal bytes."""
     stream = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 160}
     with styled():
@@ -120,7 +131,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten as 1e-4 … 1 on an axis of exponents."""
+    """Label an axis of exponents with powers of ten, 1e-4 … 1."""
     step = 1 if high - low <= 7 else 2
     ticks = [tick for tick in range(int(low // 1), int(high // 1) + 1, step) if low <= tick <= high]
     axis.set_ticks(ticks, ["1" if tick == 0 else f"1e{tick}" for tick in ticks])

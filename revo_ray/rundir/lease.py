@@ -1,8 +1,9 @@
-"""A lock for storages without locks: an object that its holder keeps rewriting.
+"""A lease: a lock for storages without locks, kept alive by a heartbeat.
 
-Nobody compares the clocks of two machines. A newcomer watches, by its own clock, whether the object
-changes: an object that stands still for long enough has no holder any more. A holder that was
-suspended, or cut off, for so long finds the newcomer's object in place of its own.
+The holder rewrites an object every few seconds. A newcomer watches the object by its own clock, so
+that no two machines' clocks are compared. If the object does not change for long enough, its holder
+is dead and the newcomer writes its own. A holder that was suspended or cut off for that long finds
+the newcomer's object in place of its own, and stops.
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ from revo_ray.storage import Storage
 FILE = ".lease"
 
 HEARTBEAT = 5.0
-"""Seconds between two renewals."""
+"""Seconds between two renewals of a lease."""
 PATIENCE = 20.0
-"""Seconds that a lease must stand still before others take it over."""
+"""Seconds without a renewal after which others take a lease over."""
 SETTLE = 2.0
-"""Seconds between writing a lease and reading it back: of two newcomers the last one has it."""
+"""Seconds between writing a lease and reading it back. Of two newcomers, the last to write wins."""
 
 Say = Callable[[str], None]
 
 
 class Lease:
-    """A folder of a storage, held until closed, or until it was taken over.
+    """Holds a folder of a storage until it is closed, or until another process takes it over.
 
     Args:
         storage: the folder.
-        say: told in one line why it takes long.
-        heartbeat, patience, settle: see the constants; half the patience must hold a heartbeat.
+        say: called with one line if taking the lease takes long.
+        heartbeat, patience, settle: seconds, as in the constants; a heartbeat must be shorter than
+            half the patience.
 
     Raises:
-        UserError: another process holds it.
-        OSError: the storage cannot be reached.
+        UserError: another process holds the folder.
+        OSError: the storage is unreachable.
     """
 
     def __init__(
@@ -72,11 +74,11 @@ class Lease:
             raise
 
     def check(self) -> None:
-        """Make sure that it is still held.
+        """Make sure that the lease is still held.
 
         Raises:
             SearchError: another process has taken it over.
-            OSError: the storage cannot be reached, and so nobody knows.
+            OSError: the storage is unreachable, so nobody knows.
         """
         if self._taken_by is None and _awake() - self._renewed > self._patience / 2:
             with self._mutex:
@@ -88,11 +90,11 @@ class Lease:
             )
 
     def close(self) -> None:
-        """Let go, so that the next process need not wait, unless the storage is out of reach."""
+        """Delete the lease, so that the next process need not wait; unless the storage fails."""
         self._closed.set()
         if self._count == 0:
             return
-        # A renewal that hangs is not waited for.
+        # Do not wait for a renewal that hangs.
         if not self._mutex.acquire(timeout=self._heartbeat):
             return
         try:
@@ -106,8 +108,8 @@ class Lease:
         refuse_if_alive(self._storage, say, self._patience)
         began = _awake()
         self._write()
-        # One that took as long to write as others wait may have fallen on a lease that is in use;
-        # its holder will have noticed before this one counts as held.
+        # A write that was as slow as others are patient may have replaced a lease in use. Wait
+        # until its holder must have noticed.
         time.sleep(settle if _awake() - began < settle / 2 else self._patience)
         found = self._read()
         if not self._is_mine(found):
@@ -120,21 +122,21 @@ class Lease:
                     self._renew()
 
     def _renew(self) -> None:
-        """Rewrite the object, unless it is another's by now."""
+        """Rewrite the lease, unless another process has taken it over."""
         while True:
             began = _awake()
             found = self._read()
             if not self._is_mine(found):
                 self._taken_by = f"{_who(found)} took"
                 return
-            if _awake() - began < self._patience / 2:  # or this was suspended since it looked
+            if _awake() - began < self._patience / 2:  # else it may have been suspended here
                 self._write()
                 return
 
     def _write(self) -> None:
         self._count += 1
         began = _awake()
-        # Of one length: an object store may cut a longer one that replaces what is being read.
+        # All contents have one length: an object store may cut a longer one that is being read.
         content = json.dumps(self._identity | {"count": f"{self._count:012d}"})
         self._storage.write(FILE, content.encode())
         self._renewed = began
@@ -147,11 +149,11 @@ class Lease:
 
 
 def refuse_if_alive(storage: Storage, say: Say | None = None, patience: float = PATIENCE) -> None:
-    """Return when nobody holds a folder: at once, or after watching a lease that stands still.
+    """Return when nobody holds a folder: at once, or after watching a lease that does not change.
 
     Raises:
-        UserError: somebody does.
-        OSError: the storage cannot be reached.
+        UserError: another process holds it.
+        OSError: the storage is unreachable.
     """
     first = _read(storage)
     if first is None or _is_dead(_parse(first)):
@@ -161,7 +163,7 @@ def refuse_if_alive(storage: Storage, say: Say | None = None, patience: float = 
             f"watching for {patience:g} seconds whether {_who(first)} still runs in {storage.uri}, "
             "as its lease says"
         )
-    until = time.monotonic() + patience  # of this machine's time awake: it may share its sleep
+    until = time.monotonic() + patience  # excludes sleep, which the holder may share
     while time.monotonic() < until:
         time.sleep(patience / 20)
         found = _read(storage)
@@ -185,7 +187,7 @@ def _read(storage: Storage) -> bytes | None:
 
 
 def _parse(content: bytes | None) -> dict[str, Any]:
-    """The fields of a lease; none of one that is damaged, which then is somebody's."""
+    """The fields of a lease; empty if it is damaged, which counts as held by an unknown process."""
     try:
         values = json.loads(content or b"")
     except ValueError:
@@ -201,7 +203,7 @@ def _who(content: bytes | None) -> str:
 
 
 def _awake() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps."""
+    """Seconds on a clock that is never set and that also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -216,7 +218,7 @@ def _identity() -> dict[str, Any]:
 
 
 def _is_dead(lease: dict[str, Any]) -> bool:
-    """Whether the holder is known to have ended: a process of this machine that is gone."""
+    """Whether the holder was a process of this machine and has ended."""
     if lease.get("kernel") is None or lease["kernel"] != _kernel():
         return False
     pid, started = lease.get("pid"), lease.get("started")
@@ -233,7 +235,7 @@ def _is_dead(lease: dict[str, Any]) -> bool:
 
 
 def _kernel() -> str | None:
-    """This start of this machine, and its numbering of processes: a container has its own."""
+    """Boot ID and PID namespace: process numbers are comparable where both are equal."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -242,7 +244,7 @@ def _kernel() -> str | None:
 
 
 def _process(pid: int) -> tuple[str | None, str | None]:
-    """A process's state and when it was started; nothing where the system does not tell."""
+    """State and start time of a process; None if the system does not say."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

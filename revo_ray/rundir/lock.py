@@ -1,4 +1,4 @@
-"""One driver for one run directory."""
+"""A lock that gives a run directory to one process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from revo_ray.storage import Storage
 
 
 class RunLock:
-    """A run directory for this process alone, until closed.
+    """Holds a run directory for this process until it is closed.
 
-    On a local or mounted disk it is a lock that the kernel lets go of when the process ends,
-    however it ends. Elsewhere it is a `Lease`, for want of such locks.
+    On a local or mounted disk it is a file lock, which the kernel releases when the process ends,
+    however it ends. Other storages have no file locks and get a `Lease`.
 
     Args:
-        storage: the run directory; made if it does not exist.
-        say: told in one line why it takes long.
-        within: the lock of the folder above, a study's; where that is a lease it serves for this
-            folder too, and nothing is written here.
-        heartbeat, patience, settle: seconds, of `Lease`.
+        storage: the run directory; created if it does not exist.
+        say: called with one line if taking the lock takes long.
+        within: lock of the study's folder above. If it is a lease, it covers this folder too, and
+            nothing is written here.
+        heartbeat, patience, settle: seconds; see `Lease`.
 
     Raises:
         UserError: another process holds it, or the storage cannot be written.
@@ -55,20 +55,20 @@ class RunLock:
             raise UserError(f"cannot write to {storage.uri!r}: {error}", key="storage") from None
 
     def check(self) -> None:
-        """Make sure that it is still held; call it before what must not be written by two.
+        """Make sure that the lock is still held; call it before writing a row.
 
-        It costs nothing but where a lease could not be renewed for a while.
+        It reads from the storage only if a lease could not be renewed for a while.
 
         Raises:
-            SearchError: another process has taken a lease over.
-            OSError: the storage cannot be reached, and so nobody knows.
+            SearchError: another process has taken the lease over.
+            OSError: the storage is unreachable, so nobody knows.
         """
         lease = self._lease or (self._within and self._within._lease)
         if lease:
             lease.check()
 
     def close(self) -> None:
-        """Let go."""
+        """Release the lock."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -1,33 +1,34 @@
-"""`result.json`: what a search ends with."""
+"""The outcome of a finished search: `result.json`."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from revo_ray.objective import LOSS
-from revo_ray.rundir.ledger import Evaluation
-from revo_ray.search.core.state import SearchState
+from revo_ray.errors import UserError
+from revo_ray.objective import LOSS, Metric, Scores
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
-RESULT = "result.json"
+FILE = "result.json"
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search ends with; `result.json` holds the same.
+    """The outcome of a search; `result.json` holds the same.
 
     Attributes:
         name, directory: of the run.
-        best: the best evaluation's number, plan, genome and validation metrics; None where no
+        best: the best evaluation's number, plan, genome and validation metrics; None if no
             evaluation succeeded.
-        test: loss, accuracy and AUC of the best model on the test set, measured once.
+        test: metrics of the best model on the test images, measured once.
         evaluations: ledger rows; `statuses` counts them by status.
-        epochs, images, device_seconds: what all evaluations cost together.
+        epochs, images, device_seconds: cost of all evaluations together.
         wall_seconds: from this command's start to its end; a resumed run counts its last part.
         cold_starts: workers that had to load torch, network and data in this part.
     """
@@ -44,51 +45,35 @@ class SearchResult:
     wall_seconds: float
     cold_starts: int
 
+    @classmethod
+    def of_rows(
+        cls, name: str, directory: str, rows: Sequence[Evaluation], objective: Metric
+    ) -> SearchResult:
+        """Add up rows, as the outcome of a search that is not tested yet."""
+        best = objective.best(rows)
+        return cls(
+            name=name,
+            directory=directory,
+            best=None if best is None else _summary(best),
+            test=None,
+            evaluations=len(rows),
+            statuses=dict(sorted(Counter(row.status for row in rows).items())),
+            epochs=sum(row.epochs for row in rows),
+            images=sum(row.images for row in rows),
+            device_seconds=round(sum(row.seconds for row in rows), 3),
+            wall_seconds=0.0,
+            cold_starts=0,
+        )
 
-_RESULT = TypeAdapter(SearchResult)
-_BEST = {"evaluation", LOSS.column}
+    @property
+    def validation_scores(self) -> Scores | None:
+        """Scores of the best evaluation on the validation images; None without one."""
+        return None if self.best is None else Scores.of_columns(self.best).finite
 
-
-def read_result(state: SearchState) -> SearchResult | None:
-    """The result of a run directory in which nothing is left to do; None of any other."""
-    return stored_result(state.storage) if state.spent and state.best_is_stored else None
-
-
-def stored_result(storage: Storage) -> SearchResult | None:
-    """What `result.json` holds; None without a whole one."""
-    try:
-        result = _RESULT.validate_json(storage.read(RESULT))
-    except (OSError, ValueError):
-        return None
-    whole = result.best is None or result.best.keys() >= _BEST
-    return result if whole else None
-
-
-def write_result(state: SearchState) -> SearchResult:
-    """Write what a finished search ends with, and its ledger as one table.
-
-    Raises:
-        OSError: the storage is full or unreachable.
-    """
-    rows = list(state.ledger)
-    statuses = [row.status for row in rows]
-    result = SearchResult(
-        name=state.config.name,
-        directory=state.storage.uri,
-        best=_summary(state.best) if state.best else None,
-        test=state.test,
-        evaluations=len(rows),
-        statuses={status: statuses.count(status) for status in sorted(set(statuses))},
-        epochs=sum(row.epochs for row in rows),
-        images=sum(row.images for row in rows),
-        device_seconds=round(sum(row.seconds for row in rows), 3),
-        wall_seconds=round(time.monotonic() - state.began, 3),
-        cold_starts=state.cold_starts,
-    )
-    state.tidy()
-    state.ledger.write_parquet()
-    state.storage.write(RESULT, (json.dumps(asdict(result), indent=2) + "\n").encode())
-    return result
+    @property
+    def test_scores(self) -> Scores | None:
+        """Scores of the best model on the test images; None without one."""
+        return None if self.test is None else Scores.of_names(self.test).finite
 
 
 def _summary(best: Evaluation) -> dict[str, Any]:
@@ -98,3 +83,36 @@ def _summary(best: Evaluation) -> dict[str, Any]:
         "genome": best.genome,
         "plan": best.whole_plan,
     } | best.scores.columns
+
+
+_RESULT = TypeAdapter(SearchResult)
+_BEST = {"evaluation", LOSS.column}
+
+
+def read_outcome(storage: Storage) -> SearchResult | None:
+    """Read the outcome in a run directory; None if there is none.
+
+    Raises:
+        UserError: it is damaged.
+        OSError: the storage is unreachable.
+    """
+    try:
+        result = _RESULT.validate_json(storage.read(FILE))
+        if result.best is not None and not result.best.keys() >= _BEST:
+            raise ValueError("the best evaluation has no loss")
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(
+            f"{storage.uri}/{FILE} is damaged; restore it, or delete it and go on with --resume"
+        ) from None
+    return result
+
+
+def write_outcome(storage: Storage, result: SearchResult) -> None:
+    """Write the outcome into a run directory.
+
+    Raises:
+        OSError: the storage is full or unreachable.
+    """
+    storage.write(FILE, (json.dumps(asdict(result), indent=2) + "\n").encode())

@@ -1,9 +1,11 @@
-"""`config.yaml` of a run directory: what the run is, and whether a resumed one is still it."""
+"""The configuration that a run directory records, and the check of a resumed search against it."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +15,8 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import read_back
-from revo_ray.settings.schema import SearchConfig, read_yaml
+from revo_ray.settings.safe_yaml import read_yaml
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 FILE = "config.yaml"
@@ -33,42 +36,87 @@ MAY_CHANGE = (
 PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "numpy", "scikit-learn", "pyarrow")
 
 
-def write_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
-    """Write `config.yaml`: the resolved configuration, versions, revision and checksums."""
+@dataclass(frozen=True)
+class RecordedConfig:
+    """The configuration in a run directory.
+
+    Attributes:
+        config: the configuration that the search was started with.
+        provenance: package versions, the code's revision, checksums of weights and table, and the
+            versions of the rules.
+        deleted: keys that this version no longer has and that were not at their defaults, with
+            their values. Such a search can be read, and cannot be resumed.
+    """
+
+    config: SearchConfig
+    provenance: dict[str, Any]
+    deleted: dict[str, Any]
+
+
+def write_config(
+    storage: Storage,
+    config: SearchConfig,
+    checksums: Mapping[str, str | None],
+    rules: Mapping[str, int],
+) -> None:
+    """Write the resolved configuration with package versions, revision, checksums and rules.
+
+    Args:
+        storage: the run directory.
+        config: with all of its method's options.
+        checksums: SHA-256 of the `weights` as they were given, and of the `table`.
+        rules: the versions of the rules by which a search is made, `units` and `proposals`.
+
+    Raises:
+        OSError: the storage is full or unreachable.
+    """
     values = config.model_dump(mode="json")
     values["recorded"] = {
         "versions": {"python": platform.python_version()} | _versions(),
         "revision": _revision(),
-        "sha256": checksums,
+        "sha256": dict(checksums),
+        "rules": dict(rules),
     }
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     storage.write(FILE, text.encode())
 
 
-def _damaged(storage: Storage) -> UserError:
-    return UserError(
-        f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
-    )
-
-
-def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, str | None]) -> None:
-    """Compare a resumed run's configuration and files with the recorded ones.
+def read_config(storage: Storage) -> RecordedConfig:
+    """Read the configuration in a run directory.
 
     Raises:
-        UserError: naming the keys that differ or were deleted since, or the file whose checksum
-            differs.
+        UserError: it is missing or damaged.
+        OSError: the storage is unreachable.
     """
+    values, provenance, deleted = _read(storage)
     try:
-        recorded, _ = read_yaml(storage.read(FILE))
-        provenance, missed = read_back(recorded)
-        sha256 = dict(provenance["sha256"])
-    except (yaml.YAMLError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
+        return RecordedConfig(SearchConfig.model_validate(values), provenance, deleted)
+    except ValueError:
         raise _damaged(storage) from None
-    if missed:
+
+
+def check_config(
+    storage: Storage,
+    config: SearchConfig,
+    checksums: Mapping[str, str | None],
+    rules: Mapping[str, int],
+) -> None:
+    """Compare a resumed search's configuration, files and rules with the recorded ones.
+
+    Args:
+        storage, config, checksums, rules: as of `write_config`; checksums that are not known yet
+            may be missing.
+
+    Raises:
+        UserError: naming the keys that differ or were deleted since, the file whose checksum
+            differs, or the rules.
+    """
+    recorded, provenance, deleted = _read(storage)
+    if deleted:
+        keys = ", ".join(f"{key}={value!r}" for key, value in deleted.items())
         raise UserError(
-            f"the search in {storage.uri} was started with "
-            f"{', '.join(f'{key}={value!r}' for key, value in missed.items())}, which this version "
-            "no longer has; go on with the version that started it, or choose another name"
+            f"the search in {storage.uri} was started with {keys}, which this version no longer "
+            "has; go on with the version that started it, or choose another name"
         )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
@@ -82,12 +130,38 @@ def check_record(storage: Storage, config: SearchConfig, checksums: dict[str, st
             f"the search in {storage.uri} was started with other settings: {', '.join(differ)}; "
             "set them back, or choose another name"
         )
+    recorded_rules, sha256 = provenance.get("rules") or {}, provenance.get("sha256")
+    if not isinstance(recorded_rules, dict) or not isinstance(sha256, dict):
+        raise _damaged(storage)
+    for what, version in rules.items():
+        if (old := recorded_rules.get(what, 1)) != version:  # none was recorded of version 1
+            raise UserError(
+                f"the search in {storage.uri} was started under version {old} of the rules of "
+                f"{what}, and this revo-ray has version {version}; go on with the version that "
+                "started it, or choose another name"
+            )
     for what, checksum in checksums.items():
         if sha256.get(what) != checksum:
             raise UserError(
                 f"the {what} of the search in {storage.uri} changed since it was started "
                 f"(SHA-256 {sha256.get(what)}, now {checksum}); put it back, or choose another name"
             )
+
+
+def _read(storage: Storage) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The recorded values, the provenance, and the deleted keys."""
+    try:
+        values, _ = read_yaml(storage.read(FILE))
+        provenance, deleted = read_back(values)
+        return values, provenance, deleted
+    except (yaml.YAMLError, FileNotFoundError, AttributeError, TypeError, ValueError):
+        raise _damaged(storage) from None
+
+
+def _damaged(storage: Storage) -> UserError:
+    return UserError(
+        f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The configuration: its schema, its presets, and reading it from YAML."""
+"""The configuration: its schema, its presets, and reading it from YAML files and overrides."""

@@ -1,4 +1,4 @@
-"""Types of options that methods share, beside pydantic's own."""
+"""Option types that methods share."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 
 Positive = Annotated[float, Field(gt=0)]
 Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValidator(_rising)]
-"""An option's two positive numbers, the lower one first."""
+"""Two positive numbers, the lower bound first."""
 
 
 @dataclass(frozen=True)
 class ByOptimizer:
-    """Marks an option whose default follows `train.optimizer`; null, too, stands for it.
+    """Marks an option whose default depends on `train.optimizer`. None stands for that default.
 
-    AdamW's steps are about as long as the rate, whatever the gradient, so its rates end lower.
+    AdamW's steps are about as long as the learning rate, whatever the gradient, so its ranges of
+    rates end lower.
 
         high: Annotated[float, ByOptimizer(sgd=0, adamw=-1)] = Field(None, validate_default=True)
 
-    The validation context's `train` is the `TrainConfig` in question; by default, the defaults.
+    The key `train` of pydantic's validation context holds the `TrainConfig`. Without it, the
+    default `TrainConfig` counts.
     """
 
     sgd: Any
@@ -64,6 +66,6 @@ class ByOptimizer:
 
 
 Exponent = Annotated[float, Field(ge=-12, le=4)]
-"""Of ten: where rates lie on a log scale."""
+"""Exponent of ten that bounds learning rates on a log scale."""
 Highest = Annotated[Exponent, ByOptimizer(sgd=0.0, adamw=-1.0)]
-"""The exponent at which searched rates end: at 1 with SGD, at 0.1 with AdamW."""
+"""Exponent of the highest learning rate: 10^0 with SGD, 10^-1 with AdamW."""

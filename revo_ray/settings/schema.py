@@ -1,15 +1,11 @@
-"""Every option, with its default and its check, in one file; and where each value was set."""
+"""The configuration: every key with its default, its check and its meaning."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,52 +16,18 @@ from pydantic import (
     model_validator,
 )
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.objective import METRICS, Metric, MetricName
-from revo_ray.settings.deleted import DELETED, drop_defaults
-from revo_ray.storage import refuse_credentials
+from revo_ray.settings.loading import explain, read_values
 
-
-class _PlainLoader(yaml.SafeLoader):
-    """Only what JSON has too. Without dates: `name: 2024-01-01` is a name."""
-
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Stop early: the time that reading takes grows with the square of the depth."""
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"more than {MAX_DEPTH} deep", problem_mark=self.peek_event().start_mark
-            )
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
-
-
-_TAG = "tag:yaml.org,2002:"
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [rule for rule in rules if rule[0] != f"{_TAG}timestamp"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_PlainLoader.yaml_constructors = {
-    tag: constructor
-    for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
-    if tag not in {_TAG + name for name in ("binary", "timestamp", "set", "omap", "pairs")}
-}
-
-MAX_DEPTH = 30
-MAX_VALUES = 100_000
-MAX_DIGITS = 100
-"""More than any configuration has, and little enough that nothing which reads it is slow."""
 LARGEST = 2**31 - 1
-"""The largest whole number that an option takes."""
+"""Largest integer that a key takes."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys and non-finite numbers are errors."""
+    """A section of the configuration. Unknown keys and non-finite numbers are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
@@ -73,39 +35,42 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """Which pretrained network."""
+    """The pretrained network."""
 
     name: str = "timm/tf_efficientnet_lite0"
     """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
     weights: str = "pretrained"
-    """`pretrained`, `none`, a `.pth` or `.safetensors` file, or `package:NAME` for a package."""
+    """`pretrained`, `none`, a `.pth` or `.safetensors` file, or `package:NAME` for weights that an
+    installed Python package holds."""
     granularity: Literal["layer", "block", "stage"] = "layer"
-    """What one gene stands for."""
+    """Size of a unit, the part of the network that shares one gene."""
 
 
 class DataConfig(Section):
-    """Which images, and how they are split."""
+    """The images, and how they are split into training, validation and test images."""
 
     source: str = "digits"
-    """The reader of the data set: one of those in `revo_ray/data/sources/`."""
+    """Reader of the data set; `revo_ray/data/sources/` has them."""
     root: str | None = None
-    """A path or URI that pyarrow.fs opens; None for sources that need no files."""
+    """Path or URI of the data set, which pyarrow.fs opens. None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=4096)
-    """Pixels: the shorter side is resized to it, then the centre is cut out."""
+    """Pixels. The shorter side is resized to this size, then the centre square is cut out."""
     max_images: int | None = Field(None, ge=1, le=LARGEST)
-    """A seeded, stratified subset of at most this many images; no group is cut."""
+    """Use at most this many images: a seeded, stratified subset that keeps groups whole."""
     on_bad_image: Literal["stop", "skip"] = "stop"
-    """An image that cannot be used: stop and name it, or leave it out and count it."""
+    """stop: an image that cannot be used ends the command, which names it. skip: such images are
+    left out and counted."""
     splits: Literal["given", "drawn"] = "given"
-    """given: those that folders, a csv or the data set's authors name; drawn: none of them."""
+    """given: keep the splits that folders, a CSV file or the data set's authors name. drawn: ignore
+    them and draw new ones."""
     train_fraction: float = Field(0.05, gt=0, lt=1)
     """Training images, as a fraction of the whole data set."""
     validation_fraction: float = Field(0.2, gt=0, lt=1)
-    """Validation images, as a fraction of the whole data set: what the search sees."""
+    """Validation images, as a fraction of the whole data set. The search optimises on them."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    """Test images, as a fraction of the whole data set: seen once, by the best model."""
+    """Test images, as a fraction of the whole data set. Only the best model is tested, once."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of the split and of the subset."""
+    """Seed of the splits and of the subset."""
 
     @field_validator("root")
     @classmethod
@@ -125,64 +90,70 @@ class DataConfig(Section):
 
 
 class MethodConfig(BaseModel):
-    """Which method; the other keys are that method's own (`revo-ray methods` lists them)."""
+    """The method. `revo-ray methods` lists the further keys that each method takes."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = "revo-continuous"
+    """A registered method; `revo-ray methods` lists them."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """The method's own keys, unchecked; the method checks them."""
+        """The method's own keys. The method validates them."""
         return dict(self.model_extra or {})
 
 
 class TrainConfig(Section):
-    """One fine-tuning; the same for every evaluation of a search."""
+    """Settings of one fine-tuning, the same for every evaluation of a search."""
 
     epochs: int = Field(10, ge=1, le=LARGEST)
     """Passes over the training images."""
     batch_size: int = Field(32, ge=2, le=LARGEST)
-    """Images a step; a last batch of one image joins the one before it."""
+    """Images per step. A last batch of one image joins the batch before it."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """With one rate for each unit. The paper's is plain sgd, which learns far less in few steps."""
+    """Optimizer, with one learning rate per unit. The paper uses sgd, which learns far less in few
+    steps."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Of SGD; 0 is the paper's plain rule."""
+    """SGD momentum. The paper uses 0."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """What every rate is multiplied by, step by step; cosine falls from 1 to 0."""
+    """Factor on all learning rates, updated at each step. cosine falls from 1 to 0."""
     batch_norm: Literal["running", "precise"] = "precise"
-    """What the BatchNorm layers that train normalise by in evaluation: running averages of their
-    last steps, or precise statistics: of all training images, under the final weights. After few
-    steps these are far apart; they cost one more forward pass (arXiv 2105.07576)."""
+    """Statistics that trained BatchNorm layers use in evaluation. running: averages over their last
+    steps. precise: exact statistics of all training images under the final weights, at the price
+    of one more forward pass (arXiv 2105.07576). After few steps the two are far apart."""
     augment: Literal["none", "flip", "crop-flip", "trivial"] = "none"
-    """Of training images, on the device, seeded."""
+    """Augmentation of the training images, seeded, on the device."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: automatic mixed precision."""
+    """fp32, or bf16 for automatic mixed precision."""
     validate_epochs: Literal["last", "every"] = "last"
-    """Which epochs are validated; the search itself reads only the last."""
+    """last: validate after the last epoch, the only one that the search reads. every: validate
+    after each epoch."""
     cache_mb: int = Field(64, ge=0, le=LARGEST)
-    """Features below the first unit that trains are kept in that much memory of each worker, where
-    that changes no bit of any result; 0: they are computed each time."""
+    """Memory per worker for cached features of frozen layers, used only where caching changes no
+    bit of any result. 0 turns the cache off."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that an evaluation may take; then its worker is killed and it is made again, three
-    times at most. A worker's first one has five minutes more, to load. None: for ever."""
+    """Seconds that an evaluation may take. Then its worker is killed and the evaluation is tried
+    again, three times at most. A worker's first evaluation gets five minutes more, for loading.
+    None: no limit."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of the new head, the data order, the augmentation and dropout."""
+    """Seed of the new classifier, the data order, the augmentation and dropout."""
 
 
 class SearchOptions(Section):
-    """The budget, and how proposals are made."""
+    """The budget, and settings of the proposals."""
 
     evaluations: int = Field(100, ge=1, le=1_000_000)
-    """Ledger rows: fine-tunings that are paid for."""
+    """Number of evaluations. Each is one row of the ledger, also if it failed."""
     budget: Literal["evaluations", "epochs"] = "evaluations"
-    """What a method that stops trials early is held to; for one that stops none it is the same."""
+    """Budget for methods that stop trials early: that many evaluations, or the epochs of that many
+    whole evaluations. Other methods spend the same number of evaluations either way."""
     population: int = Field(10, ge=4, le=10_000)
-    """Evaluations a generation."""
+    """Evaluations per generation."""
     lookahead: int = Field(0, ge=0)
-    """Candidates behind a generation that are sampled before it is told: no worker idles."""
+    """Candidates of the next generation that are sampled before the current one is complete, so
+    that no worker waits for its end."""
     objective: MetricName = "loss"
-    """Metric of the validation images by which results are compared and the best is chosen."""
+    """Metric of the validation images by which evaluations are compared and the best is chosen."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
 
@@ -202,16 +173,17 @@ class SearchOptions(Section):
 
 
 class ResourcesConfig(Section):
-    """What one evaluation holds while it runs."""
+    """CPU cores and GPUs of one evaluation."""
 
     cpus_per_trial: int = Field(1, ge=1, le=LARGEST)
-    """Cores, and threads of torch."""
+    """Cores of an evaluation, and its number of torch threads."""
     gpus_per_trial: float | Literal["auto"] = "auto"
-    """GPUs; a fraction puts several evaluations on one. auto: 1 where the cluster has GPUs."""
+    """GPUs of an evaluation. A fraction puts several evaluations on one GPU. auto: 1 if the cluster
+    has GPUs, else 0."""
     device: Literal["auto", "cpu"] = "auto"
-    """cpu lets an evaluation that holds a GPU run without CUDA."""
+    """cpu: evaluations run without CUDA, even if Ray gives them a GPU."""
     max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
-    """Evaluations at once; None: as many as the cluster holds."""
+    """Most evaluations that run at the same time. None: as many as the cluster holds."""
 
     @model_validator(mode="after")
     def _gpus_are_pinnable(self) -> ResourcesConfig:
@@ -224,7 +196,7 @@ class ResourcesConfig(Section):
 
 
 class SearchConfig(Section):
-    """One search, whole: what `revo-ray search` reads and `config.yaml` records.
+    """Configuration of one search. `revo-ray search` reads it and `config.yaml` records it.
 
     Example:
         >>> SearchConfig.load(overrides=["search.evaluations=20"]).search.evaluations
@@ -232,9 +204,9 @@ class SearchConfig(Section):
     """
 
     name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """The run directory's name, below `storage`."""
+    """Name of the run directory, below `storage`."""
     storage: str = "./revo_results"
-    """Any path or URI that pyarrow.fs opens."""
+    """Folder of the run directories: a path or URI that pyarrow.fs opens."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     method: MethodConfig = MethodConfig()
@@ -242,7 +214,7 @@ class SearchConfig(Section):
     search: SearchOptions = SearchOptions()
     resources: ResourcesConfig = ResourcesConfig()
     plugins: list[str] = ["baselines"]
-    """Modules that register more methods."""
+    """Modules that register further methods."""
 
     KIND: ClassVar[Literal["search", "study"]] = "search"
 
@@ -261,235 +233,21 @@ class SearchConfig(Section):
         Args:
             source: a file, `preset:NAME` for a configuration that comes with the package, or
                 None for the quick start.
-            overrides: `KEY=VALUE` strings, KEY dotted, VALUE in YAML.
+            overrides: `KEY=VALUE` texts with a dotted KEY and a VALUE in YAML.
 
         Raises:
-            UserError: a missing file, a key that does not exist, or a value that does not fit;
-                all of them in one line.
+            UserError: the file is missing, a key does not exist, or a value does not fit. The
+                message lists all errors in one line.
         """
-        text, label = _read(source, cls.KIND)
-        values, origins = _parse(text, label)
-        if "recorded" in values or cls.KIND == "study":  # a study.yaml has no mark
-            drop_defaults(values)
-        values.pop("recorded", None)  # provenance, in the config.yaml of a run directory
-        for override in overrides:
-            refuse_credentials(override.partition("=")[0], "--set")
-            _apply_override(values, origins, override)
-        _refuse_credentials(values, origins)
+        values, origins = read_values(source, overrides, cls.KIND)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise UserError("; ".join(_explain(error, origins, cls))) from None
+            raise UserError(explain(error, cls, origins)) from None
         config._origins.update(origins)
         return config
 
     def locate(self, error: UserError) -> str:
-        """The error's line, with where the key that it names was set."""
+        """The error's message, followed by the file and line that set its key."""
         origin = self._origins.get(error.key or "")
         return f"{error} (from {origin})" if origin else str(error)
-
-
-def preset_names(kind: Literal["search", "study"] = "search") -> list[str]:
-    """The configurations that come with the package."""
-    return sorted(
-        p.name.removesuffix(".yaml") for p in _presets(kind).iterdir() if p.name.endswith(".yaml")
-    )
-
-
-def _presets(kind: str) -> Traversable:
-    folder = resources.files("revo_ray") / "presets"
-    return folder / "studies" if kind == "study" else folder
-
-
-def _read(source: str | Path | None, kind: Literal["search", "study"]) -> tuple[str, str]:
-    """The text of a configuration, and what to call it in an error."""
-    if source is None:
-        source = "preset:quickstart"
-    if str(source).startswith("preset:"):
-        name = str(source).removeprefix("preset:")
-        if name not in preset_names(kind):
-            known = ", ".join(preset_names(kind))
-            raise UserError(f"no preset {shown(name)} of a {kind}; there are {known}")
-        return (_presets(kind) / f"{name}.yaml").read_text("utf-8"), str(source)
-    path = Path(source)
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
-        hint = f"; did you mean preset:{path.stem}?" if path.stem in preset_names(kind) else ""
-        raise UserError(
-            f"cannot read the configuration {shown(str(path))}: {reason}{hint}"
-        ) from None
-
-
-def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """YAML to plain values, and the line on which each dotted key stands."""
-    try:
-        values, node = read_yaml(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise UserError(f"{label}{line}: {_cut(problem, 300)}") from None
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        raise UserError(f"{label}: a configuration is a mapping of keys to values")
-    origins: dict[str, str] = {}
-
-    def walk(node: yaml.Node, prefix: str) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if not isinstance(key, yaml.ScalarNode):
-                    continue
-                path = f"{prefix}{key.value}"
-                origins[path] = f"{label} line {key.start_mark.line + 1}"
-                walk(value, f"{path}.")
-
-    assert node is not None
-    walk(node, "")
-    return values, origins
-
-
-def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
-    """The plain values in a text that anyone may have written, and the nodes that they came from.
-
-    Raises:
-        yaml.YAMLError: the text is no YAML, has values of other kinds, or is too deep or too large.
-    """
-    try:
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None, None
-        _measure(node, {})
-        return loader.construct_document(node), node
-    except (RecursionError, ValueError, LookupError, AttributeError) as error:
-        # What YAML's own types raise: `!!int abc`, `!!bool maybe`.
-        raise yaml.YAMLError(str(error)) from None
-
-
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0) -> tuple[int, int]:
-    """How many values a node holds with all that its aliases stand for, and how deep.
-
-    Raises:
-        yaml.YAMLError: too many, too deep, or a number that is too long.
-    """
-    if id(node) not in known:
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        if isinstance(node, yaml.MappingNode):
-            parts = [part for pair in parts for part in pair]
-        elif node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > MAX_DIGITS:
-            raise _fault(node, f"a number of {len(node.value)} digits")
-        measures = (
-            [_measure(part, known, above + 1) for part in parts] if above <= MAX_DEPTH else []
-        )
-        known[id(node)] = (
-            1 + sum(count for count, _ in measures),
-            1 + max((depth for _, depth in measures), default=0),
-        )
-    count, depth = known[id(node)]
-    if count > MAX_VALUES or above + depth > MAX_DEPTH:
-        raise _fault(node, "too many values, or too deep; have its aliases no end?")
-    return count, depth
-
-
-def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-
-
-def shown(value: Any, limit: int = 100) -> str:
-    """A value as a message shows it: whole if it is short."""
-    return _cut(repr(value), limit)
-
-
-def _cut(text: str, limit: int = 100) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
-
-
-def _apply_override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not all(key.split(".")) or key.count(".") > MAX_DEPTH:
-        raise UserError(
-            f"--set {shown(override)}: write KEY=VALUE, for example search.evaluations=20"
-        )
-    try:
-        value, _ = read_yaml(text)
-    except yaml.YAMLError:
-        value = text
-    *sections, last = key.split(".")
-    target = values
-    for section in sections:
-        inner = target.get(section)
-        if not isinstance(inner, dict):
-            inner = target[section] = {}
-        target = inner
-    target[last] = value
-    origins[key] = "--set"
-
-
-def _refuse_credentials(value: Any, origins: Mapping[str, str], key: str = "") -> None:
-    """Before any other error can repeat them."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            _refuse_credentials(inner, origins, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_credentials(inner, origins, key)
-    elif isinstance(value, str):
-        try:
-            refuse_credentials(value, key)
-        except UserError as error:
-            where = f" (from {origins[key]})" if key in origins else ""
-            raise UserError(f"{error.args[0]}{where}", key=key) from None
-
-
-def _explain(
-    error: ValidationError, origins: Mapping[str, str], config: type[BaseModel]
-) -> list[str]:
-    """What is wrong, each in a line: the first ten things."""
-    lines: list[str] = []
-    for detail in error.errors():
-        location = [str(part) for part in detail["loc"]]
-        # Members of a union are no keys: pydantic appends them to the location.
-        prefixes = [".".join(location[:n]) for n in range(len(location), 0, -1)]
-        key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
-        where = f" (from {origins[key]})" if key in origins else ""
-        if detail["type"] == "missing":
-            key = ".".join(location)
-        if key in DELETED:
-            lines.append(f"{key}={shown(detail['input'])}: this key was removed; delete it{where}")
-            continue
-        if detail["type"] == "extra_forbidden":
-            lines.append(f"{_cut(key)}: no such key{_nearest_key(key, config)}{where}")
-            continue
-        message = detail["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        value = detail["input"]
-        but = "" if isinstance(value, Mapping | BaseModel) else f", not {shown(value)}"
-        line = f"{_cut(key)}: {message}{but}{where}" if key else message
-        if line not in lines:
-            lines.append(line)
-    return lines[:10] + ([f"and {len(lines) - 10} more"] if len(lines) > 10 else [])
-
-
-def _nearest_key(key: str, config: type[BaseModel]) -> str:
-    """`; did you mean X?` for the known key nearest to an unknown one, or nothing."""
-    known = _keys(config, "")
-    by_last: dict[str, str] = {}
-    for candidate in known:
-        by_last.setdefault(candidate.rpartition(".")[2], candidate)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    if not close:
-        last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.6)
-        close = [by_last[last[0]]] if last else []
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _keys(section: type[BaseModel], prefix: str) -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _keys(field.annotation, f"{prefix}{name}.")
-    return keys

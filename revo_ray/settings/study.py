@@ -1,4 +1,4 @@
-"""A study: methods × models × data × fractions × seeds, one search for each."""
+"""A study: one search for each combination of method, model, data set, fraction and seed."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.errors import UserError
+from revo_ray.settings.loading import explain
 from revo_ray.settings.schema import SearchConfig, Section
 from revo_ray.storage import Storage
 
-FILE = "study.yaml"
 SEEDED = ("data", "train", "search")
-"""The sections whose seeds `study.seeds` gives."""
+"""Sections whose seed `study.seeds` sets."""
 
 Variant = str | dict[str, Any]
-"""A name, or a mapping of the section's keys; `label` in it names the variant."""
+"""A name, or a mapping of the section's keys. Its key `label` names the variant."""
 
 
 class StudyOptions(Section):
-    """What is varied; each search takes the other keys of the file as they are."""
+    """The values that vary. All searches share the other keys of the file."""
 
     methods: list[Variant] = Field(min_length=1)
-    """Of `method:`; a name or a mapping with `name` and the method's own keys."""
+    """Values of `method:`. Each is a name, or a mapping with `name` and the method's own keys."""
     models: list[Variant] = Field([])
-    """Of `model:`; empty: the file's own."""
+    """Values of `model:`. Empty: the file's own."""
     data: list[Variant] = Field([])
-    """Of `data:`; a source or a mapping with `source`, `root` and so on; empty: the file's own."""
+    """Values of `data:`. Each is a source, or a mapping with `source`, `root` and so on. Empty: the
+    file's own."""
     fractions: list[float] = Field([])
-    """Of `data.train_fraction`; empty: the file's own."""
+    """Values of `data.train_fraction`. Empty: the file's own."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([])
-    """Each is the seed of the split, the training and the search; empty: the file's own seeds."""
+    """Values of `data.seed`, `train.seed` and `search.seed`, the same for all three. Empty: the
+    file's own."""
 
     @model_validator(mode="after")
     def _varied_once(self) -> StudyOptions:
         for variant in self.data:
             if isinstance(variant, dict) and (twice := {"train_fraction", "seed"} & set(variant)):
                 raise ValueError(
-                    f"{min(twice)} stands in study.data; vary it by study.fractions or study.seeds"
+                    f"study.data sets {min(twice)}; use study.fractions or study.seeds instead"
                 )
         return self
 
 
 class StudyConfig(SearchConfig):
-    """One study, whole: a search's keys, and what is varied.
+    """Configuration of one study: the keys of a search, and `study:` with the values that vary.
 
     Example:
         >>> study = StudyConfig.load("study.yaml")            # doctest: +SKIP
@@ -66,7 +67,7 @@ class StudyConfig(SearchConfig):
         return self
 
     def searches(self) -> list[SearchConfig]:
-        """The searches, with those that share images and network side by side.
+        """The searches. Those that share images and network follow one another.
 
         Raises:
             UserError: a variant does not fit its section, or two searches are the same.
@@ -109,19 +110,6 @@ class StudyConfig(SearchConfig):
             yield re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts)).lstrip("._-"), changes
 
 
-def write_study(folder: Storage, config: StudyConfig) -> None:
-    """Write `study.yaml` into a study's folder, for those who read it later; it can be run again.
-
-    A resumed study may have more searches than before, or fewer; each search checks its own keys.
-
-    Raises:
-        OSError: the storage is full or unreachable.
-    """
-    varied = {name: {"seed"} for name in SEEDED} if config.study.seeds else None
-    values = config.model_dump(mode="json", exclude=varied)
-    folder.write(FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
-
-
 def _label(variant: Variant, key: str, default: str) -> str:
     if isinstance(variant, str):
         return variant
@@ -143,7 +131,5 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> SearchConfig
     try:
         return SearchConfig.model_validate(values)
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = ".".join(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        raise UserError(f"{changes['name']}: {where}: {message}", key="study") from None
+        line = explain(error, SearchConfig)
+        raise UserError(f"{changes['name']}: {line}", key="study") from None

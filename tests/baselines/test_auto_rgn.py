@@ -202,7 +202,7 @@ def test_scoring_disturbs_nothing_but_the_images_count() -> None:
     assert [epoch.images for epoch in epochs] == [100, 200, 300]
     assert [epoch.images for epoch in others] == [60, 120, 180]
     assert [epoch.train_loss for epoch in epochs] == [epoch.train_loss for epoch in others]
-    assert epochs[-1].val_loss == others[-1].val_loss
+    assert epochs[-1].validation == others[-1].validation
 
 
 def test_what_an_earlier_epoch_froze_is_scored_again() -> None:

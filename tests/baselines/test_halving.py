@@ -1,21 +1,20 @@
-"""Successive halving: the stop rule computed here, and brackets that do not wait for ever."""
+"""Successive halving: the stop rule, computed here a second time."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, TrialScheduler
 
 from baselines.gradient import Full
-from revo_ray.errors import UserError
-from revo_ray.rundir.ledger import EpochMetrics, Evaluation
+from revo_ray.errors import SearchError, UserError
+from revo_ray.objective import LOSS
+from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.ray.halving import Halving
 from revo_ray.settings.schema import SearchOptions, TrainConfig
 
@@ -130,7 +129,7 @@ def decisions(halving: Halving, order: list[tuple[int, int]], losses: list[list[
 def test_rungs_rebuilt_from_the_rows_curves_decide_like_those_that_were_lost() -> None:
     losses = curves(40, 10, seed=3)
     first, second = interleaved(20, 10, seed=1), interleaved(20, 10, seed=2)
-    halving = Halving(scheduler(10), seed=0)
+    halving = Halving(scheduler(10), LOSS, seed=0)
     rows = []
     ended: dict[int, int] = {}
     for number, epoch in first:
@@ -143,7 +142,7 @@ def test_rungs_rebuilt_from_the_rows_curves_decide_like_those_that_were_lost() -
         curve = [EpochMetrics(epoch=e, val_loss=losses[number][e - 1]) for e in range(1, last + 1)]
         status = "ok" if last == 10 else "stopped"
         rows.append(Evaluation(evaluation=number, sample={}, status=status, curve=curve))
-    resumed, empty = Halving(scheduler(10), seed=0), Halving(scheduler(10), seed=0)
+    resumed, empty = Halving(scheduler(10), LOSS, seed=0), Halving(scheduler(10), LOSS, seed=0)
     resumed.rebuild(rows)
     later = [(number + 20, epoch) for number, epoch in second]
     expected = decisions(halving, later, losses)
@@ -155,7 +154,7 @@ def test_brackets_are_drawn_from_a_seed_and_the_users_random_state_is_left_alone
     def drawn(seed: int) -> list[float]:
         """The first rung of each trial's bracket."""
         asha = ASHAScheduler("epoch", "val_loss", "min", max_t=81, reduction_factor=3, brackets=4)
-        halving = Halving(asha, seed)
+        halving = Halving(asha, LOSS, seed)
         for number in range(40):
             before = np.random.get_state()
             halving.add(number, None)
@@ -172,96 +171,13 @@ def test_brackets_are_drawn_from_a_seed_and_the_users_random_state_is_left_alone
     assert len(set(first)) > 1
 
 
-def run_brackets(
-    hyperband: Any,
-    slots: int,
-    count: int,
-    loss: Callable[[int, int], float],
-    ends: Callable[[int], int] = lambda number: 10,
-) -> list[int]:
-    """Run trials as Tune's loop does, the next one as soon as a slot is free.
-
-    Trial n ends by itself after ends(n) epochs. Returns the epochs that each trial had.
-    """
-    trials: list[Trial] = []
-    epochs = [0] * count
-
-    def stop(trial: Trial) -> None:
-        if not trial.is_finished():
-            trial.set_status(Trial.TERMINATED)
-            hyperband.on_trial_remove(controller, trial)
-
-    controller = SimpleNamespace(stop_trial=stop)
-    halving = Halving(hyperband, 0)
-    while True:
-        live = [t for t in trials if t.status in (Trial.PENDING, Trial.RUNNING)]
-        if len(live) < slots and len(trials) < count:
-            trials.append(Trial("none", trial_id=str(len(trials)), stub=True))
-            hyperband.on_trial_add(controller, trials[-1])
-            continue
-        running = [t for t in live if t.status == Trial.RUNNING]
-        idle = len(trials) == count
-        if len(running) < slots and (chosen := halving.choose(controller, idle)):
-            chosen.set_status(Trial.RUNNING)
-            continue
-        if len(trials) == count and all(trial.is_finished() for trial in trials):
-            return epochs
-        assert running, "everybody waits for ever"
-        trial = min(running, key=lambda t: epochs[int(t.trial_id)])
-        number = int(trial.trial_id)
-        epochs[number] += 1
-        if epochs[number] == ends(number):
-            stop(trial)
-            continue
-        result = {"epoch": epochs[number], "val_loss": loss(number, epochs[number])}
-        decision = hyperband.on_trial_result(controller, trial, result)
-        if decision == TrialScheduler.STOP:
-            stop(trial)
-        elif decision == TrialScheduler.PAUSE:
-            trial.set_status(Trial.PAUSED)
-
-
-SLOTS = pytest.mark.parametrize("slots", [1, 2, 4, 17])
-
-
-@SLOTS
-def test_hyperband_goes_on_with_the_best_third_whatever_the_number_of_workers(slots: int) -> None:
-    # Brackets of 3, 5 and 9 trials, with first rungs at 10, 3 and 1 of 10 epochs.
-    rank = random.Random(0).sample(range(17), 17)
-    hyperband = scheduler(10, halving="hyperband")
-    epochs = run_brackets(hyperband, slots, 17, lambda n, e: rank[n] + 1 / e)
-    second, third = (sorted(r, key=rank.__getitem__) for r in (range(3, 8), range(8, 17)))
-    assert epochs == [
-        *[10] * 3,
-        *(10 if n in second[:2] else 3 for n in range(3, 8)),
-        *(10 if n in third[:1] else 3 if n in third[:3] else 1 for n in range(8, 17)),
-    ]
-
-
-@SLOTS
-@pytest.mark.parametrize("ends_early", [8, 9, 10])
-def test_hyperband_goes_on_when_one_that_others_wait_for_ends_by_itself(
-    slots: int, ends_early: int
-) -> None:
-    # One of the best three of the third bracket diverges between its first and second rung.
-    epochs = run_brackets(
-        scheduler(10, halving="hyperband"),
-        slots,
-        17,
-        lambda n, e: n + 1 / e,
-        lambda n: 2 if n == ends_early else 10,
-    )
-    assert epochs[:8] == [*[10] * 3, *[10, 10, 3, 3, 3]]
-    assert epochs[ends_early] == 2
-    assert [epochs[n] for n in (8, 9, 10) if n != ends_early] == [10, 3]
-    assert epochs[11:] == [1] * 6
-
-
-@SLOTS
-@pytest.mark.parametrize("count", [1, 4, 12])
-def test_hyperband_ends_where_the_last_bracket_cannot_fill(slots: int, count: int) -> None:
-    epochs = run_brackets(scheduler(10, halving="hyperband"), slots, count, lambda n, e: n + 1 / e)
-    assert epochs == [*[10] * 3, *[10, 10, 3, 3, 3], *[10, 3, 3, 1]][:count]
+def test_a_scheduler_that_pauses_is_refused() -> None:
+    halving = Halving(HyperBandScheduler("epoch", "val_loss", "min", max_t=9), LOSS, 0)
+    trials = [Trial("none", trial_id=str(n), stub=True) for n in range(20)]
+    for number, trial in enumerate(trials):
+        halving.add(number, trial)
+    with pytest.raises(SearchError, match="HyperBandScheduler, pauses evaluations; give one that"):
+        [halving.result(n, trial, 1, 1.0, None) for n, trial in enumerate(trials)]
 
 
 def test_halving_is_as_configured() -> None:

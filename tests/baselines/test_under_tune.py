@@ -1,4 +1,4 @@
-"""Under a real `tune.Tuner`: Ray's own `HyperOptSearch`, and halving that pauses."""
+"""Under a real `tune.Tuner`: Ray's own `HyperOptSearch`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from ray.tune.search.hyperopt import HyperOptSearch
 
 from baselines.gradient import Full
 from revo_ray.evolve.proposals import Outcome
-from revo_ray.settings.schema import SearchOptions, TrainConfig
-
-EPOCHS = 3
+from revo_ray.settings.schema import SearchOptions
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,28 +22,6 @@ def local_ray() -> Iterator[None]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-
-
-class Curve(tune.Trainable):
-    """A loss that falls to a level of the configuration's."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.epoch = 0
-
-    def step(self) -> dict[str, Any]:
-        self.epoch += 1
-        val_loss = self.config["level"] + 1 / self.epoch
-        return {"epoch": self.epoch, "val_loss": val_loss, "done": self.epoch == EPOCHS}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        (Path(checkpoint_dir) / "epoch").write_text(str(self.epoch))
-
-    def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        self.epoch = int((Path(checkpoint_dir) / "epoch").read_text())
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.epoch = 0
-        return True
 
 
 class Loss(tune.Trainable):
@@ -95,16 +71,3 @@ def test_a_serial_tuner_with_hyperopt_proposes_the_same(tmp_path: Path) -> None:
         ours.append(proposal.sample)
         proposals.tell(proposal.evaluation, Outcome(loss(proposal.sample)))
     assert [result.config for result in results] == ours
-
-
-def test_hyperband_pauses_goes_on_and_ends(tmp_path: Path) -> None:
-    method = Full(Full.Options(halving="hyperband"))
-    results = fit(
-        tmp_path,
-        Curve,
-        {"level": tune.grid_search([5, 4, 3, 1, 2])},
-        scheduler=method.scheduler(SearchOptions(), TrainConfig(epochs=EPOCHS)),
-    )
-    # A bracket of 2 that has no rung, and one of 3 with a rung after the first epoch.
-    epochs = {result.config["level"]: result.metrics["epoch"] for result in results}
-    assert epochs == {5: 3, 4: 3, 3: 1, 1: 3, 2: 1}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import use_of_time
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 ROOT = Path(__file__).parents[2]
 

@@ -50,7 +50,7 @@ class Inspect:
         self.out, self.err = self._capfd.readouterr()
 
     def fact(self, name: str) -> str:
-        """What stands beside a name."""
+        """The text beside a name."""
         (line,) = [line for line in self.out.splitlines() if line.startswith(f"{name} ")]
         return line.removeprefix(name).strip()
 

@@ -18,11 +18,11 @@ from ray import tune
 from ray.cluster_utils import Cluster
 
 from revo_ray.methods import make_method
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.trial import _node, device_name
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 LONGEST_S = 120
 """That an evaluation waits for others; machines that do much else are slow."""
@@ -81,7 +81,7 @@ def waiting_search(
     task = {"begun": str(begun), "seconds": seconds, "alone": alone, "together": together}
     units: list[Any] = [Layer("first"), Layer("last", head=True)]
     method = make_method(config.method)
-    return SearchState(config, Storage(str(folder / "run")), method, units, task, {})
+    return SearchState(config, RunDirectory(str(folder / "run")), method, units, task, {})
 
 
 def most_at_once(rows: Iterable[Evaluation], key: Callable[[Evaluation], object]) -> dict[Any, int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from revo_ray.rundir.ledger import Evaluation
-from revo_ray.rundir.outcome import write_result
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.resources import Footprint
 from tests.cluster.cheap import Waiting, add_machine, machines, most_at_once, waiting_search
@@ -38,7 +38,6 @@ def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixtur
             footprint,
             None,
             write_result,
-            home=state.storage,
             ray_stays=True,
             trial=Waiting,
         )

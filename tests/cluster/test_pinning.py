@@ -16,9 +16,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.ledger import Evaluation
-from revo_ray.rundir.outcome import write_result
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.cluster import footprint_of
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.resources import Footprint
@@ -42,9 +42,7 @@ def cluster() -> Iterator[Cluster]:
 def run(folder: Path, footprint: Footprint, together: int) -> list[Evaluation]:
     """The rows of a search that waits until so many evaluations are at work."""
     state = waiting_search(folder, evaluations=16, seconds=0.3, together=together)
-    run_experiment(
-        [state], footprint, None, write_result, home=state.storage, ray_stays=True, trial=Waiting
-    )
+    run_experiment([state], footprint, None, write_result, ray_stays=True, trial=Waiting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 16
     return rows
@@ -116,14 +114,14 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
         state.task["node"] = ray.get_runtime_context().get_node_id()
         footprint = footprint_of(config.resources)
         footprint.check()
-        run_experiment(
-            [state], footprint, 2, write_result, home=state.storage, ray_stays=True, trial=Noting
-        )
+        run_experiment([state], footprint, 2, write_result, ray_stays=True, trial=Noting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 3
     has = {node["NodeID"]: node["Resources"].get("GPU", 0) for node in ray.nodes()}
     for row in rows:
-        note = json.loads((state.storage.local / "notes" / f"{row.evaluation}.json").read_text())
+        note = json.loads(
+            (state.run.storage.local / "notes" / f"{row.evaluation}.json").read_text()
+        )
         assert row.node.endswith(f":{note['node'][:8]}")
         if gpus:
             (held,) = note["ray"]

@@ -87,7 +87,7 @@ WAYS: Mapping[str, Callable[[Mapping[str, bytes], Path], Path]] = {
     "a zip in the folder": lambda files, folder: zipped(files, folder / "set.zip").parent,
     "a zip of a wrapped set": lambda files, folder: zipped(below("x y/z", files), folder / "s.zip"),
 }
-"""How a data set may lie in a folder; each gives the root."""
+"""Ways to lay out a data set in a folder; each returns the root."""
 
 
 def class_folder_files(

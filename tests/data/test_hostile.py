@@ -340,7 +340,7 @@ def keys(folder: Path, case: Case) -> dict[str, str]:
 
 
 def refusal(keys: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> str:
-    """What `revo-ray search` answers; it must be one line, and exit 2."""
+    """Return the answer of `revo-ray search`, which must be one line with exit code 2."""
     sets = [f"data.{key}={value}" for key, value in keys.items()] + [f"storage={tmp_path}/runs"]
     before = sys.argv
     sys.argv = ["revo-ray", "search", *(part for item in sets for part in ("--set", item))]
@@ -359,7 +359,7 @@ def refusal(keys: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def skipped(keys: dict[str, str], tmp_path: Path) -> list[str]:
-    """What is left out under `skip`; all else is in the table."""
+    """Return the images left out under `skip`; all others are in the table."""
     config = DataConfig.model_validate(keys | {"on_bad_image": "skip"})
     table = prepare_table(config, tmp_path / "tables")
     assert len(table.images) == len(table.labels) >= 23

@@ -97,7 +97,7 @@ def worked_on(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_different_pictures_are_no_twins(tmp_path: Path) -> None:
+def test_different_pictures_are_no_duplicates(tmp_path: Path) -> None:
     found = inspect(folder(tmp_path, given({})), tmp_path / "tables")
     assert [overlap.splits for overlap in found.overlaps] == [
         ("train", "validation"),
@@ -109,7 +109,7 @@ def test_different_pictures_are_no_twins(tmp_path: Path) -> None:
     assert found.obstacles == ()
 
 
-def test_twins_across_splits_are_named(tmp_path: Path) -> None:
+def test_duplicates_across_splits_are_named(tmp_path: Path) -> None:
     files = given(
         {
             "train/cat/within.png": picture(0, 0, (60, 50), "PNG"),  # beside train/cat/0.png

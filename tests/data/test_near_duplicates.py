@@ -1,4 +1,4 @@
-"""Twins: all that are there, none that are not, and what a user would call the same picture."""
+"""Duplicates: all that are there, none that are not, and those that a user would call the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
-from revo_ray.data import near_duplicates as twins
+from revo_ray.data import near_duplicates
 from revo_ray.data.files.decode import square
-from revo_ray.data.near_duplicates import FAR, FAR_LOW, LIKENESS, SIDE, Look, find_twins
+from revo_ray.data.near_duplicates import (
+    MAX_DISTANCE,
+    MAX_LOW_DISTANCE,
+    MIN_CORRELATION,
+    SIDE,
+    ImageHashes,
+    find_near_duplicates,
+)
 
 
 def photographs() -> list[Image.Image]:
@@ -39,15 +46,15 @@ def brighter(image: Image.Image) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(1.1)
 
 
-def look(image: Image.Image) -> Look:
-    return Look.of(square(image, 64))
+def hashes_of(image: Image.Image) -> ImageHashes:
+    return ImageHashes.of(square(image, 64))
 
 
 def between(first: list[Image.Image], second: list[Image.Image]) -> tuple[list, list]:
     """The pairs with the same pixels and the similar ones, as positions in the two lists."""
-    looks = [look(image) for image in [*first, *second]]
-    split = np.arange(len(looks))
-    (found,) = find_twins(looks, [split[: len(first)], split[len(first) :]])
+    hashes = [hashes_of(image) for image in [*first, *second]]
+    split = np.arange(len(hashes))
+    (found,) = find_near_duplicates(hashes, [split[: len(first)], split[len(first) :]])
     return tuple(
         [(i, j - len(first)) for i, j in pairs.tolist()] for pairs in (found.same, found.similar)
     )
@@ -80,43 +87,43 @@ def test_a_picture_that_was_worked_on_is_similar(
     assert similar == [(i, i) for i in range(len(images))]
 
 
-def test_different_pictures_are_no_twins() -> None:
+def test_different_pictures_are_no_duplicates() -> None:
     images = photographs()
     assert between(images[::2], images[1::2]) == ([], [])
     digits = [Image.fromarray((digit * 15).astype(np.uint8)) for digit in load_digits().images]
     assert between(digits[::2], digits[1::2]) == ([], [])
 
 
-def test_flat_pictures_are_twins_only_if_equal() -> None:
+def test_flat_pictures_are_duplicates_only_if_equal() -> None:
     greys = [Image.new("RGB", (30, 30), (grey, 90, 90)) for grey in (10, 80, 200)]
     same, similar = between(greys, [greys[2], Image.new("RGB", (30, 30), (11, 90, 90))])
     assert (same, similar) == ([(2, 0)], [])
 
 
-def test_twins_within_one_split_and_in_none_are_passed_over() -> None:
+def test_duplicates_within_one_split_and_in_none_are_passed_over() -> None:
     images = photographs()[:4]
-    looks = [look(image) for image in [*images, images[0], resized(images[1]), images[2]]]
+    hashes = [hashes_of(image) for image in [*images, images[0], resized(images[1]), images[2]]]
     splits = [np.array([0, 4]), np.array([1, 5]), np.array([3])]
-    for found in find_twins(looks, splits):
+    for found in find_near_duplicates(hashes, splits):
         assert len(found.same) == len(found.similar) == 0
     splits = [np.array([0, 1]), np.array([4, 6]), np.array([2, 5])]
-    first, second, third = find_twins(looks, splits)
+    first, second, third = find_near_duplicates(hashes, splits)
     assert [pair.splits for pair in (first, second, third)] == [(0, 1), (0, 2), (1, 2)]
     assert (first.same.tolist(), first.similar.tolist()) == ([[0, 4]], [])
     assert (second.same.tolist(), second.similar.tolist()) == ([], [[1, 5]])
     assert (third.same.tolist(), third.similar.tolist()) == ([[6, 2]], [])
 
 
-def test_twins_are_those_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each image of the second split the likest one; blocks do not fit the numbers of images."""
-    monkeypatch.setattr(twins, "_BLOCK", 7)
+def test_similar_images_are_those_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likest image of the first split is found; blocks do not fit the numbers of images."""
+    monkeypatch.setattr(near_duplicates, "_BLOCK", 7)
     generator = np.random.default_rng(0)
-    hashes = generator.integers(0, 2, (100, SIDE, SIDE), dtype=np.uint8)
+    bits = generator.integers(0, 2, (100, SIDE, SIDE), dtype=np.uint8)
     thumbnails = generator.integers(0, 256, (100, SIDE**2), dtype=np.uint8)
     parent = generator.integers(0, 60, 100)
     for i in range(60, 100):  # the further, the less alike: in one of three ways
         step = i - 60
-        changed = hashes[parent[i]].copy()
+        changed = bits[parent[i]].copy()
         if i % 3:
             noise = generator.normal(0, 0.5 * step if i % 3 == 1 else 0, SIDE**2)
             thumbnails[i] = (thumbnails[parent[i]] + noise).clip(0, 255)
@@ -125,23 +132,27 @@ def test_twins_are_those_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> N
         width = 16 if i % 3 == 0 else 8
         for bit in generator.permutation(width**2)[: {0: step, 1: 0, 2: step // 3}[i % 3]]:
             changed[divmod(bit, width)] ^= 1
-        hashes[i] = changed
+        bits[i] = changed
     thumbnails[parent[60]] = 128  # as that of thin lines
     flat = 61
-    packed = np.packbits(hashes.reshape(100, -1), axis=1)
-    looks = [
-        Look(bytes([i]), *(() if i == flat else (packed[i].tobytes(), thumbnails[i].tobytes())))
+    packed = np.packbits(bits.reshape(100, -1), axis=1)
+    hashes = [
+        ImageHashes(
+            bytes([i]), *(() if i == flat else (packed[i].tobytes(), thumbnails[i].tobytes()))
+        )
         for i in range(100)
     ]
 
     def similar(i: int, j: int) -> bool:
-        differ = hashes[i] != hashes[j]
+        differ = bits[i] != bits[j]
         constant = np.ptp(thumbnails[i]) == 0
         like = 0 if constant else np.corrcoef(thumbnails[i], thumbnails[j])[0, 1]
-        return differ.sum() <= FAR or (differ[:8, :8].sum() <= FAR_LOW and like >= LIKENESS)
+        return differ.sum() <= MAX_DISTANCE or (
+            differ[:8, :8].sum() <= MAX_LOW_DISTANCE and like >= MIN_CORRELATION
+        )
 
     expected = [[i, j] for j in range(60, 100) if j != flat for i in range(60) if similar(i, j)]
-    (found,) = find_twins(looks, [np.arange(60), np.arange(60, 100)])
+    (found,) = find_near_duplicates(hashes, [np.arange(60), np.arange(60, 100)])
     assert found.similar.tolist() == expected
     for way in range(3):
         steps = [j - 60 for _, j in expected if j % 3 == way]

@@ -17,7 +17,8 @@ from unittest.mock import patch
 import pytest
 
 from revo_ray.cli.main import main
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 ROOT = Path(__file__).parents[2]

@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from revo_ray.cli.main import main
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
+from revo_ray.objective import LOSS
 from revo_ray.settings.schema import SearchConfig
 from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed
 
@@ -49,7 +50,7 @@ def test_the_run_directory_is_whole(undisturbed: Undisturbed) -> None:
     folder = cli.folder / "undisturbed"
     rows = cli.ledger("undisturbed")
     result = json.loads((folder / "result.json").read_text())
-    best = min((row for row in rows if row.status == "ok"), key=lambda row: row.score)
+    best = LOSS.best(row for row in rows if row.status == "ok")
     assert [row.evaluation for row in rows] == list(range(23))
     assert [row.generation for row in rows] == [n // 10 for n in range(23)]
     assert result["best"]["evaluation"] == best.evaluation

@@ -25,8 +25,7 @@ EPOCHS, EVALUATIONS = 4, 9
 
 def write_study(folder: Path) -> Path:
     """The configuration of a study of all methods on the small network."""
-    pausing = {"name": "last", "halving": "hyperband", "label": "hb"}
-    values: dict[str, Any] = {"name": "all", "study": {"methods": [*WHOLE, *HALVED, pausing]}}
+    values: dict[str, Any] = {"name": "all", "study": {"methods": [*WHOLE, *HALVED]}}
     for item in SMALL:
         key, _, value = item.partition("=")
         section, _, name = key.partition(".")
@@ -44,7 +43,7 @@ def names(folder: Path) -> dict[str, str]:
         p.name.split("test_efficientnet-")[1][:-3]: f"all/{p.name}"
         for p in folder.glob("all/digits-*")
     }
-    assert len(found) == len(WHOLE) + len(HALVED) + 1
+    assert len(found) == len(WHOLE) + len(HALVED)
     return found
 
 
@@ -70,7 +69,7 @@ def test_every_method_spends_exactly_its_budget(calm: Cli) -> None:
         rows = calm.ledger(runs[method])
         assert [row.evaluation for row in rows] == list(range(EVALUATIONS))
         assert all(row.epochs == EPOCHS or row.status in ("cached", "diverged") for row in rows)
-    for method in (*HALVED, "hb"):
+    for method in HALVED:
         rows = calm.ledger(runs[method])
         assert [row.evaluation for row in rows] == list(range(len(rows)))
         assert sum(row.epochs for row in rows) == EPOCHS * EVALUATIONS
@@ -81,7 +80,7 @@ def test_every_method_spends_exactly_its_budget(calm: Cli) -> None:
     assert len(list((calm.folder / ".tables").glob("*.arrow"))) == 1  # any later search's too
     assert not (calm.folder / "all" / ".tables").exists()
     tables = (calm.folder / "all" / "report" / "tables.md").read_text()
-    assert all(method in tables for method in (*WHOLE, *HALVED, "hyperband"))
+    assert all(method in tables for method in (*WHOLE, *HALVED))
 
 
 def test_a_search_in_a_study_has_the_ledger_that_it_has_alone(calm: Cli) -> None:
@@ -158,7 +157,7 @@ def some(folder: Path, *methods: Any) -> str:
 
 
 def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> None:
-    config = some(tmp_path, "boom", "random", {"name": "last", "halving": "hyperband"})
+    config = some(tmp_path, "boom", "random", "last")
     done = cli.run_alone("study", config, small=False)  # workers find the module beside it
     assert done.returncode == 3, done.stdout + done.stderr
     assert re.search(r"-boom-s0: evaluations \d to \d all failed", done.stderr)
@@ -168,7 +167,6 @@ def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> 
     (run,) = (f"all/{p.name}" for p in tmp_path.glob("all/*-last-s0"))
     assert sum(row.epochs for row in cli.ledger(run)) == EPOCHS * EVALUATIONS
     assert (tmp_path / "all" / "report" / "tables.md").exists()
-    assert not (tmp_path / "all" / ".tune").exists()
 
 
 def test_a_mistake_in_one_combination_is_named_before_anything_is_written(

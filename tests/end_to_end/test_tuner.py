@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from revo_ray import CMAMVSearch
-from revo_ray.tune.searcher import Reconciler
+from revo_ray.tune import Reconciler
 
 ROOT = Path(__file__).parents[2]
 

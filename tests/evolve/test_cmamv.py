@@ -14,7 +14,8 @@ from cmaes.cmasop import CMASoP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revo_ray.evolve.cmamv import ALGORITHMS, CMAMV, Candidate
+from revo_ray.evolve.algorithms import ALGORITHMS
+from revo_ray.evolve.cmamv import CMAMV, Candidate
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Space
 
 POPULATION = 10
@@ -463,7 +464,7 @@ def test_every_point_of_sop_has_neighbours(choices: int, binary: int, ordered: i
         | {f"c{i}": Categorical(tuple(range(choices + i))) for i in range(2)}
     )
     optimizer = CMAMV(space, algorithm="sop")
-    matrices = optimizer._adaptor._optimizer._get_neighbor_matrices()
+    matrices = optimizer._algorithm._optimizer._get_neighbor_matrices()
     assert len(matrices) == (binary + 1) // 2 + (ordered + 1) // 2 + 2
     assert all(matrix.any(axis=1).all() for matrix in matrices)
     seen: dict[str, set[Any]] = {name: set() for name in space}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pytest
@@ -48,7 +47,6 @@ def test_a_rate_is_so_many_decades_from_the_base_rate() -> None:
     plan = genome.plan(sample, UNITS)
     assert plan.unit_lrs == pytest.approx((1e-3 * 10**-1.5, 1e-3, 1e-2))
     assert plan.weight_decay == 0.01
-    assert genome.genome(sample) == [1e-3, 0.01, -1.5, 0.0, 1.0]
 
 
 def test_a_mixed_genome_has_a_bit_beside_each_ratio_but_the_heads() -> None:
@@ -82,7 +80,7 @@ def test_methods_propose_plans_of_their_genome(options: dict[str, object], genes
         plan = method.plan(proposal.sample, UNITS)
         assert len(plan.unit_lrs) == 3
         assert plan.unit_lrs[-1] > 0
-        assert all(math.isfinite(gene) for gene in method.genome(proposal.sample))
+        assert method.genome(proposal.sample) == list(map(float, proposal.sample.values()))
 
 
 @pytest.mark.parametrize(

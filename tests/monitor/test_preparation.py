@@ -1,4 +1,4 @@
-"""What is shown while images are prepared."""
+"""Progress of the preparation of images, on a terminal and in a log."""
 
 from __future__ import annotations
 

@@ -1,25 +1,28 @@
-"""What a search says while it runs, recorded from consoles."""
+"""Progress of searches and studies, recorded from consoles."""
 
 from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from revo_ray.monitor import live, progress
 from revo_ray.monitor.live import gpu_text
-from revo_ray.monitor.progress import Progress, StudyProgress
-from revo_ray.monitor.status import Pace, Standing, plan_text
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.monitor.progress import Progress, StudyProgress, outcome_text
+from revo_ray.monitor.status import Pace, SearchStatus
+from revo_ray.objective import METRICS
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
+from revo_ray.settings.schema import SearchConfig
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 class Clock:
-    """In the place of the module `time`, as progress uses it."""
+    """Stands in for the module `time` in progress."""
 
     now = 0.0
 
@@ -41,6 +44,10 @@ def row(number: int, loss: float | None = None, status: str = "ok", epochs: int 
     )  # fmt: skip
 
 
+def status(evaluations: int = 40, *sets: str) -> SearchStatus:
+    return SearchStatus(SearchConfig.load(None, [f"search.evaluations={evaluations}", *sets]))
+
+
 def terminal(width: int = 160) -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=width, _environ={})
 
@@ -50,20 +57,9 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_a_plan_in_one_line() -> None:
-    rates = [0.0] * 12 + [1e-4, 3.1e-2] + [2e-3] * 35 + [1e-2]
-    assert plan_text(rates) == "12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2"
-    assert plan_text([0.0, 0.0, 0.5]) == "2 of 3 units frozen, head 5e-1"
-    assert plan_text([0.1, 0.2, 0.2], head=0) == "0 of 3 units frozen, rate 2e-1, head 1e-1"
-    assert plan_text([1.0, 0.0], weight_decay=0.05) == (
-        "1 of 2 units frozen, rate 1e0, head frozen, weight decay 5e-2"
-    )
-    assert plan_text([]) == ""
-
-
 def test_a_log_has_plain_lines(clock: Clock) -> None:
     console = Console(file=io.StringIO(), width=60)
-    shown = Progress(Standing(40, 80), console)
+    shown = Progress(status(), console)
     shown.begin([row(0, 0.5)], "headline")
     for number in range(1, 40):
         clock.now += 10
@@ -85,7 +81,7 @@ def test_a_terminal_shows_generation_workers_plan_and_memory(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = terminal()
-    shown = Progress(Standing(40, 80), console)
+    shown = Progress(status(), console)
     shown.begin([], "headline")
     monkeypatch.setattr(shown._shown, "gpu", lambda: "GPU memory 3.1 of 79.6 GiB")
     for number in (0, 1, 2, 3, 12, 4, 5, 6, 7, 8, 9):
@@ -107,7 +103,7 @@ def test_a_terminal_shows_generation_workers_plan_and_memory(
 
 def test_a_narrow_terminal_keeps_its_lines(clock: Clock) -> None:
     console = terminal(width=60)
-    shown = Progress(Standing(40, 80), console)
+    shown = Progress(status(), console)
     shown.begin([row(0, 0.5)], "headline")
     with console.capture() as captured:
         console.print(shown._live._render())
@@ -147,14 +143,50 @@ def test_the_time_left_knows_interruptions_and_what_runs() -> None:
 
 
 def test_a_budget_of_epochs_is_counted_in_epochs() -> None:
-    standing = Standing(10, 50, "epochs")
+    config = SearchConfig.load(None, ["search.evaluations=10", "train.epochs=5"])
+    halved = SearchStatus(config, "epochs")
     for number in range(20):
-        standing.add(row(number, 0.5, "stopped", epochs=2), at=4.0 * number)
-    assert (standing.done, standing.total, standing.left) == (40, 50, 10)
-    assert standing.amount_text == "40/50 epochs"
-    assert standing.counts_text == "20 stopped early"
-    assert standing.left_text() == "20s left"
-    assert standing.best is None
+        halved.add(row(number, 0.5, "stopped", epochs=2), at=4.0 * number)
+    assert (halved.done, halved.total, halved.left) == (40, 50, 10)
+    assert halved.amount_text == "40/50 epochs"
+    assert halved.counts_text == "20 stopped early"
+    assert halved.left_text() == "20s left"
+    assert halved.best is None
+
+
+def test_the_best_follows_the_objective() -> None:
+    scores = {"val_loss": 0.4, "val_accuracy": 0.75, "val_balanced_accuracy": 0.871}
+    first = Evaluation(evaluation=0, sample={}, status="ok", **scores)
+    second = first.model_copy(update={"evaluation": 1, "val_loss": 0.3, "val_accuracy": 0.7})
+    third = first.model_copy(update={"evaluation": 2, "val_loss": 0.2, "val_balanced_accuracy": 0})
+    texts = {
+        "loss": "best validation loss 0.2000, accuracy 0.750 (#2)",
+        "accuracy": "best validation accuracy 0.750, loss 0.2000 (#2)",
+        "balanced_accuracy": "best validation balanced accuracy 0.871, loss 0.3000 (#1)",
+    }
+    for objective, best in texts.items():
+        shown = status(20, f"search.objective={objective}")
+        assert shown.add(first)
+        shown.add(second)
+        shown.add(third)
+        assert shown.best_text == best
+        assert shown.counts_text == ""
+    undefined = status(20, "search.objective=auc")
+    assert not undefined.add(first)
+    assert (undefined.best_text, undefined.counts_text) == ("no result yet", "1 failed")
+
+
+def test_an_outcome_is_told_by_the_objective() -> None:
+    found = result("a")
+    assert outcome_text(found, METRICS["loss"]) == (
+        "validation loss 0.2500, test accuracy 0.875 (20 evaluations)"
+    )
+    assert outcome_text(found, METRICS["macro_f1"]) == (
+        "validation macro F1 0.800, test macro F1 0.700 (20 evaluations)"
+    )
+    assert outcome_text(found, METRICS["auc"]) == "validation AUC – (20 evaluations)"
+    nothing = replace(found, best=None, test=None)
+    assert outcome_text(nothing, METRICS["auc"]) == "no evaluation succeeded (20 evaluations)"
 
 
 def test_memory_of_gpus() -> None:
@@ -173,8 +205,8 @@ def test_a_machine_without_nvidia_smi_asks_nobody(monkeypatch: pytest.MonkeyPatc
 
 
 def result(name: str) -> SearchResult:
-    best = {"evaluation": 3, "val_loss": 0.25, "val_accuracy": 0.9, "val_auc": None}
-    test = {"loss": 0.3, "accuracy": 0.875, "auc": None}
+    best = {"evaluation": 3, "val_loss": 0.25, "val_accuracy": 0.9, "val_macro_f1": 0.8}
+    test = {"loss": 0.3, "accuracy": 0.875, "auc": None, "macro_f1": 0.7}
     return SearchResult(name, "/there", best, test, 20, {"ok": 20}, 40, 80, 1.0, 1.0, 0)
 
 
@@ -182,7 +214,7 @@ def result(name: str) -> SearchResult:
 def test_a_study_says_how_far_it_is(clock: Clock, seen: bool) -> None:
     console = terminal() if seen else Console(file=io.StringIO(), width=60)
     study = StudyProgress("both", 3, console)
-    listeners = [study.follow(name, Standing(20, 40), []) for name in ("a", "b")]
+    listeners = [study.follow(name, status(20), []) for name in ("a", "b")]
     study.begin()
     for number in range(20):
         clock.now += 5

@@ -1,47 +1,50 @@
-"""`revo-ray watch`: a ledger that somebody else writes."""
+"""`revo-ray watch` on run directories that another process writes."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.monitor.watch import open_watched, watch
+from revo_ray.monitor.watch import watch
+from revo_ray.monitor.watched import open_watched
 from revo_ray.rundir.ledger import Ledger
-from revo_ray.rundir.outcome import RESULT, SearchResult, write_result
-from revo_ray.rundir.recorded_config import write_record
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.settings.study import StudyConfig, write_study
+from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
+from tests.monitor.synthetic import open_state, run
 from tests.object_store import object_store
-from tests.report.synthetic import open_state, run
 
-TEST = {"loss": 0.5, "accuracy": 0.875, "auc": 0.9}
+TEST: dict[str, float | None] = {"loss": 0.5, "accuracy": 0.875, "balanced_accuracy": 0.85}
 
 
-def begin(storage: Storage) -> SearchState:
-    state = open_state(storage)
-    write_record(storage, state.config, {})
+def begin(storage: Storage, *overrides: str) -> SearchState:
+    state = open_state(storage, *overrides)
+    state.run.write_config(state.config, {}, {})
     return state
 
 
-def finish(state: SearchState) -> None:
+def finish(state: SearchState) -> SearchResult:
     run(state)
-    state.test = dict(TEST)
-    write_result(state)
+    assert state.best is not None
+    best = {"evaluation": state.best.evaluation} | state.best.scores.columns
+    result = SearchResult("shot", state.run.uri, best, TEST, 30, {}, 60, 2400, 75.0, 75.0, 1)
+    state.run.write_outcome(result)
+    return result
 
 
 def look(storage: Storage) -> str:
@@ -83,7 +86,10 @@ def test_once_says_where_a_search_stands(
         ("file", "{}/file is a file; name the run directory of a search or a study"),
         ("other", "{}/other holds neither a search nor a study (config.yaml or study.yaml), but x"),
         ("", "{} holds good; name one of them: {}/good"),
-        ("broken", "{}/broken/config.yaml is damaged, or of another version"),
+        (
+            "broken",
+            "{}/broken/config.yaml is missing or damaged; restore it, or choose another name",
+        ),
     ],
 )
 def test_a_wrong_path_is_one_line(
@@ -113,7 +119,7 @@ def test_nothing_there_yet_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").write_text("")
     watch(str(tmp_path / "run"), console, once=True)
-    write_record(Storage(str(tmp_path / "run")), SearchConfig.load(None, ["name=run"]), {})
+    RunDirectory(str(tmp_path / "run")).write_config(SearchConfig.load(None, ["name=run"]), {}, {})
     watch(str(tmp_path / "run"), console, once=True)
     assert console.file.getvalue().splitlines() == [
         f"{tmp_path}/run does not exist yet: no search or study has begun there",
@@ -209,7 +215,7 @@ def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
         }
     )
     folder = Storage(str(tmp_path)).child("both")
-    write_study(folder, config)
+    StudyDirectory(folder).write_config(config)
     console = Console(file=io.StringIO(), width=60)
     first, second = (search.name for search in config.searches())
     with watching(folder.uri, console):
@@ -227,12 +233,18 @@ def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
 
 def test_a_result_that_is_older_than_the_ledger_is_not_the_end(tmp_path: Path) -> None:
     state = begin(Storage(str(tmp_path)))
-    finish(state)
-    found = json.loads((tmp_path / RESULT).read_text())
-    old = SearchResult(**(found | {"evaluations": 20}))
-    (tmp_path / RESULT).write_text(json.dumps(asdict(old)))
+    state.run.write_outcome(replace(finish(state), evaluations=20))
     seen = open_watched(Storage(str(tmp_path)))
     assert seen is not None
     assert not seen.look().finished
     assert "testing the best model" in look(Storage(str(tmp_path)))
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["name"] == "shot"
+
+
+def test_another_objective_is_shown(tmp_path: Path) -> None:
+    state = begin(Storage(str(tmp_path)), "search.objective=balanced_accuracy")
+    run(state, rows=4)
+    assert "4/30 evaluations, best validation balanced accuracy 0." in look(state.run.storage)
+    finish(state)
+    shown = look(state.run.storage)
+    assert shown.startswith("shot: done, validation balanced accuracy 0.")
+    assert "test balanced accuracy 0.850 (30 evaluations), best validation balanced" in shown

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.recorded_config import write_record
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage

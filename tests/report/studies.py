@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.recorded_config import write_record
 from revo_ray.settings.schema import SearchConfig

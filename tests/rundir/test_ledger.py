@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.ledger import EpochMetrics, Evaluation, Ledger
+from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 

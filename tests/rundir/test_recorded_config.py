@@ -8,22 +8,45 @@ import pytest
 import yaml
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.rundir.recorded_config import check_config, write_config
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
 CHECKSUMS: dict[str, str | None] = {"weights": "a", "table": "b"}
+RULES = {"units": 1, "proposals": 2}
 
 
 def test_a_key_that_this_version_added_counts_as_its_default(tmp_path: Path) -> None:
     config = SearchConfig.load()
-    write_record(Storage(str(tmp_path)), config, CHECKSUMS)
+    write_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
     record = yaml.safe_load((tmp_path / "config.yaml").read_text())
     del record["data"]["on_bad_image"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(record))
-    check_record(Storage(str(tmp_path)), config, CHECKSUMS)
+    check_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
     changed = SearchConfig.load(overrides=["data.on_bad_image=skip"])
     with pytest.raises(UserError, match=r"data\.on_bad_image \('stop', now 'skip'\)"):
-        check_record(Storage(str(tmp_path)), changed, CHECKSUMS)
+        check_config(Storage(str(tmp_path)), changed, CHECKSUMS, RULES)
     with pytest.raises(UserError, match="the table of the search"):
-        check_record(Storage(str(tmp_path)), config, CHECKSUMS | {"table": "c"})
+        check_config(Storage(str(tmp_path)), config, CHECKSUMS | {"table": "c"}, RULES)
+
+
+def test_a_resume_under_other_rules_names_both_versions(tmp_path: Path) -> None:
+    config = SearchConfig.load()
+    write_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
+    for rules, message in (
+        ({"units": 2, "proposals": 2}, "under version 1 of the rules of units, .* has version 2"),
+        ({"units": 1, "proposals": 3}, "under version 2 of the rules of proposals, .* version 3"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_config(Storage(str(tmp_path)), config, CHECKSUMS, rules)
+
+
+def test_a_configuration_without_rules_is_of_version_1(tmp_path: Path) -> None:
+    config = SearchConfig.load()
+    write_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
+    record = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del record["recorded"]["rules"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(record))
+    check_config(Storage(str(tmp_path)), config, CHECKSUMS, {"units": 1, "proposals": 1})
+    with pytest.raises(UserError, match="version 1 of the rules of proposals"):
+        check_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)

@@ -12,10 +12,11 @@ import yaml
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.monitor.watch import open_watched
+from revo_ray.monitor.watched import open_watched
+from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.settings.study import StudyConfig, write_study
+from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
 from tests.model.export.runs import SMALL, search
 
@@ -118,7 +119,7 @@ def test_a_users_own_file_is_told_that_a_key_was_removed(tmp_path: Path) -> None
 
 def test_a_study_that_was_written_with_a_deleted_key_is_read_again(tmp_path: Path) -> None:
     study = StudyConfig.load("preset:quick", [f"storage={tmp_path}"])
-    write_study(Storage(str(tmp_path)), study)
+    StudyDirectory(str(tmp_path)).write_config(study)
     file = tmp_path / "study.yaml"
     add_fuse(file, 1)
     assert StudyConfig.load(file).model_dump() == study.model_dump()

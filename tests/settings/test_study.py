@@ -10,10 +10,10 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.run import run_study
+from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.ray.cluster import JOB
-from revo_ray.settings.schema import preset_names
-from revo_ray.settings.study import FILE, StudyConfig, write_study
-from revo_ray.storage import Storage
+from revo_ray.settings.presets import preset_names
+from revo_ray.settings.study import StudyConfig
 
 
 def load(folder: Path, study: Any, **sections: Any) -> StudyConfig:
@@ -65,11 +65,15 @@ def test_what_is_not_varied_is_the_files_own(tmp_path: Path) -> None:
         ({}, {}, r"study\.methods"),
         ({"methods": ["full"], "seed": [1]}, {}, r"study\.seed: no such key; did you mean"),
         ({"methods": ["full"], "seeds": [1]}, {"train": {"seed": 2}}, r"train\.seed"),
-        ({"methods": ["full"], "data": [{"source": "digits", "seed": 2}]}, {}, "seed stands in"),
+        (
+            {"methods": ["full"], "data": [{"source": "digits", "seed": 2}]},
+            {},
+            "study.data sets seed",
+        ),
         (
             {"methods": ["full"], "data": [{"source": "digits", "train_fraction": 0.1}]},
             {},
-            "train_fraction stands in",
+            "study.data sets train_fraction",
         ),
     ],
 )
@@ -97,8 +101,8 @@ def test_a_combination_that_does_not_fit(study: Any, named: str, tmp_path: Path)
 @pytest.mark.parametrize("seeds", [[], [4, 7]])
 def test_what_a_study_wrote_is_the_same_study(seeds: list[int], tmp_path: Path) -> None:
     made = StudyConfig.load("preset:quick", [f"study.seeds={seeds}", f"storage={tmp_path}"])
-    write_study(Storage(str(tmp_path)), made)
-    again = StudyConfig.load(str(tmp_path / FILE))
+    StudyDirectory(str(tmp_path)).write_config(made)
+    again = StudyConfig.load(str(tmp_path / StudyDirectory.CONFIG))
     assert again.searches() == made.searches()
 
 

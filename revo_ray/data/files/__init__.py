@@ -1,1 +1,1 @@
-"""Files below a root, on a disk, in an archive or remote; and images out of their bytes."""
+"""List and read files on disks, in archives and on remote systems, and decode images."""

@@ -1,4 +1,4 @@
-"""Zip archives: their entries are judged by the directory alone, and read from many threads."""
+"""Zip archives: list entries by the archive's directory, and read them from many threads."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from revo_ray.data.records import Problem
-
-MAX_BYTES = 2**30
-"""A file or an entry that is larger is no image, and is not read into memory."""
+from revo_ray.data.files.stored_file import MAX_BYTES
+from revo_ray.data.image_records import Problem
 
 _HEADER = struct.Struct("<4s22xHH")  # signature, …, length of the name, length of the extra field
-_ROOM = 1024  # for the name and the extra field, whose lengths only the header itself tells
+_ROOM = 1024  # bytes read for name and extra field, whose lengths only the header tells
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of an archive; safe to read from many threads at once.
+    """An entry of an archive; many threads may read entries at once.
 
     Attributes:
-        file: the archive, open for random access.
-        info: the entry as the archive's directory describes it.
+        file: archive, open for random access.
+        info: description of the entry in the archive's directory.
     """
 
     file: pa.NativeFile
@@ -37,17 +35,17 @@ class Entry:
 
     @property
     def stamp(self) -> None:
-        """None, for the archive's directory holds a digest."""
+        """None: the archive's directory holds a digest."""
 
     def digest(self) -> str:
-        """The content's CRC-32 and size, from the directory."""
+        """CRC-32 and size of the content, from the directory."""
         return f"crc32:{self.info.CRC:08x}:{self.info.file_size}"
 
     def read(self) -> bytes:
-        """The content, checked against its CRC-32.
+        """All bytes, checked against their CRC-32.
 
         Raises:
-            OSError: it is damaged, larger than it declares or larger than `MAX_BYTES`.
+            OSError: the entry is damaged, or larger than it declares or than `MAX_BYTES`.
         """
         size = self.info.file_size
         if max(size, self.info.compress_size) > MAX_BYTES:
@@ -63,9 +61,9 @@ class Entry:
         return content
 
     def _packed(self) -> bytes:
-        """The compressed bytes, by one positioned read: no lock, and one request to a store.
+        """Read the compressed bytes at once: without a lock, and with one request to a store.
 
-        `ZipFile.open` would take three, one thread at a time.
+        `ZipFile.open` needs three requests, and threads would take turns.
         """
         start, length = self.info.header_offset, self.info.compress_size
         end = self.file.size()
@@ -84,12 +82,12 @@ class Entry:
 
 @dataclass
 class Contents:
-    """What an archive holds, as if it were unpacked.
+    """Contents of an archive, with the paths that they would have unpacked.
 
     Attributes:
-        entries: by path; of two entries with one path the later, as after `unzip -o`.
-        folders: the folders that have an entry of their own.
-        problems: the entries that are refused.
+        entries: entries by path; of two with one path the later, as after `unzip -o`.
+        folders: folders that have an entry of their own.
+        problems: entries that are refused.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -98,16 +96,16 @@ class Contents:
 
 
 def read_directory(file: pa.NativeFile, folder: str = "", label: str = "") -> Contents:
-    """The entries of a zip archive; none of them is read.
+    """List the entries of a zip archive without reading one.
 
     Args:
-        file: the archive, open for random access.
-        folder: where it counts as unpacked.
-        label: what the archive is called in the problems' causes, if it need be.
+        file: archive, open for random access.
+        folder: folder that the paths of the entries begin with.
+        label: name of the archive in the causes of problems; "" leaves it out.
 
     Raises:
-        zipfile.BadZipFile: it is damaged or no zip archive.
-        OSError: it cannot be read.
+        zipfile.BadZipFile: the file is damaged or no zip archive.
+        OSError: the file cannot be read.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -133,7 +131,7 @@ def read_directory(file: pa.NativeFile, folder: str = "", label: str = "") -> Co
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """The name, which old archivers wrote in UTF-8 without saying so, or in code page 437."""
+    """Name of an entry: in UTF-8, with or without the flag that says so, or in code page 437."""
     if info.flag_bits & 0x800:
         return info.filename
     try:
@@ -143,8 +141,8 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _refused(info: zipfile.ZipInfo) -> str | None:
-    """Why an entry is not read, if so."""
-    kind = stat.S_IFMT(info.external_attr >> 16)  # Unix's mode; 0 where there is none
+    """Cause for refusing an entry; None if it can be read."""
+    kind = stat.S_IFMT(info.external_attr >> 16)  # Unix mode; 0 if the archive has none
     if kind == stat.S_IFLNK:
         return "a symbolic link inside an archive"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -1,4 +1,4 @@
-"""The files below a folder or in a zip archive, wherever that is, in one form."""
+"""The files below a folder or in a zip archive, on a local disk or a remote file system."""
 
 from __future__ import annotations
 
@@ -15,25 +15,19 @@ from pyarrow import fs
 
 from revo_ray.data.files import decode
 from revo_ray.data.files.archive import read_directory
-from revo_ray.data.files.listing import (
-    Content,
-    Listing,
-    Stored,
-    is_clutter,
-    list_local,
-    list_remote,
-)
-from revo_ray.data.records import Problem
+from revo_ray.data.files.listing import Listing, is_clutter, list_local, list_remote
+from revo_ray.data.files.stored_file import Content, StoredFile
+from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    r"""A file of a tree; also a `records.Picture`.
+    r"""A file below a root or in an archive; an `image_records.Picture` too.
 
     Attributes:
-        path: below the tree's root, with slashes; bytes that are no UTF-8 stand as `\xff`.
-        size: in bytes.
+        path: path below the root, with slashes; a byte that is not UTF-8 is written as `\xff`.
+        size: size in bytes.
     """
 
     path: str
@@ -42,58 +36,63 @@ class File:
 
     @property
     def stamp(self) -> str | None:
-        """Changes when the content may have; None: `digest` reads nothing."""
+        """Text that changes whenever the content may have changed; None: `digest` is cheap."""
         return self._content.stamp
 
     def digest(self) -> str:
-        """A hash of the content: from the directory of an archive, else of the bytes.
+        """SHA-256 of the bytes; for an archive's entry its checksum from the archive.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return self._content.digest()
 
     def read(self) -> bytes:
-        """The content; safe in many threads at once.
+        """All bytes; many threads may read at once.
 
         Raises:
-            OSError: it cannot be read, is damaged, or larger than `archive.MAX_BYTES`.
+            OSError: the file cannot be read, is damaged, or is larger than
+                `stored_file.MAX_BYTES`.
         """
         return self._content.read()
 
     def open(self) -> Image.Image:
-        """The image; raises what `read` and `decode.open_image` raise."""
+        """Open the image.
+
+        Raises:
+            Exception: as `read` and `decode.open_image`.
+        """
         return decode.open_image(self.read())
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The files below a root.
+class ImageFiles:
+    """All files below a root: images, and what lies beside them.
 
     Attributes:
-        files: sorted by path, without hidden ones and what systems leave behind.
-        folders: all folders below the root as `a`, `a/b`, sorted, the empty ones too.
-        problems: images that cannot be used, and entries of archives that are refused; sorted.
+        all: files sorted by path, without hidden files and those that systems leave behind.
+        folders: sorted paths of all folders below the root, such as `a` and `a/b`; empty ones too.
+        problems: images that cannot be used and archive entries that are refused, sorted.
     """
 
-    files: tuple[File, ...]
+    all: tuple[File, ...]
     folders: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     @classmethod
-    def open(cls, uri: str, *, unpack: bool = False) -> Tree:
-        """List a folder or a zip archive; no file is read.
+    def open(cls, uri: str, *, unpack: bool = False) -> ImageFiles:
+        """List a folder or a zip archive without reading a file.
 
-        Symbolic links on a local disk are followed, but for those to a folder that holds them;
-        those in an archive are refused.
+        Symbolic links on a local disk are followed, except for a link to a folder that contains
+        the link. Symbolic links in an archive are refused.
 
         Args:
-            uri: a local path, with `~` if need be, or a URI that `pyarrow.fs` opens.
-            unpack: count the zip archives in a folder as unpacked beside themselves; a file that
-                is there already wins.
+            uri: local path, which may begin with `~`, or a URI that `pyarrow.fs` opens.
+            unpack: list the zip archives in a folder as if they were unpacked where they lie; a
+                file that lies there already is used instead of the archive's.
 
         Raises:
-            UserError: it does not exist or cannot be listed, or an archive is damaged.
+            UserError: nothing lies there, it cannot be listed, or an archive is damaged.
         """
         try:
             listing = _list(uri)
@@ -102,39 +101,39 @@ class Tree:
         except UserError:
             raise
         except Exception as error:
-            known = isinstance(error, OSError | ValueError | pa.ArrowException)
-            if not known and "://" not in uri:  # a remote file system raises what it likes
+            expected = isinstance(error, OSError | ValueError | pa.ArrowException)
+            if not expected and "://" not in uri:  # remote file systems raise other errors too
                 raise
             where = getattr(error, "filename", None) or uri
             reason = decode.explain(error) if isinstance(error, OSError) else error
             raise _error(f"cannot read {where!r}: {reason}") from None
-        return _tree(listing)
+        return _sorted(listing)
 
-    def below(self, folder: str) -> Tree:
-        """The subtree of a folder, with paths relative to it; empty where there is none."""
+    def below(self, folder: str) -> ImageFiles:
+        """The files below a folder, with paths relative to it; none if there is no such folder."""
         start = folder.strip("/") + "/"
         if start == "/":
             return self
         cut = len(start)
-        return Tree(
-            tuple(replace(f, path=f.path[cut:]) for f in self.files if f.path.startswith(start)),
+        return ImageFiles(
+            tuple(replace(f, path=f.path[cut:]) for f in self.all if f.path.startswith(start)),
             tuple(name[cut:] for name in self.folders if name.startswith(start)),
             tuple(Problem(n[cut:], cause) for n, cause in self.problems if n.startswith(start)),
         )
 
     def images(self) -> tuple[File, ...]:
-        """The files whose names end as those of images do that can be read."""
-        return tuple(file for file in self.files if decode.is_image(file.path))
+        """The files whose extension is that of a readable image format."""
+        return tuple(file for file in self.all if decode.is_image(file.path))
 
     def find(self, *names: str) -> File | None:
-        """The shallowest file, then the first by path, that has one of these names in any case."""
+        """Find a file by name, in any case: the one nearest to the root, then the first by path."""
         wanted = {name.casefold() for name in names}
-        found = [f for f in self.files if posixpath.basename(f.path).casefold() in wanted]
+        found = [f for f in self.all if posixpath.basename(f.path).casefold() in wanted]
         return min(found, key=lambda file: file.path.count("/"), default=None)
 
 
 def _list(uri: str) -> Listing:
-    """The folder's files, or the archive's entries."""
+    """List the files of a folder or the entries of an archive."""
     if "://" in uri:
         system, root = fs.FileSystem.from_uri(uri)
         root = root.rstrip("/")
@@ -153,7 +152,7 @@ def _list(uri: str) -> Listing:
     try:
         if kind != fs.FileType.File:
             raise zipfile.BadZipFile("no regular file")
-        listing.add_archive(read_directory(Stored(system, root).random_access()))
+        listing.add_archive(read_directory(StoredFile(system, root).random_access()))
     except zipfile.BadZipFile as error:
         if root.lower().endswith(".zip"):
             raise _damaged(uri, error) from None
@@ -162,7 +161,7 @@ def _list(uri: str) -> Listing:
 
 
 def _local_kind(path: str) -> fs.FileType:
-    """What is there, for names too that pyarrow cannot spell."""
+    """Kind of file at a local path, which may hold bytes that pyarrow refuses."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -173,10 +172,10 @@ def _local_kind(path: str) -> fs.FileType:
 
 
 def _unpack(listing: Listing) -> None:
-    """Add the entries of the archives that a folder holds; those in archives stay closed."""
+    """Add the entries of the archives in a folder; archives within archives stay closed."""
     for path in sorted(listing.files):
         _, content = listing.files[path]
-        if not path.lower().endswith(".zip") or not isinstance(content, Stored):
+        if not path.lower().endswith(".zip") or not isinstance(content, StoredFile):
             continue
         try:
             contents = read_directory(content.random_access(), posixpath.dirname(path), path)
@@ -185,14 +184,15 @@ def _unpack(listing: Listing) -> None:
         listing.add_archive(contents)
 
 
-def _tree(listing: Listing) -> Tree:
+def _sorted(listing: Listing) -> ImageFiles:
+    """Sort a listing, leave clutter out and add the folders that only paths of files name."""
     files = sorted(path for path in listing.files if not is_clutter(path))
     folders = {path for path in listing.folders if not is_clutter(path)}
     for path in [*files, *folders]:
         while (path := posixpath.dirname(path)) and path not in folders:
             folders.add(path)
-    return Tree(
-        files=tuple(File(path, *listing.files[path]) for path in files),
+    return ImageFiles(
+        all=tuple(File(path, *listing.files[path]) for path in files),
         folders=tuple(sorted(folders)),
         problems=tuple(sorted(p for p in listing.problems if not is_clutter(p.name))),
     )
@@ -205,5 +205,5 @@ def _damaged(archive: str, error: Exception) -> UserError:
 
 
 def _error(message: str) -> UserError:
-    """An error whose text tells no password that stood in a URI."""
+    """An error about `data.root` that shows no password of a URI."""
     return UserError(re.sub("://[^/@]*@", "://…@", message), key="data.root")

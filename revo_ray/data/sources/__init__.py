@@ -1,4 +1,4 @@
-"""Data sets in one record form, whatever they are read from; one module a source."""
+"""Sources of images: each module reads one kind of data set into image records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from revo_ray.data.records import Source
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources.busi import read as read_busi
 from revo_ray.data.sources.csv import read as read_csv
 from revo_ray.data.sources.digits import read as read_digits
@@ -30,14 +30,14 @@ READERS: Mapping[str, Callable[[DataConfig], Source]] = MappingProxyType(
         "digits": read_digits,
     }
 )
-"""What reads each value of `data.source`; a reader that needs files gets them from `data.root`."""
+"""Reader for each value of `data.source`; readers find their files at `data.root`."""
 
 
 def read_source(config: DataConfig) -> Source:
-    """Read the records of the configured source; no image is decoded yet.
+    """Read the records of the configured source without decoding an image.
 
     Raises:
-        UserError: the source is unknown, or what lies at `data.root` is not its data set.
+        UserError: the source is unknown, or `data.root` does not hold its data set.
     """
     if config.source not in READERS:
         close = difflib.get_close_matches(config.source, READERS, n=1, cutoff=0)

@@ -1,4 +1,4 @@
-"""Class folders: where they lie, what each holds, and what is left out."""
+"""Class folders: find them, make records of their images, and warn of files left out."""
 
 from __future__ import annotations
 
@@ -6,47 +6,48 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from revo_ray.data.files.image_files import Tree
-from revo_ray.data.records import GivenSplit, Problem, Record
-from revo_ray.data.sources.common import quoted
+from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.image_records import GivenSplit, Problem, Record
+from revo_ray.data.sources.root import quoted
 from revo_ray.errors import UserError
 
 NO_CLASS = "lies in no class folder"
 
 
-def subfolders(tree: Tree, root: str) -> list[str]:
-    """The names of the folders directly in a folder of the tree; `root` "" is the tree's own."""
-    prefix = posixpath.join(root, "")
-    inner = (path[len(prefix) :] for path in tree.folders if path.startswith(prefix))
+def subfolders(files: ImageFiles, folder: str) -> list[str]:
+    """Names of the folders directly in a folder; the folder "" is the root."""
+    prefix = posixpath.join(folder, "")
+    inner = (path[len(prefix) :] for path in files.folders if path.startswith(prefix))
     return [name for name in inner if "/" not in name]
 
 
 def class_records(
-    tree: Tree,
-    root: str,
+    files: ImageFiles,
+    folder: str,
     labels: Mapping[str, str],
     split: GivenSplit | None = None,
     wanted: Callable[[str], bool] = lambda path: True,
 ) -> tuple[list[Record], list[Problem]]:
-    """A record for each image in the class folders of `root`, at any depth.
+    """Make a record of each image in the class folders, at any depth.
 
     Args:
-        root: the folder that holds the class folders.
-        labels: the class of each class folder, by its name; other folders are not read.
-        split: that of all of them.
-        wanted: whether the image at a path counts at all.
+        files: all files of the data set.
+        folder: folder that holds the class folders.
+        labels: class of each class folder, by the folder's name; other folders are not read.
+        split: given split of all these images.
+        wanted: whether the image at a path belongs to the data set.
 
     Returns:
-        The records, and a problem for each image that lies in `root` beside the folders.
+        The records, and a problem for each image that lies beside the class folders.
 
     Raises:
-        UserError: class folders hold no image, not even one that cannot be read.
+        UserError: a class folder holds no image, not even one that cannot be read.
     """
-    prefix = posixpath.join(root, "")
+    prefix = posixpath.join(folder, "")
     records, problems = [], []
-    refused = (name[len(prefix) :] for name, _ in tree.problems if name.startswith(prefix))
-    met = {name.partition("/")[0] for name in refused}
-    for image in tree.images():
+    refused = (name[len(prefix) :] for name, _ in files.problems if name.startswith(prefix))
+    filled = {name.partition("/")[0] for name in refused}
+    for image in files.images():
         if not image.path.startswith(prefix) or not wanted(image.path):
             continue
         name, inside, _ = image.path[len(prefix) :].partition("/")
@@ -54,8 +55,8 @@ def class_records(
             problems.append(Problem(image.path, NO_CLASS))
         elif name in labels:
             records.append(Record(image.path, labels[name], image, split=split))
-            met.add(name)
-    if empty := [posixpath.join(root, name) for name in labels if name not in met]:
+            filled.add(name)
+    if empty := [posixpath.join(folder, name) for name in labels if name not in filled]:
         folders = "class folders" if len(empty) > 1 else "the class folder"
         raise UserError(
             f"no image lies in {folders} {quoted(empty)}; put some there, or take the folder away",
@@ -64,29 +65,29 @@ def class_records(
     return records, problems
 
 
-def other_files(tree: Tree, root: str, *, unpacked: bool = False) -> list[str]:
-    """A warning that counts, by extension, the files below `root` that are no images.
+def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> list[str]:
+    """Warn of the files below a folder that are not images, counted by extension.
 
     Args:
-        unpacked: archives were read as if unpacked, and do not count.
+        unpacked: archives were listed as if unpacked, and are not counted.
     """
-    images = {file.path for file in tree.images()}
-    prefix = posixpath.join(root, "")
-    ends = Counter(
+    images = {file.path for file in files.images()}
+    prefix = posixpath.join(folder, "")
+    extensions = Counter(
         posixpath.splitext(file.path)[1].lower() or "without extension"
-        for file in tree.files
+        for file in files.all
         if file.path.startswith(prefix) and file.path not in images
         if not (unpacked and file.path.lower().endswith(".zip"))
     )
-    if not ends:
+    if not extensions:
         return []
-    counts = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+    counts = ", ".join(f"{count} {extension}" for extension, count in sorted(extensions.items()))
     return [f"files that are no images are not read: {counts}"]
 
 
-def shallowest(places: Iterable[str], warnings: list[str]) -> str | None:
-    """The folder nearest to the root, where a data set lies in several; adds a warning then."""
-    ordered = sorted(places, key=lambda place: (place.count("/") + bool(place), place))
+def shallowest(folders: Iterable[str], warnings: list[str]) -> str | None:
+    """Choose the folder nearest to the root; warn if a data set lies in several folders."""
+    ordered = sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
     if len(ordered) > 1:
         others = quoted(ordered[1:])
         warnings.append(
@@ -96,5 +97,5 @@ def shallowest(places: Iterable[str], warnings: list[str]) -> str | None:
 
 
 def shown(folder: str) -> str:
-    """A folder of the tree as a message names it."""
+    """Quote a folder below the root for a message."""
     return repr(folder) if folder else "data.root itself"

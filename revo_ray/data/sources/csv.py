@@ -1,38 +1,33 @@
-"""A table of images: the columns path and label, and if need be group and split."""
+"""A manifest with the columns path and label, and optionally group and split."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
 
-from revo_ray.data.records import GivenSplit, Problem, Record, Source
-from revo_ray.data.sources.common import (
-    SPLIT_WORDS,
-    in_order,
-    label_of,
-    needed_root,
-    shown_root,
-)
+from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
+from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
-from revo_ray.data.sources.manifest import Lookup, open_table
+from revo_ray.data.sources.manifest import Lookup, open_manifest
+from revo_ray.data.sources.root import needed_root, shown_root
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
 COLUMNS = ("path", "label", "group", "split")
-"""The first two are needed."""
+"""Columns that are read; the first two must be there."""
 
 
 def read(config: DataConfig) -> Source:
-    """The images that the table at `data.root` lists; paths are relative to its folder.
+    """Read the images that the manifest at `data.root` lists, and no others.
 
-    In a local table they may also be absolute or lead out of the folder. Images beside the listed
-    ones are not looked at.
+    Paths are relative to the manifest's folder. In a local manifest they may be absolute or lead
+    out of the folder.
 
     Raises:
-        UserError: the table cannot be read, lacks a column, or gives no image or one class only.
+        UserError: the manifest cannot be read, lacks a column, or gives no image or one class.
     """
     uri = needed_root(config, "the csv or tsv file")
-    content, lookup = open_table(uri)
+    content, lookup = open_manifest(uri)
     rows = read_rows(content, shown_root(uri), COLUMNS[:2])
     if not rows:
         raise UserError(f"{shown_root(uri)} lists no image", key="data.root")
@@ -50,9 +45,9 @@ def read(config: DataConfig) -> Source:
             f"columns not read: {', '.join(map(repr, unread))}; call the one that says which "
             "images belong together 'group', and the one with the split 'split'"
         )
-    labels = {label_of(row.cells["label"]) for row in rows if not row.surplus}
+    labels = {class_name(row.cells["label"]) for row in rows if not row.surplus}
     return Source(
-        in_order(labels - {""}),
+        ordered_classes(labels - {""}),
         tuple(records),
         tuple(problems),
         tuple(warnings),
@@ -62,7 +57,7 @@ def read(config: DataConfig) -> Source:
 def _records(
     rows: Sequence[Row], lookup: Lookup, *, strict: bool
 ) -> tuple[list[Record], list[Problem], int]:
-    """A record for each file, the problems, and how many rows repeat an earlier one."""
+    """Return a record of each file, the problems, and the number of rows that repeat another."""
     problems = []
     first: dict[str, tuple[int, Record]] = {}
     clashes: dict[str, tuple[int, int]] = {}
@@ -73,7 +68,7 @@ def _records(
         if isinstance(found, str):
             problems.append(Problem(path or "no path", f"{found} (line {row.line})"))
             continue
-        record = Record(found.path, label_of(row.cells["label"]), found, group, _split(row))
+        record = Record(found.path, class_name(row.cells["label"]), found, group, _split(row))
         line, earlier = first.setdefault(found.path, (row.line, record))
         if record != earlier:
             clashes.setdefault(found.path, (line, row.line))
@@ -91,11 +86,18 @@ def _records(
 
 
 def _split(row: Row) -> GivenSplit | None:
-    return SPLIT_WORDS.get(row.cells.get("split", "").lower())
+    return SPLIT_NAMES.get(row.cells.get("split", "").lower())
 
 
 def _fault(row: Row, strict: bool) -> str | None:
-    """What is wrong with a row itself; `strict` where its split counts, if it names one."""
+    """Find a fault of the row itself.
+
+    Args:
+        strict: whether an unknown split is a fault.
+
+    Returns:
+        The cause, or None.
+    """
     if row.surplus:
         return f"{row.surplus} more cells than the header; put quotes around text with delimiters"
     if not row.cells["path"]:

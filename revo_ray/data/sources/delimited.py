@@ -1,4 +1,4 @@
-"""Tables in delimited text: commas, semicolons or tabs, as spreadsheets write them."""
+"""Read delimited text with commas, semicolons or tabs, as spreadsheets write it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from revo_ray.data.sources.common import quoted
+from revo_ray.data.sources.root import quoted
 from revo_ray.errors import UserError
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """A row below the header.
 
     Attributes:
-        line: where it begins, from 1.
-        cells: its text by the column's name in lower case, without spaces around.
-        surplus: how many more cells it has than the header.
+        line: number of the line on which the row begins, from 1.
+        cells: text by column name in lower case, without spaces around either.
+        surplus: number of cells that the row has more than the header.
     """
 
     line: int
@@ -26,11 +26,11 @@ class Row(NamedTuple):
 
 
 def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
-    """The rows below the header; empty lines are none, and missing cells are empty.
+    """Read the rows below the header; empty lines are left out, and missing cells are empty.
 
     Args:
-        content: UTF-8, with or without a byte order mark, lines ended in any way.
-        name: the file's, as messages show it.
+        content: UTF-8 with or without a byte order mark, and line ends of any kind.
+        name: name of the file for messages.
         needed: columns that must be there, in lower case.
 
     Raises:
@@ -72,7 +72,7 @@ def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
 
 
 def _delimiter(text: str) -> str:
-    """What stands most often in the first line that is not empty."""
+    """Find the delimiter that is most frequent in the first line that is not empty."""
     first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
     return max(",;\t", key=first.count)
 

@@ -1,17 +1,17 @@
-"""scikit-learn's 1,797 handwritten digits, 8×8 pixels, which come with the package."""
+"""The 1,797 handwritten digits of scikit-learn, 8×8 pixels, which come with that package."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from revo_ray.data.files.image_files import Tree
-from revo_ray.data.records import ArrayPicture, Record, Source
-from revo_ray.data.sources.common import shown_root
+from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.image_records import ArrayPicture, Record, Source
+from revo_ray.data.sources.root import shown_root
 from revo_ray.settings.schema import DataConfig
 
 
 def read(config: DataConfig) -> Source:
-    """The digits; `data.root` is not read, but a wrong one is an error.
+    """Read the digits. `data.root` is not read, but it must exist if it is set.
 
     Raises:
         UserError: nothing lies at `data.root`.
@@ -20,10 +20,10 @@ def read(config: DataConfig) -> Source:
 
     warnings = []
     if config.root is not None:
-        Tree.open(config.root)
+        ImageFiles.open(config.root)
         warnings.append(f"the source digits needs no files: {shown_root(config.root)} is not read")
     digits = load_digits()
-    # 0 … 16 to the nearest of 0 … 255.
+    # The grey levels are 0 … 16.
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     records = tuple(
         Record(name=f"digit-{i:04d}", label=str(label), picture=ArrayPicture(image))

@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.image_files import File, Tree
-from revo_ray.data.records import ArrayPicture, GivenSplit, Record, Source
-from revo_ray.data.sources.common import read_file, shown_root
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.image_records import ArrayPicture, GivenSplit, Record, Source
+from revo_ray.data.sources.root import read_file, shown_root
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -29,18 +29,19 @@ CLASSES = (
     "Ankle boot",
 )
 SIDE = 28
+Pixels = NDArray[np.uint8]
 PARTS: dict[str, tuple[GivenSplit, int]] = {"train": ("train", 60_000), "t10k": ("test", 10_000)}
-"""How the names of a part's files begin: its split, and how many images it has when whole."""
+"""Split and number of images of each part, by the prefix of the names of its files."""
 FOLDERS = ("", "raw", "FashionMNIST/raw")
-"""Where the files lie below the root: of Debian's package, and of torchvision."""
+"""Folders below the root that may hold the files: those of Debian's package and torchvision."""
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
 def read(config: DataConfig) -> Source:
-    """The images in memory, as views of two arrays; train and test are given.
+    """Read the images into memory; the training and test splits are given.
 
     Args:
-        config: without a root, the folder of Debian's package is read.
+        config: if its root is null, the folder of Debian's package is read.
 
     Raises:
         UserError: files are missing, damaged, or not Fashion-MNIST's.
@@ -54,23 +55,10 @@ def read(config: DataConfig) -> Source:
                 "dataset-fashion-mnist, or give the folder of the idx files",
                 key="data.root",
             )
-    files = _find(Tree.open(root), root)
+    files = _find_files(ImageFiles.open(root), root)
     records: list[Record] = []
     for part, (split, whole) in PARTS.items():
-        images_file, labels_file = files[_images(part)], files[_labels(part)]
-        images = _idx(images_file, (whole, SIDE, SIDE))
-        labels = _idx(labels_file, (whole,)).tolist()
-        if len(images) != len(labels):
-            raise UserError(
-                f"{images_file.path!r} holds {len(images):,} images and {labels_file.path!r} "
-                f"{len(labels):,} labels",
-                key="data.root",
-            )
-        if labels and max(labels) >= len(CLASSES):
-            raise UserError(
-                f"{labels_file.path!r} holds the label {max(labels)}; Fashion-MNIST's are 0 to 9",
-                key="data.root",
-            )
+        images, labels = _read_part(files[_images_name(part)], files[_labels_name(part)], whole)
         records += (
             Record(f"{split}-{i:05d}", CLASSES[label], ArrayPicture(image), split=split)
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
@@ -78,18 +66,36 @@ def read(config: DataConfig) -> Source:
     return Source(CLASSES, tuple(records))
 
 
-def _images(part: str) -> str:
+def _images_name(part: str) -> str:
     return f"{part}-images-idx3-ubyte"
 
 
-def _labels(part: str) -> str:
+def _labels_name(part: str) -> str:
     return f"{part}-labels-idx1-ubyte"
 
 
-def _find(tree: Tree, root: str) -> dict[str, File]:
-    """The four files by their names without `.gz`, all from the first folder that holds any."""
-    files = {file.path: file for file in tree.files}
-    names = [name(part) for part in PARTS for name in (_images, _labels)]
+def _read_part(images_file: File, labels_file: File, whole: int) -> tuple[Pixels, list[int]]:
+    """Read at most `whole` images and their labels."""
+    images = _read_idx(images_file, (whole, SIDE, SIDE))
+    labels = _read_idx(labels_file, (whole,)).tolist()
+    if len(images) != len(labels):
+        raise UserError(
+            f"{images_file.path!r} holds {len(images):,} images and {labels_file.path!r} "
+            f"{len(labels):,} labels",
+            key="data.root",
+        )
+    if labels and max(labels) >= len(CLASSES):
+        raise UserError(
+            f"{labels_file.path!r} holds the label {max(labels)}; Fashion-MNIST's are 0 to 9",
+            key="data.root",
+        )
+    return images, labels
+
+
+def _find_files(image_files: ImageFiles, root: str) -> dict[str, File]:
+    """Find the four files by name without `.gz`, all in the first folder that holds any."""
+    files = {file.path: file for file in image_files.all}
+    names = [name(part) for part in PARTS for name in (_images_name, _labels_name)]
     for folder in FOLDERS:
         found = {}
         for name in names:
@@ -108,11 +114,11 @@ def _find(tree: Tree, root: str) -> dict[str, File]:
     return found
 
 
-def _idx(file: File, whole: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The array in an idx file of bytes: at most `whole[0]` items of shape `whole[1:]`.
+def _read_idx(file: File, whole: tuple[int, ...]) -> Pixels:
+    """Read an idx file of bytes: at most `whole[0]` items of shape `whole[1:]`.
 
     Raises:
-        UserError: it is damaged, or of another shape.
+        UserError: the file is damaged, or its array has another shape.
     """
     start = 4 + 4 * len(whole)
     content = read_file(file)
@@ -140,7 +146,7 @@ def _idx(file: File, whole: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _inflate(packed: bytes, most: int, path: str) -> bytes:
-    """The content of a gzip file, of which no more than `most` bytes are made."""
+    """Decompress a gzip file of at most `most` bytes."""
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         content = stream.decompress(packed, most + 1)

@@ -6,95 +6,88 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 
-from revo_ray.data.files.image_files import Tree
-from revo_ray.data.records import GivenSplit, Problem, Record, Source
+from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
+from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
 from revo_ray.data.sources.class_folders import NO_CLASS, class_records, other_files, subfolders
-from revo_ray.data.sources.common import (
-    SPLIT_WORDS,
-    in_order,
-    label_of,
-    needed_root,
-    quoted,
-    shown_root,
-    unread,
-)
+from revo_ray.data.sources.root import needed_root, quoted, shown_root, unread
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
 
 def read(config: DataConfig) -> Source:
-    """The images below each class folder, at any depth; `data.root` may be an archive.
+    """Read the images below each class folder, at any depth; `data.root` may be an archive.
 
     Raises:
-        UserError: there are not two classes, one of them is empty, or splits differ in theirs.
+        UserError: there are fewer than two classes, a class is empty, or splits differ in classes.
     """
-    tree = Tree.open(needed_root(config, "the folder or zip archive of the class folders"))
-    root = class_root(tree)
-    source = read_tree(config, tree, root)
-    inside = posixpath.join(root, "")
+    files = ImageFiles.open(needed_root(config, "the folder or zip archive of the class folders"))
+    folder = find_class_folders(files)
+    source = read_class_folders(config, files, folder)
+    inside = posixpath.join(folder, "")
     beside = (
         Problem(image.path, NO_CLASS)
-        for image in tree.images()
+        for image in files.images()
         if not image.path.startswith(inside)
     )
     return replace(
-        source, problems=(*source.problems, *beside), warnings=tuple(other_files(tree, ""))
+        source, problems=(*source.problems, *beside), warnings=tuple(other_files(files, ""))
     )
 
 
-def class_root(tree: Tree) -> str:
-    """The folder that holds the class or split folders: the root, or a wrapper's inside.
+def find_class_folders(files: ImageFiles) -> str:
+    """Find the folder that holds the class or split folders: the root, or one in wrappers.
 
-    A wrapper is a folder that is alone in its own and holds folders, but no images, itself.
+    A wrapper is a folder that lies alone in its parent, and holds folders but no images.
     """
-    holders = {posixpath.dirname(image.path) for image in tree.images()}
-    root = ""
-    while len(inner := subfolders(tree, root)) == 1:
-        root = posixpath.join(root, inner[0])
-        if root in holders:
+    holders = {posixpath.dirname(image.path) for image in files.images()}
+    folder = ""
+    while len(inner := subfolders(files, folder)) == 1:
+        folder = posixpath.join(folder, inner[0])
+        if folder in holders:
             return ""
-    return root if inner else ""
+    return folder if inner else ""
 
 
-def read_tree(config: DataConfig, tree: Tree, root: str) -> Source:
-    """The images of the class folders in `root`, or of those in the split folders in it.
+def read_class_folders(config: DataConfig, files: ImageFiles, folder: str) -> Source:
+    """Read the images of the class folders in a folder, or in the split folders in it.
 
-    Images beside these folders are problems; what lies elsewhere in the tree is not looked at.
+    Images that lie beside these folders are problems. Files elsewhere are not read.
 
     Raises:
         UserError: as `read`.
     """
-    splits = split_folders(tree, root)
+    splits = split_folders(files, folder)
     records: list[Record] = []
     problems: list[Problem] = []
     if splits:
-        beside = (image for image in tree.images() if posixpath.dirname(image.path) == root)
+        beside = (image for image in files.images() if posixpath.dirname(image.path) == folder)
         problems += [Problem(image.path, NO_CLASS) for image in beside]
     held: dict[str, set[str]] = {}
     for name, split in splits.items() or [("", None)]:
-        place = posixpath.join(root, name) if name else root
-        labels = {folder: label_of(folder) for folder in subfolders(tree, place)}
+        place = posixpath.join(folder, name) if name else folder
+        labels = {child: class_name(child) for child in subfolders(files, place)}
         if not labels:
-            raise UserError(_no_classes(config, tree, place), key="data.root")
-        found = class_records(tree, place, labels, split)
+            raise UserError(_no_classes(config, files, place), key="data.root")
+        found = class_records(files, place, labels, split)
         records += found[0]
         problems += found[1]
         held[name] = set(labels.values())
     if config.splits == "given":
-        _check_same(held)
-    classes = in_order(label for labels in held.values() for label in labels)
-    return Source(classes, tuple(records), (*tree.problems, *problems))
+        _check_same_classes(held)
+    classes = ordered_classes(label for labels in held.values() for label in labels)
+    return Source(classes, tuple(records), (*files.problems, *problems))
 
 
-def split_folders(tree: Tree, root: str) -> dict[str, GivenSplit]:
-    """The split of each folder in `root`, where all are named for one; else nothing.
+def split_folders(files: ImageFiles, folder: str) -> dict[str, GivenSplit]:
+    """Map the folders in a folder to splits; empty if they are not named for splits.
 
     Raises:
-        UserError: some are, and others stand beside them, or two are for the same split.
+        UserError: other folders lie beside split folders, or two folders are for the same split.
     """
-    children = subfolders(tree, root)
+    children = subfolders(files, folder)
     splits = {
-        name: SPLIT_WORDS[name.casefold()] for name in children if name.casefold() in SPLIT_WORDS
+        name: SPLIT_NAMES[name.casefold()] for name in children if name.casefold() in SPLIT_NAMES
     }
     kinds = set(splits.values())
     if len(kinds) < 2:
@@ -106,7 +99,7 @@ def split_folders(tree: Tree, root: str) -> dict[str, GivenSplit]:
         raise UserError(f"beside {quoted(children)} there is no folder 'train'", key="data.root")
     if others:
         raise UserError(
-            f"beside the splits {quoted(list(splits))} lie folders that are none: "
+            f"beside the split folders {quoted(list(splits))} lie other folders: "
             f"{quoted(others)}; take either away",
             key="data.root",
         )
@@ -115,8 +108,8 @@ def split_folders(tree: Tree, root: str) -> dict[str, GivenSplit]:
     return splits
 
 
-def _check_same(held: Mapping[str, set[str]]) -> None:
-    """Every split must hold every class."""
+def _check_same_classes(held: Mapping[str, set[str]]) -> None:
+    """Check that every split folder holds every class."""
     classes = set().union(*held.values())
     lacks = [
         f"{name!r} lacks {quoted(sorted(classes - labels))}"
@@ -131,8 +124,8 @@ def _check_same(held: Mapping[str, set[str]]) -> None:
         )
 
 
-def _no_classes(config: DataConfig, tree: Tree, place: str) -> str:
-    images = len(tree.below(place).images())
+def _no_classes(config: DataConfig, files: ImageFiles, place: str) -> str:
+    images = len(files.below(place).images())
     where = repr(place) if place else shown_root(config.root or "")
     held = f"{images:,} images, but no class folder" if images else "no class folder"
-    return f"{where} holds {held}; give each class a folder of its own{unread(tree)}"
+    return f"{where} holds {held}; give each class a folder of its own{unread(files)}"

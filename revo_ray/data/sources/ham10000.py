@@ -1,4 +1,4 @@
-"""HAM10000: skin lesions, seven diagnoses; several images may show one lesion."""
+"""HAM10000: skin lesions with seven diagnoses; several images may show one lesion."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Sequence
 
-from revo_ray.data.files.image_files import File, Tree
-from revo_ray.data.records import Problem, Record, Source
-from revo_ray.data.sources.common import (
-    in_order,
-    needed_root,
-    quoted,
-    read_file,
-    shown_root,
-    unread,
-)
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.image_records import Problem, Record, Source
+from revo_ray.data.sources.class_and_split_names import ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
+from revo_ray.data.sources.root import needed_root, quoted, read_file, shown_root, unread
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -25,24 +19,24 @@ METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata
 
 
 def read(config: DataConfig) -> Source:
-    """The images that the metadata names, grouped by lesion, wherever below the root they lie.
+    """Read the images that the metadata names, grouped by lesion, wherever below the root they lie.
 
     Raises:
-        UserError: there is no metadata, or it gives no image or one class only.
+        UserError: there is no metadata, or it gives no image or one class.
     """
     uri = needed_root(config, "the folder or archive of HAM10000")
-    tree = Tree.open(uri, unpack=True)
-    metadata = tree.find(*METADATA)
+    files = ImageFiles.open(uri, unpack=True)
+    metadata = files.find(*METADATA)
     if metadata is None:
         raise UserError(
-            f"no {METADATA[0]} (nor .tab, nor without ending) at {shown_root(uri)}{unread(tree)}",
+            f"no {METADATA[0]} (nor .tab, nor without ending) at {shown_root(uri)}{unread(files)}",
             key="data.root",
         )
-    images, warnings = _by_id(tree)
+    images, warnings = _by_id(files)
     rows = read_rows(read_file(metadata), repr(metadata.path), ("image_id", "lesion_id", "dx"))
     named, problems = _named(rows)
     records = []
-    refused = {_id(problem.name) for problem in tree.problems}
+    refused = {_id(problem.name) for problem in files.problems}
     for name, (line, lesion, dx) in named.items():
         if image := images.get(name.lower()):
             records.append(Record(image.path, dx, image, group=lesion))
@@ -52,7 +46,7 @@ def read(config: DataConfig) -> Source:
         first = f"; the first: {problems[0].name}: {problems[0].cause}" if problems else ""
         raise UserError(
             f"none of the {len(rows):,} rows of {metadata.path!r} gives an image{first}; beside it "
-            f"belong HAM10000_images_part_1.zip and _part_2.zip, or their content{unread(tree)}",
+            f"belong HAM10000_images_part_1.zip and _part_2.zip, or their content{unread(files)}",
             key="data.root",
         )
     ids = {row.cells["image_id"].lower() for row in rows}
@@ -62,15 +56,15 @@ def read(config: DataConfig) -> Source:
             f"{quoted(spare, 3)}"
         )
     return Source(
-        in_order(dx for _, _, dx in named.values()),
+        ordered_classes(dx for _, _, dx in named.values()),
         tuple(records),
-        (*tree.problems, *problems),
+        (*files.problems, *problems),
         tuple(warnings),
     )
 
 
 def _named(rows: Sequence[Row]) -> tuple[dict[str, tuple[int, str, str]], list[Problem]]:
-    """The line, lesion and dx of each image_id, and the rows that cannot be used."""
+    """Return line, lesion and dx of each image_id, and the rows that cannot be used."""
     named: dict[str, tuple[int, str, str]] = {}
     problems = []
     clashes = set()
@@ -88,17 +82,17 @@ def _named(rows: Sequence[Row]) -> tuple[dict[str, tuple[int, str, str]], list[P
             clashes.add(name)
         if cause is not None:
             problems.append(Problem(name or "no image_id", f"{cause} (line {line})"))
-    return {name: what for name, what in named.items() if name not in clashes}, problems
+    return {name: row for name, row in named.items() if name not in clashes}, problems
 
 
-def _by_id(tree: Tree) -> tuple[dict[str, File], list[str]]:
-    """Each image by its name without ending, in lower case; and warnings.
+def _by_id(files: ImageFiles) -> tuple[dict[str, File], list[str]]:
+    """Return each image by its name in lower case without extension, and warnings.
 
-    One distribution holds every image twice, others hold masks: a JPEG goes first, then the one
-    nearest to the root.
+    Some distributions hold every image twice, others hold masks. If several files have one name,
+    the JPEG nearest to the root is chosen, or else the file nearest to the root.
     """
     found: dict[str, list[File]] = defaultdict(list)
-    for image in tree.images():
+    for image in files.images():
         found[_id(image.path)].append(image)
 
     def rank(image: File) -> tuple[bool, int]:

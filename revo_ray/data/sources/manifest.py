@@ -1,4 +1,4 @@
-"""The files that a table lists, found by their paths without a look at what lies beside them."""
+"""A manifest is a text file that lists images by path: open it and look its files up."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import pyarrow as pa
 from pyarrow import fs
 
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.image_files import File, Tree
-from revo_ray.data.files.listing import Stored
-from revo_ray.data.sources.common import read_file, shown_root
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.stored_file import StoredFile
+from revo_ray.data.sources.root import read_file, shown_root
 from revo_ray.errors import UserError
 
 Lookup = Callable[[str], File | str]
-"""The file at a path, or why there is none."""
+"""Finds the file at a path of the manifest; returns the cause if there is none."""
 
 
-def open_table(uri: str) -> tuple[bytes, Lookup]:
-    """The content of a table, and what finds a file by its path from the table's folder.
+def open_manifest(uri: str) -> tuple[bytes, Lookup]:
+    """Read a manifest, and return a function that finds its files without listing the folder.
 
-    On a local disk the path may be absolute or lead out of the folder.
+    Paths are relative to the manifest's folder. On a local disk they may be absolute or lead out
+    of the folder. In an object store the folder is listed, once.
 
     Raises:
-        UserError: there is no such table, or it cannot be read.
+        UserError: the manifest does not exist or cannot be read.
     """
     if "://" not in uri:
         return _open_local(os.path.expanduser(uri), shown_root(uri))
@@ -43,21 +44,6 @@ def open_table(uri: str) -> tuple[bytes, Lookup]:
 
 
 def _open_local(path: str, name: str) -> tuple[bytes, Lookup]:
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise UserError(
-                f"{name} is a folder, and the source csv needs a csv or tsv file; the source "
-                "folder reads class folders",
-                key="data.root",
-            )
-        if not stat.S_ISREG(mode):
-            raise UserError(f"{name} is no regular file", key="data.root")
-        content = Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"no such file or folder {name}", key="data.root") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {name}: {explain(error)}", key="data.root") from None
     folder = os.path.dirname(path)
 
     def lookup(listed: str) -> File | str:
@@ -71,19 +57,36 @@ def _open_local(path: str, name: str) -> tuple[bytes, Lookup]:
                 return explain(error)
             if not stat.S_ISREG(status.st_mode):
                 return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            return File(spelling, status.st_size, Stored(None, place, _stamp(place, status)))
+            return File(spelling, status.st_size, StoredFile(None, place, _stamp(place, status)))
         return "no such file"
 
-    return content, lookup
+    return _read_local(path, name), lookup
+
+
+def _read_local(path: str, name: str) -> bytes:
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise UserError(
+                f"{name} is a folder, and the source csv needs a csv or tsv file; the source "
+                "folder reads class folders",
+                key="data.root",
+            )
+        if not stat.S_ISREG(mode):
+            raise UserError(f"{name} is no regular file", key="data.root")
+        return Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"no such file or folder {name}", key="data.root") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {name}: {explain(error)}", key="data.root") from None
 
 
 def _open_remote(uri: str) -> tuple[bytes, Lookup]:
-    """The same for a table in an object store, whose folder is listed once."""
     path, query, options = uri.partition("?")  # s3://bucket/folder/list.csv?region=…
     folder, _, base = path.rpartition("/")
-    tree = Tree.open(folder + query + options)
-    files = {file.path: file for file in tree.files}
-    refused = dict(tree.problems)
+    listed_files = ImageFiles.open(folder + query + options)
+    files = {file.path: file for file in listed_files.all}
+    refused = dict(listed_files.problems)
     if base not in files:
         raise UserError(f"no such file or folder {shown_root(uri)}", key="data.root")
 
@@ -99,7 +102,7 @@ def _open_remote(uri: str) -> tuple[bytes, Lookup]:
 
 
 def _spellings(path: str) -> list[str]:
-    """A path as it is written, and as another system may have meant it."""
+    """Spell a path as it stands, with slashes, and in both Unicode forms."""
     slashed = path.replace("\\", "/")
     forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, slashed, *forms]))

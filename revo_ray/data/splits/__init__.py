@@ -1,1 +1,1 @@
-"""Splits: which images train, validate and test."""
+"""Choose the images that train, validate and test."""

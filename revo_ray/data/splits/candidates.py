@@ -1,4 +1,4 @@
-"""The images that splits are drawn from: all of them, or those that no given split holds."""
+"""Candidates: the images that splits are drawn from, once the given splits are set aside."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from revo_ray.data.splits.groups import Groups, Indices, Names
+from revo_ray.data.splits.groups import GroupNames, Groups, Indices
 from revo_ray.errors import UserError
 
 HELD_OUT = ("test", "validation")
-"""The splits that are drawn before the training images, in this order."""
+"""Names of the splits that are drawn before the training split, in this order."""
 
-Given = Sequence[str | None]
-"""(N,) the split that each image was put in: train, validation, test or None."""
+GivenSplits = Sequence[str | None]
+"""(N,) split that the data set gives each image: train, validation, test or None."""
 
 
-class Pool:
-    """The images to draw from, and what is to be drawn.
+class Candidates:
+    """Images that splits are drawn from, and the names of the splits to draw.
 
     Args:
-        labels: (N,) the class of each image, 0 … C-1.
-        groups: the names of the groups; None: every image alone.
-        classes: (C,) the names of the classes; None: the labels.
-        given: the given splits; None: none.
+        labels: (N,) class of each image, 0 … C-1.
+        groups: (N,) group of each image; None if every image stands alone.
+        classes: (C,) class names; None takes the labels as names.
+        given: (N,) given splits; None if there are none.
 
     Attributes:
-        total: N, the images of given splits too.
-        names: (C,) of the classes.
-        fixed: the positions of each given test or validation split.
-        drawn: the other splits, in the order in which they are drawn.
-        positions: (M,) of the pool's images.
-        labels: (M,) their classes.
-        groups: their groups.
+        total: N; counts the images of given splits too.
+        classes: (C,) class names.
+        given: positions of the images in each given test or validation split.
+        to_draw: names of the other splits, in the order of drawing.
+        positions: (M,) position of each candidate among the N images.
+        labels: (M,) class of each candidate.
+        groups: groups of the candidates.
 
     Raises:
         UserError: a class has too few images, or a group stands in two given splits.
@@ -42,9 +42,9 @@ class Pool:
     def __init__(
         self,
         labels: ArrayLike,
-        groups: Names | None,
+        groups: GroupNames | None,
         classes: Sequence[str] | None,
-        given: Given | None,
+        given: GivenSplits | None,
     ) -> None:
         label_of = np.asarray(labels, dtype=np.int64)
         if classes is None:
@@ -52,40 +52,40 @@ class Pool:
             classes = [str(value) for value in values]
         if groups is not None and len(groups) != len(label_of):
             raise ValueError(f"{len(groups)} groups for {len(label_of)} images")
-        self.total, self.names = len(label_of), list(classes)
-        part_of, numbers = held_out(given, self.total)
-        self.fixed = {key: np.flatnonzero(part_of == number) for key, number in numbers.items()}
-        self.drawn = [*(key for key in HELD_OUT if key not in self.fixed), "train"]
-        free = part_of == 0
-        if self.fixed and groups is not None and given is not None:
-            taken = _taken(groups, given)
+        self.total, self.classes = len(label_of), list(classes)
+        split_of, numbers = held_out(given, self.total)
+        self.given = {name: np.flatnonzero(split_of == number) for name, number in numbers.items()}
+        self.to_draw = [*(name for name in HELD_OUT if name not in self.given), "train"]
+        free = split_of == 0
+        if self.given and groups is not None and given is not None:
+            taken = _held_out_groups(groups, given)
             free &= [group is None or group not in taken for group in groups]
         self.positions = np.flatnonzero(free)
         self.labels = label_of[free]
         names = None if groups is None else [groups[i] for i in self.positions.tolist()]
-        self.groups = Groups(self.labels, names, len(self.names))
+        self.groups = Groups(self.labels, names, len(self.classes))
         self._check(label_of)
 
     def _check(self, label_of: Indices) -> None:
-        """Every class has an image in each given split, and a group for each drawn one."""
-        per_class = np.bincount(label_of, minlength=len(self.names))
-        for label, name in enumerate(self.names):
+        """Check that each class has an image in each given split and a group for each other."""
+        per_class = np.bincount(label_of, minlength=len(self.classes))
+        for label, name in enumerate(self.classes):
             have = int(self.groups.per_class[label])
-            absent = [key for key, part in self.fixed.items() if label not in label_of[part]]
-            if have >= len(self.drawn) and not absent:
+            absent = [key for key, part in self.given.items() if label not in label_of[part]]
+            if have >= len(self.to_draw) and not absent:
                 continue
             plural = "s" * (have != 1)
-            what = f"{have} image{plural}"
+            counted = f"{have} image{plural}"
             if self.groups.largest > 1:
-                what = f"{have} group{plural} of images"
-            if not self.fixed or not per_class[label]:
+                counted = f"{have} group{plural} of images"
+            if not self.given or not per_class[label]:
                 raise UserError(
-                    f"class {name!r} has {what}; the train, validation and test splits need one "
+                    f"class {name!r} has {counted}; the train, validation and test splits need one "
                     "each: leave the class out or add images",
                     key="data",
                 )
-            lacks = f"{what} outside the given {_splits(self.fixed)}, "
-            lacks += f"too few for the {_splits(reversed(self.drawn))}"
+            lacks = f"{counted} outside the given {_split_names(self.given)}, "
+            lacks += f"too few for the {_split_names(reversed(self.to_draw))}"
             if absent:
                 lacks = f"no image in the given {absent[0]} split"
             raise UserError(
@@ -94,36 +94,40 @@ class Pool:
             )
 
 
-def _splits(keys: Iterable[str]) -> str:
-    names = list(keys)
-    return f"{' and '.join(names)} split{'s' * (len(names) > 1)}"
+def held_out(given: GivenSplits | None, total: int) -> tuple[Indices, dict[str, int]]:
+    """Number the given test and validation splits.
 
-
-def held_out(given: Given | None, total: int) -> tuple[Indices, dict[str, int]]:
-    """(N,) a number for each image's given test or validation split, else 0; and the numbers.
+    Returns:
+        (N,) the number of each image's given test or validation split, 0 for other images; and
+        the number of each of these splits that has an image.
 
     Raises:
-        ValueError: a split of another name, or not `total` of them.
+        ValueError: an unknown split, or not `total` splits.
     """
     numbers: dict[str | None, int] = {None: 0, "train": 0, "test": 1, "validation": 2}
     parts = [None] * total if given is None else given
     if len(parts) != total or not set(parts) <= set(numbers):
         raise ValueError(f"{len(parts)} given splits for {total} images: {set(parts)}")
-    part_of = np.array([numbers[part] for part in parts], dtype=np.int64)
-    return part_of, {key: numbers[key] for key in HELD_OUT if (part_of == numbers[key]).any()}
+    split_of = np.array([numbers[part] for part in parts], dtype=np.int64)
+    return split_of, {key: numbers[key] for key in HELD_OUT if (split_of == numbers[key]).any()}
 
 
-def _taken(groups: Names, given: Given) -> set[Hashable]:
-    """The groups that stand in a given test or validation split."""
-    part_of: dict[Hashable, str] = {}
+def _split_names(keys: Iterable[str]) -> str:
+    names = list(keys)
+    return f"{' and '.join(names)} split{'s' * (len(names) > 1)}"
+
+
+def _held_out_groups(groups: GroupNames, given: GivenSplits) -> set[Hashable]:
+    """Find the groups that stand in a given test or validation split."""
+    split_of: dict[Hashable, str] = {}
     for group, part in zip(groups, given, strict=True):
         if group is None or part is None:
             continue
-        other = part_of.setdefault(group, part)
+        other = split_of.setdefault(group, part)
         if other != part:
             raise UserError(
                 f"group {group!r} stands in the given {other} and {part} splits; "
                 "`data.splits: drawn` draws the splits anew, each group whole",
                 key="data.splits",
             )
-    return {group for group, part in part_of.items() if part in HELD_OUT}
+    return {group for group, part in split_of.items() if part in HELD_OUT}

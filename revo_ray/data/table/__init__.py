@@ -1,1 +1,1 @@
-"""The prepared image table on disk."""
+"""The image table: decoded images of one size, prepared once on disk."""

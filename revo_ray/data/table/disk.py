@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ABANDONED_S = 3600.0
-"""A temporary file that nobody has written to for so long is what a killed process left."""
+"""Age in seconds after which a temporary file counts as left by a killed process."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there takes its place, whole and on the disk.
+    """Give a temporary path beside `path`; the file written there then replaces `path` whole.
 
-    After an exception nothing is left of it, and what `path` held stays.
+    After an exception the temporary file is deleted and `path` stays as it was.
     """
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
     try:

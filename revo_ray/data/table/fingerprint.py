@@ -1,4 +1,4 @@
-"""Which table holds a source's images: its name is a hash of all that decides its bytes."""
+"""Name the table of a source's images by a hash of all that its bytes depend on."""
 
 from __future__ import annotations
 
@@ -10,41 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from revo_ray.data.files.decode import explain
-from revo_ray.data.records import Problem, Record, Source
-from revo_ray.data.splits.split import subset
+from revo_ray.data.image_records import Problem, Record, Source
 from revo_ray.data.table.disk import replacing
 from revo_ray.data.table.threads import in_order
 from revo_ray.settings.schema import DataConfig
 
 FORMAT = 2
-"""Part of every table's name: raise it when the same source would give other bytes."""
+"""Version of the table's format: raise it when the same source would give other bytes."""
 
-Entry = tuple[str, str]
-"""A picture's stamp and its digest then."""
-
-
-def choose(records: Sequence[Record], config: DataConfig) -> Sequence[Record]:
-    """All records, or the subset of `max_images`.
-
-    Raises:
-        UserError: `max_images` is too small for an image of each class.
-    """
-    if config.max_images is None or config.max_images >= len(records):
-        return records
-    chosen = subset(
-        [record.label for record in records],
-        config.max_images,
-        config.seed,
-        groups=[record.group for record in records],
-        given=[record.split for record in records] if config.splits == "given" else None,
-    )
-    return [records[i] for i in chosen]
+StampedDigest = tuple[str, str]
+"""Stamp of a picture, and its digest at that stamp."""
 
 
 def table_path(
     config: DataConfig, source: Source, records: Sequence[Record], folder: Path
 ) -> tuple[Path, list[str | Problem]]:
-    """Where the table of a source's chosen records is, or will be, and their digests."""
+    """Path of the table of these records, which may not exist yet, and their digests."""
     contents = digests(records, index_path(config, folder))
     settings = [FORMAT, config.source, config.image_size, config.on_bad_image]
     rows = (
@@ -56,16 +37,17 @@ def table_path(
 
 
 def index_path(config: DataConfig, folder: Path) -> Path:
-    """Where the digests of a source's files are remembered."""
+    """Path of the file that remembers the digests of a source's files."""
     return folder / f"{_hash(config.source, config.root)}.json"
 
 
 def digests(records: Sequence[Record], index: Path) -> list[str | Problem]:
-    """The hash of each record's content, or why it cannot be read; read on all cores.
+    """Hash the content of each record on all cores; return a problem if it cannot be read.
 
     Args:
-        index: remembers the digests of files by their stamps from one start to the next. A
-            damaged one is as good as none, and one that cannot be written is not missed.
+        records: image records.
+        index: path of the file that remembers digests by stamp. It is ignored if it is damaged,
+            and left out if it cannot be written.
     """
     before = _read(index)
 
@@ -90,7 +72,7 @@ def digests(records: Sequence[Record], index: Path) -> list[str | Problem]:
     return [result for _, result in found]
 
 
-def _read(index: Path) -> dict[str, Entry]:
+def _read(index: Path) -> dict[str, StampedDigest]:
     try:
         entries = json.loads(index.read_bytes())
         return {name: (str(stamp), str(digest)) for name, (stamp, digest) in entries.items()}
@@ -98,7 +80,7 @@ def _read(index: Path) -> dict[str, Entry]:
         return {}
 
 
-def _write(index: Path, entries: Mapping[str, Entry]) -> None:
+def _write(index: Path, entries: Mapping[str, StampedDigest]) -> None:
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
         with replacing(index) as temporary:

@@ -1,11 +1,10 @@
-"""The decoded, resized images: one Arrow file, written once, memory-mapped by every evaluation."""
+"""The table of decoded images: an Arrow file, written once and mapped by every evaluation."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +14,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from revo_ray.data.records import Problem, Record, Source
+from revo_ray.data.image_records import Problem
 from revo_ray.data.sources import read_source
-from revo_ray.data.splits.split import Splits, split
+from revo_ray.data.splits.split import Splits, split, split_records
+from revo_ray.data.splits.subset import limit_records
+from revo_ray.data.table.bad_images import check_classes
 from revo_ray.data.table.disk import exclusive, sweep
-from revo_ray.data.table.fingerprint import choose, index_path, table_path
+from revo_ray.data.table.fingerprint import index_path, table_path
 from revo_ray.data.table.images import Images
-from revo_ray.data.table.writer import ChangedError, Progress, check_classes, write_table
+from revo_ray.data.table.writer import ChangedError, Progress, write_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -31,13 +32,13 @@ class Table:
     """A table on disk; opening it reads no pixel.
 
     Attributes:
-        path: the Arrow IPC file.
+        path: path of the Arrow IPC file.
         images: (N, 3, S, S) uint8 RGB, over the mapped file.
-        labels: (N,) int64, positions in `classes`.
-        classes: (C,) the names of the classes.
-        details: the columns name, group and split, (N,) text each.
-        skipped: images that were left out, and why.
-        warnings: what a user should know of the source; `prepare_table` alone knows.
+        labels: (N,) int64 positions in `classes`.
+        classes: (C,) class names.
+        details: columns name, group and split, (N,) text each.
+        skipped: images that were left out.
+        warnings: warnings about the source; set by `prepare_table` only.
     """
 
     path: Path
@@ -53,7 +54,7 @@ class Table:
         """Map a table that `prepare_table` wrote.
 
         Raises:
-            UserError: the file is missing, torn or no such table.
+            UserError: the file is missing, torn, or not an image table.
         """
         path = Path(path)
         try:
@@ -86,22 +87,22 @@ class Table:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """(N,) what each image is called."""
+        """(N,) name of each image."""
         return tuple(self.details["name"].to_pylist())
 
     @cached_property
     def groups(self) -> tuple[str | None, ...] | None:
-        """(N,) what must not stand in two splits; None if no image has a group."""
+        """(N,) group of each image, which stays in one split; None if no image has one."""
         return self._detail("group")
 
     @cached_property
     def given(self) -> tuple[str | None, ...] | None:
-        """(N,) the split that the data set names; None if it names none."""
+        """(N,) split that the data set gives each image; None if it gives none."""
         return self._detail("split")
 
     @cached_property
     def sha256(self) -> str:
-        """The file's SHA-256 in hexadecimal; the first use reads the whole file."""
+        """SHA-256 of the file in hexadecimal; the first use reads the whole file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -111,7 +112,7 @@ class Table:
 
 
 def _view(chunk: pa.Array, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
-    """(n, *shape), a view of the mapped file; pyarrow's own would import pandas first."""
+    """View (n, *shape) of the mapped file, without pandas, which pyarrow's own would import."""
     dimensions = (len(chunk), *shape)
     if not len(chunk):
         return np.empty(dimensions, dtype)
@@ -127,33 +128,35 @@ def prepare_table(
     *,
     must_split: bool = False,
 ) -> Table:
-    """Open the data set's table in `folder`, after writing it if it is not there or torn.
+    """Open the table of the configured images; write it first if it is missing or torn.
 
-    Images are decoded and cut as `decode.square` says. The file's name is a hash of their
-    contents, labels and groups and of what else decides its bytes, so another data set or size
-    never meets an old table. `max_images` is applied before anything is decoded. Of processes that
-    prepare the same table at once, one does and the others wait.
+    `decode.square` decodes and cuts the images; `max_images` is applied before. The name of the
+    file is a hash of all that its bytes depend on, so another data set or image size never finds
+    an old table. If several processes prepare the same table at once, one writes and the others
+    wait.
 
     Args:
-        folder: also remembers the digests of the source's files.
-        progress: called with the images done and all images, where a table must be written.
-        must_split: refuse what `split` would refuse before an image is decoded.
+        config: configuration of the images.
+        folder: folder of the table and of the remembered digests of the source's files.
+        progress: called with the number of images done and of all images, if a table is written.
+        must_split: try the splits before an image is decoded.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
-            of classes, images cannot be used (all of them are named) and `on_bad_image` is stop, a
-            class has no image left, or the folder cannot be written; with `must_split` as `split`.
+            of classes, images cannot be used and `on_bad_image` is stop (the message names all
+            of them), a class has no image left, or the folder cannot be written; with
+            `must_split` as `split`.
     """
     source = read_source(config)
     if not source.records and not source.problems:
         key = "data.source" if config.root is None else "data.root"
         raise UserError(f"the source {config.source!r} has no images", key=key)
     if not (source.problems and config.on_bad_image == "stop"):
-        # Else the error that names all images, those to be found yet too, comes first.
+        # Otherwise the error about all bad images comes first, after all are decoded.
         check_classes(source.classes, (r.label for r in source.records), source.problems)
-    records = choose(source.records, config)
+    records = limit_records(source.records, config)
     if must_split:
-        _try_split(source, records, config)
+        split_records(records, source.classes, config)
     folder = Path(folder)
     path, contents = table_path(config, source, records, folder)
     try:
@@ -174,7 +177,7 @@ def prepare_table(
 
 
 def split_table(table: Table, data: DataConfig) -> Splits:
-    """Which rows of the table train, validate and test.
+    """Choose the rows of the table that train, validate and test.
 
     Raises:
         UserError: a class has too few images.
@@ -182,21 +185,9 @@ def split_table(table: Table, data: DataConfig) -> Splits:
     return split(table.labels, data, groups=table.groups, classes=table.classes, given=table.given)
 
 
-def _try_split(source: Source, records: Sequence[Record], config: DataConfig) -> None:
-    position = {name: i for i, name in enumerate(source.classes)}
-    groups = [record.group for record in records]
-    split(
-        [position[record.label] for record in records],
-        config,
-        groups=groups if any(groups) else None,
-        classes=source.classes,
-        given=[record.split for record in records],
-    )
-
-
 def _opened(path: Path) -> Table | None:
-    """A table that is there and whole."""
+    """Open a table if it is there and whole."""
     try:
         return Table.open(path) if path.exists() else None
     except UserError:
-        return None  # torn, by a full disk or a broken copy: write it again
+        return None  # torn by a full disk or a broken copy: write it again

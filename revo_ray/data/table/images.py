@@ -1,4 +1,4 @@
-"""The pixels of a table, as one array that is not in memory."""
+"""The pixels of a table as one array that stays on the disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 class Images:
-    """(N, 3, S, S) uint8 over the mapped batches of a file; what is indexed is read, and copied.
+    """Array (N, 3, S, S) uint8 over the mapped batches of a file; indexing reads and copies.
 
     Args:
-        batches: (n, 3, S, S) uint8 each, of any n; the images in order.
+        batches: arrays (n, 3, S, S) uint8 of any n, which hold the images in order.
         side: S.
     """
 
@@ -31,7 +31,7 @@ class Images:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        """A copy of the images at a position, a slice, positions or a mask, as numpy takes them."""
+        """Copy the images at a position, a slice, positions or a mask, as in numpy."""
         rows = np.atleast_1d(chosen := self._rows[index])
         batches = np.searchsorted(self._ends, rows, side="right")
         copies = np.empty((len(rows), *self.shape[1:]), np.uint8)

@@ -1,4 +1,4 @@
-"""Writing a table: images decoded on all cores, rows streamed to the disk in source order."""
+"""Write a table: decode images on all cores and stream rows to the disk in source order."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import explain, square
-from revo_ray.data.records import Problem, Record, Source
+from revo_ray.data.image_records import Problem, Record, Source
+from revo_ray.data.table.bad_images import bad_images_error, check_classes
 from revo_ray.data.table.disk import replacing
 from revo_ray.data.table.threads import in_order
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
 BATCH_BYTES = 2**24
-"""Pixels of one record batch: what is in memory before it goes to the disk."""
+"""Bytes of pixels in one record batch, which is held in memory and then written."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images done, from 0 on, and of all images."""
+"""Called with the number of images done, from 0 on, and the number of all images."""
 
 
 class ChangedError(UserError):
-    """A file is not what it was when it was hashed."""
+    """A file has changed since it was hashed, or can no longer be read."""
 
 
 def write_table(
@@ -40,16 +41,20 @@ def write_table(
 ) -> None:
     """Decode records into an Arrow IPC file, which appears whole or not at all.
 
-    Memory holds one batch and a few images a core, however many records there are. The last batch
-    has no rows and carries the skipped images, which nobody knows before.
+    Memory holds one batch and a few images per core. The skipped images are known only at the
+    end: they are the metadata of a last batch without rows.
 
     Args:
-        records: those of the source that are wanted.
-        digests: of each record's content, or why it cannot be read.
+        path: path of the table.
+        source: source of the records.
+        records: records to write.
+        digests: hash of each record's content, or the problem that keeps it from being read.
+        config: configuration of the images.
+        progress: called with the number of images done and of all images.
 
     Raises:
-        UserError: images cannot be used and `on_bad_image` is stop (all of them are named), or no
-            image of a class is left.
+        UserError: images cannot be used and `on_bad_image` is stop (the message names all of
+            them), or a class has no image left.
         ChangedError: a file changed after it was hashed.
         OSError: the disk is full or read-only.
     """
@@ -67,36 +72,11 @@ def write_table(
             labels.update(record.label for record in kept)
             writer.write_batch(_batch(schema, position, kept, pixels))
         if problems and config.on_bad_image == "stop":
-            raise UserError(
-                f"{_count(problems)} cannot be used: {_listed(problems)}; mend or remove what is "
-                "bad, or leave it out with data.on_bad_image: skip",
-                key="data.root",
-            )
+            raise bad_images_error(problems, named=True)
         check_classes(source.classes, labels, problems)
         end = {"skipped": json.dumps(problems)}
         nothing = _batch(schema, position, [], np.empty((0, width), np.uint8))
         writer.write_batch(nothing, custom_metadata=end)
-
-
-def check_classes(
-    classes: Sequence[str], labels: Iterable[str], problems: Sequence[Problem]
-) -> None:
-    """Refuse classes without an image.
-
-    Raises:
-        UserError: naming them, and the images that were left out.
-    """
-    empty = sorted(set(classes) - set(labels))
-    if empty:
-        names = ", ".join(map(repr, empty))
-        one = len(empty) == 1
-        which = f"class {names} has" if one else f"classes {names} have"
-        left_out = f" after {_count(problems)} were left out: {_listed(problems)}"
-        raise UserError(
-            f"{which} no image"
-            + (left_out if problems else f"; remove {'it' if one else 'them'} or add images"),
-            key="data.root",
-        )
 
 
 def _decoded(
@@ -105,7 +85,7 @@ def _decoded(
     size: int,
     progress: Progress | None,
 ) -> Generator[tuple[Record, NDArray[np.uint8] | Problem], None, None]:
-    """Each record with its pixels (3, S, S), or why it has none."""
+    """Yield each record with its pixels (3, S, S), or with its problem."""
 
     def decode(work: tuple[Record, str | Problem]) -> NDArray[np.uint8] | Problem:
         record, digest = work
@@ -123,14 +103,14 @@ def _decoded(
         warnings.catch_warnings(),
         closing(in_order(decode, zip(records, digests, strict=True))) as results,
     ):
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata and the like
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         for done, (record, result) in enumerate(zip(records, results, strict=True), start=1):
             yield record, result
             report(done, len(records))
 
 
 def _check_unchanged(record: Record, digest: str) -> None:
-    """Tell a bad image from a disk or a network that fails now: that one would stay in a table."""
+    """Refuse to skip an image that only fails to be read now: the table would lack it forever."""
     try:
         now = record.picture.digest()
     except Exception as error:
@@ -146,7 +126,7 @@ def _batches(
     width: int,
     problems: list[Problem],
 ) -> Iterator[tuple[list[Record], NDArray[np.uint8]]]:
-    """Records with their pixels (n, 3·S·S), which the next batch overwrites; adds to `problems`."""
+    """Yield records with pixels (n, 3·S·S), overwritten by the next batch; add to `problems`."""
     pixels = np.empty((max(1, BATCH_BYTES // width), width), np.uint8)
     kept: list[Record] = []
     for record, result in decoded:
@@ -196,11 +176,3 @@ def _batch(
         pa.array([record.split for record in records], pa.string()),
     ]
     return pa.record_batch(columns, schema=schema)
-
-
-def _count(problems: Sequence[Problem]) -> str:
-    return f"{len(problems)} image{'s' if len(problems) != 1 else ''}"
-
-
-def _listed(problems: Sequence[Problem]) -> str:
-    return "; ".join(f"{name!r} ({cause})" for name, cause in problems)

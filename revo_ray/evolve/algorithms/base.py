@@ -1,4 +1,4 @@
-"""Adaptor: an algorithm of `cmaes` (arXiv 2402.01373) over variables, whose updates stay finite."""
+"""Algorithm: base class of the optimisers of `cmaes` (arXiv 2402.01373), with finite updates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from revo_ray.evolve.space import Categorical, Integer, Sample, Variable
 _log = logging.getLogger(__name__)
 
 
-class Adaptor(ABC):
-    """One algorithm of the library, over variables with more than one value each."""
+class Algorithm(ABC):
+    """An optimiser of the library over variables with more than one value each."""
 
     _optimizer: Any
 
     @abstractmethod
     def ask(self) -> tuple[Sample, Any]:
-        """Return the variables' values, in any order, and what the library must be told."""
+        """Draw the variables' values, in any order, and the record that `tell` expects."""
 
     @abstractmethod
     def variables(self) -> dict[str, float | list[float]]:
@@ -30,16 +30,16 @@ class Adaptor(ABC):
 
     @property
     def _parts(self) -> list[Any]:
-        """The library's objects that hold the distribution; the Gaussian is in the last one."""
+        """Objects of the library that hold the distribution; the last one has the Gaussian."""
         return [self._optimizer]
 
     @property
     def sigma(self) -> float:
-        """The step size, in units of a scale's width."""
+        """Step size, in units of a scale's width."""
         return float(self._parts[-1]._sigma)
 
     def tell(self, told: list[tuple[Any, float]]) -> None:
-        """Update the distribution, or leave it where the update would not be finite."""
+        """Update the distribution, or leave it as it is if the update would not be finite."""
         before = [_copy_state(part) for part in self._parts]
         try:
             with np.errstate(all="ignore"):
@@ -67,7 +67,7 @@ def _is_finite(part: Any) -> bool:
 
 
 def initial_cov(variables: Sequence[Variable], sigma: float) -> np.ndarray:
-    """Return the covariance matrix in units of sigma², one dimension per variable given."""
+    """Return the initial covariance in units of sigma², shape (variables, variables)."""
     deviations = [
         # From the middle of three values, a small sigma would hardly ever reach the other two.
         max(sigma, 0.5 / (each.size - 1)) if isinstance(each, Integer) and each.size > 2 else sigma
@@ -77,7 +77,7 @@ def initial_cov(variables: Sequence[Variable], sigma: float) -> np.ndarray:
 
 
 def initial_probabilities(variable: Integer | Categorical) -> np.ndarray:
-    """Return how probable a Categorical's choices or an Integer's two values are at first."""
+    """Return the initial probabilities of a Categorical's choices or an Integer's two values."""
     if isinstance(variable, Categorical):
         return variable.probabilities
     # A start at an end still has to be able to leave it.
@@ -86,7 +86,7 @@ def initial_probabilities(variable: Integer | Categorical) -> np.ndarray:
 
 
 def summary_of(variable: Integer | Categorical, probabilities: np.ndarray) -> float | list[float]:
-    """Return a Categorical's probabilities as they are, of an Integer of two values the mean."""
+    """Return the probabilities of a Categorical, or the mean of an Integer of two values."""
     if isinstance(variable, Categorical):
         return [float(probability) for probability in probabilities]
     return float(variable.low + probabilities[1] * (variable.high - variable.low))

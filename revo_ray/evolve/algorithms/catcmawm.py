@@ -1,4 +1,4 @@
-"""CatCMA with Margin (arXiv 2504.07884): a Gaussian, and a distribution per choice."""
+"""CatCMA with Margin (arXiv 2504.07884): a Gaussian, and a distribution for each choice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from cmaes import CatCMAwM
 
 from revo_ray.evolve.algorithms.base import (
-    Adaptor,
+    Algorithm,
     initial_cov,
     initial_probabilities,
     levels,
@@ -20,8 +20,8 @@ from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
 _MOST_LEVELS = 1024
 
 
-class CatCMAwMAdaptor(Adaptor):
-    """Reals are x, integers z, and whatever has two values or no order is c."""
+class CatCMAwMAlgorithm(Algorithm):
+    """Reals become x, integers z, and variables of two values or without an order c."""
 
     def __init__(
         self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
@@ -59,7 +59,7 @@ class CatCMAwMAdaptor(Adaptor):
             self._optimizer._sigma = sigma
 
     def ask(self) -> tuple[Sample, Any]:
-        """Return the variables' values and the library's own solution."""
+        """Draw the variables' values and the library's own solution."""
         solution = self._optimizer.ask()
         sample: Sample = {}
         for i, (name, scale) in enumerate(self._x.items()):
@@ -71,7 +71,7 @@ class CatCMAwMAdaptor(Adaptor):
         return sample, solution
 
     def variables(self) -> dict[str, float | list[float]]:
-        """Return the Gaussian's means and the choices' own probabilities."""
+        """Return the Gaussian's means and the probabilities of the choices."""
         found: dict[str, float | list[float]] = {}
         for i, (name, scale) in enumerate([*self._x.items(), *self._z.items()]):
             found[name] = scale.interpolate(self._optimizer._mean[i])
@@ -81,7 +81,7 @@ class CatCMAwMAdaptor(Adaptor):
 
 
 class _TailProofCatCMAwM(CatCMAwM):
-    """CatCMAwM whose penalty for leaving the bounds survives ties and huge values."""
+    """CatCMAwM with a penalty for leaving the bounds that survives ties and huge values."""
 
     def _calc_continuous_penalty(self, v_raw: np.ndarray, sorted_fvals: np.ndarray) -> np.ndarray:
         fvals = _without_tail(sorted_fvals)
@@ -93,11 +93,11 @@ class _TailProofCatCMAwM(CatCMAwM):
 
 
 def _without_tail(sorted_fvals: np.ndarray) -> np.ndarray:
-    """Cap values at ten times the median distance from the best, where the quartile is far off.
+    """Cap values at ten times the median distance from the best, if the upper quartile is far off.
 
-    The library's penalties grow with the interquartile range of the values, so that three
-    diverged losses of ten would outweigh all that the others say. Ties count once. Values whose
-    upper quartile is within a hundred median distances come back as they are.
+    The library's penalties grow with the interquartile range of the values, so three diverged
+    losses of ten would outweigh all others. Ties count once. Values with an upper quartile within
+    a hundred median distances come back as they are.
     """
     fvals = np.clip(sorted_fvals, -1e100, 1e100)
     excess = np.unique(fvals - fvals[0])[1:]

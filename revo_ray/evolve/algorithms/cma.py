@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from cmaes import CMA
 
-from revo_ray.evolve.algorithms.gaussian import GaussianAdaptor, Scale, unit_bounds
+from revo_ray.evolve.algorithms.gaussian import GaussianAlgorithm, Scale, unit_bounds
 from revo_ray.evolve.space import Real, Variable
 
 
-class CMAAdaptor(GaussianAdaptor):
-    """Reals only."""
+class CMAAlgorithm(GaussianAlgorithm):
+    """CMA-ES. It takes reals only."""
 
     def __init__(
         self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int

@@ -1,4 +1,4 @@
-"""CMA-ES with Margin (arXiv 2205.13482): a Gaussian with steps that never lose a value."""
+"""CMA-ES with Margin (arXiv 2205.13482): a Gaussian with steps, which never loses a value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cmaes import CMAwM
 
 from revo_ray.evolve.algorithms.gaussian import (
     Code,
-    GaussianAdaptor,
+    GaussianAlgorithm,
     Scale,
     Switch,
     draws,
@@ -21,8 +21,8 @@ from revo_ray.evolve.algorithms.gaussian import (
 from revo_ray.evolve.space import Categorical, Real, Variable
 
 
-class CMAwMAdaptor(GaussianAdaptor):
-    """Stepped coordinates for what has equidistant values, continuous ones for all else."""
+class CMAwMAlgorithm(GaussianAlgorithm):
+    """Variables of equidistant values get stepped coordinates, all others continuous ones."""
 
     def __init__(
         self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
@@ -59,7 +59,7 @@ class CMAwMAdaptor(GaussianAdaptor):
 
     @property
     def _deviations(self) -> np.ndarray:
-        # The margin widens a coordinate by its entry of A, which is there if any has steps.
+        # The margin widens a coordinate by its entry of A. Without steps there is no A.
         return np.asarray(super()._deviations * getattr(self._optimizer, "_A", 1.0))
 
     def _ask(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ class CMAwMAdaptor(GaussianAdaptor):
 
 @dataclass(frozen=True)
 class Argmax:
-    """One coordinate per choice, of which the largest (on a tie, the first) wins."""
+    """One coordinate per choice; the largest one (on a tie, the first) wins."""
 
     variable: Categorical
 
@@ -79,7 +79,7 @@ class Argmax:
         return self.variable.size
 
     def mean(self, sigma: float) -> np.ndarray:
-        """Return where the choices have about their initial probabilities, shape (choices,)."""
+        """Return a mean that gives choices about their initial probabilities, shape (choices,)."""
         # Exact for Gumbel noise; a Gaussian of the same deviation comes close.
         logits = np.log(self.variable.probabilities)
         gumbel_deviation = math.pi / math.sqrt(6)
@@ -90,5 +90,5 @@ class Argmax:
         return self.variable.at(int(np.argmax(x)))
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
-        """Return the choices' probabilities, estimated by drawing."""
+        """Return the probabilities of the choices, estimated by drawing."""
         return frequencies(np.argmax(draws(mean, cov), axis=1), self.width)

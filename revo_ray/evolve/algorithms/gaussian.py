@@ -1,4 +1,4 @@
-"""What the algorithms that sample one Gaussian vector (CMA-ES, arXiv 1604.00772) share: codes."""
+"""Codes of variables as coordinates, for algorithms that sample one Gaussian vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from revo_ray.evolve.algorithms.base import (
-    Adaptor,
+    Algorithm,
     initial_cov,
     initial_probabilities,
     summary_of,
@@ -21,24 +21,24 @@ from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
 
 
 class Code(Protocol):
-    """How one variable stands in a vector that a Gaussian is sampled for."""
+    """Coordinates of one variable in the sampled Gaussian vector."""
 
     @property
     def variable(self) -> Variable:
-        """The variable that the coordinates stand for."""
+        """The variable that has these coordinates."""
 
     @property
     def width(self) -> int:
         """How many coordinates there are."""
 
     def mean(self, sigma: float) -> np.ndarray:
-        """Return where the Gaussian starts, shape (width,)."""
+        """Return the initial mean of the Gaussian, shape (width,)."""
 
     def decode(self, x: np.ndarray) -> Any:
         """Return the value at coordinates x, shape (width,)."""
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
-        """Return the variable's mean or its choices' probabilities under a Gaussian.
+        """Return the variable's mean or the probabilities of its choices under a Gaussian.
 
         Shapes: mean (width,), cov (width, width).
         """
@@ -46,7 +46,7 @@ class Code(Protocol):
 
 @dataclass(frozen=True)
 class Scale:
-    """One coordinate, the position on the variable's scale."""
+    """One coordinate: the position on the variable's scale."""
 
     variable: Real | Integer
     width: int = 1
@@ -72,7 +72,7 @@ class Switch:
     width: int = 1
 
     def mean(self, sigma: float) -> np.ndarray:
-        """Return where the second value has its initial probability, shape (1,)."""
+        """Return a mean that gives the second value its initial probability, shape (1,)."""
         second = initial_probabilities(self.variable)[1]
         return np.clip([0.5 + sigma * norm.ppf(second)], 0.0, 1.0)
 
@@ -86,8 +86,8 @@ class Switch:
         return summary_of(self.variable, np.array([1 - second, second]))
 
 
-class GaussianAdaptor(Adaptor):
-    """Common part of the algorithms that sample one Gaussian vector."""
+class GaussianAlgorithm(Algorithm):
+    """Base class of the algorithms that sample one Gaussian vector (CMA-ES, arXiv 1604.00772)."""
 
     _places: dict[str, tuple[Code, slice]]
 
@@ -98,9 +98,9 @@ class GaussianAdaptor(Adaptor):
     def _lay_out(
         self, codes: Iterable[tuple[str | None, Code]], sigma: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Give each code its place, in order, and return the initial mean and covariance matrix.
+        """Give each code its coordinates, in order, and return the initial mean and covariance.
 
-        A code without a name takes its place and is never decoded.
+        A code without a name takes coordinates and is never decoded.
         """
         self._places = {}
         variables: list[Variable] = []
@@ -114,17 +114,17 @@ class GaussianAdaptor(Adaptor):
 
     @property
     def _deviations(self) -> np.ndarray:
-        """What a deviation of 1 in the covariance matrix is worth, shape (dimensions,)."""
+        """Factors from the covariance matrix to the coordinates' units, shape (dimensions,)."""
         gaussian = self._parts[-1]
         return np.full(len(gaussian._mean), gaussian._sigma)
 
     def ask(self) -> tuple[Sample, Any]:
-        """Return the variables' values and the vector that the library must be told."""
+        """Draw the variables' values and the vector that the library must be told."""
         x, raw = self._ask()
         return {name: code.decode(x[place]) for name, (code, place) in self._places.items()}, raw
 
     def variables(self) -> dict[str, float | list[float]]:
-        """Return what each code says of its part of the Gaussian."""
+        """Return the summary of each code, from its part of the Gaussian."""
         gaussian = self._parts[-1]
         deviations = self._deviations
         cov = deviations[:, np.newaxis] * gaussian._C * deviations
@@ -146,5 +146,5 @@ def draws(mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
 
 
 def frequencies(indices: np.ndarray, size: int) -> list[float]:
-    """Return which part of the indices each of 0 … size - 1 is."""
+    """Return the relative frequencies of 0 … size - 1 among the indices."""
     return [float(count) for count in np.bincount(indices, minlength=size) / len(indices)]

@@ -1,4 +1,4 @@
-"""CMA-ES on sets of points (arXiv 2408.13046): what is discrete is the nearest point of a plane."""
+"""CMA-ES on sets of points (arXiv 2408.13046): discrete values are points of planes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmaes.cmasop import CMASoP
 from revo_ray.evolve.algorithms.base import levels
 from revo_ray.evolve.algorithms.gaussian import (
     Code,
-    GaussianAdaptor,
+    GaussianAlgorithm,
     Scale,
     Switch,
     draws,
@@ -21,12 +21,12 @@ from revo_ray.evolve.algorithms.gaussian import (
 )
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 
-# A plane of two such variables has this number of points squared, compared each with each.
+# A plane of two such variables has this number of points squared, and compares every two.
 _MOST_LEVELS = 32
 
 
-class SoPAdaptor(GaussianAdaptor):
-    """Continuous coordinates, then one plane per pair of ordered variables or per categorical."""
+class SoPAlgorithm(GaussianAlgorithm):
+    """Continuous coordinates, then a plane for each pair of ordered variables or categorical."""
 
     def __init__(
         self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
@@ -64,7 +64,7 @@ class SoPAdaptor(GaussianAdaptor):
         self._check_neighbours(planes)
 
     def _check_neighbours(self, planes: list[_Plane]) -> None:
-        # A point without neighbours silently turns the margin off, there and in what follows.
+        # A point without neighbours silently turns the margin off, there and in all later planes.
         if not planes:
             return
         matrices = self._optimizer._get_neighbor_matrices()
@@ -102,8 +102,8 @@ class Polygon:
         return np.column_stack([np.cos(angles), np.sin(angles)])
 
     def mean(self, sigma: float) -> np.ndarray:
-        """Return where the choices have about their initial probabilities, shape (2,)."""
-        # To first order: what a shift of a round Gaussian adds to the mass of a sector.
+        """Return a mean that gives the choices about their initial probabilities, shape (2,)."""
+        # To first order: the mass that a shift of a round Gaussian adds to a sector.
         size = self.variable.size
         shift = 2 * math.pi / (math.sqrt(math.pi / 2) * size * math.sin(math.pi / size))
         excess = self.variable.probabilities - 1 / size
@@ -114,7 +114,7 @@ class Polygon:
         return self.variable.at(int(self._nearest(x[np.newaxis])[0]))
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
-        """Return the choices' probabilities, estimated by drawing."""
+        """Return the probabilities of the choices, estimated by drawing."""
         return frequencies(self._nearest(draws(mean, cov)), self.variable.size)
 
     def _nearest(self, x: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ class Polygon:
 
 
 class _Axis(NamedTuple):
-    """One side of a plane: the name is None where it stands for no variable."""
+    """One side of a plane; the name is None if it belongs to no variable."""
 
     name: str | None
     code: Code
@@ -131,7 +131,7 @@ class _Axis(NamedTuple):
 
 
 class _Plane(NamedTuple):
-    """Two coordinates, by one code or two, and the points in them, shape (points, 2)."""
+    """Two coordinates with one code or two, and the plane's points, shape (points, 2)."""
 
     codes: list[tuple[str | None, Code]]
     points: np.ndarray

@@ -16,7 +16,7 @@ from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import Unit
-from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.plan import Plan, Policy
 from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
@@ -158,17 +158,17 @@ class FineTuner:
     ) -> Iterator[Epoch]:
         started = time.perf_counter()
         self.begin(rates, plan.weight_decay)
-        logits = self._logits_of_images if policy else self._logits_of_features()
+        logits = self._logits_of_features() if policy is None else self._logits_of_images
         for epoch in range(1, self.train.epochs + 1):
             with self._random.lent():
                 self.order = self.feeds["train"].shuffled(self._random.order)
-                if policy:
+                if policy is not None:
                     self._ask(policy, epoch, plan.weight_decay)
                 train_loss = self._train_epoch(logits)
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
             validates = last or validate == "every"
-            if not diverged and (validates or policy):  # a policy may evaluate the model
+            if not diverged and (validates or policy is not None):  # it may evaluate
                 self.update_norms()
             if not diverged and validates:
                 scores = self.evaluate("validation")
@@ -324,15 +324,6 @@ class FineTuner:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
         self._cache.forget_plan()
         self.model.load_state_dict(state)
-
-
-Policy = Callable[[int, FineTuner], Mapping[str, float] | Sequence[float] | None]
-"""Called with the epoch (from 1) and the tuner before the epoch's first step.
-
-It returns the rates of the units, or those of single parameters by name (the others are frozen),
-or None to change nothing. Where it returns rates the optimizer starts anew; where it has changed
-`requires_grad` it must return rates.
-"""
 
 
 def _choose_deterministic_kernels() -> None:

@@ -1,1 +1,1 @@
-"""The best model of a search in forms that others load: a folder, ONNX, a torch program."""
+"""Export the best model of a search: as a folder, an ONNX file or a torch program."""

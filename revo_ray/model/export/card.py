@@ -1,4 +1,4 @@
-"""The model card: what a model was made of, how it scored and what it takes, in Markdown."""
+"""The model card in Markdown: data, training, scores and use of an exported model."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 
-from revo_ray.model.export.description import Description
-from revo_ray.model.export.searched import Searched
-from revo_ray.report.outcomes import Scores, SearchOutcome
+from revo_ray.model.description import Description
+from revo_ray.model.load import LoadedModel
+from revo_ray.objective import METRICS, Metric, Scores
+from revo_ray.rundir.outcome import SearchResult
 from revo_ray.settings.schema import SearchConfig
+from revo_ray.words import number_text
 
 FORMATS = ("safetensors", "onnx", "torch-export")
 
 
-def model_card(searched: Searched, outcome: SearchOutcome, form: str, name: str) -> str:
-    """A card for one exported form.
+def model_card(
+    model: LoadedModel, result: SearchResult, unfinished: str | None, form: str, name: str
+) -> str:
+    """Write the card of one exported form.
 
     Args:
-        outcome: of the search.
+        model: the exported model.
+        result: the outcome of its search, so far if the search is unfinished.
+        unfinished: progress of an unfinished search, such as `12/100`; None if it is finished.
         form: one of `FORMATS`.
-        name: of the exported folder or file.
+        name: file name of the exported folder or file.
     """
-    config, description = searched.config, searched.description
+    config, description = model.config, model.description
     parts = [
         _front_matter(description),
         f"# {_one_line(config.name)}",
-        f"`{description.model}` fine-tuned on {_data(config)} to tell {len(description.labels)} "
-        f"classes apart, by revo-ray: a search for the learning rate of each of its "
-        f"{len(searched.units)} units. These are the weights of evaluation {searched.evaluation}, "
-        "which had the least validation loss."
-        + ("" if outcome.done else f" **The search is not finished** ({outcome.progress})."),
+        f"`{description.model}`, fine-tuned on {_data(config)} to classify images into "
+        f"{len(description.labels)} classes. revo-ray searched for a learning rate for each of its "
+        f"{len(model.units)} units. The weights are those of evaluation {model.evaluation}, which "
+        f"had the best validation {config.search.metric.title}."
+        + (f" **The search is not finished** ({unfinished})." if unfinished else ""),
         "## Use\n\n" + _use(description, form, name),
         "## Images\n\n" + _images(config, description),
         "## Classes\n\n" + ", ".join(f"{i} {_code(x)}" for i, x in enumerate(description.labels)),
-        "## Scores\n\n" + _scores(outcome),
-        "## Data\n\n" + _facts(_data_facts(searched)),
-        "## Budget\n\n" + _facts(_budget_facts(config, outcome)),
-        "## Plan\n\n" + _plan(searched),
-        "## Versions\n\n" + _facts(_version_facts(searched)),
-        "## Licence\n\nTo be filled in by whoever publishes this model: the weights that it "
-        f"started from ({_start(config)}) and the images have licences of their own.",
+        "## Scores\n\n" + _scores(result, config.search.metric),
+        "## Data\n\n" + _list(_data_entries(model)),
+        "## Budget\n\n" + _list(_budget_entries(config, result)),
+        "## Plan\n\n" + _plan(model),
+        "## Versions\n\n" + _list(_version_entries(model)),
+        "## Licence\n\nFill this in before you publish the model. The weights that the "
+        f"training started from ({_start(config)}) and the images have licences of their own.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -104,16 +110,16 @@ def _images(config: SearchConfig, description: Description) -> str:
         f"images = numpy.asarray(pixels).transpose(2, 0, 1)[None]  # (1, 3, {size}, {size}) uint8",
     )
     return (
-        f"RGB, the upright centre square, resized to {size} × {size} pixels with Pillow's bicubic "
-        "filter:\n\n"
+        "The model takes RGB images. Turn an image upright, cut out its centre square and resize "
+        f"that to {size} × {size} pixels with Pillow's bicubic filter:\n\n"
         f"{cut}\n\n"
-        "Transparent pixels lie over white, 16-bit grey is scaled to 8 bits, and a large JPEG may "
-        "be decoded at a reduced scale, of at least twice the size.\n\n"
-        f"Normalisation: `(images / 255 - mean) / std` with mean {list(description.mean)} and std "
-        f"{list(description.std)}. It is inside ONNX files and torch programs, which take uint8; "
-        "the weights in a folder take normalised images."
+        "The search also laid transparent pixels over white, scaled 16-bit grey to 8 bits, and "
+        "decoded large JPEG files at a reduced scale of at least twice the size.\n\n"
+        f"Normalisation is `(images / 255 - mean) / std` with mean {list(description.mean)} and "
+        f"std {list(description.std)}. ONNX files and torch programs take uint8 images and "
+        "normalise them; the weights in a folder take normalised images."
         + (
-            "\n\nThe search computed in bf16 (automatic mixed precision); exported, the model "
+            "\n\nThe search computed in bf16 (automatic mixed precision); the exported model "
             "computes in fp32."
             if config.train.precision == "bf16"
             else ""
@@ -121,57 +127,59 @@ def _images(config: SearchConfig, description: Description) -> str:
     )
 
 
-def _scores(outcome: SearchOutcome) -> str:
-    test = outcome.test or Scores(None, None, None)
-    rows = [("validation", outcome.validation or Scores(None, None, None)), ("test", test)]
-    lines = [
-        f"| {split} | {_number(s.loss)} | {_number(s.accuracy)} | {_number(s.auc)} |"
-        for split, s in rows
+def _scores(result: SearchResult, objective: Metric) -> str:
+    header = ["images", *(metric.title for metric in METRICS.values())]
+    scores = {"validation": result.validation_scores, "test": result.test_scores}
+    rows = [
+        [images, *(number_text(metric.value(found or Scores())) for metric in METRICS.values())]
+        for images, found in scores.items()
     ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    lines.insert(1, "|---" * len(header) + "|")
     note = (
-        "The search chose by validation loss; the test images were seen once, by this model."
-        if outcome.test
-        else "The test images have not been seen: they are, once, when the search ends."
+        f"The search chose by validation {objective.title}; the test images were seen once, by "
+        "this model."
+        if result.test
+        else "The test images have not been seen yet. At its end the search tests the best model."
     )
-    head = ["| images | loss | accuracy | AUC |", "|---|---|---|---|"]
-    return "\n".join([*head, *lines, "", note])
+    return "\n".join([*lines, "", note])
 
 
 def _data(config: SearchConfig) -> str:
-    """The data set in words, without the folders above it."""
+    """The source of the images and its last folder, without the folders above."""
     root = config.data.root
     if root is None:
         return _code(config.data.source)
     return f"{_code(config.data.source)} ({_code(posixpath.basename(root.rstrip('/')))})"
 
 
-def _data_facts(searched: Searched) -> list[tuple[str, object]]:
-    data, sha256 = searched.config.data, searched.recorded.get("sha256") or {}
-    facts: list[tuple[str, object]] = [
-        ("source", _data(searched.config)),
+def _data_entries(model: LoadedModel) -> list[tuple[str, object]]:
+    data, sha256 = model.config.data, model.provenance.get("sha256") or {}
+    entries: list[tuple[str, object]] = [
+        ("source", _data(model.config)),
         ("training images", f"{data.train_fraction:g} of all"),
         ("validation, test", f"{data.validation_fraction:g}, {data.test_fraction:g} of all"),
         ("splits", f"{data.splits}, seed {data.seed}"),
     ]
     if data.max_images is not None:
-        facts.append(("images at most", data.max_images))
+        entries.append(("images at most", data.max_images))
     if sha256.get("table"):
-        facts.append(("SHA-256 of the image table", f"`{sha256['table']}`"))
-    return facts
+        entries.append(("SHA-256 of the image table", f"`{sha256['table']}`"))
+    return entries
 
 
-def _budget_facts(config: SearchConfig, outcome: SearchOutcome) -> list[tuple[str, object]]:
-    statuses = ", ".join(f"{count} {status}" for status, count in outcome.statuses.items())
+def _budget_entries(config: SearchConfig, result: SearchResult) -> list[tuple[str, object]]:
+    statuses = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
     chosen = {k: v for k, v in config.method.options.items() if v is not None}
     options = ", ".join(f"{k} {_plain(v)}" for k, v in chosen.items())
     train = config.train
     momentum = f", momentum {train.momentum:g}" if train.optimizer == "sgd" else ""
     return [
         ("method", _code(config.method.name) + (f" ({_one_line(options)})" if options else "")),
-        ("evaluations", f"{outcome.evaluations} of {outcome.budget_evaluations} ({statuses})"),
-        ("epochs", f"{outcome.epochs}, {train.epochs} for an evaluation that is not stopped"),
-        ("training images seen", f"{outcome.images:,}"),
-        ("device-seconds", f"{outcome.device_seconds:,.1f}"),
+        ("evaluations", f"{result.evaluations} of {config.search.evaluations} ({statuses})"),
+        ("epochs", f"{result.epochs}; an evaluation that is not stopped early has {train.epochs}"),
+        ("training images seen", f"{result.images:,}"),
+        ("device-seconds", f"{result.device_seconds:,.1f}"),
         (
             "training",
             f"{train.optimizer}{momentum}, {train.schedule} schedule, batches "
@@ -181,10 +189,10 @@ def _budget_facts(config: SearchConfig, outcome: SearchOutcome) -> list[tuple[st
     ]
 
 
-def _plan(searched: Searched) -> str:
-    plan = searched.plan
+def _plan(model: LoadedModel) -> str:
+    plan = model.plan
     rates = [("frozen" if lr == 0 else f"{lr:.6g}") for lr in plan.unit_lrs]
-    rows = [f"| `{u}` | {r} |" for u, r in zip(searched.units, rates, strict=True)]
+    rows = [f"| `{u}` | {r} |" for u, r in zip(model.units, rates, strict=True)]
     frozen = sum(plan.frozen)
     policy = "" if plan.policy is None else f" Policy: `{json.dumps(dict(plan.policy))}`."
     return (
@@ -193,20 +201,20 @@ def _plan(searched: Searched) -> str:
     )
 
 
-def _version_facts(searched: Searched) -> list[tuple[str, object]]:
-    recorded = searched.recorded
-    sha256 = (recorded.get("sha256") or {}).get("weights")
+def _version_entries(model: LoadedModel) -> list[tuple[str, object]]:
+    provenance = model.provenance
+    sha256 = (provenance.get("sha256") or {}).get("weights")
     now = {name: metadata.version(name) for name in ("torch", "torchvision", "timm")}
     return [
-        ("search", _versions((recorded.get("versions") or {}).items())),
-        ("revision", _code(str(recorded.get("revision") or "not recorded"))),
+        ("search", _versions((provenance.get("versions") or {}).items())),
+        ("revision", _code(str(provenance.get("revision") or "not recorded"))),
         ("export", _versions(now.items())),
-        ("started from", _start(searched.config) + (f", SHA-256 `{sha256}`" if sha256 else "")),
+        ("started from", _start(model.config) + (f", SHA-256 `{sha256}`" if sha256 else "")),
     ]
 
 
 def _start(config: SearchConfig) -> str:
-    """The weights in words, without the folders above a file."""
+    """The initial weights: their name, or the file without the folders above."""
     weights = config.model.weights
     if weights == "none":
         return "random weights"
@@ -218,8 +226,8 @@ def _versions(versions: Iterable[tuple[str, object]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions)
 
 
-def _facts(facts: Sequence[tuple[str, object]]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts)
+def _list(entries: Sequence[tuple[str, object]]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in entries)
 
 
 def _block(*lines: str) -> str:
@@ -236,7 +244,3 @@ def _one_line(text: str) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""`revo-ray export`: write a form of the best model, try it, and only then let it be seen."""
+"""`revo-ray export`: write the best model in another form, check it, then move it into place."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from pathlib import Path
 import numpy as np
 
 from revo_ray.errors import SearchError, UserError
+from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
 from revo_ray.model.export.card import FORMATS, model_card
-from revo_ray.model.export.classifier import Classifier, Normalised, TorchClassifier
 from revo_ray.model.export.hub_folder import open_folder, write_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx, write_onnx
 from revo_ray.model.export.program import SUFFIX as PROGRAM
 from revo_ray.model.export.program import open_program, write_program
 from revo_ray.model.export.samples import sample_images
-from revo_ray.model.export.searched import Searched, read_searched
-from revo_ray.report.outcomes import SearchOutcome, load_outcomes
-from revo_ray.storage import Storage
+from revo_ray.model.load import LoadedModel, load_best_model
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.schema import SearchConfig
 
 TOLERANCE = 1e-4
-"""By which logits may differ, times the largest of them where that is above 1."""
+"""Largest allowed difference of logits, relative to the largest logit if that is above 1."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported model.
 
     Attributes:
         path: the folder or the file.
-        evaluation: whose weights it holds.
-        outcome: of the search.
-        difference: the largest of any logit from the search's own model; 0 for a folder.
-        images: in words, what the two were compared on.
+        evaluation: number of the evaluation that trained the weights.
+        unfinished: progress of an unfinished search, such as `12/100`; None if it is finished.
+        difference: largest difference of a logit from the search's own model; 0 for a folder.
+        images: a description of the images on which the two were compared.
     """
 
     path: Path
     evaluation: int
-    outcome: SearchOutcome
+    unfinished: str | None
     difference: float
     images: str
 
 
 def export_model(directory: str, form: str, out: str | Path) -> Exported:
-    """Write the best model of a search in another form, after it has answered as the search's does.
+    """Write the best model of a search in another form, and check that it gives the same logits.
 
     Args:
         directory: a run directory, finished or not, on any storage.
@@ -56,21 +57,32 @@ def export_model(directory: str, form: str, out: str | Path) -> Exported:
         out: a local path that does not exist, or for a folder an empty one.
 
     Raises:
-        UserError: there is no such model, or `out` cannot be written.
-        SearchError: the model cannot be written in that form, or answers differently there.
+        UserError: the search has no best model, or `out` cannot be written.
+        SearchError: the model cannot be written in that form, or its logits differ.
         OSError: the storage is unreachable, or the disk full.
     """
     if form not in FORMATS:
         raise UserError(f"--to: no format {form!r}; there are {', '.join(FORMATS)}")
     path = _check_out(str(out), form)
-    searched = read_searched(Storage(directory))
-    (outcome,) = load_outcomes(searched.storage)
-    card = model_card(searched, outcome, form, path.name)
+    model = load_best_model(RunDirectory(directory))
+    result = model.run.outcome()
+    unfinished = None
+    if result is None:
+        result = model.run.outcome_so_far(model.config)
+        unfinished = _progress(model.config, result)
+    card = model_card(model, result, unfinished, form, path.name)
     with _beside(path) as made:
-        classifier = _WRITERS[form](searched, made, card)
-        difference, images = _compare(searched, classifier, exact=form == "safetensors")
+        classifier = _WRITERS[form](model, made, card)
+        difference, images = _compare(model, classifier, exact=form == "safetensors")
         made.replace(path)
-    return Exported(path, searched.evaluation, outcome, difference, images)
+    return Exported(path, model.evaluation, unfinished, difference, images)
+
+
+def _progress(config: SearchConfig, result: SearchResult) -> str:
+    """The spent part of the budget: `12/100`, or `120/1000 epochs`."""
+    if config.search.budget == "epochs":
+        return f"{result.epochs}/{config.search.evaluations * config.train.epochs} epochs"
+    return f"{result.evaluations}/{config.search.evaluations}"
 
 
 def _check_out(out: str, form: str) -> Path:
@@ -91,7 +103,7 @@ def _check_out(out: str, form: str) -> Path:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Where to write what is moved to `path` when it is whole; else it goes."""
+    """Give a temporary path on the same disk; write there, then move it to `path`."""
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield folder / path.name
@@ -99,38 +111,41 @@ def _beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder(searched: Searched, path: Path, card: str) -> Classifier:
+def _folder(model: LoadedModel, path: Path, card: str) -> Classifier:
     path.mkdir()
-    write_folder(searched, path, card)
+    write_folder(model, path, card)
     return open_folder(path)
 
 
-def _onnx(searched: Searched, path: Path, card: str) -> Classifier:
-    write_onnx(searched, path, card)
+def _onnx(model: LoadedModel, path: Path, card: str) -> Classifier:
+    write_onnx(model, path, card)
     return open_onnx(path)
 
 
-def _program(searched: Searched, path: Path, card: str) -> Classifier:
-    write_program(searched, path, card)
+def _program(model: LoadedModel, path: Path, card: str) -> Classifier:
+    write_program(model, path, card)
     return open_program(path)
 
 
-_WRITERS: dict[str, Callable[[Searched, Path, str], Classifier]] = {
+_WRITERS: dict[str, Callable[[LoadedModel, Path, str], Classifier]] = {
     "safetensors": _folder,
     "onnx": _onnx,
     "torch-export": _program,
 }
 
 
-def _compare(searched: Searched, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
-    """The largest difference of any logit, and of what images.
+def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
+    """Compare an exported model with the original on real images.
+
+    Returns:
+        The largest difference of a logit, and a description of the images.
 
     Raises:
-        SearchError: it is too large, or what the model carries with it is wrong.
+        SearchError: the difference is too large, or the exported description is wrong.
     """
-    images, words = sample_images(searched.config.data)
-    own = TorchClassifier(Normalised(searched.network, searched.description), searched.description)
-    # All at once, and one alone: the batch is of any size.
+    images, source = sample_images(model.config.data)
+    own = TorchClassifier(Normalised(model.network, model.description), model.description)
+    # One batch of all images and one of a single image: the batch size must be free.
     wanted = np.concatenate([own.logits(images), own.logits(images[:1])])
     got = np.concatenate([classifier.logits(images), classifier.logits(images[:1])])
     difference = float(np.abs(got - wanted).max())
@@ -138,10 +153,10 @@ def _compare(searched: Searched, classifier: Classifier, *, exact: bool) -> tupl
     if not difference <= allowed:
         raise SearchError(
             f"nothing was written: the exported model differs from the search's by {difference:.2g}"
-            f" (allowed {allowed:.2g}) on {words}"
+            f" (allowed {allowed:.2g}) on {source}"
         )
-    carried, meant = classifier.description, searched.description
-    facts = ("labels", "image_size", "mean", "std", "library", "architecture")
-    if wrong := [fact for fact in facts if getattr(carried, fact) != getattr(meant, fact)]:
+    exported, original = classifier.description, model.description
+    fields = ("labels", "image_size", "mean", "std", "library", "architecture")
+    if wrong := [name for name in fields if getattr(exported, name) != getattr(original, name)]:
         raise SearchError(f"nothing was written: the exported model has other {', '.join(wrong)}")
-    return difference, words
+    return difference, source

@@ -1,4 +1,7 @@
-"""A folder of weights and configuration, which timm or torchvision load by themselves."""
+"""Export to a folder of weights and configuration, in the layout of the Hugging Face Hub.
+
+timm loads it by itself; the model card has the lines that load it with torchvision.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,31 @@ from torch import nn
 
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.export.classifier import Classifier, Normalised, TorchClassifier
-from revo_ray.model.export.description import INTERPOLATION, Description
-from revo_ray.model.export.searched import Searched
+from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.description import INTERPOLATION, Description
+from revo_ray.model.load import LoadedModel
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 README = "README.md"
 
-_OF_OTHER_WEIGHTS = (
+_OF_PRETRAINED_WEIGHTS = (
     *("url", "file", "hf_hub_id", "hf_hub_filename", "source", "tag", "custom_load"),
     *("test_input_size", "min_input_size", "test_crop_pct", "test_pool_size"),
     *("label_offset", "label_names", "label_descriptions"),
     *("license", "description", "origin_url", "paper_name", "paper_ids", "notes"),
 )
-"""What timm knows of the weights that a model comes with, and what is not true of these."""
+"""Keys of timm's configuration that describe the pretrained weights, not the fine-tuned ones."""
 
 
-def write_folder(searched: Searched, folder: Path, card: str) -> None:
+def write_folder(model: LoadedModel, folder: Path, card: str) -> None:
     """Write `model.safetensors`, `config.json` and `README.md` into an existing folder."""
     from safetensors.torch import save_file
 
-    tensors = {name: t.contiguous() for name, t in searched.network.state_dict().items()}
+    tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    is_timm = searched.description.library == "timm"
-    (_write_timm_config if is_timm else _write_torchvision_config)(searched, folder / CONFIG)
+    is_timm = model.description.library == "timm"
+    (_write_timm_config if is_timm else _write_torchvision_config)(model, folder / CONFIG)
     (folder / README).write_text(card, encoding="utf-8")
 
 
@@ -42,19 +45,19 @@ def open_folder(folder: Path) -> Classifier:
     """Load an exported folder as its library does.
 
     Raises:
-        UserError: it is none, or damaged.
+        UserError: it is no exported folder, or a file of it is damaged.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         description = Description.from_config(config)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         raise UserError(
-            f"{str(folder / CONFIG)!r} is not that of an exported model; of a search, name the run "
-            "directory"
+            f"{str(folder / CONFIG)!r} does not describe an exported model; for the model of a "
+            "search, name the run directory"
         ) from None
     try:
         network = _load(folder, config)
-    # A damaged file, or a library of another age, makes the loaders raise almost anything.
+    # The loaders raise errors of any kind: the file is damaged, or the library is another version.
     except Exception as error:
         raise UserError(f"cannot load {str(folder)!r}: {first_line(error)}") from None
     return TorchClassifier(Normalised(network.eval(), description), description)
@@ -76,39 +79,39 @@ def _load(folder: Path, config: dict[str, Any]) -> nn.Module:
     return made
 
 
-def _write_timm_config(searched: Searched, path: Any) -> None:
-    from timm.models._hub import save_config_for_hf  # the public one wants to reach the Hub
+def _write_timm_config(model: LoadedModel, path: Any) -> None:
+    from timm.models._hub import save_config_for_hf  # the public function connects to the Hub
 
-    network: Any = searched.network
+    network: Any = model.network
     before = network.pretrained_cfg
-    kept = {k: v for k, v in before.items() if k not in _OF_OTHER_WEIGHTS}
-    network.pretrained_cfg = kept | _input(searched) | {"pool_size": None}
+    kept = {k: v for k, v in before.items() if k not in _OF_PRETRAINED_WEIGHTS}
+    network.pretrained_cfg = kept | _preprocessing(model) | {"pool_size": None}
     try:
-        more = {"label_names": list(searched.description.labels), "library_name": "timm"}
+        more = {"label_names": list(model.description.labels), "library_name": "timm"}
         save_config_for_hf(network, path, model_config=more)
     finally:
         network.pretrained_cfg = before
 
 
-def _write_torchvision_config(searched: Searched, path: Path) -> None:
-    description = searched.description
-    head = searched.network.get_submodule(searched.head)
+def _write_torchvision_config(model: LoadedModel, path: Path) -> None:
+    description = model.description
+    head = model.network.get_submodule(model.head)
     config = {
         "library_name": "torchvision",
         "architecture": description.architecture,
         "num_classes": len(description.labels),
         "num_features": getattr(head, "in_features", None) or getattr(head, "in_channels", None),
-        "model_args": _torchvision_arguments(searched.network, description),
+        "model_args": _torchvision_arguments(model.network, description),
         "label_names": list(description.labels),
-        "pretrained_cfg": _input(searched),
+        "pretrained_cfg": _preprocessing(model),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
-def _input(searched: Searched) -> dict[str, Any]:
-    """What timm calls the pretrained configuration: of the images, and of the classifier."""
-    description = searched.description
+def _preprocessing(model: LoadedModel) -> dict[str, Any]:
+    """The values of timm's `pretrained_cfg`: image preprocessing, and the classifier's name."""
+    description = model.description
     return {
         "input_size": [3, description.image_size, description.image_size],
         "interpolation": INTERPOLATION,
@@ -117,12 +120,12 @@ def _input(searched: Searched) -> dict[str, Any]:
         "mean": list(description.mean),
         "std": list(description.std),
         "num_classes": len(description.labels),
-        "classifier": searched.head,
+        "classifier": model.head,
     }
 
 
 def _torchvision_arguments(network: Any, description: Description) -> dict[str, Any]:
-    """What `torchvision.models.get_model` needs to build the same network without weights."""
+    """Arguments with which `torchvision.models.get_model` builds the same network."""
     from torchvision import models
 
     if isinstance(network, models.VisionTransformer):

@@ -1,4 +1,4 @@
-"""One ONNX file: normalisation inside, labels and the model card in its metadata."""
+"""Export to one ONNX file, with normalisation, labels and model card inside."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import torch
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.export.classifier import Classifier, OnnxClassifier
-from revo_ray.model.export.description import INPUT, OUTPUT, Description
+from revo_ray.model.classifier import Classifier, OnnxClassifier
+from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
-from revo_ray.model.export.searched import Searched
+from revo_ray.model.load import LoadedModel
 
 OPSET = 18
-"""What torch's exporter speaks by itself, and ONNX Runtime since 1.14."""
+"""Version of the ONNX operators: the default of torch's exporter; ONNX Runtime 1.14 runs it."""
 SUFFIX = ".onnx"
 
 
-def write_onnx(searched: Searched, path: Path, card: str) -> None:
-    """Write the model as one file and let ONNX's own checker look at it.
+def write_onnx(model: LoadedModel, path: Path, card: str) -> None:
+    """Write the model as one file, and check it with ONNX's own checker.
 
     Raises:
         UserError: the packages for ONNX are not installed.
@@ -34,7 +34,7 @@ def write_onnx(searched: Searched, path: Path, card: str) -> None:
     _need("onnx", "onnxruntime", "onnxscript")
     import onnx
 
-    program = trace(searched)
+    program = trace(model)
     try:
         with _quiet():
             made = torch.onnx.export(
@@ -43,20 +43,20 @@ def write_onnx(searched: Searched, path: Path, card: str) -> None:
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_shapes=({0: "batch"},),  # names the program's own free dimension
+                dynamic_shapes=({0: "batch"},),  # the name of the program's free dimension
                 verbose=False,
             )
         assert made is not None
         proto: Any = made.model_proto
         _tidy(proto)
-        onnx.helper.set_model_props(proto, searched.description.to_strings())
+        onnx.helper.set_model_props(proto, model.description.to_strings())
         proto.doc_string = card
         onnx.save_model(proto, str(path))
         onnx.checker.check_model(str(path), full_check=True)
-    # The exporter raises errors of its own, of torch, of onnxscript and of protobuf.
+    # The exporter raises its own errors, and those of torch, onnxscript and protobuf.
     except Exception as error:
         raise SearchError(
-            f"{searched.description.model} cannot be written as ONNX: {first_line(error)}"
+            f"{model.description.model} cannot be written as ONNX: {first_line(error)}"
         ) from error
 
 
@@ -64,14 +64,14 @@ def open_onnx(path: Path) -> Classifier:
     """Open an exported file in ONNX Runtime.
 
     Raises:
-        UserError: it cannot be opened, or carries no labels.
+        UserError: it cannot be opened, or holds no labels.
     """
     _need("onnxruntime")
     import onnxruntime
 
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own, one for each cause
+    except Exception as error:  # onnxruntime has an error class for each cause
         raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
     try:
         meta = session.get_modelmeta().custom_metadata_map
@@ -91,7 +91,7 @@ def _need(*packages: str) -> None:
 
 
 def _tidy(proto: Any) -> None:
-    """Take out the exporter's notes: source lines and paths of this machine."""
+    """Delete the exporter's notes: they hold source lines and paths of this machine."""
     graph = proto.graph
     values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     for part in (proto, graph, *graph.node, *values, *proto.functions):
@@ -101,7 +101,7 @@ def _tidy(proto: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's messages about itself."""
+    """Silence the exporter's log and warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

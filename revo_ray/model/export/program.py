@@ -1,4 +1,4 @@
-"""A torch program (`torch.export`): one `.pt2` file that runs without the model's source code."""
+"""Export to a torch program: one `.pt2` file that runs without the model's source code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.export import Dim, ExportedProgram
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.export.classifier import Classifier, Normalised, TorchClassifier
-from revo_ray.model.export.description import Description
-from revo_ray.model.export.searched import Searched
+from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.description import Description
+from revo_ray.model.load import LoadedModel
 
 SUFFIX = ".pt2"
 README = "README.md"
@@ -21,47 +21,47 @@ _KEYS = tuple(Description("", (), 0, (), ()).to_strings())
 _SOURCE_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack")
 
 
-def trace(searched: Searched) -> ExportedProgram:
-    """The model with its normalisation as a graph, for any number of images.
+def trace(model: LoadedModel) -> ExportedProgram:
+    """Trace the model and its normalisation into a graph that takes any number of images.
 
     Raises:
         SearchError: the model cannot be traced.
     """
-    size = searched.description.image_size
-    # torch keeps the example in the file, and takes a batch of one for a constant.
+    size = model.description.image_size
+    # Two zero images: the file keeps the example, and a batch of one would be traced as a constant.
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    module = Normalised(searched.network, searched.description)
+    module = Normalised(model.network, model.description)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             return torch.export.export(module, (example,), dynamic_shapes=({0: Dim("batch")},))
-    except Exception as error:  # of many kinds, by what the model does
+    except Exception as error:  # the kind depends on the operations of the model
         raise SearchError(
-            f"torch.export cannot trace {searched.description.model}: {first_line(error)}"
+            f"torch.export cannot trace {model.description.model}: {first_line(error)}"
         ) from error
 
 
-def write_program(searched: Searched, path: Path, card: str) -> None:
-    """Write the traced model, with labels, normalisation and model card in its extra files.
+def write_program(model: LoadedModel, path: Path, card: str) -> None:
+    """Write the traced model, with its description and model card as extra files.
 
     Raises:
         SearchError: the model cannot be traced.
     """
-    program = trace(searched)
+    program = trace(model)
     for node in program.graph.nodes:
         for note in _SOURCE_NOTES:  # source lines and paths of this machine
             node.meta.pop(note, None)
-    extra = searched.description.to_strings() | {README: card}
+    extra = model.description.to_strings() | {README: card}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(program, path, extra_files=extra)
 
 
 def open_program(path: Path) -> Classifier:
-    """Load an exported program; from people you trust only, for torch's loader can run code.
+    """Load an exported program. torch's loader can run code in it: trust whoever made the file.
 
     Raises:
-        UserError: it cannot be loaded, or carries no labels.
+        UserError: it cannot be loaded, or holds no labels.
     """
     extra = dict.fromkeys(_KEYS, "")
     try:
@@ -69,7 +69,7 @@ def open_program(path: Path) -> Classifier:
             warnings.simplefilter("ignore")
             program = torch.export.load(path, extra_files=extra)
         module = program.module()
-    # A file that is no program makes the loader raise errors of many kinds.
+    # The loader raises errors of many kinds on a file that is no program.
     except Exception as error:
         raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
     try:

@@ -1,4 +1,4 @@
-"""A few real images, to try an exported model on."""
+"""Real images on which an exported model is compared with the original."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ COUNT = 32
 
 
 def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
-    """Up to 32 images (N, 3, S, S) of a data set, or of photographs where that is not here.
+    """Up to 32 images (N, 3, S, S) of a data set; parts of photographs if there are none.
 
     Returns:
-        The images, and in words whose they are.
+        The images, and a description of them for people.
     """
     try:
         records = read_source(config).records
     except (UserError, OSError) as error:
-        reason = f"the data set is not to be had here: {error}"
+        reason = f"the data set is not available here: {error}"
     else:
         pixels = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of odd metadata and the like
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and the like
             for record in records[:: max(1, len(records) // COUNT)][:COUNT]:
                 try:
                     pixels.append(square(record.picture.open(), config.image_size))
-                except Exception:  # whatever a decoder raises: the others will do
+                except Exception:  # decoders raise anything; the other images suffice
                     continue
         if pixels:
             return np.stack(pixels), f"{len(pixels)} images of the data set"
@@ -42,7 +42,7 @@ def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
 
 
 def _photographs(size: int) -> NDArray[np.uint8]:
-    """Parts of the two photographs that come with scikit-learn, 427 × 640 pixels each."""
+    """Cut parts out of scikit-learn's two photographs, which have 427 × 640 pixels."""
     from sklearn.datasets import load_sample_images
 
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]

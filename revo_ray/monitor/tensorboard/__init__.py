@@ -1,17 +1,14 @@
-"""TensorBoard: the search as a whole, and one run below it for every evaluation."""
+"""TensorBoard's files: one run for the search as a whole, and one below it for each evaluation."""
 
 from base64 import b64encode
 
-from revo_ray.monitor.tensorboard.evaluations import EvaluationCurves
-from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
-from revo_ray.monitor.tensorboard.pages import FOLDER
-from revo_ray.monitor.tensorboard.search_curves import SearchCurves
+from revo_ray.monitor.tensorboard.writer import write_tensorboard
 
 _CHOSEN = b64encode(b'{".": true }').decode()
 
-# Without smoothing, which would bend a best-so-far; and with the search's own run chosen, since
-# TensorBoard chooses none where there are more than 40.
+# Smoothing would bend the curves of the best so far. The search's own run has to be selected here,
+# since TensorBoard selects none of more than 40 runs.
 PAGE = "#custom_scalars&_smoothingWeight=0&runSelectionState=" + _CHOSEN
-"""What to open first: the layout."""
+"""End of the address to open first: the page with the layout."""
 
-__all__ = ["FOLDER", "PAGE", "EvaluationCurves", "Hyperparameters", "SearchCurves"]
+__all__ = ["PAGE", "write_tensorboard"]

@@ -1,4 +1,4 @@
-"""TensorBoard's events as bytes, without a writer: an event file is a function of its rows."""
+"""TensorBoard's events as bytes, made without a writer, so that equal rows make equal files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboardX.record_writer import masked_crc32c
 
 BINS = 30
-"""Of a histogram, as TensorBoard's own summaries have."""
+"""Number of bins of a histogram, as in TensorBoard's own summaries."""
 
 
 def record(event: Event) -> bytes:
-    """An event as it stands in a file: TensorFlow's record, with its two checksums.
+    """An event as TensorFlow's record, with its two checksums.
 
-    Made here since `SummaryWriter` starts a thread and a folder for each file, which takes longer
-    than all else that is done for a row.
+    tensorboardX's `SummaryWriter` starts a thread and makes a folder for each file, which takes
+    longer than everything else that is done for a row.
     """
     content = event.SerializeToString()
     size = struct.pack("<Q", len(content))
@@ -32,12 +32,12 @@ def record(event: Event) -> bytes:
 
 
 def version(at: float) -> Event:
-    """What every event file begins with."""
+    """The first event of every file."""
     return Event(wall_time=at, file_version="brain.Event:2")
 
 
 def scalars(at: float, step: int, values: Mapping[str, float | None]) -> Event:
-    """Numbers by tag; those that are missing or not finite are left out."""
+    """An event with numbers by tag; missing and infinite ones are left out."""
     shown = [
         Summary.Value(tag=tag, simple_value=value)
         for tag, value in values.items()
@@ -47,7 +47,7 @@ def scalars(at: float, step: int, values: Mapping[str, float | None]) -> Event:
 
 
 def histogram(tag: str, values: np.ndarray) -> Summary.Value:
-    """The distribution of finite values, shape (values,), at least one, in equal bins."""
+    """A histogram with bins of equal width; values: finite, at least one, shape (values,)."""
     counts, edges = np.histogram(values, bins=BINS)
     found = HistogramProto(
         min=values.min(),
@@ -55,22 +55,15 @@ def histogram(tag: str, values: np.ndarray) -> Summary.Value:
         num=len(values),
         sum=values.sum(),
         sum_squares=values @ values,
-        # A bucket is named by its right edge, so the first one is empty.
+        # TensorBoard names a bucket by its right edge, so the first one is empty.
         bucket_limit=edges,
         bucket=[0.0, *counts],
     )
     return Summary.Value(tag=tag, histo=found)
 
 
-def image(tag: str, png: bytes) -> Summary.Value:
-    """A PNG of 8-bit RGB."""
-    width, height = struct.unpack(">II", png[16:24])
-    shown = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
-    return Summary.Value(tag=tag, image=shown)
-
-
 def layout(layout: Layout) -> Summary.Value:
-    """How the page of custom scalars is laid out."""
+    """The layout of the page of custom scalars."""
     return Summary.Value(
         tag="custom_scalars__config__",
         metadata=_metadata("custom_scalars"),
@@ -83,7 +76,7 @@ def layout(layout: Layout) -> Summary.Value:
 
 
 def hparams(tag: str, data: HParamsPluginData) -> Summary.Value:
-    """What the page of hyperparameters reads: of the experiment, or of a session."""
+    """Data for the page of hyperparameters: the experiment, or one session."""
     content = data.SerializeToString()
     return Summary.Value(tag=f"_hparams_/{tag}", metadata=_metadata("hparams", content))
 

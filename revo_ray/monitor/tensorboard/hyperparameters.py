@@ -1,4 +1,4 @@
-"""TensorBoard's table of hyperparameters: a session for every evaluation, while the search runs."""
+"""TensorBoard's table of hyperparameters: one line for every evaluation that has ended."""
 
 from __future__ import annotations
 
@@ -24,29 +24,23 @@ from tensorboardX.proto.plugin_hparams_pb2 import (
 )
 from tensorboardX.proto.summary_pb2 import Summary
 
-from revo_ray.monitor.tensorboard import events
-from revo_ray.rundir.ledger import Evaluation, Status
+from revo_ray.monitor.tensorboard import events, tags
+from revo_ray.objective import METRICS
+from revo_ray.rundir.evaluation import Evaluation, Status
 
 if TYPE_CHECKING:
-    from revo_ray.methods.genome import UnitLike
+    from revo_ray.methods import UnitLike
 
 FEW = 16
-"""So many units, or variables, have a column each; of more there are summary values alone."""
-
-METRICS = {
-    "validation/loss": "validation loss",
-    "validation/accuracy": "validation accuracy",
-    "validation/auc": "validation AUC",
-}
-"""Tag in an evaluation's run → name of its column; the last value counts."""
+"""At most so many units, or variables, have a column each; of more there are only summaries."""
 
 
 class Hyperparameters:
-    """What stands in the table of one search's evaluations.
+    """The table of one search's evaluations.
 
     Args:
-        units: of the network, input to output.
-        variables: names of what varies; those of units stand in the table as rates.
+        units: units of the network, input to output.
+        variables: names of the search's variables; the table has rates in place of units' genes.
     """
 
     def __init__(self, units: Sequence[UnitLike], variables: Iterable[str]) -> None:
@@ -68,12 +62,16 @@ class Hyperparameters:
             }
 
     def experiment(self, at: float) -> Summary.Value:
-        """The columns, whatever rows come."""
+        """The columns of the table. TensorBoard shows the last value of each metric."""
         status = HParamInfo(name="ended", type=DATA_TYPE_STRING)
         status.domain_discrete.extend(get_args(Status))
         columns = [HParamInfo(name=name, type=DATA_TYPE_FLOAT64) for name in self._numbers]
         metrics = [
-            MetricInfo(name=MetricName(tag=tag), display_name=name) for tag, name in METRICS.items()
+            MetricInfo(
+                name=MetricName(tag=tags.validation(metric)),
+                display_name=f"validation {metric.title}",
+            )
+            for metric in METRICS.values()
         ]
         found = Experiment(
             time_created_secs=at, hparam_infos=[status, *columns], metric_infos=metrics
@@ -81,7 +79,7 @@ class Hyperparameters:
         return events.hparams("experiment", HParamsPluginData(experiment=found))
 
     def session(self, row: Evaluation) -> list[Summary.Value]:
-        """An evaluation's line of the table, which has ended."""
+        """The line of an evaluation."""
         start = SessionStartInfo(group_name=f"{row.evaluation:06d}", start_time_secs=row.started_at)
         start.hparams["ended"].string_value = row.status
         for name, number in self._numbers.items():

@@ -11,38 +11,37 @@ import numpy as np
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
-from revo_ray.monitor.tensorboard import events, series
-from revo_ray.monitor.tensorboard.heat import Heat
+from revo_ray.monitor.tensorboard import events, tags
+from revo_ray.monitor.tensorboard.event_files import EventFiles
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
-from revo_ray.monitor.tensorboard.pages import Pages
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.objective import METRICS
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
-    from revo_ray.methods.genome import UnitLike
+    from revo_ray.methods import UnitLike
 
 HISTOGRAMS = 64
-PICTURES = 16
-"""The first so many generations have one each; then fewer and fewer have, as `is_due` says."""
-
-COSTS = ("evaluations", "epochs", "device_seconds")
+"""The first so many generations have histograms; later ones ever fewer, see `has_histograms`."""
 
 
 class SearchCurves:
-    """The run of the search as a whole.
+    """Writes the run of the search as a whole.
 
-    It is a function of the ledger in proposal order, so neither the order in which evaluations end
-    nor an interruption leaves a trace: a row is shown as soon as all rows before it are there.
+    The run is a function of the ledger in proposal order: a row is shown as soon as all rows before
+    it are there. So neither the order in which evaluations end nor an interruption leaves a trace.
 
     Args:
-        storage: the run directory.
-        ledger: its rows.
-        hyperparameters: of its evaluations.
-        units: of the network, input to output.
-        population: evaluations in a generation; without generations, in a picture's column.
-        evaluations: how many there will be, if that is known.
-        distributions: what each generation was drawn from, as far as that is known (`CMAMV.
-            distribution`); empty for a method that has none.
+        storage: TensorBoard's folder in the run directory.
+        ledger: the ledger, whose objective says which evaluation is the best.
+        hyperparameters: the table of this search's evaluations.
+        units: units of the network, input to output.
+        population: evaluations in a generation. For methods without generations, evaluations that
+            share a histogram.
+        evaluations: number of evaluations that there will be; None if that is not known.
+        distributions: the search distribution of each generation, as far as known (`CMAMV.
+            distribution`); empty if the method has none.
     """
 
     def __init__(
@@ -65,16 +64,14 @@ class SearchCurves:
         self._now = 0.0
         self._best: Evaluation | None = None
         self._failures = 0
-        self._spent = dict.fromkeys(COSTS, 0.0)
-        self._shown = dict.fromkeys(COSTS, 0)
+        self._spent = dict.fromkeys(tags.COSTS, 0.0)
+        self._shown = dict.fromkeys(tags.COSTS, 0)
         self._rates: list[list[float]] = []
-        """Of this generation's samples."""
-        self._heat: list[np.ndarray] = []
-        """Mean log10 rate and frozen part of each unit, shape (2, units), by generation."""
-        self._pages = Pages(storage)
+        """Rates of this generation's samples, shape (samples, units)."""
+        self._files = EventFiles(storage)
         self._stream = self._steps()
         self.advance()
-        self._pages.drop_rest()
+        self._files.drop_rest()
 
     def advance(self) -> None:
         """Write what follows from the rows that are there.
@@ -84,10 +81,10 @@ class SearchCurves:
         """
         while next(self._stream):
             pass
-        self._pages.flush()
+        self._files.flush()
 
     def _steps(self) -> Iterator[bool]:
-        """Add the events in their order; gives whether it went on, or waits for something."""
+        """Add the events in their order; yields True after a row, False while one is missing."""
         has_distribution = bool(self._distributions)
         for number in itertools.count():
             generation, place = divmod(number, self._population)
@@ -103,39 +100,40 @@ class SearchCurves:
                 self._add_distribution(generation, self._distributions[generation])
             self._add_row(row)
             if place == self._population - 1 or number + 1 == self._evaluations:
-                self._add_generation(generation)
+                self._add_histograms(generation)
             yield True
 
     def _add_opening(self) -> None:
-        layout = series.layout(
-            len(self._distributions[0]["variables"]) if self._distributions else 0
-        )
+        variables = len(self._distributions[0]["variables"]) if self._distributions else 0
+        layout = tags.layout(self._ledger.objective, variables)
         values = [self._hyperparameters.experiment(self._now), events.layout(layout)]
-        self._pages.add(Event(wall_time=self._now, summary=Summary(value=values)))
+        self._files.add(Event(wall_time=self._now, summary=Summary(value=values)))
 
     def _add_row(self, row: Evaluation) -> None:
-        improved = row.scored and (self._best is None or row.score < self._best.score)
+        objective, metrics = self._ledger.objective, METRICS.values()
+        improved = objective.is_better(row, self._best)
         self._best = row if improved else self._best
-        self._failures += not (row.scored or row.status == "stopped")
+        self._failures += not (objective.counts(row) or row.status == "stopped")
         rates = row.unit_lrs
         if len(rates) == len(self._units):
             self._rates.append(rates)
-        for cost, spent in zip(COSTS, (1, row.epochs, row.seconds), strict=True):
+        for cost, spent in zip(tags.COSTS, (1, row.epochs, row.seconds), strict=True):
             self._spent[cost] += spent
             if self._best is not None and (step := self._step(cost, improved)) is not None:
-                self._pages.add(events.scalars(self._now, step, series.best(self._best, cost)))
-        alone = {
-            series.LOSS: row.val_loss,
-            series.FROZEN: rates.count(0) / len(rates) if rates else None,
-            series.FAILURES: float(self._failures),
-        }
-        self._pages.add(events.scalars(self._now, row.evaluation + 1, alone))
+                scores = self._best.scores
+                best = {tags.best(metric, cost): metric.value(scores) for metric in metrics}
+                self._files.add(events.scalars(self._now, step, best))
+        scores = row.scores
+        alone = {tags.each(metric): metric.value(scores) for metric in metrics}
+        alone[tags.FROZEN] = rates.count(0) / len(rates) if rates else None
+        alone[tags.FAILURES] = float(self._failures)
+        self._files.add(events.scalars(self._now, row.evaluation + 1, alone))
 
     def _step(self, cost: str, improved: bool) -> int | None:
-        """The whole number that was spent by now, each once.
+        """The amount spent by now, rounded up; None if a point is there already.
 
-        Of several rows within one second the first is shown there, and another only where it is a
-        better one: at the next second, by which the search had it.
+        Of several rows within one second the first has the point there. Another one has the next
+        second, by which the search had it, and only if it is better.
         """
         step = max(math.ceil(self._spent[cost]), self._shown[cost] + improved)
         if step <= self._shown[cost]:
@@ -144,63 +142,40 @@ class SearchCurves:
         return step
 
     def _add_distribution(self, generation: int, found: Mapping[str, Any]) -> None:
-        """What this generation was drawn from."""
+        """Add the distribution that a generation was drawn from."""
         means = np.array(list(found["positions"].values()))
-        values: dict[str, float] = {series.SIGMA: found["sigma"]}
+        values: dict[str, float] = {tags.SIGMA: found["sigma"]}
         if len(means):
-            values[series.MEAN] = float(means.mean())
-        if len(found["variables"]) <= series.FEW:
+            values[tags.MEAN] = float(means.mean())
+        if len(found["variables"]) <= tags.FEW:
             values |= {
-                f"{series.MEAN_OF}/{name}": mean
+                f"{tags.MEAN_OF}/{name}": mean
                 for name, mean in found["variables"].items()
                 if isinstance(mean, float)
             }
         event = events.scalars(self._now, generation, values)
-        if len(means) and is_due(generation, HISTOGRAMS):
-            event.summary.value.append(events.histogram(series.MEANS, means))
-        self._pages.add(event)
+        if len(means) and has_histograms(generation):
+            event.summary.value.append(events.histogram(tags.MEANS, means))
+        self._files.add(event)
 
-    def _add_generation(self, generation: int) -> None:
-        """How this generation's rates are distributed, and the picture of all until now."""
+    def _add_histograms(self, generation: int) -> None:
+        """Add a generation's rates that are not 0, of all units together and of each unit."""
         rates = np.array(self._rates, dtype=np.float64)  # (samples, units)
         self._rates = []
-        if not rates.size:
+        if not rates.size or not has_histograms(generation):
             return
         logs = np.log10(rates, where=rates > 0, out=np.full_like(rates, np.nan))
-        trained = (rates > 0).sum(axis=0)
-        sums = np.nansum(logs, axis=0)
-        means = np.where(trained > 0, sums / np.maximum(trained, 1), np.nan)
-        self._heat.append(np.stack([means, 1 - trained / len(rates)]))
-        if is_due(generation, HISTOGRAMS):
-            self._pages.add(self._histograms(generation, logs))
-        if is_due(generation, PICTURES):
-            heat = np.stack(self._heat, axis=1)  # (2, generations, units)
-            axis = "generation" if self._has_generations else f"{self._population} evaluations each"
-            picture = Heat(self._units, heat[0], heat[1], axis)
-
-            def draw() -> Event:
-                shown = Summary(value=[events.image(series.HEAT, picture.png())])
-                return Event(wall_time=self._now, step=generation, summary=shown)
-
-            self._pages.add_once(self._now, picture.digest.encode(), draw)
-
-    def _histograms(self, generation: int, logs: np.ndarray) -> Event:
-        """Of the rates that are not 0, all together and unit by unit; logs: (samples, units)."""
         width = len(str(len(self._units) - 1))
-        tags = [f"{series.UNIT}/{i:0{width}}_{name}" for i, name in enumerate(self._units)]
-        found = [(series.ALL_UNITS, logs.ravel()), *zip(tags, logs.T, strict=True)]
+        names = [f"{tags.UNIT}/{i:0{width}}_{name}" for i, name in enumerate(self._units)]
+        found = [(tags.ALL_UNITS, logs.ravel()), *zip(names, logs.T, strict=True)]
         finite = [(tag, values[np.isfinite(values)]) for tag, values in found]
         shown = [events.histogram(tag, values) for tag, values in finite if len(values)]
-        return Event(wall_time=self._now, step=generation, summary=Summary(value=shown))
-
-    @property
-    def _has_generations(self) -> bool:
-        return self._ledger[0].generation is not None
+        self._files.add(Event(wall_time=self._now, step=generation, summary=Summary(value=shown)))
 
 
-def is_due(generation: int, full: int) -> bool:
-    """Whether a generation has a costly summary: all of the first `full`, then every 2nd, 4th, …
+def has_histograms(generation: int) -> bool:
+    """Whether a generation has histograms: the first `HISTOGRAMS`, then every 2nd, 4th, …
 
-    So there are at most `full` · (1 + log2(generations / full) / 2) of them.
+    So there are at most `HISTOGRAMS` · (1 + log2(generations / `HISTOGRAMS`) / 2) of them.
     """
-    return generation % 2 ** (generation // full).bit_length() == 0
+    return generation % 2 ** (generation // HISTOGRAMS).bit_length() == 0

@@ -1,4 +1,4 @@
-"""A figure with its words and its data: what a page shows and `report/figures/` holds."""
+"""A figure with its caption and its data, as a page and `report/figures/` hold it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from revo_ray.report.csv_tables import to_csv
 from revo_ray.report.style import figure_bytes
-from revo_ray.report.tables import to_csv
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure.
+    """A figure with its caption and its data.
 
     Attributes:
-        name: of its files, without an ending.
-        title: its heading.
-        caption: what a reader must know to read it, and what it shows.
+        name: name of its files, without a suffix.
+        title: heading.
+        caption: explanation below the figure.
         figure: the picture.
         rows: the data that it draws, unrounded; at least one row.
     """
@@ -52,10 +52,15 @@ class Chart:
 
     @property
     def width(self) -> int:
-        """CSS pixels at which its text has the size of a page's."""
+        """Width in CSS pixels at which its text is as large as the page's."""
         return round(self.figure.get_size_inches()[0] * 96)
 
 
 def slug(text: str) -> str:
-    """A label as a part of a file's name."""
+    """A label as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
+
+
+def some(*charts: Chart | None) -> list[Chart]:
+    """The charts that could be drawn."""
+    return [chart for chart in charts if chart is not None]

@@ -1,4 +1,4 @@
-"""A network's units along an axis: their depth, and the groups that their names tell."""
+"""A network's units along an axis, grouped into blocks and stages by their names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from revo_ray.report.style import INK
 
 LABELS = 30
-"""Labels that have room side by side."""
+"""Number of labels that fit side by side."""
 
 
 def groups(units: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Runs of units of one block or stage: name, first unit, and the one after the last.
+    """Neighbouring units of one block or stage: name, first index, and the index after the last.
 
     `blocks.3.0.conv_dw` belongs to `blocks.3`, `layer1.0.conv1` to `layer1.0`.
     """
@@ -27,7 +27,7 @@ def groups(units: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def depth_axis(axes: Axes, units: Sequence[str]) -> None:
-    """Units from left to right, named by group, with a line between two groups."""
+    """Set up an axis of units from left to right, with group names and lines between groups."""
     found = groups(units)
     labelled = _with_room(found, len(units) / LABELS)
     axes.set_xlim(-0.7, len(units) - 0.3)
@@ -46,7 +46,7 @@ def depth_axis(axes: Axes, units: Sequence[str]) -> None:
 
 
 def _with_room(found: list[tuple[str, int, int]], room: float) -> list[tuple[str, int, int]]:
-    """Groups whose labels do not touch: the head's, then the larger ones first."""
+    """Groups whose labels do not touch: the last one, then the larger ones first."""
     chosen: list[tuple[str, int, int]] = []
     for group in sorted(found, key=lambda group: (group != found[-1], group[1] - group[2])):
         middle = (group[1] + group[2]) / 2

@@ -1,4 +1,4 @@
-"""Validation against test: how much the best of many flatters itself."""
+"""Validation against test: the best of many evaluations is partly luck."""
 
 from __future__ import annotations
 
@@ -9,50 +9,59 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from revo_ray.objective import LOSS
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.loaded_run import Run
-from revo_ray.report.outcomes import SearchOutcome
+from revo_ray.report.outcomes import SearchOutcome, objectives_of
+from revo_ray.report.scores import drawn_score
 from revo_ray.report.style import BLUE, INK, MUTED, VERMILLION, looks, styled
 
 
 @styled()
 def chosen_chart(run: Run) -> Chart | None:
-    """Where the chosen evaluation lies among all validation scores, and where its test score."""
-    rows = [r for r in run.rows if r.scored and r.val_accuracy is not None and r.status == "ok"]
-    test, best = run.outcome.test, run.best
-    if len(rows) < 3 or best is None or test is None or test.accuracy is None:
+    """Draw the chosen evaluation's validation and test score among all validation scores.
+
+    None without a test score, or with fewer than three evaluations.
+    """
+    metric, best, tested = drawn_score(run.objective), run.best, run.outcome.test
+    rows = [r for r in run.rows if r.status == "ok" and run.objective.counts(r)]
+    known = [(r, v) for r in rows if (v := metric.value(r.scores)) is not None]
+    if len(known) < 3 or best is None or tested is None:
         return None
-    assert best.val_accuracy is not None
-    values = np.array([row.val_accuracy for row in rows], dtype=np.float64)
+    chosen, test = metric.value(best.scores), metric.value(tested)
+    if chosen is None or test is None:
+        return None
+    values = np.array([value for _, value in known])
     figure = Figure(figsize=(8.2, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    low, high = min(values.min(), test.accuracy), max(values.max(), test.accuracy)
+    low, high = min(values.min(), test), max(values.max(), test)
     bins = np.linspace(low, high if high > low else low + 0.01, 25)
     axes.hist(100 * values, bins=list(100 * bins), color=MUTED, alpha=0.45, label="all evaluations")
     top = axes.get_ylim()[1] * 1.1
-    for value, colour, name in (
-        (best.val_accuracy, BLUE, "chosen, validation"),
-        (test.accuracy, VERMILLION, "chosen, test"),
+    for value, colour, dash, name in (
+        (chosen, BLUE, "-", "chosen, validation"),
+        (test, VERMILLION, "--", "chosen, test"),
     ):
         label = f"{name}: {100 * value:.1f} %"
-        dash = "-" if colour == BLUE else "--"
         axes.plot([100 * value] * 2, [0, top], color=colour, lw=2.2, ls=dash, label=label)
-    axes.set(xlabel="accuracy, %", ylabel="evaluations", ylim=(0, top))
+    axes.set(xlabel=f"{metric.title}, %", ylabel="evaluations", ylim=(0, top))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper left", ncols=3)
+    tests = {f"test_{m.name}": m.value(tested) for m in (metric, LOSS)}
     table = [
-        {"evaluation": r.evaluation, "val_accuracy": r.val_accuracy, "val_loss": r.val_loss}
-        | {"chosen": int(r is best)}
-        | {"test_accuracy": test.accuracy if r is best else None}
-        | {"test_loss": test.loss if r is best else None}
-        for r in rows
+        {"evaluation": row.evaluation}
+        | {m.column: m.value(row.scores) for m in (metric, LOSS)}
+        | {"chosen": int(row is best)}
+        | (tests if row is best else dict.fromkeys(tests))
+        for row, _ in known
     ]
     return Chart(
         "validation-test",
         "Validation against test",
-        f"Validation accuracy of {len(rows)} evaluations; the one with the least validation loss "
-        "was chosen and tested once. Being the best of many on the same validation images is "
-        "partly luck, so its validation score flatters it; the test score does not.",
+        f"Validation {metric.title} of {len(known)} evaluations. The one with the best validation "
+        f"{run.objective.title} was chosen and tested once. The best of many on the same "
+        "validation images is partly luck, so its validation score is optimistic; its test score "
+        "is not.",
         figure,
         table,
     )
@@ -60,13 +69,19 @@ def chosen_chart(run: Run) -> Chart | None:
 
 @styled()
 def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
-    """Validation and test accuracy of the best model of every finished search."""
-    points = [
-        (outcome, outcome.validation.accuracy, outcome.test.accuracy)
-        for outcome in outcomes
-        if outcome.done and outcome.validation and outcome.test
+    """Draw validation against test score of the best model of each finished search.
+
+    None with fewer than two such searches.
+    """
+    objectives = objectives_of(outcomes)
+    metric = drawn_score(objectives.pop() if len(objectives) == 1 else LOSS)
+    known = [
+        (o, v, t)
+        for o in outcomes
+        if o.validation
+        and (v := metric.value(o.validation)) is not None
+        and (t := o.score(metric)) is not None
     ]
-    known = [(o, v, t) for o, v, t in points if v is not None and t is not None]
     if len(known) < 2:
         return None
     look = looks({outcome.identity.method for outcome in outcomes})
@@ -83,26 +98,24 @@ def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
             axes.plot(*zip(*mine, strict=True), own.marker, color=own.colour, mfc=face, ms=6,
                       label=method, ls="", alpha=0.85)  # fmt: skip
     axes.set(
-        xlabel="validation accuracy, %",
-        ylabel="test accuracy, %",
+        xlabel=f"validation {metric.title}, %",
+        ylabel=f"test {metric.title}, %",
         xlim=(low - margin, high + margin),
         ylim=(low - margin, high + margin),
         aspect="equal",
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    gaps = [100 * (v - t) for _, v, t in known]
-    mean = math.fsum(gaps) / len(gaps)
+    mean = math.fsum(100 * (v - t) for _, v, t in known) / len(known)
     rows = [
-        {"search": o.name, **o.identity._asdict(), "val_accuracy": v, "test_accuracy": t}
+        {"search": o.name, **o.identity._asdict(), metric.column: v, f"test_{metric.name}": t}
         for o, v, t in known
     ]
-    side = "above" if mean > 0 else "below"
     return Chart(
         "validation-test",
         "Validation against test",
-        "Accuracy of the best model of every finished search. Below the dotted line validation "
-        "flatters: the best of many on the same images is partly luck. Here it is "
-        f"{abs(mean):.1f} points {side} the test's on average.",
+        f"Best model of each finished search. Below the dotted line, validation {metric.title} is "
+        "higher than test: the best of many on the same images is partly luck. On average it is "
+        f"{abs(mean):.1f} points {'above' if mean > 0 else 'below'} the test's.",
         figure,
         rows,
     )

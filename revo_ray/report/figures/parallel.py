@@ -1,4 +1,4 @@
-"""Parallel coordinates: each evaluation a line through its genes to its loss."""
+"""Parallel coordinates: each evaluation is a line through its genes to its objective."""
 
 from __future__ import annotations
 
@@ -11,45 +11,47 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.figures.genes import Genes, Importance
+from revo_ray.report.figures.genes import Genes
+from revo_ray.report.figures.importance import Importance
 from revo_ray.report.figures.network import groups
 from revo_ray.report.style import FAINT, INK, SCALE, VERMILLION, styled
 
 FLOATS = NDArray[np.float64]
 MOST = 8
-"""Axes before the loss's own."""
+"""Most axes of genes."""
 LINES = 600
-"""That are drawn at most."""
+"""Most lines."""
 FEW = 3
-"""Genes that must be told apart from chance before they are the axes."""
+"""Fewest genes beyond chance that are shown alone."""
 
 
 @styled()
 def parallel_chart(
     genes: Genes, importance: Importance | None, units: Sequence[str], name: str, title: str
 ) -> Chart | None:
-    """Evaluations as lines over few axes: all genes, the important ones, or depths.
+    """Draw evaluations as lines over few axes: all genes, the important ones, or depths.
 
     Args:
         genes: the evaluations.
-        importance: of the genes, where it could be measured.
-        units: of the network; genes of other names belong to no depth.
-        name, title: of the figure.
+        importance: importance of the genes, if it could be measured.
+        units: units of the network; genes with other names belong to no depth.
+        name, title: name and title of the chart.
     """
     axes_values, why = _choose(genes, importance, units)
+    objective = genes.objective
     count = len(genes.ranks)
     if count < 3 or not axes_values or len(set(genes.ranks)) < 2:
         return None
     powers = genes.powers
     labels = [f"log10 {name}" if name in powers else name for name in axes_values]
-    labels.append("rank of the loss")
+    labels.append(f"rank of the {objective.title}")
     columns = np.stack([*axes_values.values(), genes.ranks], axis=1)
     low, high = columns.min(axis=0), columns.max(axis=0)
     places = (columns - low) / np.where(high > low, high - low, 1)
-    places[:, -1] = 1 - genes.ranks  # the best on top
+    places[:, -1] = 1 - genes.ranks  # the best at the top
     figure = Figure(figsize=(max(5.5, 1.6 + 1.05 * len(labels)), 4.3), layout="constrained")
     axes = figure.add_subplot()
-    order = np.argsort(-genes.ranks, kind="stable")  # the best on top of the others, too
+    order = np.argsort(-genes.ranks, kind="stable")  # draw the best over the others
     if count > LINES:
         drawn = np.random.default_rng(0).choice(count, LINES, replace=False)
         order = order[np.isin(order, drawn) | (genes.ranks[order] == 0)]
@@ -75,7 +77,7 @@ def parallel_chart(
     rows = [
         {"search": int(genes.searches[row])}
         | {label: float(values[row]) for label, values in axes_values.items()}
-        | {"loss_rank": float(genes.ranks[row])}
+        | {f"{objective.name}_rank": float(genes.ranks[row])}
         for row in range(count)
     ]
     thinned = f", of which {LINES} are drawn" if count > LINES else ""
@@ -83,8 +85,8 @@ def parallel_chart(
     return Chart(
         name,
         title,
-        f"Each line is one of {count} evaluations{thinned}; dark lines have low losses, {best}. "
-        f"Losses are ranked inside a search. {why}",
+        f"Each line is one of {count} evaluations{thinned}; dark lines are good, {best}. The "
+        f"{objective.title} is ranked within its search. {why}",
         figure,
         rows,
     )
@@ -93,7 +95,7 @@ def parallel_chart(
 def _choose(
     genes: Genes, importance: Importance | None, units: Sequence[str]
 ) -> tuple[dict[str, FLOATS], str]:
-    """The axes, and why these."""
+    """The values of each axis by name, and the reason for the choice."""
     columns = dict(zip(genes.names, genes.values.T, strict=True))
     if len(columns) <= MOST:
         return columns, "All genes are shown."
@@ -110,13 +112,13 @@ def _choose(
     others = [name for name in columns if name not in units][: MOST - len(means)]
     means |= {name: columns[name] for name in others}
     return means, (
-        f"There are {len(columns)} genes, of which too few can be told apart by importance: an "
-        "axis is the mean of the genes of neighbouring units, from input to head."
+        f"Too few of the {len(columns)} genes are beyond chance: each axis is the mean of the "
+        "genes of neighbouring units, from input to head."
     )
 
 
 def _depths(units: Sequence[str]) -> dict[str, list[str]]:
-    """At most seven runs of neighbouring units, of whole blocks or stages, by name."""
+    """At most seven groups of neighbouring blocks or stages: their units by name."""
     found = groups(units)
     if not found:
         return {}

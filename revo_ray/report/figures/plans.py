@@ -1,4 +1,4 @@
-"""A plan along its network: the best of one search, and those of a study's searches."""
+"""Best plans along the network: of one search, and of all searches of a study."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revo_ray.report.style import FAINT, MUTED, SCALE, log_ticks, looks, styled
 
 @styled()
 def plan_chart(run: Run) -> Chart | None:
-    """The best plan along the network, from the input at the top to the head."""
+    """Draw the best plan along the network, from the input at the top to the head."""
     best = run.best
     if best is None or not best.unit_lrs:
         return None
@@ -54,14 +54,14 @@ def plan_chart(run: Run) -> Chart | None:
     policy = best.plan.get("policy")
     frozen = int((~trains).sum())
     caption = (
-        f"The plan of evaluation {best.evaluation}, from the network's input at the top to its new "
+        f"Plan of evaluation {best.evaluation}, from the network's input at the top to its new "
         f"head. {frozen} of {count} units are frozen (open circles): they keep their pretrained "
         "weights and BatchNorm statistics. Shaded bands are blocks or stages."
     )
-    caption += " Every unit that trains has the same rate." if uniform else ""
+    caption += " All units that train have the same rate." if uniform else ""
     caption += " Its policy changes these rates while it trains." if policy else ""
     rows = [
-        {"unit": unit, "position": index, "learning_rate": rate, "frozen": int(rate == 0)}
+        {"unit": unit, "position": index, "learning_rate": rate}
         for index, (unit, rate) in enumerate(zip(run.units, best.unit_lrs, strict=True))
     ]
     return Chart("best-plan", "The best plan along the network", caption, figure, rows)
@@ -69,7 +69,7 @@ def plan_chart(run: Run) -> Chart | None:
 
 @styled()
 def plans_chart(runs: Sequence[Run]) -> Chart | None:
-    """The best plan of each search of one model, a row each, along the network."""
+    """Draw the best plan of each search of one model as a row along the network."""
     shown = [run for run in runs if run.best is not None and run.best.unit_lrs]
     if not shown:
         return None
@@ -116,8 +116,8 @@ def plans_chart(runs: Sequence[Run]) -> Chart | None:
     return Chart(
         f"best-plans-{slug(model)}",
         f"Best plans along {model}",
-        "The rate of each unit in the best plan of every search, from the network's input on the "
-        "left to its new head. Grey: frozen.",
+        "Learning rate of each unit in the best plan of every search, from the network's input on "
+        "the left to its new head. Grey: frozen.",
         figure,
         rows,
     )

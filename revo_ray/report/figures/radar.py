@@ -1,4 +1,4 @@
-"""The methods over data sets: the paper's figure 1."""
+"""Test AUC of the methods over data sets (the paper's figure 1)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.outcomes import METRICS, SearchOutcome, methods_of
-from revo_ray.report.style import INK, MUTED, looks, styled
+from revo_ray.report.outcomes import SearchOutcome, is_revo, methods_of
+from revo_ray.report.scores import AUC
+from revo_ray.report.style import INK, MUTED, Look, add_legend, looks, styled
 
 LEAST = 3
-"""Axes that a radar needs."""
-AUC = METRICS[0]
+"""Fewest axes of a radar."""
 INNER = 0.2
-"""Where the worst method of an axis stands; the best stands at 1."""
+"""Radius of the worst method on an axis; the best has radius 1."""
 
-Scores = dict[str, dict[str, list[float]]]
-"""By axis, then by method: a score for each seed."""
+PanelScores = dict[str, dict[str, list[float]]]
+"""Scores by axis, then by method: one for each seed."""
 
 
 @styled()
 def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
-    """Test AUC of every method on every data set, one radar for each model and fraction.
+    """Draw one radar of the test AUC for each model and fraction; an axis is a data set.
 
-    With fewer than three data sets the axes are data set and fraction, and with fewer than three
-    of those, dots on a line.
+    With fewer than three data sets, an axis is a data set and a fraction. With fewer than three of
+    those, the methods are dots on lines. None with fewer than two methods.
     """
     tested = [outcome for outcome in outcomes if outcome.score(AUC) is not None]
     methods = methods_of(tested)
@@ -58,33 +57,26 @@ def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
             for axis, of in scores.items()
             for method, values in of.items()
         ]
-    handles = [
-        Line2D([], [], marker=look[m].marker, ms=5, label=m, **look[m].line) for m in methods
-    ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(4, len(handles)) if max(map(len, methods)) < 24 else 2,
-    )
+    add_legend(figure, look, methods)
     how = (
-        "On each axis the worst method is drawn near the centre and the best on the rim, as in the "
+        "Each axis goes from the worst method near the centre to the best on the rim, as in the "
         "paper: the numbers at an axis say how small the difference may be."
         if all_radars
-        else "A radar needs three data sets or fractions; these are the same numbers on lines."
+        else "A radar needs three data sets or fractions, so the scores stand on lines."
     )
     return Chart(
         "radar",
         "Methods over data sets",
-        f"Test AUC, mean over the seeds, of finished searches (the paper's figure 1). {how} What "
-        "differs by more than chance is in the statistics.",
+        f"Test AUC of finished searches, mean over the seeds (the paper's figure 1). {how} The "
+        "statistics say which differences are more than chance.",
         figure,
         rows,
     )
 
 
-def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, Scores]:
-    """What each radar shows: data sets at one fraction, or data sets × fractions."""
-    panels: dict[str, Scores] = {}
+def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, PanelScores]:
+    """Scores of each radar by its title: data sets at one fraction, or data sets × fractions."""
+    panels: dict[str, PanelScores] = {}
     models = sorted({outcome.identity.model for outcome in outcomes})
     by_fraction = len({outcome.identity.data for outcome in outcomes}) >= LEAST
     for outcome in outcomes:
@@ -105,7 +97,12 @@ def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, Scores]:
 
 
 def _draw_radar(
-    figure: Figure, position: Any, title: str, scores: Scores, methods: Sequence[str], look: Any
+    figure: Figure,
+    position: Any,
+    title: str,
+    scores: PanelScores,
+    methods: Sequence[str],
+    look: dict[str, Look],
 ) -> None:
     axes: Any = figure.add_subplot(*position, projection="polar")
     axes.set_theta_offset(math.pi / 2)
@@ -123,7 +120,7 @@ def _draw_radar(
         if not known:
             continue
         closed = [*known, known[0]] if len(known) == len(names) else known
-        own = method.startswith("revo-")
+        own = is_revo(method)
         axes.plot(*zip(*closed, strict=True), marker=look[method].marker, ms=4.5 if own else 3.5,
                   lw=2.4 if own else 1.3, zorder=4 if own else 3, **look[method].line)  # fmt: skip
     axes.set_xticks(angles, labels, fontsize=8.5)
@@ -139,7 +136,12 @@ def _draw_radar(
 
 
 def _draw_dots(
-    figure: Figure, position: Any, title: str, scores: Scores, methods: Sequence[str], look: Any
+    figure: Figure,
+    position: Any,
+    title: str,
+    scores: PanelScores,
+    methods: Sequence[str],
+    look: dict[str, Look],
 ) -> None:
     axes = figure.add_subplot(*position)
     names = list(scores)

@@ -1,6 +1,6 @@
-"""How rates are distributed along a network: in a search's good plans, and over a study.
+"""Learning rates along the network: in a search's good plans, and over a study.
 
-The last are the paper's figures 3 and 4.
+The figures of a study are the paper's figures 3 and 4.
 """
 
 from __future__ import annotations
@@ -26,26 +26,29 @@ from revo_ray.report.style import (
     log_ticks,
     styled,
 )
-from revo_ray.rundir.ledger import Evaluation
+from revo_ray.rundir.evaluation import Evaluation
 
 FLOATS = NDArray[np.float64]
 GOOD = 0.2
-"""The share of a search's evaluations whose plans are called good."""
+"""Share of a search's evaluations whose plans count as good."""
 
 
 def exponents(rows: Sequence[Evaluation]) -> FLOATS:
-    """Powers of ten of the rates, `rows × units`; NaN where a unit is frozen."""
+    """Exponents of ten of the rates, array `rows × units`; NaN for a frozen unit."""
     rates = np.array([row.unit_lrs for row in rows], dtype=np.float64)
     return np.log10(rates, where=rates > 0, out=np.full_like(rates, np.nan))
 
 
 @styled()
 def rates_by_depth(run: Run) -> Chart | None:
-    """Rates of the search's good plans along the network, beside those of all the others."""
-    rows = [row for row in run.rows if row.scored and row.status != "cached" and row.unit_lrs]
+    """Draw the rates of the search's good plans along the network, beside those of the others.
+
+    None with fewer than ten evaluations, or if no plan differs by unit.
+    """
+    rows = [r for r in run.rows if run.objective.counts(r) and r.status == "ok" and r.unit_lrs]
     if len(rows) < 10 or not varies(rows):
         return None
-    order = sorted(rows, key=lambda row: row.score)
+    order = sorted(rows, key=run.objective.rank_of)
     count = max(3, math.ceil(GOOD * len(order)))
     parts = {"best": order[:count], "others": order[count:]}
     values = {name: exponents(part) for name, part in parts.items()}
@@ -76,8 +79,8 @@ def rates_by_depth(run: Run) -> Chart | None:
             for index, unit in enumerate(run.units)
         ]
     caption = (
-        f"Median and middle half of each unit's rate in the best {count} plans of this search, and "
-        "in all others, along the network. Where blue leaves grey, good plans differ from the rest."
+        f"Median and middle half of each unit's rate along the network: blue in the best {count} "
+        "plans of this search, grey in all others. Where blue leaves grey, good plans differ."
     )
     if some_frozen:
         caption += " Frozen units count in the share below, not in the median."
@@ -86,12 +89,12 @@ def rates_by_depth(run: Run) -> Chart | None:
 
 @styled()
 def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None:
-    """The rates of best plans by data set or by data fraction (the paper's figures 3 and 4).
+    """Draw the rates of best plans by data set or by data fraction.
 
     Args:
-        runs: of one model and method.
+        runs: searches of one model and method.
         by: `data` or `fraction`.
-        figure_number: the paper's.
+        figure_number: number of the figure in the paper: 3 or 4.
     """
     parts: dict[Any, list[Evaluation]] = {}
     for run in runs:
@@ -149,9 +152,9 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
     return Chart(
         f"rates-by-{by}-{slug(identity.method)}-{slug(identity.model)}",
         f"Rates by {what}: {identity.method}, {identity.model}",
-        f"Learning rates of the best plans by {what}, as in the paper's figure {figure_number}: "
-        "along the network, the median over searches and the middle half; on the right, over all "
-        "units (box: the middle half, whiskers: 5–95 %)."
+        f"Learning rates of the best plans by {what}, as in the paper's figure {figure_number}. "
+        "Left: median and middle half over searches, along the network. Right: all units (box: "
+        "middle half, whiskers: 5–95 %)."
         + (" Frozen units count in the share below, not above." if some_frozen else "")
         + f" n counts searches; {_other(by)}",
         figure,
@@ -160,7 +163,7 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
 
 
 def varies(rows: Sequence[Evaluation]) -> bool:
-    """Whether a plan ever gives two units that train different rates, or freezes by choice."""
+    """Whether any plan gives its units different rates, or plans freeze different units."""
     patterns = {tuple(lr == 0 for lr in row.unit_lrs) for row in rows}
     unequal = any(len({lr for lr in row.unit_lrs if lr > 0}) > 1 for row in rows)
     return unequal or len(patterns) > 1
@@ -175,7 +178,7 @@ def _other(by: str) -> str:
 
 
 def _colours(keys: Sequence[Any], by: str) -> dict[Any, Any]:
-    """Fractions by brightness, since they have an order; data sets by hue."""
+    """Colours by key: fractions, which have an order, by brightness; data sets by hue."""
     if by == "data":
         return {key: SEQUENCE[index % len(SEQUENCE)] for index, key in enumerate(keys)}
     scale: Callable[[float], Any] = matplotlib.colormaps[SCALE]
@@ -202,7 +205,7 @@ def _draw_boxes(axes: Axes, parts: Sequence[FLOATS], colours: Sequence[Any]) -> 
 
 
 def _quartiles(values: FLOATS) -> FLOATS:
-    """Three quantiles of each column; NaN where all of it is frozen."""
+    """Quartiles of each column; NaN for a unit that is always frozen."""
     empty = np.isnan(values).all(axis=0)
     filled = np.where(empty, 0.0, values)
     found = np.nanquantile(filled, (0.25, 0.5, 0.75), axis=0)
@@ -217,7 +220,7 @@ def _rate_axis(axes: Axes, values: FLOATS) -> None:
 
 
 def exponent_range(values: FLOATS) -> tuple[float, float]:
-    """Whole powers of ten around all values."""
+    """Integers around all exponents."""
     if len(values) == 0:
         return -4.0, 0.0
     low, high = math.floor(values.min() + 1e-9), math.ceil(values.max() - 1e-9)
@@ -229,5 +232,5 @@ def _number(value: float) -> float | None:
 
 
 def shortened(name: str, most: int = 40) -> str:
-    """A label of at most so many characters, without its middle."""
+    """A label without its middle, of at most `most` characters."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"

@@ -1,4 +1,4 @@
-"""The page of a report: `index.html`, which holds all that it shows, and its figures as files."""
+"""The page of a report: one self-contained `index.html`, and its figures as files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIGURES = "figures"
 
 @dataclass(frozen=True)
 class Tile:
-    """A number that stands out."""
+    """A number in large type."""
 
     label: str
     value: str
@@ -29,7 +29,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Block:
-    """Text to copy."""
+    """Text to copy, in a fixed-width font."""
 
     text: str
     title: str = ""
@@ -37,13 +37,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """A section of the page, shown in the order tiles, text, charts, blocks, `below`.
 
     Attributes:
-        name: of the anchor.
-        title: its heading.
-        text: Markdown above the figures; `below` is under them.
-        tiles, charts, blocks: what stands between.
+        name: name of its anchor.
+        title: heading.
+        text, below: Markdown above and below the charts.
+        tiles, charts, blocks: its numbers, figures and texts to copy.
     """
 
     name: str
@@ -55,29 +55,29 @@ class Section:
     blocks: Sequence[Block] = ()
 
     @property
-    def html(self) -> Markup:
-        """The text as HTML."""
+    def text_html(self) -> Markup:
+        """`text` as HTML."""
         return to_html(self.text)
 
     @property
-    def after(self) -> Markup:
-        """What is below as HTML."""
+    def below_html(self) -> Markup:
+        """`below` as HTML."""
         return to_html(self.below)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether the section has no content."""
         return not (self.text or self.below or self.tiles or self.charts or self.blocks)
 
 
 @dataclass(frozen=True)
 class Page:
-    """What is on the page.
+    """Content of the page.
 
     Attributes:
-        title, lead: its heading, and a sentence below.
-        warnings: what a reader must know first, such as that the search is not finished.
-        sections: from top to bottom; empty ones are left out.
+        title, lead: heading, and the sentence below it.
+        warnings: warnings above all sections, such as that the search is not finished.
+        sections: sections from top to bottom; empty ones are left out.
     """
 
     title: str
@@ -86,7 +86,7 @@ class Page:
     sections: Sequence[Section] = field(default=(), repr=False)
 
     def files(self) -> dict[str, bytes]:
-        """The figures' files, and the page last, by their path in `report/`."""
+        """The figures' files, then the page, by path in `report/`."""
         shown = [section for section in self.sections if not section.empty]
         charts = [chart for section in shown for chart in section.charts]
         files = {
@@ -106,12 +106,12 @@ class Page:
 
 
 def to_html(markdown: str) -> Markup:
-    """Markdown of our own as HTML: whatever labels hold is text, never a tag, link or picture."""
+    """Markdown as HTML. Text from labels never becomes a tag, a link or a picture."""
     made = _markdown()
     tokens = made.parse(markdown)
     for token in tokens:
         if token.type.startswith("heading"):
-            token.tag = f"h{min(6, int(token.tag[1]) + 1)}"  # h2 is a section's
+            token.tag = f"h{min(6, int(token.tag[1]) + 1)}"  # sections have h2
     return Markup(made.renderer.render(tokens, made.options, {}))
 
 

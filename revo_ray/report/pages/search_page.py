@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from revo_ray.errors import UserError
-from revo_ray.report.figures.chart import Chart
-from revo_ray.report.figures.curves import search_curve
-from revo_ray.report.figures.genes import LEAST_ROWS, importance_chart, measure, read_genes
+from revo_ray.objective import METRICS
+from revo_ray.report.figures.best_so_far import search_curve
+from revo_ray.report.figures.chart import Chart, some
+from revo_ray.report.figures.genes import read_genes
+from revo_ray.report.figures.importance import LEAST_ROWS, importance_chart, measure
 from revo_ray.report.figures.optimism import chosen_chart
 from revo_ray.report.figures.parallel import parallel_chart
 from revo_ray.report.figures.plans import plan_chart
 from revo_ray.report.figures.rates import rates_by_depth
 from revo_ray.report.loaded_run import Run, load_run
-from revo_ray.report.outcomes import CONFIG, Scores, read_config
 from revo_ray.report.pages.page import Page, Section, Tile
-from revo_ray.report.text_sections import STUDY, budget_section, failures_section, repeat_section
+from revo_ray.report.scores import headline_scores, score_text
+from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
+from revo_ray.rundir import RunDirectory, StudyDirectory
+from revo_ray.words import number_text
 
-NOTHING = Scores(None, None, None)
+GENOME_OPTIONS = {
+    "revo-continuous": ("scale", "low", "high"),
+    "revo-binary": ("global_lr", "head"),
+}
+"""Options that shape a method's genome, for the methods whose genome random search can draw."""
 
 
 def search_page(run: Run) -> Page:
-    """What a search found, what it cost, and how to make it again."""
-    outcome, config = run.outcome, run.config
-    identity = outcome.identity
+    """Make the page: result, figures, costs, failures, and how to repeat the search."""
+    config, identity = run.config, run.outcome.identity
     lead = (
         f"A search of revo-ray: {identity.method} on {identity.model}, {identity.data}, "
         f"{100 * identity.fraction:g} % of the images for training."
@@ -36,11 +43,14 @@ def search_page(run: Run) -> Page:
             _figures("plan", "The best plan", plan_chart(run), rates_by_depth(run)),
             _genes(run),
             Section(
-                "optimism", "Validation against test", _scores(run), charts=_some(chosen_chart(run))
+                "optimism",
+                "Validation against test",
+                _score_table(run),
+                charts=some(chosen_chart(run)),
             ),
             budget_section(run),
             failures_section([run]),
-            repeat_section(run.folder, [run], alone=True),
+            repeat_section(run.outcome.directory, [run]),
         ],
     )
 
@@ -50,39 +60,42 @@ def _warnings(run: Run) -> list[str]:
     found = []
     if not outcome.done:
         found.append(
-            f"This search is not finished: {outcome.progress}. What follows is of the evaluations "
-            "so far; the test images have not been seen. Go on with --resume."
+            f"This search is not finished: {outcome.progress}. This page shows the evaluations so "
+            "far; the test images have not been seen. Go on with --resume."
         )
     if run.best is None and run.rows:
         found.append(
-            f"No evaluation succeeded, of {len(run.rows)}: there is no best model. The causes are "
-            "under “Failures”; where they diverged, try lower rates under another name."
+            f"No evaluation succeeded, of {len(run.rows)}: there is no best model. “Failures” "
+            "names the causes; if evaluations diverged, try lower rates under another name."
         )
     return found
 
 
 def _result(run: Run) -> Section:
-    best, test = run.best, run.outcome.test or NOTHING
+    best, test, objective = run.best, run.outcome.test, run.objective
     if best is None:
         return Section("result", "Result", "There is none.")
     tiles = [
-        Tile("validation loss", _number(best.val_loss), f"evaluation {best.evaluation}"),
-        Tile("validation accuracy", _percent(best.val_accuracy)),
-        Tile("validation AUC", _percent(best.val_auc)),
+        Tile(
+            f"validation {metric.title}",
+            score_text(metric, metric.value(best.scores)),
+            f"evaluation {best.evaluation}" if metric == objective else "",
+        )
+        for metric in headline_scores(objective)
     ]
-    if run.outcome.test:
+    if test:
         tiles += [
-            Tile("test loss", _number(test.loss), "measured once"),
-            Tile("test accuracy", _percent(test.accuracy), "measured once"),
-            Tile("test AUC", _percent(test.auc), "measured once"),
+            Tile(f"test {metric.title}", score_text(metric, metric.value(test)), "measured once")
+            for metric in headline_scores(objective)
         ]
     frozen = sum(rate == 0 for rate in best.unit_lrs)
     text = (
-        f"Evaluation {best.evaluation} has the least validation loss of {len(run.rows)}. It trains "
-        f"{len(best.unit_lrs) - frozen} of {len(best.unit_lrs)} units and freezes {frozen}. "
+        f"Evaluation {best.evaluation} has the best validation {objective.title} of "
+        f"{len(run.rows)}. It trains {len(best.unit_lrs) - frozen} of {len(best.unit_lrs)} units "
+        f"and freezes {frozen}. "
         + (
-            "Its model was then tested, once, on images that the search never saw."
-            if run.outcome.test
+            "Its model was tested once, on images that the search never saw."
+            if test
             else "Its model is tested when the search ends."
         )
     )
@@ -90,84 +103,73 @@ def _result(run: Run) -> Section:
 
 
 def _genes(run: Run) -> Section:
+    title = "Which genes mattered"
     genes = read_genes([run])
     if genes is None:
-        return Section("genes", "Which genes mattered", "No gene took more than one value.")
+        return Section("genes", title, "No gene took more than one value.")
     importance = measure(genes)
     parallel = parallel_chart(genes, importance, run.units, "parallel", "Evaluations over genes")
     if importance is None:
         text = (
-            f"With {len(genes.ranks)} evaluations that say something of {len(genes.names)} genes "
-            f"the ledger cannot tell; it takes {LEAST_ROWS} at the least."
+            f"{len(genes.ranks)} evaluations cannot tell which of {len(genes.names)} genes "
+            f"mattered; that takes at least {LEAST_ROWS}."
         )
-        return Section("genes", "Which genes mattered", text, charts=_some(parallel))
-    chart = importance_chart(importance, "importance", "Which genes mattered")
-    return Section("genes", "Which genes mattered", charts=_some(chart, parallel))
+        return Section("genes", title, text, charts=some(parallel))
+    return _figures("genes", title, importance_chart(importance, "importance", title), parallel)
 
 
-def _scores(run: Run) -> str:
+def _score_table(run: Run) -> str:
     best, test = run.best, run.outcome.test
     if best is None or test is None:
         return ""
     rows = ["| | validation | test | validation − test |", "|:---|---:|---:|---:|"]
-    for name, mine, its in (
-        ("loss", best.val_loss, test.loss),
-        ("accuracy", best.val_accuracy, test.accuracy),
-        ("AUC", best.val_auc, test.auc),
-    ):
-        gap = None if mine is None or its is None else mine - its
-        signed = "–" if gap is None else f"{gap:+.4f}".replace("-", "−")
-        rows.append(f"| {name} | {_number(mine)} | {_number(its)} | {signed} |")
-    return (
-        "\n".join(rows) + "\n\nThe search saw validation images only, and picked the best by them."
-    )
+    for metric in METRICS.values():
+        values = metric.value(best.scores), metric.value(test)
+        if any(value is not None for value in values) or metric in headline_scores(run.objective):
+            texts = " | ".join(map(number_text, values))
+            rows.append(f"| {metric.title} | {texts} | {_gap(*values)} |")
+    note = "The search saw validation images only, and chose the best evaluation by them."
+    return "\n".join(rows) + "\n\n" + note
+
+
+def _gap(validation: float | None, test: float | None) -> str:
+    if validation is None or test is None:
+        return "–"
+    return f"{validation - test:+.4f}".replace("-", "−")
 
 
 def _random_beside(run: Run) -> Run | None:
+    """Random search over the same genome and images, if the search's study has one."""
     try:
         return _find_random(run)
-    except (OSError, UserError):  # what stands beside a search is not what was asked about
+    except (OSError, UserError):  # damage in another search must not spoil this page
         return None
 
 
 def _find_random(run: Run) -> Run | None:
-    """Random search over the same genome and images, where the search stands in a study."""
-    parent = run.folder.parent
-    keys = {"revo-continuous": ("scale", "low", "high"), "revo-binary": ("global_lr", "head")}
-    wanted = keys.get(run.config.method.name)
-    if parent is None or wanted is None or not parent.exists(STUDY):
+    parent = run.outcome.directory.storage.parent
+    genome = GENOME_OPTIONS.get(run.config.method.name)
+    if parent is None or genome is None or not StudyDirectory(parent).exists:
         return None
-    encoding = run.config.method.name.removeprefix("revo-")
-    own = run.config.method.options
-    for name in parent.list():
-        folder = parent.child(name)
-        if not folder.exists(CONFIG):
-            continue
-        config = read_config(folder)
-        options = config.method.options
-        if (
-            config.method.name == "random"
-            and options.get("encoding", "continuous") == encoding
-            and all(options.get(key) == own.get(key) for key in wanted)
-            and (config.data, config.model, config.train)
-            == (run.config.data, run.config.model, run.config.train)
-        ):
-            found = load_run(folder)
+    for directory in StudyDirectory(parent).runs().values():
+        if directory.exists and _draws_same_genome(directory, run, genome):
+            found = load_run(directory)
             return found if len(found.rows) > 1 else None
     return None
 
 
+def _draws_same_genome(directory: RunDirectory, run: Run, genome: tuple[str, ...]) -> bool:
+    config = directory.config().config
+    options, own = config.method.options, run.config.method.options
+    encoding = run.config.method.name.removeprefix("revo-")
+    return (
+        config.method.name == "random"
+        and options.get("encoding", "continuous") == encoding
+        and all(options.get(key) == own.get(key) for key in genome)
+        and (config.data, config.model, config.train)
+        == (run.config.data, run.config.model, run.config.train)
+    )
+
+
 def _figures(name: str, title: str, *charts: Chart | None) -> Section:
-    return Section(name, title, charts=_some(*charts))
-
-
-def _some(*charts: Chart | None) -> list[Chart]:
-    return [chart for chart in charts if chart is not None]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return Section(name, title, charts=some(*charts))

@@ -1,25 +1,25 @@
-"""Writing a page and its figures into `report/` of a run directory."""
+"""Write the page and its figures into `report/` of a study or a search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from revo_ray.report.loaded_run import is_search, load_runs
-from revo_ray.report.outcomes import FOLDER
+from revo_ray.report.loaded_run import load_runs
 from revo_ray.report.pages.page import FIGURES, FILE, Page
 from revo_ray.report.pages.search_page import search_page
 from revo_ray.report.pages.study_page import study_page
 from revo_ray.report.study_report import StudyReport
-from revo_ray.storage import Storage
+from revo_ray.rundir import RunDirectory
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_page` wrote.
+    """Result of `write_page`.
 
     Attributes:
-        page: the path or URI of the page; `folder` is the report's.
-        count: of the figures.
+        page: path or URI of the page.
+        folder: path or URI of the report's folder.
+        count: number of figures.
     """
 
     page: str
@@ -27,26 +27,28 @@ class Written:
     count: int
 
 
-def make_page(report: StudyReport, folder: Storage) -> Page:
-    """The page of a study or of a search, from its run directory.
+def make_page(report: StudyReport) -> Page:
+    """Make the page of a study or of a search.
 
     Raises:
-        UserError: a search is damaged.
+        UserError: a ledger is damaged.
         OSError: the storage is unreachable.
     """
-    runs = load_runs(folder, report.outcomes)
-    return search_page(runs[0]) if is_search(folder) else study_page(folder, report, runs)
+    runs = load_runs(report.outcomes)
+    if isinstance(report.directory, RunDirectory):
+        return search_page(runs[0])
+    return study_page(report, runs)
 
 
-def write_page(report: StudyReport, folder: Storage) -> Written:
-    """Write the page beside the tables; figures of an earlier one that it has not any more go.
+def write_page(report: StudyReport) -> Written:
+    """Write the page beside the tables, and delete figures that it no longer has.
 
     Raises:
-        UserError: as `make_page`.
+        UserError: a ledger is damaged.
         OSError: the storage is full, read-only or unreachable.
     """
-    files = make_page(report, folder).files()
-    target = folder.child(FOLDER)
+    files = make_page(report).files()
+    target = report.directory.report
     for name in target.list(FIGURES):
         if (path := f"{FIGURES}/{name}") not in files:
             target.delete(path)

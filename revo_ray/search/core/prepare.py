@@ -1,41 +1,37 @@
-"""From configurations to searches that are ready to run; what can be wrong is found here."""
+"""Prepares searches: checks their configurations, images, networks and run directories."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.errors import UserError
+from revo_ray.evolve.proposals import PROPOSAL_RULES
+from revo_ray.finetune.network import UNIT_RULES
 from revo_ray.methods import Method, make_method
-from revo_ray.monitor.preparation import prepare_and_show
-from revo_ray.rundir.best_model import MODEL
-from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.lock import RunLock
-from revo_ray.rundir.outcome import SearchResult, stored_result
-from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray.halving import Halving
-from revo_ray.settings.schema import MethodConfig, SearchConfig
+from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     from revo_ray.finetune.network.units import Unit
 
-TORCH = (
-    "revo_ray.finetune.training.assemble",
-    "revo_ray.monitor.curves",
-    "revo_ray.finetune.network.shared_weights",
-)
-"""What is imported here on first use: seconds of torch, in which Ray can start."""
+TORCH = ("revo_ray.finetune.training.assemble", "revo_ray.finetune.network.shared_weights")
+"""Modules that are imported here on first use: seconds of torch, in which Ray can start."""
+
+RULES = {"units": UNIT_RULES, "proposals": PROPOSAL_RULES}
+"""Versions of the rules that a search's rows depend on, beside its configuration."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +40,24 @@ class Checked:
 
     Attributes:
         config: with all of its method's options.
-        storage, lock: its run directory, and the lock on it.
+        run, lock: its run directory, and the lock on it.
     """
 
     config: SearchConfig
     method: Method
-    storage: Storage
+    run: RunDirectory
     lock: RunLock
 
 
 @dataclass(frozen=True)
 class Network:
-    """What the driver needs to know of a network.
+    """A network, as the driver knows it.
 
     Attributes:
         units: input to output.
-        mean, std: what it normalises images by.
-        sha256: of the weights as they were given; None for random ones.
-        weights: what it was filled with, for the workers; None for random ones.
+        mean, std: normalisation of its images, by channel.
+        sha256: checksum of the weights file as it was given; None for random weights.
+        weights: the pretrained weights, for the workers; None for random weights.
     """
 
     units: list[Unit]
@@ -72,13 +68,15 @@ class Network:
 
 
 class Preparation:
-    """Makes the state of each search; searches that share images or a network load them once.
+    """Makes the state of each search. Searches with the same images or network load them once.
 
     Args:
-        storage: the configured one, where tables and weights of all its searches and studies lie.
+        storage: the configured one, in which tables and weights of all its searches lie.
         resume: go on where run directories stand.
-        console: where progress is shown; None shows none.
         stack: closes what is opened here.
+        prepare_table: reads and decodes the images into a table in a folder.
+        early_stopping: makes the early stopping that a method wants, or None.
+        say: told in one line why something takes long.
         within: the lock of the study that the searches belong to.
     """
 
@@ -86,14 +84,19 @@ class Preparation:
         self,
         storage: str,
         resume: bool,
-        console: Console | None,
         stack: ExitStack,
+        *,
+        prepare_table: Callable[[DataConfig, Path], Table],
+        early_stopping: Callable[[Method, SearchConfig], EarlyStopping | None],
+        say: Callable[[str], None] | None = None,
         within: RunLock | None = None,
     ) -> None:
         self._storage = storage
         self._resume = resume
-        self._console = console
         self._stack = stack
+        self._prepare_table = prepare_table
+        self._early_stopping = early_stopping
+        self._say = say
         self._within = within
         self._checked: dict[str, Checked] = {}
         self._tables: dict[str, Table] = {}
@@ -106,12 +109,12 @@ class Preparation:
             UserError: the configuration, the data or the run directory is wrong.
         """
         if config.name not in self._checked:
-            storage, lock = self._open(config)
+            run, lock = self._open(config)
             resolved, method = resolve(config)
-            if storage.list(Ledger.FOLDER):
-                check_record(storage, resolved, {})  # before images are read for nothing
+            if run.has_rows:
+                run.check_config(resolved, {}, RULES)  # before images are read for nothing
             self.splits(resolved)
-            self._checked[config.name] = Checked(resolved, method, storage, lock)
+            self._checked[config.name] = Checked(resolved, method, run, lock)
         return self._checked[config.name]
 
     def state(self, config: SearchConfig) -> SearchState:
@@ -120,29 +123,24 @@ class Preparation:
         Raises:
             UserError: the configuration, the data, the model or the run directory is wrong.
         """
-        from revo_ray.monitor.curves import write_tensorboard
-
         checked = self.check(config)
-        config, storage = checked.config, checked.storage
+        config, run = checked.config, checked.run
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
-        if storage.list(Ledger.FOLDER):
-            check_record(storage, config, checksums)
+        if run.has_rows:
+            run.check_config(config, checksums, RULES)
         else:
-            write_record(storage, config, checksums)
-        scheduler = checked.method.scheduler(config.search, config.train)
-        state = SearchState(
+            run.write_config(config, checksums, RULES)
+        return SearchState(
             config,
-            storage,
+            run,
             checked.method,
             list(network.units),
-            _task(config, storage, share_table(table, Storage(self._storage)), network.weights),
+            _task(config, run, share_table(table, Storage(self._storage)), network.weights),
             _card(config, table, network),
-            halving=Halving(scheduler, config.search.seed) if scheduler is not None else None,
+            early_stopping=self._early_stopping(checked.method, config),
             guard=checked.lock.check,
         )
-        write_tensorboard(state)
-        return state
 
     def finished(self, config: SearchConfig) -> SearchResult | None:
         """The result of a search that is finished, without loading what it ran on.
@@ -150,14 +148,16 @@ class Preparation:
         Raises:
             UserError: it was run with other settings.
         """
-        storage = Storage(config.storage).child(config.name)
-        result = stored_result(storage)
-        rows = [name for name in storage.list(Ledger.FOLDER) if name.endswith(".json")]
-        if result is None or result.evaluations != len(rows):
+        run = RunDirectory.of(config)
+        try:
+            result = run.outcome()
+        except UserError:  # the ledger still has all that is needed to write it again
             return None
-        if result.best is not None and not storage.exists(MODEL):
+        if result is None or result.evaluations != run.count_rows():
             return None
-        check_record(storage, resolve(config)[0], {})
+        if result.best is not None and not run.best.has_weights:
+            return None
+        run.check_config(resolve(config)[0], {}, RULES)
         return result
 
     def table(self, config: SearchConfig) -> Table:
@@ -169,11 +169,11 @@ class Preparation:
         key = repr(data)
         if key not in self._tables:
             folder = tables_folder(self._storage)
-            self._tables[key] = prepare_and_show(config.data, folder, self._console)
+            self._tables[key] = self._prepare_table(config.data, folder)
         return self._tables[key]
 
     def splits(self, config: SearchConfig) -> Splits:
-        """How a search divides its images."""
+        """The split of a search's images."""
         return split_table(self.table(config), config.data)
 
     def network(self, config: SearchConfig) -> Network:
@@ -198,25 +198,18 @@ class Preparation:
             )
         return self._networks[key]
 
-    def _open(self, config: SearchConfig) -> tuple[Storage, RunLock]:
+    def _open(self, config: SearchConfig) -> tuple[RunDirectory, RunLock]:
         """Lock the run directory, and refuse one that is not ours to write."""
         check_paths(config)
-        storage = Storage(config.storage).child(config.name)
-        lock = RunLock(storage, teller(self._console), within=self._within)
+        run = RunDirectory.of(config)
+        lock = run.lock(self._say, within=self._within)
         self._stack.callback(lock.close)
-        if not self._resume and storage.list(Ledger.FOLDER):
+        if not self._resume and run.has_rows:
             raise UserError(
-                f"{storage.uri} already holds a search; go on with --resume (resume=True), or "
+                f"{run.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"
             )
-        return storage, lock
-
-
-def teller(console: Console | None) -> Callable[[str], None] | None:
-    """What prints a line, if there is a console."""
-    if console is None:
-        return None
-    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        return run, lock
 
 
 def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
@@ -231,7 +224,7 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
 
 
 def _task(
-    config: SearchConfig, storage: Storage, table: SharedFile, weights: SharedFile | None
+    config: SearchConfig, run: RunDirectory, table: SharedFile, weights: SharedFile | None
 ) -> dict[str, Any]:
     return {
         "model": config.model.model_dump(mode="json"),
@@ -239,7 +232,7 @@ def _task(
         "train": config.train.model_dump(mode="json"),
         "table": asdict(table),
         "weights": None if weights is None else asdict(weights),
-        "run": storage.uri,
+        "run": run.uri,
         "plugins": config.plugins,
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,

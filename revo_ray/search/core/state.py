@@ -1,63 +1,43 @@
-"""One search as its driver sees it: what to run next, and what becomes of the results."""
+"""The state of one search: the next request for a worker, and its result in the ledger."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.evolve.proposals import Outcome, Proposal, ReplayError
 from revo_ray.finetune.plan import Plan
-from revo_ray.methods import Method
-from revo_ray.methods.genome import UnitLike
-from revo_ray.rundir.best_model import MODEL, BestModel
-from revo_ray.rundir.ledger import Evaluation, Ledger
+from revo_ray.methods import Method, UnitLike
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.budget import EpochBudget
+from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_errors
+from revo_ray.search.core.early_stopping import EarlyStopping
+from revo_ray.search.core.final_test import FinalTest
+from revo_ray.search.core.requests import Request
+from revo_ray.search.core.retries import Retries
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
-
-if TYPE_CHECKING:
-    from revo_ray.search.ray.halving import Halving
-
-MAX_DEATHS = 3
-"""Trials that one genome may lose with their workers before its row says error."""
-MAX_ERRORS = 3
-"""Errors in a row, in proposal order, that stop the search."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a worker is asked to do.
-
-    Attributes:
-        proposal: which evaluation, and its sample; None to test the best model.
-        config: for the trial; plain values.
-    """
-
-    proposal: Proposal | None
-    config: dict[str, Any]
 
 
 class SearchState:
-    """Proposals on one side, ledger on the other; Ray-free, so a test can drive it by hand.
+    """Takes requests from the proposals and writes results to the ledger, without Ray.
 
-    The order of writing is the contract: a record-breaking evaluation's weights (by the worker),
-    then its row, then the old best goes; only then is the searcher told. Every exception from
-    here is meant to stop the run, which can then be resumed.
+    The order of writing is a contract: the worker writes the weights of a record-breaking
+    evaluation, then its row is written, then the old best weights are replaced, then the proposals
+    are told. Every exception from here stops the run, which can then be resumed.
 
     Args:
         config: the search.
-        storage: its run directory.
+        run: its run directory.
         method: the configured method.
         units: the network's units, input to output.
-        task: what a worker needs besides the plan; plain values.
-        card: what is needed to load the best model.
+        task: plain values that a worker needs besides the plan.
+        card: description with which the best model can be loaded.
         listeners: called with each new row.
-        halving: what stops evaluations early, if anything does.
-        guard: raises before each row where another driver has taken the run directory over.
+        early_stopping: stops evaluations early, if the method wants that.
+        guard: called before each row; raises if another driver has taken the run directory over.
 
     Raises:
         UserError: the ledger in the run directory is not this search's.
@@ -66,66 +46,70 @@ class SearchState:
     def __init__(
         self,
         config: SearchConfig,
-        storage: Storage,
+        run: RunDirectory,
         method: Method,
         units: list[UnitLike],
         task: dict[str, Any],
         card: dict[str, Any],
         listeners: tuple[Callable[[Evaluation], None], ...] = (),
-        halving: Halving | None = None,
+        early_stopping: EarlyStopping | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self.storage = storage
+        self.run = run
         self.method = method
         self.units = units
         self.task = task
         self.cold_starts = 0
         self.began = time.monotonic()
-        self.test: dict[str, float | None] | None = None
-        """Loss, accuracy and AUC of the best model on the test images, as soon as it is tested."""
-        self._testing = False
-        self._test_deaths = 0
+        self.final_test = FinalTest()
+        self._retries = Retries()
         self.listeners = list(listeners)
         """Called with each new row."""
         self.followers: list[Callable[[], None]] = []
         """Called when the proposals have learned of a row."""
-        self._deaths: dict[int, list[str]] = {}
         self.proposals = method.searcher(method.space(units), config.search)
-        self.halving = halving
+        self.early_stopping = early_stopping
         self._budget: EpochBudget | None = None
-        if halving is not None and config.search.budget == "epochs":
+        if early_stopping is not None and config.search.budget == "epochs":
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._guard = guard
-        for folder in ("", Ledger.FOLDER, os.path.dirname(MODEL)):
-            storage.sweep(folder)
+        self._card = card
         self.objective = config.search.metric
-        self.ledger = Ledger.load(storage, self.objective)
+        run.sweep()
+        self.ledger = run.ledger(self.objective)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Bring proposals, early stopping, budget and best model to where the ledger stands.
+
+        Raises:
+            UserError: the ledger is not this search's.
+        """
         self.ledger.set_torn_aside()
-        self._drop_errors_that_stopped()
+        remove_errors(self.ledger, self.proposals)
         try:
             self.proposals.replay(
                 {row.evaluation: (row.sample, self._outcome(row)) for row in self.ledger}
             )
         except ReplayError as error:
             raise UserError(self._cannot_resume(error)) from None
-        if self.halving is not None:
-            self.halving.rebuild(self.ledger)
+        if self.early_stopping is not None:
+            self.early_stopping.rebuild(self.ledger)
         if self._budget is not None:
             for row in self.ledger:
                 self._budget.spend(row.evaluation, row.epochs)
-        self._model = BestModel(storage, card)
-        self._model.reconcile(self.ledger.best)
+        self.run.best.repair(self.ledger.best, self._card)
 
     @property
     def budget_unit(self) -> Literal["evaluations", "epochs"]:
-        """What the budget is counted in."""
+        """The unit in which the budget is counted."""
         return "epochs" if self._budget else "evaluations"
 
     @property
     def budget(self) -> int:
-        """How many of them there are."""
+        """The budget, in `budget_unit`."""
         evaluations = self.config.search.evaluations
         return evaluations * self.config.train.epochs if self._budget else evaluations
 
@@ -137,7 +121,7 @@ class SearchState:
     @property
     def done(self) -> bool:
         """Whether the budget is spent and the best model, if there is one, is tested."""
-        return self.spent and (self.best is None or self.test is not None)
+        return self.spent and (self.best is None or self.final_test.scores is not None)
 
     @property
     def best(self) -> Evaluation | None:
@@ -147,10 +131,10 @@ class SearchState:
     @property
     def best_is_stored(self) -> bool:
         """Whether `best/` holds the best row's weights, or there is no best row."""
-        return self.best is None or self._model.holds(self.best)
+        return self.best is None or self.run.best.owner == self.best.evaluation
 
     def next_request(self) -> Request | None:
-        """What a worker is to do next; None at the barrier and at the end."""
+        """The next work for a worker; None at the barrier and at the end."""
         request = self._next_evaluation()
         return self._test_request() if request is None and self.spent else request
 
@@ -167,7 +151,7 @@ class SearchState:
         return None
 
     def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
-        """Write the row of a finished evaluation, then settle whose weights are the best.
+        """Write the row of a finished evaluation, then keep or delete its weights.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -186,18 +170,18 @@ class SearchState:
         row = self._row(
             proposal,
             trial_id=trial_id,
-            attempts=1 + len(self._deaths.get(proposal.evaluation, ())),
+            attempts=1 + self._retries.deaths(proposal.evaluation),
             **measured["row"] | stopped,
         )
         self._append(row)
         if self.objective.is_better(row, before):
-            self._model.accept(row)
+            self.run.best.accept(row, self._card)
         elif measured.get("weights"):
-            self._model.reject(row.evaluation)
-        self._check_errors(row.evaluation)
+            self.run.best.reject(row.evaluation)
+        stop_after_errors(self.ledger, row.evaluation)
 
-    def settle(self, evaluation: int) -> None:
-        """Tell the proposals what the ledger holds of an evaluation.
+    def tell(self, evaluation: int) -> None:
+        """Tell the proposals the outcome that the ledger holds of an evaluation.
 
         Raises:
             SearchError: this row was missing, and those behind it are not what follows from it.
@@ -211,7 +195,7 @@ class SearchState:
 
     def _cannot_resume(self, error: ReplayError) -> str:
         return (
-            f"cannot resume {self.storage.uri}: {error}; the ledger was edited, or comes from "
+            f"cannot resume {self.run.uri}: {error}; the ledger was edited, or comes from "
             "another version; restore it, or choose another name"
         )
 
@@ -222,26 +206,23 @@ class SearchState:
             OSError: the storage is full or unreachable.
             SearchError: too many errors in a row.
         """
-        self._model.reject(proposal.evaluation)  # it may have died after writing its weights
+        self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
         self._release(proposal)
-        deaths = self._deaths.setdefault(proposal.evaluation, [])
-        deaths.append(cause)
-        if len(deaths) < MAX_DEATHS:
+        if self._retries.lost(proposal.evaluation, cause):
             self.proposals.requeue(proposal.evaluation)
             return
         now = time.time()
-        error = f"lost {len(deaths)} times: {cause}"
         row = self._row(
             proposal,
             status="error",
-            error=error,
-            attempts=len(deaths),
+            error=self._retries.error(proposal.evaluation),
+            attempts=self._retries.deaths(proposal.evaluation),
             started_at=now,
             finished_at=now,
         )
         self._append(row)
-        self._check_errors(row.evaluation)
-        self.settle(row.evaluation)
+        stop_after_errors(self.ledger, row.evaluation)
+        self.tell(row.evaluation)
 
     def returned(self, proposal: Proposal) -> None:
         """A trial ended before it ran: propose its evaluation again."""
@@ -249,46 +230,29 @@ class SearchState:
         self.proposals.requeue(proposal.evaluation)
 
     def tested(self, measured: dict[str, Any]) -> None:
-        """Take the best model's score on the test images.
+        """Take the best model's scores on the test images.
 
         Raises:
-            SearchError: it could not be had.
+            SearchError: there are none.
         """
-        if measured["test"] is None:
-            raise SearchError(
-                f"cannot test the best model: {measured['error']}; "
-                "every evaluation is kept, go on with --resume"
-            )
+        self.final_test.finish(measured["test"], measured.get("error"))
         assert self.best is not None
-        self._model.accept(self.best)  # what is needed to load it may have gone with it
-        self.test = measured["test"]
+        self.run.best.accept(self.best, self._card)  # the description may be missing, too
 
     def tidy(self) -> None:
-        """Delete what workers of a driver that was killed wrote after this one had begun.
+        """Delete weights that workers of a killed driver wrote after this one had begun.
 
         Raises:
             OSError: the storage is unreachable.
         """
-        self._model.sweep()
-
-    def test_lost(self, cause: str | None) -> None:
-        """A worker died with the test of the best model, or never began it: test it again.
-
-        Raises:
-            SearchError: too many workers died.
-        """
-        self._testing = False
-        self._test_deaths += cause is not None
-        if self._test_deaths >= MAX_DEATHS:
-            self.tested({"test": None, "error": cause})
+        self.run.best.delete_candidates()
 
     def _test_request(self) -> Request | None:
-        if self.best is None or self.test is not None or self._testing:
+        if self.best is None or not self.final_test.is_due:
             return None
-        self._testing = True
+        self.final_test.begin()
         retrain = None if self.best_is_stored else self.best.whole_plan
-        config = {"task": self.task, "test": self.best.evaluation, "retrain": retrain}
-        return Request(None, config)
+        return Request(None, self.final_test.request(self.task, self.best.evaluation, retrain))
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best
@@ -303,7 +267,7 @@ class SearchState:
                 "evaluation": proposal.evaluation,
                 "plan": plan.to_json(),
                 "epochs": epochs,
-                "stepwise": self.halving is not None,
+                "stepwise": self.early_stopping is not None,
                 "objective": self.objective.name,
                 "best": list(self.objective.rank_of(best)) if best else None,
             },
@@ -329,7 +293,7 @@ class SearchState:
             **source.scores.columns,
         )
         self._append(row)
-        self.settle(row.evaluation)
+        self.tell(row.evaluation)
 
     def _row(self, proposal: Proposal, **values: Any) -> Evaluation:
         plan = self._plan(proposal).to_json()
@@ -357,30 +321,6 @@ class SearchState:
             self._budget.spend(row.evaluation, row.epochs)
         for listener in self.listeners:
             listener(row)
-
-    def _check_errors(self, evaluation: int) -> None:
-        run = self.ledger.errors_around(evaluation)
-        if len(run) >= MAX_ERRORS:
-            raise SearchError(
-                f"evaluations {run[0]} to {run[-1]} all failed, the last one with: "
-                f"{self.ledger[run[-1]].error}. Mend that and go on with --resume, which makes "
-                "them again (with other settings: under another name)"
-            )
-
-    def _drop_errors_that_stopped(self) -> None:
-        """Take back the errors in a row that stopped the search, and what was bred from them."""
-        doomed: set[int] = set()
-        for row in self.ledger:
-            run = self.ledger.errors_around(row.evaluation)
-            if len(run) >= MAX_ERRORS:
-                bred = self.proposals.first_dependent(run[0])
-                doomed |= set(run)
-                if bred is not None:
-                    doomed |= {
-                        later.evaluation for later in self.ledger if later.evaluation >= bred
-                    }
-                break
-        self.ledger.remove(doomed)
 
     def _outcome(self, row: Evaluation) -> Outcome:
         """The outcome of a row for the proposals.

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import SearchError, UserError
 from revo_ray.search.jobs.submit import Job
-from revo_ray.storage import refuse_credentials
 
 SERVER = "http://127.0.0.1:8265"
-"""Where the dashboard of a cluster on this machine, or a tunnel to another, answers."""
+"""Address of the dashboard on this machine, or of a tunnel to another."""
 
 RUN = "revo_ray_run"
-"""The key of a job's metadata that names its run directory."""
+"""Key of a job's metadata that names its run directory."""
 
 _OVERRIDING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Ray's client prefers these variables to the address that it is given."""
@@ -94,7 +94,7 @@ class JobServer:
     def follow(self, job_id: str, write: Callable[[str], None]) -> int:
         """Write a job's log, from its beginning, until the job ends; returns the exit status.
 
-        A broken connection is taken up again where it broke.
+        A broken connection is opened again, and the log goes on at the same character.
 
         Raises:
             UserError: there is no such job.
@@ -124,7 +124,7 @@ class JobServer:
             time.sleep(1)
 
     def ways_back(self, job_id: str) -> str:
-        """How to follow a job, and how to stop it."""
+        """The commands that follow a job and that stop it, in one sentence."""
         address = shlex.quote(self.address)
         return (
             f"follow it with `revo-ray submit --follow {job_id} --address {address}`, stop it with "
@@ -143,7 +143,7 @@ class JobServer:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """What the client raises, in one line."""
+        """Turn the client's exceptions into errors of one line."""
         from ray.exceptions import AuthenticationError
 
         try:
@@ -162,14 +162,14 @@ class JobServer:
 
 
 class _Log:
-    """A job's log, written once however often it is read from its beginning."""
+    """A job's log. Each character is written once, even if the log is read several times."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._written = 0
 
     async def tail(self, client: Any, job_id: str) -> bool:
-        """Write what is new until the log ends (True), or nothing came for long (False)."""
+        """Write new text until the log ends (True), or until nothing came for long (False)."""
         position = 0
         pieces = client.tail_job_logs(job_id)
         while True:
@@ -229,7 +229,7 @@ def _exit_status(job_id: str, details: Any) -> int:
 
 
 def _line(error: object) -> str:
-    """The line of a message that says the most: the last one of a traceback, else the first."""
+    """The most informative line of a message: the last one of a traceback, else the first."""
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:

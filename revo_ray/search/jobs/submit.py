@@ -1,8 +1,8 @@
-"""A search as a job of a Ray cluster, from a machine that is not part of it.
+"""Jobs: a search or a study that is submitted to a Ray cluster from another machine.
 
-The job is `python -m revo_ray search CONFIG.yaml … --resume` in an upload of the working folder,
-which is what `ray job submit` sends with `cluster/runtime_env.yaml`. No environment variable is
-sent: Ray keeps those of a job in plain text, so credentials belong on the cluster's machines.
+A job runs `python -m revo_ray search CONFIG.yaml … --resume` in an upload of the working folder, as
+`ray job submit` with `cluster/runtime_env.yaml` does. No environment variable is sent: Ray keeps
+those of a job in plain text, so credentials belong on the cluster's machines.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.methods import make_method
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.paths import require_absolute
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
-from revo_ray.storage import Storage
 
 EXCLUDES = (
     ".?*",  # .git, .venv, .env, caches
@@ -43,18 +43,19 @@ EXCLUDES = (
     *("*.[tT][iI][fF]*", "*.[wW][eE][bB][pP]"),
     *("*.arrow", "*.parquet", "*.npy", "*.npz", "*.h5", "*.log"),
 )
-"""What a job does not need, as in a .gitignore; Ray also leaves out what .gitignore names."""
+"""Patterns of files that are not uploaded, as in a .gitignore. Ray also leaves out those of a real
+.gitignore."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is submitted.
+    """A search or a study, ready to be submitted.
 
     Attributes:
-        name: the configuration's.
+        name: name of the configuration.
         run: its run directory, as the cluster sees it.
         entrypoint: a shell command.
-        runtime_env: Ray's, with the folder to upload.
+        runtime_env: Ray's runtime environment, with the folder to upload.
     """
 
     name: str
@@ -70,10 +71,10 @@ def make_job(
     working_dir: Path,
     runtime_env: Path | None = None,
 ) -> Job:
-    """A checked job of a search, or of a study.
+    """Make the job of a search or a study, and check that it can start.
 
     Args:
-        settings: what `source` and `overrides` say.
+        settings: the configuration that `source` and `overrides` give.
         source: a file below `working_dir`, `preset:NAME`, or None for the quick start.
         overrides: `KEY=VALUE` strings.
         working_dir: the folder that is uploaded.
@@ -89,15 +90,15 @@ def make_job(
         words.append(source if source.startswith("preset:") else _below(working_dir, source))
     for override in overrides:
         words += ["--set", override]
-    sys.path.append(os.path.abspath(working_dir))  # of plugins, which the job finds there too
+    sys.path.append(os.path.abspath(working_dir))  # the job finds plugins there, too
     _check(settings)
-    run = Storage(settings.storage).child(settings.name).uri
+    run = RunDirectory.of(settings).uri
     environment = _runtime_env(working_dir, runtime_env)
     return Job(settings.name, run, shlex.join([*words, "--resume"]), environment)
 
 
 def _check(settings: SearchConfig) -> None:
-    """Refuse what would end the job before its first evaluation."""
+    """Refuse a configuration with which the job would end before its first evaluation."""
     require_absolute(settings)
     for search in settings.searches() if isinstance(settings, StudyConfig) else [settings]:
         try:

@@ -36,11 +36,6 @@ class Assignment:
         """The actor that works on it, perhaps still on the way to it; None where there is none."""
         return self.trial and self.trial.temporary_state.ray_actor
 
-    @property
-    def waits(self) -> bool:
-        """Whether a scheduler paused the trial, which then holds no machine."""
-        return self.trial is not None and self.trial.status == Trial.PAUSED
-
 
 class Board:
     """Who works on what; shared by the three faces that Tune sees.
@@ -64,8 +59,6 @@ class Board:
         self.failure: BaseException | None = None
         self.set_aside: dict[str, SearchError] = {}
         """Searches that cannot go on, while others can."""
-        self.idle: set[str] = set()
-        """Searches that had nothing to start when they were last asked."""
         self._ask_slots = slots
         self._finish = finish
         self._open = list(states)
@@ -82,8 +75,8 @@ class Board:
 
     @property
     def full(self) -> bool:
-        """Whether as many trials are live as may be; paused ones hold nothing."""
-        return sum(not work.waits for work in self.live.values()) >= self.slots
+        """Whether as many trials are live as may be."""
+        return len(self.live) >= self.slots
 
     @property
     def busy(self) -> int:
@@ -121,28 +114,26 @@ class Board:
 
     def assign(self, trial_id: str) -> dict[str, Any] | None:
         """A trial's configuration from the next search that has work; None where none has."""
-        self.idle.clear()
-        if self.full or any(state.halving and state.halving.survivors for state in self._open):
+        if self.full:
             return None
         for state in self._open:
             request = state.next_request()
             if request is not None:
                 self.live[trial_id] = Assignment(state, request.proposal)
                 return request.config
-            self.idle.add(state.config.name)
         if not self.live and not self.done:
             names = ", ".join(state.config.name for state in self._open)
             raise SearchError(f"{names}: budget is left, but the method proposes nothing")
         return None
 
     def reconcile(self) -> None:
-        """Settle trials that ended without a word: dead workers, or a scheduler's decision."""
+        """Settle trials that ended without a word, such as those whose worker died."""
         for trial_id, work in list(self.live.items()):
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
             with self.keeping_failure(work.state):
-                self._settle(work, trial_id, work.trial)
+                self._settle(work, work.trial)
 
     def heard_from(self, work: Assignment) -> None:
         """A worker reported something, so it has loaded all that it needs."""
@@ -164,16 +155,13 @@ class Board:
                 found.append(work.worker)
         return found
 
-    def _settle(self, work: Assignment, trial_id: str, trial: Trial) -> None:
+    def _settle(self, work: Assignment, trial: Trial) -> None:
         died = trial.status == Trial.ERROR
         exhausted = bool(work.reported and work.reported.get("exhausted"))
         if work.proposal is None:
-            work.state.test_lost(_cause(work) if died else None)
+            work.state.final_test.lost(_cause(work) if died else None)
         elif died or exhausted:
             work.state.lost(work.proposal, _cause(work))
-        elif work.reported is not None:  # it was paused, and is not gone on with
-            work.state.record(work.proposal, work.reported, trial_id)
-            work.state.settle(work.proposal.evaluation)
         else:
             work.state.returned(work.proposal)
 

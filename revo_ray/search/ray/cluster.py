@@ -58,6 +58,11 @@ def connected(address: str | None) -> Iterator[bool]:
         tune_logger.setLevel(level)
 
 
+def this_machine() -> str:
+    """Ray's id of the node that this process runs on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
 def footprint_of(resources: ResourcesConfig) -> Footprint:
     """What an evaluation holds on the cluster that this process is connected to.
 

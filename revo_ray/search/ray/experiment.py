@@ -8,7 +8,6 @@ barrier serves the next, and stays warm.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from revo_ray.search.ray.assignments import Board, last_line
 from revo_ray.search.ray.resources import Footprint
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
-from revo_ray.storage import Storage
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log
@@ -70,7 +68,7 @@ class Proposer(Searcher):
                 del self._board.live[trial_id]
         elif work.proposal.evaluation in work.state.ledger:
             with self._board.keeping_failure(work.state):
-                work.state.settle(work.proposal.evaluation)
+                work.state.tell(work.proposal.evaluation)
             del self._board.live[trial_id]
 
     def save(self, checkpoint_path: str) -> None:
@@ -90,23 +88,10 @@ class Scheduler(FIFOScheduler):
         self._controller: Any = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """A paused trial whose search goes on with it; else the first that has not begun."""
-        self._give_up(tune_controller)
-        for state in self._board.states:
-            if state.halving is None or self._board.full:
-                continue
-            idle = state.config.name in self._board.idle
-            if (chosen := state.halving.choose(tune_controller, idle)) is not None:
-                return chosen
+        """Choose the first trial that has not begun."""
         return next(
             (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
         )
-
-    def _give_up(self, tune_controller: Any) -> None:
-        """Stop the paused trials of searches that cannot go on: nobody would go on with them."""
-        for work in list(self._board.live.values()):
-            if work.waits and work.state.config.name in self._board.set_aside:
-                tune_controller.stop_trial(work.trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
@@ -117,36 +102,22 @@ class Scheduler(FIFOScheduler):
         work = self._board.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
-            if work.state.halving is not None and work.proposal is not None:
-                work.state.halving.add(work.proposal.evaluation, trial, tune_controller)
+            if work.state.early_stopping is not None and work.proposal is not None:
+                work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """What the search's own scheduler says of an evaluation that could go on."""
         work = self._board.live.get(trial.trial_id)
-        if work is None or work.proposal is None or work.state.halving is None:
+        if work is None or work.proposal is None or work.state.early_stopping is None:
             return TrialScheduler.CONTINUE
         with self._board.keeping_failure():
-            return work.state.halving.result(
+            return work.state.early_stopping.result(
                 work.proposal.evaluation,
                 trial,
                 result["epoch"],
-                result["val_loss"],
+                result[work.state.objective.column],
                 tune_controller,
             )
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
-        """Let the search's own scheduler forget it."""
-        self.on_trial_remove(tune_controller, trial)
-
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Let the search's own scheduler forget it."""
-        self.on_trial_remove(tune_controller, trial)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Let the search's own scheduler forget it."""
-        work = self._board.live.get(trial.trial_id)
-        if work is not None and work.proposal is not None and work.state.halving is not None:
-            work.state.halving.gone(work.proposal.evaluation, trial, tune_controller)
 
     def release(self) -> None:
         """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
@@ -158,18 +129,9 @@ class Scheduler(FIFOScheduler):
 class Recorder(tune.Callback):
     """Tune's callback: writes each row when its trial's last result arrives."""
 
-    def __init__(self, board: Board, scratch: Storage, tick: Callable[[int, int], None]) -> None:
+    def __init__(self, board: Board, tick: Callable[[int, int], None]) -> None:
         self._board = board
-        self._scratch = scratch
         self._tick = tick
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Delete what was kept of a trial that was paused."""
-        work = self._board.live.get(trial.trial_id)
-        if work is None or (work.state.halving is not None and work.state.halving.pauses):
-            self._scratch.child(str(trial.trial_id)).delete_folder()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look after trials whose end nobody told, and those that take too long."""
@@ -202,7 +164,6 @@ def run_experiment(
     max_concurrent: int | None,
     finish: Callable[[SearchState], None],
     *,
-    home: Storage,
     ray_stays: bool = False,
     tick: Callable[[int, int], None] = lambda busy, slots: None,
     trial: type[tune.Trainable] = EvaluationTrial,
@@ -214,7 +175,6 @@ def run_experiment(
         footprint: what each evaluation holds.
         max_concurrent: evaluations at once; None for as many as the cluster holds.
         finish: called with each search that is done.
-        home: where trials that are paused are kept, for all machines.
         ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
         tick: called many times a second with the trials that run now, and that may.
         trial: what a worker runs; it answers the requests of `SearchState`.
@@ -232,14 +192,16 @@ def run_experiment(
     board = Board(states, slots, finish)
     scheduler = Scheduler(board)
     try:
-        with _environment(ENVIRONMENT), _scratch(states, home) as scratch:
+        with (
+            _environment(ENVIRONMENT),
+            tempfile.TemporaryDirectory(prefix="revo-", ignore_cleanup_errors=True) as scratch,
+        ):
             tune.run(
                 trial,
                 name="tune",
                 search_alg=Proposer(board),
                 scheduler=scheduler,
-                callbacks=[Recorder(board, Storage(scratch).child("tune"), tick)],
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+                callbacks=[Recorder(board, tick)],
                 num_samples=-1,
                 resources_per_trial=footprint.request,
                 reuse_actors=True,
@@ -262,24 +224,6 @@ def run_experiment(
         raise SearchError("; ".join(f"{name}: {error}" for name, error in board.set_aside.items()))
     if not board.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
-
-
-@contextmanager
-def _scratch(states: Sequence[SearchState], home: Storage) -> Iterator[str]:
-    """The folder that Tune wants; only paused trials are read from it again, by any machine."""
-    if not any(state.halving is not None and state.halving.pauses for state in states):
-        folder = tempfile.mkdtemp(prefix="revo-")
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return
-    shared = home.child(".tune")
-    shared.delete_folder()  # of a run that was killed
-    try:
-        yield shared.uri
-    finally:
-        shared.delete_folder()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import socket
-import struct
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -21,20 +20,15 @@ from revo_ray.data.shared_files import SharedFile, fetch
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.objective import METRICS, Scores
-from revo_ray.rundir.best_model import MODEL, candidate_path
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
-from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
-    import torch
-
     from revo_ray.finetune.training.epoch import Epoch
     from revo_ray.finetune.training.tuner import FineTuner
 
 MAX_TUNERS = 2
 """Networks with their data that one worker keeps: a study's searches share workers."""
-
-SNAPSHOT = "evaluation.pt"
 
 _tuners: OrderedDict[str, FineTuner] = OrderedDict()
 _served = 0
@@ -48,53 +42,31 @@ class EvaluationTrial(tune.Trainable):
     """
 
     _results: Iterator[dict[str, Any]] | None = None
-    _snapshot: dict[str, Any] | None = None
-    _reported: dict[str, Any]
 
     def step(self) -> dict[str, Any]:
         """The whole evaluation, or its next epoch where somebody may stop it; or the test."""
         if "test" in self.config:
             return test_best(self.config)
         if self._results is None:
-            self._results = evaluate(self.config, self._snapshot)
-        self._reported = next(self._results)
-        return self._reported
+            self._results = evaluate(self.config)
+        return next(self._results)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next evaluation; always possible."""
-        self._results = self._snapshot = None
+        self._results = None
         return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Where a paused evaluation stands."""
-        import torch
-
-        row = self._reported["row"]
-        snapshot = tuner_for(self.config["task"]).snapshot()
-        snapshot |= {"curve": row["curve"], "started_at": row["started_at"]}
-        torch.save(snapshot, os.path.join(checkpoint_dir, SNAPSHOT))
-
-    def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        """Go on where a paused evaluation stood, here or elsewhere."""
-        import torch
-
-        path = os.path.join(checkpoint_dir, SNAPSHOT)
-        self._results, self._snapshot = None, torch.load(path, weights_only=True)
 
     def cleanup(self) -> None:
         """Let go of the networks."""
         _tuners.clear()
 
 
-def evaluate(
-    config: dict[str, Any], snapshot: dict[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
+def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run one request of `SearchState`, and report all that was measured.
 
     Args:
         config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `best`, the rank to beat, and
             `stepwise`: whether each epoch is reported, or the last alone.
-        snapshot: where a paused evaluation stood.
 
     Yields:
         the row so far, whether it is `done` and the evaluation `whole`: not cut short, and
@@ -105,8 +77,6 @@ def evaluate(
     task, column = config["task"], METRICS[config["objective"]].column
     row: dict[str, Any] = {"started_at": time.time(), "node": _node(), "device": "cpu"}
     curve: list[dict[str, Any]] = []
-    if snapshot is not None:
-        row["started_at"], curve = snapshot["started_at"], list(snapshot["curve"])
 
     def result(more: dict[str, Any], *, ended: bool = True, whole: bool = True) -> dict[str, Any]:
         now = {"curve": list(curve), "finished_at": time.time()}
@@ -119,7 +89,7 @@ def evaluate(
         row["device"] = device_name(tuner)
         policy = find_policy(plan, task["plugins"])
         validate: Any = "every" if config["stepwise"] else None
-        for epoch in tuner.run(plan, policy, validate=validate, snapshot=snapshot):
+        for epoch in tuner.run(plan, policy, validate=validate):
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]
@@ -140,17 +110,15 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
     """
-    from safetensors.torch import load
-
-    storage = Storage(config["task"]["run"])
+    best = RunDirectory(config["task"]["run"]).best
     try:
         tuner = tuner_for(config["task"])
         if config["retrain"] is not None:
             plan = Plan.from_json(config["retrain"])
             for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
                 pass
-            storage.write(MODEL, weight_file(tuner.state_dict(), config["test"]))
-        tuner.load_state_dict(load(storage.read(MODEL)))
+            best.write(tuner.state_dict(), config["test"])
+        tuner.load_state_dict(best.weights())
         scores = tuner.evaluate("test")
     except Exception as error:
         _tuners.clear()
@@ -193,30 +161,6 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     return fetch(shared)
 
 
-def write_weights(tuner: FineTuner, storage: Storage, evaluation: int) -> None:
-    """Write the tuner's weights as a candidate for the best model, named in its header.
-
-    Raises:
-        OSError: the storage is full or unreachable.
-    """
-    storage.write(candidate_path(evaluation), weight_file(tuner.state_dict(), evaluation))
-
-
-def weight_file(weights: dict[str, torch.Tensor], evaluation: int) -> bytes:
-    """A safetensors file that names its evaluation; equal weights are equal bytes.
-
-    The library writes the metadata in another order each time.
-    """
-    from safetensors.torch import save
-
-    content = save(weights, {"evaluation": str(evaluation), "format": "pt"})
-    (size,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    return content[:8] + text.ljust(size) + content[8 + size :]
-
-
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
     """Write the weights of an evaluation that may be the best; or why that failed."""
     objective, best = METRICS[config["objective"]], config["best"]
@@ -224,7 +168,8 @@ def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dic
     if epoch.diverged or math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
         return {}
     try:
-        write_weights(tuner, Storage(config["task"]["run"]), config["evaluation"])
+        run = RunDirectory(config["task"]["run"])
+        run.best.write_candidate(tuner.state_dict(), config["evaluation"])
     except OSError as error:
         return {"storage_error": str(error)}
     return {"weights": True}

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from revo_ray.data.files.archive import MAX_BYTES
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.image_files import File, Tree
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.stored_file import MAX_BYTES
 from revo_ray.errors import UserError
 
 OVER_MANY = settings(
@@ -53,8 +53,8 @@ def unix(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
-def contents(tree: Tree) -> dict[str, bytes]:
-    return {file.path: file.read() for file in tree.files}
+def contents(files: ImageFiles) -> dict[str, bytes]:
+    return {file.path: file.read() for file in files.all}
 
 
 def test_torn_archives_are_told_by_name(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_torn_archives_are_told_by_name(tmp_path: Path) -> None:
         torn.write_bytes(whole[:length])
         for root in (torn, tmp_path):
             with pytest.raises(UserError, match=r"torn\.zip' is damaged"):
-                Tree.open(str(root), unpack=True)
+                ImageFiles.open(str(root), unpack=True)
 
 
 NAME = st.lists(
@@ -82,18 +82,18 @@ NAME = st.lists(
 @OVER_MANY
 @given(name=NAME.filter(bool))
 def test_no_entry_leaves_the_archive(name: str, tmp_path: Path) -> None:
-    tree = Tree.open(str(pack(tmp_path / "x.zip", (name, b"x"))))
-    for path in [*(file.path for file in tree.files), *tree.folders]:
+    files = ImageFiles.open(str(pack(tmp_path / "x.zip", (name, b"x"))))
+    for path in [*(file.path for file in files.all), *files.folders]:
         assert not PureWindowsPath(path).drive
         assert os.path.normpath(f"/root/{path}") == f"/root/{path}"
         assert os.path.normpath("/root/" + path.replace("\\", "/")).startswith("/root/")
     parts = name.replace("\\", "/").split("/")
     real = [part for part in parts if part not in ("", ".")]
     if ".." in parts or name[0] in "/\\" or (real[:1] and real[0][1:2] == ":"):
-        assert tree.files == ()
+        assert files.all == ()
     elif parts[-1] and "..." not in parts:  # a file, and not hidden
-        assert tree.problems == ()
-        assert contents(tree) == ({"/".join(real): b"x"} if real else {})
+        assert files.problems == ()
+        assert contents(files) == ({"/".join(real): b"x"} if real else {})
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ def test_no_entry_leaves_the_archive(name: str, tmp_path: Path) -> None:
 def test_refused_entries_are_named(
     make: Callable[[Path], Path], cause: str, tmp_path: Path
 ) -> None:
-    tree = Tree.open(str(make(tmp_path / "x.zip")))
-    assert tree.files == ()
-    (problem,) = tree.problems
+    files = ImageFiles.open(str(make(tmp_path / "x.zip")))
+    assert files.all == ()
+    (problem,) = files.problems
     assert problem.name in ("x.png", "../x.png")
     assert cause in problem.cause
 
 
 def test_a_file_beside_the_archive_mends_its_refused_entry(tmp_path: Path) -> None:
     pack(tmp_path / "d/x.zip", (unix("a.png", 0o120777), b"b.png"))
-    (problem,) = Tree.open(str(tmp_path), unpack=True).problems
+    (problem,) = ImageFiles.open(str(tmp_path), unpack=True).problems
     assert problem == ("d/a.png", "a symbolic link inside an archive, in d/x.zip")
-    assert Tree.open(str(tmp_path), unpack=True).below("d").problems[0].name == "a.png"
+    assert ImageFiles.open(str(tmp_path), unpack=True).below("d").problems[0].name == "a.png"
     (tmp_path / "d/a.png").write_bytes(b"a")
-    assert Tree.open(str(tmp_path), unpack=True).problems == ()
+    assert ImageFiles.open(str(tmp_path), unpack=True).problems == ()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -142,7 +142,7 @@ def test_entries_that_lie_are_damaged(method: int, tmp_path: Path) -> None:
     }
     for lie in lies.values():
         archive = patch(pack(tmp_path / "x.zip", ("x.png", content), method=method), lie)
-        (file,) = Tree.open(str(archive)).files
+        (file,) = ImageFiles.open(str(archive)).all
         with pytest.raises(OSError, match="damaged in its zip archive") as caught:
             file.read()
         assert explain(caught.value) == "damaged in its zip archive"
@@ -150,7 +150,7 @@ def test_entries_that_lie_are_damaged(method: int, tmp_path: Path) -> None:
 
 def test_a_bomb_fills_no_more_memory_than_it_declares(tmp_path: Path) -> None:
     archive = patch(pack(tmp_path / "x.zip", ("x.png", bytes(10**8))), (24, struct.pack("<I", 99)))
-    (file,) = Tree.open(str(archive)).files
+    (file,) = ImageFiles.open(str(archive)).all
     tracemalloc.start()
     try:
         with pytest.raises(OSError, match="damaged"):
@@ -164,23 +164,23 @@ def test_entries_are_read_from_many_threads(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     expected = {f"{i}.png": rng.bytes(int(rng.integers(1, 20_000))) for i in range(300)}
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        tree = Tree.open(str(pack(tmp_path / "x.zip", *expected.items(), method=method)))
+        files = ImageFiles.open(str(pack(tmp_path / "x.zip", *expected.items(), method=method)))
         with ThreadPoolExecutor(16) as pool:
-            found = list(pool.map(File.read, tree.files * 4))
-        assert found == [expected[file.path] for file in tree.files] * 4
+            found = list(pool.map(File.read, files.all * 4))
+        assert found == [expected[file.path] for file in files.all] * 4
 
 
 def test_long_names_and_extra_fields(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("ä" * 1000 + ".png")
     info.extra = struct.pack("<HH", 0x9999, 5000) + bytes(5000)
-    tree = Tree.open(str(pack(tmp_path / "x.zip", (info, b"content"), ("y.png", b"y"))))
-    assert contents(tree) == {info.filename: b"content", "y.png": b"y"}
+    files = ImageFiles.open(str(pack(tmp_path / "x.zip", (info, b"content"), ("y.png", b"y"))))
+    assert contents(files) == {info.filename: b"content", "y.png": b"y"}
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_of_entries_with_one_name_the_last_counts(tmp_path: Path) -> None:
     archive = pack(tmp_path / "x.zip", ("a.png", b"1"), ("a.png", b"22"), ("./a.png", b"333"))
-    assert contents(Tree.open(str(archive))) == {"a.png": b"333"}
+    assert contents(ImageFiles.open(str(archive))) == {"a.png": b"333"}
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ def test_of_entries_with_one_name_the_last_counts(tmp_path: Path) -> None:
 def test_names_without_a_declared_encoding(raw: bytes, name: str, tmp_path: Path) -> None:
     archive = pack(tmp_path / "x.zip", ("12.png", b"x"))
     archive.write_bytes(archive.read_bytes().replace(b"12.png", raw))
-    assert contents(Tree.open(str(archive))) == {name: b"x"}
+    assert contents(ImageFiles.open(str(archive))) == {name: b"x"}
 
 
 def test_a_name_that_breaks_its_declared_encoding(tmp_path: Path) -> None:
     archive = pack(tmp_path / "x.zip", ("é.png", b"x"))
     archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xfe"))
     with pytest.raises(UserError, match="damaged"):
-        Tree.open(str(archive))
+        ImageFiles.open(str(archive))
 
 
 @OVER_MANY
@@ -208,10 +208,10 @@ def test_any_damage_ends_in_one_of_two_errors(data: st.DataObject, tmp_path: Pat
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "x.zip").write_bytes(raw)
     try:
-        tree = Tree.open(str(tmp_path / "x.zip"))
+        files = ImageFiles.open(str(tmp_path / "x.zip"))
     except UserError:
         return
-    for file in tree.files:
+    for file in files.all:
         try:
             content = file.read()
         except OSError:
@@ -225,7 +225,7 @@ def test_digests_of_entries_come_from_the_directory(tmp_path: Path) -> None:
         raw = bytearray(archive.read_bytes())
         raw[36] ^= damage
         archive.write_bytes(raw)
-        (file,) = Tree.open(str(archive)).files
+        (file,) = ImageFiles.open(str(archive)).all
         assert file.stamp is None
         return file.digest()
 

@@ -32,7 +32,7 @@ BITS = RNG.integers(0, 2, (SIDE, SIDE), dtype=np.uint8)
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """As the table does around all its threads."""
+    """Silence Pillow's warnings, as the table does around all its threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -209,7 +209,7 @@ STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda upright: np.swapaxes(np.rot90(upright, 2), 0, 1),
     8: lambda upright: np.rot90(upright, -1),
 }
-"""How a camera stores an upright picture: where its row 0 and column 0 lie, by the standard."""
+"""Function that turns an upright picture as a camera stores it, for each EXIF orientation."""
 
 
 @pytest.mark.parametrize("orientation", STORED)

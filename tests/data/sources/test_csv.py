@@ -1,24 +1,23 @@
-"""Tables of images: how they are written, where their files lie, and rows that are wrong."""
+"""Manifests: spelt in many ways, with files in many places and with rows that are wrong."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from pyarrow import fs
 
-from revo_ray.data.records import Source
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 from tests.data.layouts import Files, csv_files, picture, table_bytes, unpacked
+from tests.object_store import object_store
 
 PICTURES: Files = {f"{i}.png": picture(0, i, kind="PNG") for i in range(6)}
 Rows = list[list[str]]
@@ -280,40 +279,26 @@ def test_a_changed_file_has_another_stamp_and_digest(tmp_path: Path) -> None:
     assert changed[1].picture.stamp == one[1].picture.stamp
 
 
-@pytest.fixture(scope="module")
-def stored() -> Iterator[Callable[[str], str]]:
-    """The URI of a path in an object store; such URIs hold options."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = f"endpoint_override={host}%3A{port}&scheme=http&region=eu-west-1"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "secret")
-        yield lambda path: f"s3://{path}?{options}"
-    server.stop()
-
-
-def test_a_table_in_an_object_store(stored: Callable[[str], str]) -> None:
+def test_a_table_in_an_object_store() -> None:
     rows = [["path", "label"], ["a b/é (0).png", "a"], ["1.png", "b"], ["gone.png", "a"]]
     rows += [["../other/0.png", "a"], ["/bucket/set/1.png", "b"]]
-    store, _ = fs.FileSystem.from_uri(stored("bucket") + "&allow_bucket_creation=true")
-    store.create_dir("bucket")
     files = {"list.csv": table_bytes(rows), "1.png": PICTURES["1.png"]}
     files |= {"a b/é (0).png": PICTURES["0.png"], "../other/0.png": PICTURES["0.png"]}
-    for name, content in files.items():
-        with store.open_output_stream(os.path.normpath(f"bucket/set/{name}")) as stream:
-            stream.write(content)
-    source = read(stored("bucket/set/list.csv"))
-    assert labels(source) == {"a b/é (0).png": "a", "1.png": "b"}
-    assert [record.picture.open().size for record in source.records] == [(40, 30)] * 2
-    causes = [(name, cause.split(" (")[0]) for name, cause in source.problems]
-    assert [name for name, _ in causes] == ["gone.png", "../other/0.png", "/bucket/set/1.png"]
-    assert causes[0][1] == "no such file"
-    assert Counter("leads out" in cause for _, cause in causes) == {True: 2, False: 1}
-    line = refusal(stored("bucket/set/none.csv"))
-    assert "no such file or folder" in line
-    assert "secret" not in line
+    with object_store() as uri:
+        store, _ = fs.FileSystem.from_uri(uri(""))
+        for name, content in files.items():
+            with store.open_output_stream(os.path.normpath(f"bucket/set/{name}")) as stream:
+                stream.write(content)
+        source = read(uri("set/list.csv"))
+        assert labels(source) == {"a b/é (0).png": "a", "1.png": "b"}
+        assert [record.picture.open().size for record in source.records] == [(40, 30)] * 2
+        causes = [(name, cause.split(" (")[0]) for name, cause in source.problems]
+        assert [name for name, _ in causes] == ["gone.png", "../other/0.png", "/bucket/set/1.png"]
+        assert causes[0][1] == "no such file"
+        assert Counter("leads out" in cause for _, cause in causes) == {True: 2, False: 1}
+        line = refusal(uri("set/none.csv"))
+        assert "no such file or folder" in line
+        assert "testing" not in line
 
 
 def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:

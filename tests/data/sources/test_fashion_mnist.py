@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from revo_ray.data.records import ArrayPicture, Source
+from revo_ray.data.image_records import ArrayPicture, Source
 from revo_ray.data.sources import fashion_mnist, read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from revo_ray.data.records import Source
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

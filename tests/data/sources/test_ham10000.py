@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from revo_ray.data.records import Source
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

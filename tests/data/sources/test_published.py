@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from revo_ray.data.records import Source
+from revo_ray.data.image_records import Source
 from revo_ray.data.sources import READERS, read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

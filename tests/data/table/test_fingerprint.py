@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from revo_ray.data.records import Problem, Record
+from revo_ray.data.image_records import Problem, Record
 from revo_ray.data.table.fingerprint import digests
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from revo_ray.data.records import ArrayPicture, Problem, Record, Source
+from revo_ray.data.image_records import ArrayPicture, Problem, Record, Source
 from revo_ray.data.table import image_table as table_module
 from revo_ray.data.table import writer
 from revo_ray.data.table.image_table import Table, prepare_table
@@ -358,7 +358,7 @@ import numpy as np
 from pathlib import Path
 from revo_ray.settings.schema import DataConfig
 from revo_ray.data.table import image_table as module
-from revo_ray.data.records import ArrayPicture, Record, Source
+from revo_ray.data.image_records import ArrayPicture, Record, Source
 
 pixels = np.random.default_rng(0).integers(0, 256, (9, 9), dtype=np.uint8)
 records = [Record(f"{i}", "ab"[i % 2], ArrayPicture(pixels)) for i in range(300)]

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from revo_ray.data.files import archive
-from revo_ray.data.files import listing as walk
+from revo_ray.data.files import archive, stored_file
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
@@ -41,9 +40,9 @@ def fail(*_: object) -> None:
 def test_a_second_start_reads_no_image(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "SETTLED_NS", 0)
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
     first = prepare_table(config(root), tmp_path / "tables")
-    monkeypatch.setattr(walk.Stored, "read", fail)
+    monkeypatch.setattr(stored_file.StoredFile, "read", fail)
     assert prepare_table(config(root), tmp_path / "tables").path == first.path
     with pytest.raises(pytest.fail.Exception):
         prepare_table(config(root), tmp_path / "other tables")
@@ -53,9 +52,9 @@ def test_files_that_have_just_changed_are_read_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may change once more without their times telling."""
-    monkeypatch.setattr(walk, "SETTLED_NS", 10**12)
+    monkeypatch.setattr(stored_file, "RECENT_NS", 10**12)
     prepare_table(config(root), tmp_path / "tables")
-    monkeypatch.setattr(walk.Stored, "read", fail)
+    monkeypatch.setattr(stored_file.StoredFile, "read", fail)
     with pytest.raises(pytest.fail.Exception):
         prepare_table(config(root), tmp_path / "tables")
 
@@ -74,7 +73,7 @@ def test_a_zip_archive_is_known_by_its_directory(
 
 
 def test_one_byte_of_one_image_is_another_table(root: Path, tmp_path: Path) -> None:
-    """Of the same size and with the old time of change put back."""
+    """The file keeps its size, and its old time of change is put back."""
     first = prepare_table(config(root), tmp_path / "tables")
     changed = root / "cat" / "3.bmp"
     status = changed.stat()

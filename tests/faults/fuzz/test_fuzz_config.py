@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.methods import load_methods
-from revo_ray.methods.genome import UnitLike
+from revo_ray.methods import UnitLike, load_methods
 from revo_ray.search.core.prepare import resolve
-from revo_ray.settings.schema import SearchConfig, preset_names
+from revo_ray.settings.presets import preset_names
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 
 SECONDS = 10.0

@@ -21,10 +21,10 @@ from revo_ray.methods import make_method
 from revo_ray.report.outcomes import load_outcomes
 from revo_ray.rundir.best_model import candidate_path
 from revo_ray.rundir.ledger import Ledger
-from revo_ray.rundir.outcome import read_result, write_result
-from revo_ray.rundir.recorded_config import check_record, write_record
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import resolve
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from tests.search.core.test_state import TEST, UNITS, measure
@@ -54,15 +54,17 @@ def open_state(folder: Path, method: str) -> SearchState:
     config = config_of(method)
     storage = Storage(str(folder))
     if storage.list(Ledger.FOLDER):
-        check_record(storage, config, {})
+        RunDirectory(storage).check_config(config, {}, {})
     else:
-        write_record(storage, config, {})
-    return SearchState(config, storage, make_method(config.method), list(UNITS), {}, {"m": "x"})
+        RunDirectory(storage).write_config(config, {}, {})
+    return SearchState(
+        config, RunDirectory(storage), make_method(config.method), list(UNITS), {}, {"m": "x"}
+    )
 
 
 def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
     state = open_state(folder, method)
-    if read_result(state) is not None:
+    if finished_result(state) is not None:
         return state
     while len(state.ledger) < rows or (rows == BUDGET and not state.done):
         request = state.next_request()
@@ -71,11 +73,11 @@ def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
             if request.config["retrain"] is not None:
                 number = request.config["test"]
                 content = _header({"evaluation": str(number)})
-                state.storage.write(candidate_path(number), content)
+                state.run.storage.write(candidate_path(number), content)
             state.tested({"test": TEST})
             continue
         state.record(request.proposal, measure(request, folder), "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
     if state.done:
         write_result(state)
     return state
@@ -313,7 +315,7 @@ def test_what_is_lost_is_made_again(
         assert sorted(made) == list(range(BUDGET))
         if method != "full":  # who asks one by one proposes something else
             assert made == facts(runs[method, BUDGET])
-        assert read_result(open_state(folder, method)) is not None
+        assert finished_result(open_state(folder, method)) is not None
         load_outcomes(Storage(str(folder)))
 
 

@@ -17,7 +17,7 @@ from revo_ray import CMAMVSearch
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Real, Space
-from revo_ray.tune.search_space import from_json, to_json
+from revo_ray.tune.domains import from_json, to_json
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),

@@ -34,11 +34,11 @@ def watch_trainings(module: ModuleType) -> None:
     """Log when an evaluation begins, and how it ends."""
     evaluate = module.evaluate
 
-    def watched(config: dict[str, Any], snapshot: Any = None) -> Iterator[dict[str, Any]]:
+    def watched(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         run = config["task"]["run"].partition("?")[0].rpartition("/")[2]
         log("began", run, config["evaluation"])
         try:
-            for result in evaluate(config, snapshot):
+            for result in evaluate(config):
                 if result["done"]:
                     failed = result["row"]["status"] == "error"
                     log("failed" if failed else "ended", run, config["evaluation"])

@@ -17,7 +17,7 @@ SUFFIXES = {"safetensors": "", "torch-export": ".pt2", "onnx": ".onnx"}
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in the searches: sums in another order would differ in the last digits."""
+    """Use one thread, as searches do: sums in another order differ in the last digits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-
-from safetensors.torch import load_file
 
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.sources import read_source
@@ -14,11 +13,10 @@ from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.finetune.training.tuner import FineTuner
-from revo_ray.rundir.best_model import MODEL
-from revo_ray.rundir.outcome import write_result
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.state import Request, SearchState
-from revo_ray.search.ray.trial import write_weights
+from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
 
 MODELS = {"timm": "timm/test_efficientnet", "torchvision": "torchvision/resnet18"}
@@ -36,7 +34,14 @@ def search(folder: Path, name: str, *overrides: str, stop_after: int = 99) -> Pa
     """Run a search below a folder, or its first evaluations; gives the run directory."""
     config = SearchConfig.load(None, [*SMALL, f"storage={folder}", f"name={name}", *overrides])
     with ExitStack() as stack:
-        state = Preparation(config.storage, False, None, stack).state(config)
+        preparation = Preparation(
+            config.storage,
+            False,
+            stack,
+            prepare_table=prepare_table,
+            early_stopping=lambda method, config: None,
+        )
+        state = preparation.state(config)
         path = state.task["table"]["path"]
         tuner = load_tuner(config.model, config.data, config.train, path)
         while not state.done and len(state.ledger) < stop_after:
@@ -53,7 +58,7 @@ def searched_tuner(run: Path) -> FineTuner:
     config = SearchConfig.load(run / "config.yaml")
     table = prepare_table(config.data, tables_folder(config.storage))
     tuner = load_tuner(config.model, config.data, config.train, table.path)
-    tuner.load_state_dict(load_file(run / MODEL))
+    tuner.load_state_dict(RunDirectory(str(run)).best.weights())
     return tuner
 
 
@@ -74,24 +79,21 @@ def write_test_images(run: Path, folder: Path) -> tuple[list[Path], list[str]]:
 
 def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
     if request.proposal is None:
-        assert state.storage.local is not None
-        tuner.load_state_dict(load_file(state.storage.local / MODEL))
+        tuner.load_state_dict(state.run.best.weights())
         state.tested({"test": asdict(tuner.evaluate("test"))})
         return
     *_, last = tuner.run(Plan.from_json(request.config["plan"]))
     row = {
         "status": "diverged" if last.diverged else "ok",
-        "val_loss": last.val_loss,
-        "val_accuracy": last.val_accuracy,
-        "val_auc": last.val_auc,
         "epochs": last.epoch,
         "images": last.images,
         "seconds": last.seconds,
-    }
-    score, best = (last.val_loss, request.proposal.evaluation), request.config["best"]
-    if scored := last.val_loss is not None and (best is None or score < tuple(best)):
-        write_weights(tuner, state.storage, request.proposal.evaluation)
+    } | last.validation.finite.columns
+    rank = state.objective.rank(last.validation, request.proposal.evaluation)
+    best = request.config["best"]
+    if is_best := math.isfinite(rank[0]) and (best is None or rank < tuple(best)):
+        state.run.best.write_candidate(tuner.state_dict(), request.proposal.evaluation)
     state.record(
-        request.proposal, {"row": row, "weights": scored, "cold": False, "whole": True}, "by hand"
+        request.proposal, {"row": row, "weights": is_best, "cold": False, "whole": True}, "by hand"
     )
     state.settle(request.proposal.evaluation)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from revo_ray.data.records import Problem
-from revo_ray.model.export.classifier import Classifier
+from revo_ray.data.image_records import Problem
+from revo_ray.model.classifier import Classifier
 from revo_ray.model.predict import find_images, open_model, predict
+from revo_ray.objective import METRICS
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import MODELS, searched_tuner, write_test_images
 
@@ -137,10 +138,10 @@ def test_the_code_of_the_model_card_loads_it_without_this_package(
         (work / f"{path.name}.md").write_text(card_of(path))
     (work / "image.png").write_bytes(test_images[0][0].read_bytes())
     tuner = searched_tuner(searches[library])
-    feed = tuner._feeds["test"]
+    feed = tuner.feeds["test"]
     stored = feed.batch(torch.arange(len(feed)))[0]
     np.save(work / "stored.npy", stored.numpy())
-    np.save(work / "normalised.npy", ((stored.float() / 255 - tuner._mean) / tuner._std).numpy())
+    np.save(work / "normalised.npy", tuner.normalise(stored).numpy())
     done = subprocess.run(
         [sys.executable, "-P", "-c", _with_image(WITHOUT_THIS_PACKAGE), *(p.name for p in paths)],
         cwd=work,
@@ -179,10 +180,10 @@ def test_an_onnx_file_says_what_it_takes(exports: Exports, library: str) -> None
     assert taken.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     sizes = [d.dim_param or d.dim_value for d in taken.type.tensor_type.shape.dim]
     assert sizes == ["batch", 3, 32, 32]
-    facts = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(facts["labels"]) == [str(digit) for digit in range(10)]
-    assert (facts["image_size"], facts["model"]) == ("32", MODELS[library])
-    assert json.loads(facts["mean"]) == [0.485, 0.456, 0.406]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["labels"]) == [str(digit) for digit in range(10)]
+    assert (metadata["image_size"], metadata["model"]) == ("32", MODELS[library])
+    assert json.loads(metadata["mean"]) == [0.485, 0.456, 0.406]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -217,7 +218,9 @@ def test_the_card_tells_data_plan_budget_and_scores(
     for unit, rate in zip(best["units"], plan["unit_lrs"], strict=True):
         assert f"| `{unit}` | {rate:.6g} |" in card
     test = result["test"]
-    assert f"| test | {test['loss']:.4f} | {test['accuracy']:.4f} | {test['auc']:.4f} |" in card
+    titles = [metric.title for metric in METRICS.values()]
+    assert f"| images | {' | '.join(titles)} |" in card
+    assert f"| test | {' | '.join(f'{test[name]:.4f}' for name in METRICS)} |" in card
     assert "evaluations: 2 of 2 (2 ok)" in card
     assert "not finished" not in card
     assert f"torch {torch.__version__.partition('+')[0]}" in card

@@ -1,4 +1,4 @@
-"""`export` and `predict` as they are typed: what they refuse, and what they leave behind."""
+"""`export`, `predict` and `train` as they are typed: refusals, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from pyarrow import fs
@@ -18,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from revo_ray.cli.main import main
 from revo_ray.data.files.decode import open_image, square
+from revo_ray.model.description import Description
 from revo_ray.model.export import export as export_run
-from revo_ray.model.export.description import Description
 from revo_ray.model.predict import Prediction, find_images, open_model, predict
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import search
@@ -66,7 +67,8 @@ def no_best(run: Path) -> Path:
 
 
 def null_best(run: Path) -> Path:
-    (run / "result.json").write_text('{"best": null}')
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | {"best": None, "test": None}))
     return no_best(run)
 
 
@@ -171,13 +173,30 @@ def test_a_form_that_answers_otherwise_is_not_left_there(
 
 
 def test_an_interrupted_search_gives_its_best_so_far(typed: Typed, tmp_path: Path) -> None:
-    run = search(
-        tmp_path, "cut", "model.name=timm/test_efficientnet", "search.evaluations=9", stop_after=1
-    )
+    options = ("model.name=timm/test_efficientnet", "search.evaluations=9")
+    run = search(tmp_path, "cut", *options, "search.objective=macro_f1", stop_after=1)
     status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0
     assert "This search is not finished (1/9): its best model so far." in out
-    assert "**The search is not finished** (1/9)" in (tmp_path / "model/README.md").read_text()
+    card = (tmp_path / "model/README.md").read_text()
+    assert "**The search is not finished** (1/9)" in card
+    assert "evaluation 0, which had the best validation macro F1." in card
+    assert "evaluations: 1 of 9 (1 ok)" in card
+    assert "The test images have not been seen yet." in card
+
+
+def test_train_makes_the_same_model_of_a_searchs_best_plan(
+    typed: Typed, run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again.safetensors"
+    plan = run / "best" / "plan.json"
+    status, said, err = typed("train", run / "config.yaml", "--plan", plan, "--out", out)
+    assert status == 0, err
+    best = json.loads((run / "result.json").read_text())["best"]
+    assert f"validation: loss {best['val_loss']:.4f}" in said
+    again, found = load_file(out), load_file(run / "best" / "model.safetensors")
+    assert again.keys() == found.keys()
+    assert all(torch.equal(again[name], found[name]) for name in found)
 
 
 def test_without_its_data_set_a_model_is_tried_on_photographs(
@@ -187,7 +206,7 @@ def test_without_its_data_set_a_model_is_tried_on_photographs(
     (run / "config.yaml").write_text(config.replace("root: null", "root: /gone/away"))
     status, out, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0, err
-    assert "on 32 parts of photographs (the data set is not to be had here" in out
+    assert "on 32 parts of photographs (the data set is not available here" in out
 
 
 def test_a_run_directory_may_be_on_an_object_store(run: Path) -> None:

@@ -1,31 +1,42 @@
-"""The search as a whole in TensorBoard: what its own reader finds in the event files."""
+"""The search as a whole in TensorBoard, as TensorBoard's own reader finds it in the files."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from revo_ray.monitor.tensorboard import pages
-from revo_ray.monitor.tensorboard.search_curves import is_due
-from revo_ray.rundir.ledger import Ledger
+from revo_ray.evolve.space import Space
+from revo_ray.monitor.tensorboard import event_files, write_tensorboard
+from revo_ray.monitor.tensorboard.search_curves import HISTOGRAMS, has_histograms
+from revo_ray.objective import METRICS, MetricName
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.storage import Storage
+from tests.monitor.synthetic import EPOCHS, FAILS, UNITS, open_state, run, scores_of
 from tests.object_store import object_store
-from tests.report.synthetic import EPOCHS, FAILS, UNITS, open_state, run
 
-ALL = {"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
+ALL = {"scalars": 0, "histograms": 0, "tensors": 0}
 
 Made = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_files() -> Iterator[None]:
+    """Lets a short search fill several files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_files, "FILE_BYTES", 2**14)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +57,7 @@ def read(folder: Path, name: str = "") -> EventAccumulator:
     return EventAccumulator(str(folder / "tensorboard" / name), size_guidance=ALL).Reload()
 
 
-def event_files(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     """Everything that TensorBoard would open."""
     found = sorted((folder / "tensorboard").rglob("*"))
     return {str(f.relative_to(folder)): f.read_bytes() for f in found if f.is_file()}
@@ -54,7 +65,7 @@ def event_files(folder: Path) -> dict[str, bytes]:
 
 def test_every_series_has_a_point_for_each_evaluation(undisturbed: Made) -> None:
     folder = undisturbed()
-    rows = list(Ledger.load(Storage(str(folder))))
+    rows = list(RunDirectory(str(folder)).ledger())
     assert {row.status for row in rows} == {"ok", "diverged"}
     whole = read(folder)
     best, spent = math.inf, Counter({"evaluations": 0, "epochs": 0, "device_seconds": 0.0})
@@ -65,20 +76,24 @@ def test_every_series_has_a_point_for_each_evaluation(undisturbed: Made) -> None
         failures = sum(number <= row.evaluation for number in FAILS)
         frozen = row.unit_lrs.count(0) / len(UNITS)
         for tag, step, value in [
-            *((f"best/loss_by_{cost}", math.ceil(s), best) for cost, s in spent.items()),
-            *((f"best/accuracy_by_{cost}", math.ceil(s), 1 / best) for cost, s in spent.items()),
-            *((f"best/auc_by_{cost}", math.ceil(s), best**-0.5) for cost, s in spent.items()),
+            *(
+                (f"best/{metric}_by_{cost}", math.ceil(s), value)
+                for cost, s in spent.items()
+                for metric, value in asdict(scores_of(best)).items()
+            ),
             ("evaluations/failures_so_far", row.evaluation + 1, failures),
             ("evaluations/frozen_fraction", row.evaluation + 1, frozen),
         ]:
             expected.setdefault(tag, []).append((step, pytest.approx(value)))
     for tag, points in expected.items():
         assert [(point.step, point.value) for point in whole.Scalars(tag)] == points
-    losses = {point.step - 1: point.value for point in whole.Scalars("evaluations/loss")}
-    assert losses == {r.evaluation: pytest.approx(r.val_loss) for r in rows if r.status == "ok"}
+    for name, metric in METRICS.items():
+        shown = {point.step - 1: point.value for point in whole.Scalars(f"evaluations/{name}")}
+        values = {r.evaluation: metric.value(r.scores) for r in rows if r.status == "ok"}
+        assert shown == pytest.approx(values)
 
 
-def test_generations_have_their_distribution_their_rates_and_a_picture(undisturbed: Made) -> None:
+def test_generations_have_their_distribution_and_their_rates(undisturbed: Made) -> None:
     folder = undisturbed()
     whole = read(folder)
     state = open_state(Storage(str(folder)))
@@ -104,19 +119,12 @@ def test_generations_have_their_distribution_their_rates_and_a_picture(undisturb
         trained = [[row.unit_lrs[index] for row in rows if row.generation == g] for g in range(3)]
         assert [e.histogram_value.num for e in events] == [len(t) - t.count(0) for t in trained]
 
-    pictures = whole.Images("rates/heat_map")
-    assert [picture.step for picture in pictures] == [0, 1, 2]
-    for picture in pictures:
-        opened = Image.open(io.BytesIO(picture.encoded_image_string))
-        assert opened.size == (picture.width, picture.height)
-        assert len(opened.getcolors(2**16) or ()) > 20
-
 
 def test_methods_without_a_distribution_have_none(undisturbed: Made) -> None:
     whole = read(undisturbed("method.name=random", "search.evaluations=25"))
     assert not [tag for tag in whole.Tags()["scalars"] if tag.startswith("distribution")]
     assert len(whole.Scalars("best/loss_by_evaluations")) == 25
-    assert [picture.step for picture in whole.Images("rates/heat_map")] == [0, 1, 2]
+    assert [event.step for event in whole.Histograms("rates/log10_all_units")] == [0, 1, 2]
 
 
 def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
@@ -128,7 +136,7 @@ def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
         "ended", "generation", "weight decay", "frozen units", "head rate", "mean log10 rate",
         "global_lr",
     }  # fmt: skip
-    for row in Ledger.load(Storage(str(folder))):
+    for row in RunDirectory(str(folder)).ledger():
         run_of_it = read(folder, f"{row.evaluation:06d}")
         content = run_of_it.summary_metadata["_hparams_/session_start_info"].plugin_data.content
         session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
@@ -151,29 +159,29 @@ def test_neither_order_nor_interruptions_leave_a_trace(
     for rows in (1, 5, 12, 3):
         run(open_state(Storage(str(tmp_path)), override), workers=4, rows=rows)
     run(open_state(Storage(str(tmp_path)), override), workers=7)
-    assert event_files(tmp_path) == event_files(undisturbed(override))
+    assert contents(tmp_path) == contents(undisturbed(override))
 
 
-@given(cut=st.integers(0, 2**18), other=st.binary(max_size=8))
+@given(cut=st.integers(0, 2**17), other=st.binary(max_size=8))
 @settings(max_examples=25, deadline=None)
 def test_what_was_cut_short_or_damaged_is_mended(undisturbed: Made, cut: int, other: bytes) -> None:
     folder = undisturbed()
-    whole = event_files(folder)
-    names = [name for name in whole if pages.PREFIX in name]
-    assert len(names) == 2
+    whole = contents(folder)
+    names = [name for name in whole if event_files.PREFIX in name]
+    assert len(names) > 2
     joined = b"".join(whole[name] for name in names)[:cut]
     for name in names:
         part, joined = joined[: len(whole[name])], joined[len(whole[name]) :]
         (folder / name).write_bytes(part + other)
-    (folder / "tensorboard" / f"{pages.PREFIX}000007").write_bytes(other)
+    (folder / "tensorboard" / f"{event_files.PREFIX}000007").write_bytes(other)
     open_state(Storage(str(folder)))
-    assert event_files(folder) == whole
+    assert contents(folder) == whole
 
 
 def test_a_file_that_is_read_only_ever_grows(tmp_path: Path) -> None:
     state = open_state(Storage(str(tmp_path)))
     run(state, rows=2)
-    first = tmp_path / "tensorboard" / f"{pages.PREFIX}000000"
+    first = tmp_path / "tensorboard" / f"{event_files.PREFIX}000000"
     with first.open("rb") as reader:
         before = reader.read()
         run(state, rows=2)
@@ -190,11 +198,58 @@ def test_an_object_store_holds_the_same_bytes(undisturbed: Made, tmp_path: Path)
         for rows in (4, 3, 23):
             run(open_state(Storage(uri("run"))), workers=3, rows=rows)
         storage = Storage(uri("run"))
-        expected = event_files(undisturbed())
+        expected = contents(undisturbed())
         for name, content in expected.items():
             assert storage.read(name) == content
 
 
-def test_long_searches_have_few_pictures() -> None:
-    assert [g for g in range(20) if is_due(g, 4)] == [0, 1, 2, 3, 4, 6, 8, 12, 16]
-    assert sum(is_due(g, 16) for g in range(100_000)) < 16 * (1 + math.log2(100_000 / 16) / 2) + 1
+SCORES = (
+    {"val_loss": 0.5, "val_balanced_accuracy": 0.6, "val_auc": 0.7},
+    {"val_loss": 0.9, "val_balanced_accuracy": 0.8},
+    {"val_loss": 0.4, "val_balanced_accuracy": 0.7, "val_auc": 0.9},
+    {"val_loss": 0.8, "val_balanced_accuracy": 0.8},
+)
+"""Scores of four evaluations; the best is another one by the loss, by balanced accuracy, by AUC."""
+
+
+@pytest.mark.parametrize(
+    ("objective", "best", "failures", "chart"),
+    [
+        ("loss", [0, 0, 2, 2], 0, "Loss of each, and the best"),
+        ("balanced_accuracy", [0, 1, 1, 3], 0, "Balanced accuracy of each, and the best"),
+        ("auc", [0, 0, 2, 2], 2, "AUC of each, and the best"),
+    ],
+)
+def test_the_best_so_far_is_the_best_by_the_objective(
+    tmp_path: Path, objective: MetricName, best: list[int], failures: int, chart: str
+) -> None:
+    run_directory = RunDirectory(str(tmp_path))
+    ledger = run_directory.ledger(METRICS[objective])
+    for number, scores in enumerate(SCORES):
+        ledger.append(Evaluation(evaluation=number, sample={}, status="ok", epochs=1, **scores))
+    write_tensorboard(
+        run_directory, ledger, UNITS, Space({}), population=2, evaluations=4, distributions=[]
+    )
+    whole = read(tmp_path)
+    for name, metric in METRICS.items():
+        expected = []
+        for step, number in enumerate(best, 1):
+            value = metric.value(ledger[number].scores)
+            expected += [] if value is None else [(step, pytest.approx(value))]
+        tag = f"best/{name}_by_epochs"
+        points = whole.Scalars(tag) if tag in whole.Tags()["scalars"] else []
+        assert [(point.step, point.value) for point in points] == expected
+    assert whole.Scalars("evaluations/failures_so_far")[-1].value == failures
+    content = whole.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    categories = layout_pb2.Layout.FromString(content).category
+    assert categories[1].chart[0].title == chart
+    assert list(categories[1].chart[0].multiline.tag) == [
+        f"^evaluations/{objective}$", f"^best/{objective}_by_evaluations$",
+    ]  # fmt: skip
+    assert f"Validation {METRICS[objective].title} by" in categories[0].chart[0].title
+
+
+def test_long_searches_have_few_histograms() -> None:
+    due = [generation for generation in range(100_000) if has_histograms(generation)]
+    assert due[: HISTOGRAMS + 3] == [*range(HISTOGRAMS + 1), HISTOGRAMS + 2, HISTOGRAMS + 4]
+    assert len(due) < HISTOGRAMS * (1 + math.log2(100_000 / HISTOGRAMS) / 2) + 1

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from revo_ray.evolve.proposals import Outcome, Proposals
-from revo_ray.rundir.ledger import EpochMetrics, Evaluation
+from revo_ray.objective import LOSS
+from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.ray.halving import Halving
 
@@ -72,7 +73,7 @@ def asha() -> Halving:
     scheduler = ASHAScheduler(
         "epoch", "val_loss", "min", max_t=9, grace_period=1, reduction_factor=3
     )
-    return Halving(scheduler, 0)
+    return Halving(scheduler, LOSS, 0)
 
 
 def test_rebuilt_rungs_are_those_that_were_lost() -> None:

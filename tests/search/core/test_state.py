@@ -17,10 +17,13 @@ from safetensors.torch import save
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.methods import make_method
-from revo_ray.rundir.best_model import MODEL, candidate_path, weights_owner
-from revo_ray.rundir.ledger import Evaluation, Ledger
-from revo_ray.rundir.outcome import write_result
-from revo_ray.search.core.state import Request, SearchState
+from revo_ray.rundir.best_model import MODEL, candidate_path
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.requests import Request
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
@@ -39,7 +42,7 @@ UNITS = [FakeUnit("stem"), FakeUnit("body"), FakeUnit("head", head=True)]
 def open_state(folder: Path, *overrides: str) -> SearchState:
     config = SearchConfig.load(None, ["search.evaluations=30", *overrides])
     method = make_method(config.method)
-    return SearchState(config, Storage(str(folder)), method, list(UNITS), {"t": 1}, {"m": "x"})
+    return SearchState(config, RunDirectory(str(folder)), method, list(UNITS), {"t": 1}, {"m": "x"})
 
 
 TEST = {"loss": 0.5, "accuracy": 0.9, "auc": None}
@@ -79,7 +82,7 @@ def run(state: SearchState, folder: Path, workers: int = 1, seed: int = 0, stop_
         state.record(request.proposal, measure(request, folder), "trial")
         made += 1
         assert len(weight_files(folder)) <= len(busy) + 1
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
     return made
 
 
@@ -100,7 +103,7 @@ def test_the_budget_is_exact_and_best_is_the_best(tmp_path: Path) -> None:
     assert [row["evaluation"] for row in table] == list(range(30))
     best = min(table, key=lambda row: row["val_loss"])
     assert weight_files(tmp_path) == [tmp_path / MODEL]
-    assert weights_owner(Storage(str(tmp_path)), MODEL) == best["evaluation"]
+    assert RunDirectory(str(tmp_path)).best.owner == best["evaluation"]
     card = json.loads((tmp_path / "best" / "config.json").read_text())
     assert card["evaluation"] == best["evaluation"]
     plan = json.loads((tmp_path / "best" / "plan.json").read_text())
@@ -122,7 +125,7 @@ def test_interruptions_change_no_row_and_repeat_none(
     made += run(open_state(broken), broken, workers, seed)
     assert made == 30
     assert rows(broken) == rows(whole)
-    assert weights_owner(Storage(str(broken)), MODEL) == weights_owner(Storage(str(whole)), MODEL)
+    assert RunDirectory(str(broken)).best.owner == RunDirectory(str(whole)).best.owner
 
 
 def test_binary_duplicates_are_rows_of_the_budget_that_cost_nothing(tmp_path: Path) -> None:
@@ -153,17 +156,17 @@ def test_a_crash_between_two_writes_loses_nothing(tmp_path: Path, crash: str) ->
         if measured["weights"]:
             break
         state.record(request.proposal, measured, "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
     number = request.proposal.evaluation
     if crash != "weights":
         row = state._row(request.proposal, **measured["row"])
         state.ledger.append(row)
     if crash == "weights moved":
-        state.storage.move(candidate_path(number), MODEL)
+        state.run.storage.move(candidate_path(number), MODEL)
     run(open_state(broken), broken)
     assert rows(broken) == rows(whole)
     assert weight_files(broken) == [broken / MODEL]
-    assert weights_owner(Storage(str(broken)), MODEL) == weights_owner(Storage(str(whole)), MODEL)
+    assert RunDirectory(str(broken)).best.owner == RunDirectory(str(whole)).best.owner
 
 
 def test_a_crash_before_the_best_model_was_described_is_mended(tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_a_dead_worker_costs_an_attempt_and_no_row(tmp_path: Path) -> None:
     assert again is not None
     assert again.config == first.config
     state.record(again.proposal, measure(again, tmp_path), "trial")
-    state.settle(0)
+    state.tell(0)
     assert rows(tmp_path)[0]["attempts"] == 2
     state.lost(again.proposal, "late news")  # of a trial that had reported
     assert len(rows(tmp_path)) == 1
@@ -224,7 +227,7 @@ def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
         assert request is not None
         measured = measure(request, broken, status="error", error="disk on fire")
         state.record(request.proposal, measured, "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
 
     fail()
     fail()
@@ -243,7 +246,7 @@ def test_two_errors_in_a_row_do_not_stop_it(tmp_path: Path) -> None:
         number += 1
         status = "error" if number % 3 else "ok"
         state.record(request.proposal, measure(request, tmp_path, status), "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
     assert len(rows(tmp_path)) == 30
 
 
@@ -325,7 +328,7 @@ def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(tmp_pa
     assert request.proposal is not None
     state.record(request.proposal, measure(request, tmp_path, val_loss=99.0), "trial")
     with pytest.raises(SearchError, match=r"cannot resume .*evaluation 10 is recorded"):
-        state.settle(3)
+        state.tell(3)
 
 
 def test_no_row_is_written_once_another_driver_took_over(tmp_path: Path) -> None:
@@ -334,7 +337,9 @@ def test_no_row_is_written_once_another_driver_took_over(tmp_path: Path) -> None
 
     config = SearchConfig.load(None, ["search.evaluations=12"])
     storage, method = Storage(str(tmp_path)), make_method(config.method)
-    state = SearchState(config, storage, method, list(UNITS), {}, {}, guard=taken_over)
+    state = SearchState(
+        config, RunDirectory(storage), method, list(UNITS), {}, {}, guard=taken_over
+    )
     request = state.next_request()
     assert request is not None
     assert request.proposal is not None
@@ -348,7 +353,9 @@ def test_listeners_hear_of_each_row_once(tmp_path: Path) -> None:
     config = SearchConfig.load(None, ["search.evaluations=12"])
     method = make_method(config.method)
     storage = Storage(str(tmp_path))
-    state = SearchState(config, storage, method, list(UNITS), {}, {}, listeners=(heard.append,))
+    state = SearchState(
+        config, RunDirectory(storage), method, list(UNITS), {}, {}, listeners=(heard.append,)
+    )
     run(state, tmp_path)
     assert heard == list(state.ledger)
 
@@ -360,7 +367,7 @@ def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: P
         assert request is not None
         assert request.proposal is not None
         state.record(request.proposal, measure(request, tmp_path), "trial")
-        state.settle(request.proposal.evaluation)
+        state.tell(request.proposal.evaluation)
     for cause in ("killed", None, "killed"):
         request = state.next_request()
         assert request is not None
@@ -368,10 +375,10 @@ def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: P
         assert request.config["retrain"] is None
         assert state.next_request() is None
         assert not state.done
-        state.test_lost(cause)
+        state.final_test.lost(cause)
     assert state.next_request() is not None
     with pytest.raises(SearchError, match="cannot test the best model: killed"):
-        state.test_lost("killed")
+        state.final_test.lost("killed")
     state.tested({"test": TEST})
     assert state.done
     assert state.next_request() is None
@@ -386,6 +393,6 @@ def test_weights_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: P
     state = open_state(tmp_path)
     run(state, tmp_path)
     late = save({"w": torch.zeros(1)}, {"evaluation": "7"})
-    state.storage.write(candidate_path(7), late)  # after this driver had tidied up
+    state.run.storage.write(candidate_path(7), late)  # after this driver had tidied up
     write_result(state)
     assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]

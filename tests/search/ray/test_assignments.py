@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from revo_ray.methods import make_method
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray import assignments as board
 from revo_ray.search.ray.assignments import LOADING_S, Assignment, Board
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 from tests.search.core.test_state import UNITS
 
 
@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def make_board(folder: Path, *overrides: str) -> Board:
     config = SearchConfig.load(None, ["search.evaluations=12", *overrides])
     method = make_method(config.method)
-    state = SearchState(config, Storage(str(folder)), method, list(UNITS), {}, {})
+    state = SearchState(config, RunDirectory(str(folder)), method, list(UNITS), {}, {})
     return Board([state], lambda: 4)
 
 
@@ -66,7 +66,7 @@ def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) 
     work = made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.heard_from(work)
     made.overdue()
-    work.trial = trial_on(None)  # it was paused
+    work.trial = trial_on(None)  # its worker is not there yet
     clock.now += 11
     assert made.overdue() == []
     work.trial = trial_on("a")

@@ -1,0 +1,44 @@
+"""The console that all commands print to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import SearchConfig
+
+out = Console()
+
+
+def say(text: str) -> None:
+    """Print a line as it is, without markup and without wrapping."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def located(settings: SearchConfig) -> Iterator[None]:
+    """Add to an error that names a key where that key was set."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(settings.locate(error)) from None
+
+
+def program(name: str) -> str:
+    """The command that starts a program of this environment; its path if the shell finds another.
+
+    Args:
+        name: `revo-ray` or another installed program.
+    """
+    here = Path(sys.executable).parent / name
+    if not here.exists():
+        return "python -m revo_ray" if name == "revo-ray" else name
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(here) else os.path.relpath(here)

@@ -1,0 +1,27 @@
+"""`data inspect`: looks at a data set before a search."""
+
+from __future__ import annotations
+
+from revo_ray.cli.console import located, out
+from revo_ray.cli.parameters import OptionalConfig, Overrides
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import SearchConfig
+
+
+def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
+    """Show classes, splits, sizes, near-duplicates, bad images; exit 2 if no search can start."""
+    settings = SearchConfig.load(config, overrides or [])
+
+    from revo_ray.cli.inspection import looking, show_inspection
+    from revo_ray.data.inspect import inspect as inspect_images
+    from revo_ray.data.shared_files import tables_folder
+
+    with located(settings):
+        folder = tables_folder(settings.storage)
+        with looking(out) as progress:
+            try:
+                found = inspect_images(settings.data, folder, progress)
+            except OSError as error:
+                raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
+        show_inspection(found, settings.data, folder, out)
+        found.check()

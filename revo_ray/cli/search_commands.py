@@ -1,0 +1,158 @@
+"""`search` and `study` run here; `submit` runs either as a job on a cluster."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from revo_ray.cli.console import located, out, program, say
+from revo_ray.cli.parameters import Address, Config, OptionalConfig, Overrides
+from revo_ray.cli.report_commands import show_report
+from revo_ray.cli.search_result import show_result, status_counts
+from revo_ray.errors import SearchError, UserError
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.study import StudyConfig
+from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from revo_ray.search.jobs.job_server import JobServer
+
+
+def search(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in the run directory, if any.")
+    ] = False,
+) -> None:
+    """Search for the best layer-wise learning rates, and keep the best model."""
+    settings = SearchConfig.load(config, overrides or [])
+    with _resumable(settings, config, overrides, address):
+        from revo_ray.run import run_search
+
+        result = run_search(settings, address=address, resume=resume, console=out)
+    show_result(result, config, overrides)
+    if result.best is None:
+        ledger = RunDirectory(result.directory).ledger_uri
+        raise SearchError(
+            f"no evaluation succeeded ({status_counts(result)}); {ledger} has the "
+            "status and error of each; where they diverged, try lower rates under another name"
+        )
+
+
+def study(
+    config: Config,
+    overrides: Overrides = None,
+    address: Address = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the study in its folder, if any.")
+    ] = False,
+) -> None:
+    """Run a search for each combination of method, model, data, fraction and seed; report all."""
+    settings = StudyConfig.load(config, overrides or [])
+    folder = Storage(settings.storage).child(settings.name)
+    with _resumable(settings, config, overrides, address):
+        from revo_ray.run import run_study
+
+        try:
+            results = run_study(settings, address=address, resume=resume, console=out)
+        except SearchError:
+            show_report(folder)
+            raise
+    show_report(folder)
+    if nothing := [result.name for result in results if result.best is None]:
+        raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
+
+
+def submit(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str,
+        typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard."),
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path,
+        typer.Option(help="Folder to upload: the configuration, plugins, perhaps a checkout."),
+    ] = Path("."),
+    study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
+    runtime_env: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file with further settings of Ray's runtime environment."),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job's log until the job ends.")] = True,
+    job_id: Annotated[
+        str | None,
+        typer.Option("--follow", metavar="JOB", help="Follow this job's log; start nothing."),
+    ] = None,
+) -> int:
+    """Run a search or a study as a job on a Ray cluster, and end with its exit status."""
+    from revo_ray.search.jobs.job_server import JobServer
+    from revo_ray.search.jobs.submit import make_job
+
+    if job_id is not None:
+        if config or overrides or study:
+            raise UserError(f"--follow {job_id} starts nothing: leave the configuration out")
+        return _follow(JobServer(address), job_id)
+    kind: type[SearchConfig] = StudyConfig if study else SearchConfig
+    settings = kind.load(config, overrides or [])
+    with located(settings):
+        job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    server = JobServer(address)
+    job_id = server.submit(job)
+    say(f"submitted {job_id}: {job.entrypoint}")
+    if wait:
+        return _follow(server, job_id)
+    say(f"it runs on the cluster; {server.ways_back(job_id)}")
+    return 0
+
+
+@contextmanager
+def _resumable(
+    settings: SearchConfig, config: str | None, overrides: list[str] | None, address: str | None
+) -> Iterator[None]:
+    """Stop at SIGINT and SIGTERM, and say how to resume after a stop or a failing storage."""
+    from revo_ray.search.ray.stopping import stopping_on_signals
+
+    try:
+        with stopping_on_signals(process_ends=True), located(settings):
+            yield
+    except KeyboardInterrupt:
+        parts = [
+            program("revo-ray"),
+            settings.KIND,
+            config and shlex.quote(config),
+            *(f"--set {shlex.quote(override)}" for override in overrides or []),
+            address and f"--address {address}",
+            "--resume",
+        ]
+        again = " ".join(part for part in parts if part)
+        say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
+        raise
+    except OSError as error:
+        raise SearchError(f"{error}; what is finished is kept, go on with --resume") from error
+
+
+def _follow(server: JobServer, job_id: str) -> int:
+    """Print a job's log until the job ends; gives the job's exit status."""
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        status = server.follow(job_id, write)
+    except KeyboardInterrupt:
+        say(f"\n{job_id} goes on; {server.ways_back(job_id)}")
+        raise
+    if status == 130:
+        say(f"{job_id} was stopped; what is finished is kept, submit it again to go on")
+    return status

@@ -1,0 +1,49 @@
+"""Finds passwords and access keys in URIs, so that they are refused before anything shows them."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, unquote
+
+from revo_ray.errors import UserError
+
+SECRET = re.compile(
+    "secret|passw|pwd|token|credential|signature|^sig$|(access|account|api)[-_]?key", re.IGNORECASE
+)
+"""Matches names of URI options that hold a secret."""
+
+
+def refuse_credentials(uri: str, key: str) -> None:
+    """Refuse a URI that holds a password or an access key. The error does not repeat it.
+
+    Args:
+        uri: a path or URI.
+        key: the configuration key that holds it; the error names this key.
+
+    Raises:
+        UserError: the URI holds credentials.
+    """
+    if holds_credentials(uri):
+        raise UserError(
+            "holds credentials; leave them out of the URI and set environment variables "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those that the storage's own tools "
+            "read)",
+            key=key,
+        )
+
+
+def holds_credentials(uri: str) -> bool:
+    """Whether a URI holds `user:password@`, or an option such as `secret_key=`."""
+    scheme, separator, rest = unquote(uri).partition("://")
+    if not separator:
+        return False
+    server, _, path = rest.partition("/")
+    # The password may contain a slash: s3://KEY:a/b@bucket.
+    has_port = scheme in ("hdfs", "viewfs") and bool(re.fullmatch(r"([^:@]*@)?[^:@]*:\d+", server))
+    if ":" in server and "@" in server + path and not has_port:
+        return True
+    _, _, query = uri.partition("?")
+    return any(
+        SECRET.search(name) or re.search(":[^/]*@", value)
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    )

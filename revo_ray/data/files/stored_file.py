@@ -1,0 +1,97 @@
+"""A file on a disk or a remote file system: its bytes, and a stamp that shows changes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+from pyarrow import fs
+
+MAX_BYTES = 2**30
+"""Size limit of files that are read into memory; no image is larger."""
+
+RECENT_NS = 2 * 10**9
+"""Age in nanoseconds below which a file may still change without a new time of change."""
+
+
+class Content(Protocol):
+    """The bytes of a file or an archive entry; many threads may read them at once."""
+
+    @property
+    def stamp(self) -> str | None:
+        """See `image_records.Picture`."""
+
+    def digest(self) -> str:
+        """See `image_records.Picture`."""
+
+    def read(self) -> bytes:
+        """Return all bytes, or raise OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that is not an entry of an archive.
+
+    Attributes:
+        system: remote file system; None for a local or mounted disk, whose file names may hold
+            bytes that pyarrow refuses.
+        path: path on that system.
+        stamp: text that changes whenever the content may have changed.
+    """
+
+    system: fs.FileSystem | None
+    path: str
+    stamp: str = ""
+
+    @classmethod
+    def on_disk(cls, path: str, status: os.stat_result) -> StoredFile:
+        """A file on a local or mounted disk, by its absolute path and the result of `os.stat`."""
+        changes = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return cls(None, path, _stamp(status.st_ctime_ns, path, *changes))
+
+    @classmethod
+    def remote(cls, system: fs.FileSystem, info: fs.FileInfo, uri: str) -> StoredFile:
+        """A file on a remote file system; `uri` is the folder that was listed."""
+        stamp = _stamp(info.mtime_ns or 0, uri, info.path, info.size, info.mtime_ns)
+        return cls(system, info.path, stamp)
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    def read(self) -> bytes:
+        """All bytes.
+
+        Raises:
+            OSError: the file cannot be read, or is larger than `MAX_BYTES`.
+        """
+        with self.random_access() as file:
+            if file.size() > MAX_BYTES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return bytes(file.read())
+
+    def random_access(self) -> pa.NativeFile:
+        """Open the file for reading in parts.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        if self.system is not None:
+            return self.system.open_input_file(self.path)
+        try:
+            return pa.OSFile(os.fsencode(self.path))
+        except OSError as error:  # its message is pyarrow's: raise one with the usual text
+            code = error.errno or errno.EIO
+            raise OSError(code, os.strerror(code), self.path) from None
+
+
+def _stamp(changed_ns: int, *values: object) -> str:
+    """Hash the values that change with a file; the hash of a recent file is never repeated."""
+    now = time.time_ns()
+    recent = now - changed_ns <= RECENT_NS
+    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()

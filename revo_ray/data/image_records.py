@@ -1,0 +1,99 @@
+"""Image records: every source returns its images in this form, not yet decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+GivenSplit = Literal["train", "validation", "test"]
+
+
+class Picture(Protocol):
+    """An image that is not yet decoded: a file, an entry of an archive or an array in memory."""
+
+    @property
+    def stamp(self) -> str | None:
+        """Text that changes whenever the content may have changed; None: `digest` is cheap."""
+
+    def digest(self) -> str:
+        """Hash of the content, which may have to be read for it."""
+
+    def open(self) -> Image.Image:
+        """Open the image, in any mode and size; raises whatever the decoder raises."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image with its label.
+
+    Attributes:
+        name: name for messages, unique in its source, in valid UTF-8.
+        label: name of the class.
+        picture: the image itself.
+        group: name of the group, such as a patient, which must stay in one split; None for an
+            image that stands alone.
+        split: split in which the data set's authors put the image, if they did.
+    """
+
+    name: str
+    label: str
+    picture: Picture
+    group: str | None = None
+    split: GivenSplit | None = None
+
+
+class Problem(NamedTuple):
+    """An image that cannot be used.
+
+    The name of an image table is a hash of these too: another wording makes another table.
+
+    Attributes:
+        name: name of the image.
+        cause: clause that says why it cannot be used.
+    """
+
+    name: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        classes: class names; labels are positions in this tuple.
+        records: one record per image, in a fixed order.
+        problems: images that the source names and cannot return, such as a missing file.
+        warnings: warnings for the user, each in one line.
+    """
+
+    classes: tuple[str, ...]
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayPicture:
+    """An image in memory.
+
+    Attributes:
+        pixels: (H, W) or (H, W, 3) uint8.
+    """
+
+    pixels: NDArray[np.uint8]
+    stamp: str | None = None
+
+    def digest(self) -> str:
+        """SHA-256 of the pixels and their shape."""
+        shape = str(self.pixels.shape).encode()
+        return hashlib.sha256(shape + self.pixels.tobytes()).hexdigest()
+
+    def open(self) -> Image.Image:
+        """Return the pixels as an image."""
+        return Image.fromarray(self.pixels)

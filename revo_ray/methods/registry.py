@@ -1,0 +1,137 @@
+"""Registry of methods: those of revo-ray, of plugin modules and of installed packages."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from revo_ray.errors import UserError
+from revo_ray.finetune.plan import Plan, Policy
+from revo_ray.methods.method import Method
+from revo_ray.methods.revo import RevoBinary, RevoContinuous, RevoMixed
+from revo_ray.settings.schema import MethodConfig, TrainConfig
+from revo_ray.words import shown
+
+BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary, RevoMixed)
+
+DOCUMENTED_KEYS = frozenset({"algorithm", "scale", "encoding", "global_lr"})
+"""Keys of `method:` that every file may have, whichever methods are installed."""
+
+ENTRY_POINTS = "revo_ray.methods"
+
+
+def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Method]]:
+    """Every method by name: built in, of plugin modules, of entry points.
+
+    A plugin module has a `METHODS` sequence of `Method` classes. The working folder is searched
+    for it too, so a checkout, or a Ray job's upload, needs no installation.
+
+    Raises:
+        UserError: a plugin cannot be imported, or has no such sequence.
+    """
+    found: dict[str, type[Method]] = {method.name: method for method in BUILT_IN}
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for plugin in plugins:
+        try:
+            methods = [_checked(m) for m in importlib.import_module(plugin).METHODS]
+        except Exception as error:  # a plugin is anyone's code
+            raise UserError(
+                f"cannot load methods from {shown(plugin)}: {error}", key="plugins"
+            ) from None
+        found.update((method.name, method) for method in methods)
+    for method in _installed():
+        found.setdefault(method.name, method)
+    return found
+
+
+@cache
+def _installed() -> tuple[type[Method], ...]:
+    """Methods that other packages give as entry points."""
+    found = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(_checked(entry.load()))
+        except Exception as error:  # a broken package must not stop searches that do not use it
+            warnings.warn(f"cannot load the method {entry.name!r}: {error}", stacklevel=2)
+    return tuple(found)
+
+
+def _checked(method: Any) -> type[Method]:
+    if not (isinstance(method, type) and issubclass(method, Method) and hasattr(method, "name")):
+        raise TypeError(f"{method!r} is not a class of Method with a name")
+    return method
+
+
+def make_method(
+    config: MethodConfig,
+    plugins: Iterable[str] = ("baselines",),
+    train: TrainConfig | None = None,
+) -> Method:
+    """The configured method, with its options checked.
+
+    Keys that belong to other methods are passed over, so that one file fits several methods.
+
+    Args:
+        config: name and options of the method.
+        plugins: modules with more methods.
+        train: training options; some defaults follow its optimizer. None: the defaults.
+
+    Raises:
+        UserError: no such method, a key that no method has, or a value that does not fit.
+    """
+    known = load_methods(plugins)
+    if config.name not in known:
+        close = difflib.get_close_matches(config.name, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(
+            f"no method {shown(config.name)}{hint} (there are {', '.join(sorted(known))})",
+            key="method.name",
+        )
+    method = known[config.name]
+    others = DOCUMENTED_KEYS.union(*(other.Options.model_fields for other in known.values()))
+    foreign = others - set(method.Options.model_fields)
+    own = {key: value for key, value in config.options.items() if key not in foreign}
+    try:
+        options = method.Options.model_validate(own, context={"train": train})
+    except ValidationError as error:
+        raise _option_error(error, method) from None
+    return method(options)
+
+
+def find_policy(plan: Plan, plugins: Iterable[str] = ("baselines",)) -> Policy | None:
+    """The per-epoch policy that a plan names, or None if it names none.
+
+    Raises:
+        ValueError: no method of that name, or it has no policy.
+    """
+    if plan.policy is None:
+        return None
+    options = dict(plan.policy)
+    method = load_methods(plugins).get(options.pop("method"))
+    policy = method.policy(options) if method else None
+    if policy is None:
+        raise ValueError(f"no method has the policy {dict(plan.policy)!r}")
+    return policy
+
+
+def _option_error(error: ValidationError, method: type[Method]) -> UserError:
+    detail = error.errors()[0]
+    name = str(detail["loc"][0]) if detail["loc"] else ""
+    key = f"method.{name}" if name else "method"
+    if detail["type"] == "extra_forbidden":
+        fields = [*method.Options.model_fields, "name"]
+        close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+        hint = f"; did you mean method.{close[0]}?" if close else ""
+        return UserError(f"{method.name} has no such key{hint}", key=key)
+    message = detail["msg"].removeprefix("Value error, ")
+    return UserError(f"{message[:1].lower()}{message[1:]}, not {shown(detail['input'])}", key=key)

@@ -1,0 +1,167 @@
+"""The revo methods: mixed-variable CMA-ES over a genome of learning rates and freeze bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from revo_ray.errors import UserError
+from revo_ray.evolve.algorithms import AlgorithmName
+from revo_ray.evolve.cmamv import CMAMV
+from revo_ray.evolve.proposals import Proposals
+from revo_ray.evolve.space import Sample, Space
+from revo_ray.finetune.plan import Plan
+from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome
+from revo_ray.methods.method import Method, UnitLike
+from revo_ray.settings.options import Bounds, Exponent, Highest
+from revo_ray.settings.schema import SearchOptions, Section
+
+
+class EvolveOptions(Section):
+    """Options of the evolution."""
+
+    algorithm: AlgorithmName = "catcmawm"
+    """Variant of mixed-variable CMA-ES. The paper cites sop."""
+    sigma: float | None = Field(None, gt=0, le=1)
+    """Initial standard deviation, as a fraction of each gene's range; None: the algorithm's."""
+
+
+class Evolved(Method):
+    """Base class of methods that search a genome, by CMA-ES unless they override `searcher`."""
+
+    genome_type: Genome
+
+    def space(self, units: Sequence[UnitLike]) -> Space:
+        """The space of the genome."""
+        return self.genome_type.space(units)
+
+    def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
+        """The plan of the genome."""
+        return self.genome_type.plan(sample, units)
+
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        """CMA-ES by generations, with lookahead and reuse.
+
+        Raises:
+            UserError: the algorithm cannot search that space.
+        """
+        try:
+            optimiser = CMAMV(
+                space,
+                algorithm=self.options.algorithm,
+                population_size=search.population,
+                sigma=self.options.sigma,
+                seed=search.seed,
+            )
+        except ValueError as error:
+            raise UserError(str(error), key="method.algorithm") from None
+        return Proposals(
+            optimiser,
+            space.key,
+            budget=search.evaluations,
+            lookahead=search.lookahead,
+            reuse=True,
+        )
+
+
+class RateOptions(EvolveOptions):
+    """The range of the learning rates."""
+
+    low: Exponent = -4.0
+    """Rates are searched from 10^low, on a log scale."""
+    high: Highest = Field(None, validate_default=True)
+    """Rates are searched up to 10^high: 1 with SGD, 0.1 with AdamW."""
+    start: float | None = Field(None, ge=0, le=1)
+    """Initial mean of the rates, from 0 at low to 1 at high; None: the middle, 0.5."""
+
+
+class RevoBinary(Evolved):
+    """REVO-Tune's binary encoding: a freeze bit for each unit, and one shared rate (eq. 1)."""
+
+    name = "revo-binary"
+
+    class Options(RateOptions):
+        global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
+        """The shared rate, or `searched`."""
+        head: Literal["trained", "searched"] = "trained"
+        """searched: the new head may be frozen too, the paper's literal reading."""
+        frozen: float = Field(0.5, gt=0, lt=1)
+        """Initial probability that a unit is frozen."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        low, high = _exponents(options)
+        self.genome_type = BinaryGenome(
+            global_lr=options.global_lr,
+            head=options.head,
+            low=low,
+            high=high,
+            start=options.start,
+            frozen=options.frozen,
+        )
+
+
+class RelativeOptions(RateOptions):
+    """Options of a genome that is relative to a base rate; low, high and start are the base's."""
+
+    spread: float = Field(2.0, gt=0, le=6)
+    """Decades that a unit's rate may lie above or below the base rate."""
+    weight_decay: Bounds | None = (1e-6, 1e-1)
+    """Range of the weight decay, on a log scale; None: no weight decay."""
+
+
+class RevoContinuous(Evolved):
+    """REVO-Tune's continuous encoding: a rate for each unit (eq. 2)."""
+
+    name = "revo-continuous"
+
+    class Options(RelativeOptions):
+        scale: Literal["log", "linear", "relative"] = "log"
+        """log: rates from 10^low to 10^high; linear: the gene is the rate, as in the paper;
+        relative: a base rate, and a ratio to it for each unit (`spread`, `weight_decay`)."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        low, high = _exponents(options)
+        if options.scale == "relative":
+            self.genome_type = _relative(options)
+        else:
+            self.genome_type = ContinuousGenome(
+                scale=options.scale, low=low, high=high, start=options.start
+            )
+
+
+class RevoMixed(Evolved):
+    """A base rate, and for each unit a ratio to it and a freeze bit: both encodings in one."""
+
+    name = "revo-mixed"
+
+    class Options(RelativeOptions):
+        frozen: float = Field(0.1, gt=0, lt=1)
+        """Initial probability that a unit is frozen."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.genome_type = _relative(options, options.frozen)
+
+
+def _exponents(options: RateOptions) -> tuple[float, float]:
+    if options.low >= options.high:
+        raise UserError(
+            f"is {options.low:g}; it must be below method.high, {options.high:g}", key="method.low"
+        )
+    return options.low, options.high
+
+
+def _relative(options: RelativeOptions, frozen: float = 0.0) -> RelativeGenome:
+    low, high = _exponents(options)
+    return RelativeGenome(
+        low=low,
+        high=high,
+        start=options.start,
+        spread=options.spread,
+        weight_decay=options.weight_decay,
+        frozen=frozen,
+    )

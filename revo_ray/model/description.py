@@ -1,0 +1,89 @@
+"""Input and output of a model. Every exported form carries this description with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+INPUT = "images"
+OUTPUT = "logits"
+INTERPOLATION = "bicubic"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Input and output of an image classifier.
+
+    Attributes:
+        model: `timm/NAME` or `torchvision/NAME`.
+        labels: (C,) names of the classes, in the order of the logits.
+        image_size: side S in pixels. The centre square of an image is resized to S × S.
+        mean, std: normalisation of RGB in [0, 1].
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def library(self) -> str:
+        """`timm` or `torchvision`."""
+        return self.model.partition("/")[0]
+
+    @property
+    def architecture(self) -> str:
+        """The model's name in its library, without the tag of pretrained weights."""
+        return self.model.partition("/")[2].partition(".")[0]
+
+    def to_strings(self) -> dict[str, str]:
+        """Convert to text by name, with lists and numbers in JSON; `from_strings` reads it."""
+        size = self.image_size
+        return {
+            "model": self.model,
+            "labels": json.dumps(self.labels, ensure_ascii=False),
+            "image_size": str(size),
+            "mean": json.dumps(self.mean),
+            "std": json.dumps(self.std),
+            "interpolation": INTERPOLATION,
+            "input": f"{INPUT}: (N, 3, {size}, {size}) uint8, RGB, 0 to 255; the model normalises",
+            "output": f"{OUTPUT}: (N, {len(self.labels)}) float32; softmax makes probabilities",
+        }
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> Description:
+        """Read the text that `to_strings` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or malformed.
+        """
+        return cls(
+            model=values["model"],
+            labels=tuple(map(str, json.loads(values["labels"]))),
+            image_size=int(values["image_size"]),
+            mean=_floats(json.loads(values["mean"])),
+            std=_floats(json.loads(values["std"])),
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Description:
+        """Read the `config.json` of an exported folder.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or malformed.
+        """
+        preprocessing = config["pretrained_cfg"]
+        return cls(
+            model=f"{config['library_name']}/{config['architecture']}",
+            labels=tuple(map(str, config["label_names"])),
+            image_size=int(preprocessing["input_size"][-1]),
+            mean=_floats(preprocessing["mean"]),
+            std=_floats(preprocessing["std"]),
+        )
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,105 @@
+"""Best-so-far curves of a study's methods, by epochs spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from revo_ray.objective import Metric
+from revo_ray.report.figures.best_so_far import FLOATS, best_so_far, style_values
+from revo_ray.report.figures.chart import Chart
+from revo_ray.report.loaded_run import Run
+from revo_ray.report.outcomes import is_revo, objectives_of
+from revo_ray.report.scores import objectives_text
+from revo_ray.report.style import Look, add_legend, looks, styled
+
+Panel = tuple[tuple[str, str, float], Metric]
+"""A panel of the figure: model, data and fraction, and the objective."""
+
+
+@styled()
+def study_curves(runs: Sequence[Run]) -> Chart | None:
+    """Draw the best value of the objective against epochs, for each model, data and fraction."""
+    panels: dict[Panel, list[Run]] = {}
+    for run in runs:
+        if run.best is not None:
+            panels.setdefault((run.outcome.cell, run.objective), []).append(run)
+    if not panels:
+        return None
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * lines + 0.7), layout="constrained")
+    look = looks({run.method for run in runs})
+    rows: list[dict[str, Any]] = []
+    several = len({model for (model, _, _), _ in panels}) > 1
+    blank = {_column(objective): None for objective in objectives_of(r.outcome for r in runs)}
+    for index, (((model, data, fraction), objective), members) in enumerate(panels.items()):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        axes.set_title((f"{model}, " if several else "") + f"{data}, {100 * fraction:g} %")
+        place = {"model": model, "data": data, "fraction": fraction}
+        rows += [place | blank | row for row in _draw_panel(axes, members, objective, look)]
+    if not rows:
+        return None
+    add_legend(figure, look, list(look))
+    random = "is" if any(method.startswith("random") for method in look) else "is not"
+    return Chart(
+        "best-so-far",
+        "Best so far",
+        f"The best validation {objectives_text({o for _, o in panels})} by epochs of training, "
+        "mean over the seeds, from where every seed has one. The axis counts epochs because "
+        "methods that stop evaluations early make more evaluations for the same cost. Random "
+        f"search {random} among the methods.",
+        figure,
+        rows,
+    )
+
+
+def _draw_panel(
+    axes: Axes, runs: Sequence[Run], objective: Metric, look: dict[str, Look]
+) -> list[dict[str, Any]]:
+    """Draw each method's curve; the data of the curves."""
+    rows: list[dict[str, Any]] = []
+    for method in sorted({run.method for run in runs}):
+        own = [run for run in runs if run.method == method]
+        epochs, mean = _mean_curve(own, objective)
+        if len(mean) == 0:
+            continue
+        width, order = (2.2, 3) if is_revo(method) else (1.4, 2)
+        axes.step(epochs, mean, where="post", lw=width, zorder=order, **look[method].line)
+        axes.plot(epochs[-1:], mean[-1:], look[method].marker, color=look[method].colour, ms=5)
+        rows += [
+            {"method": method, "seeds": len(own), "epochs": int(e), _column(objective): float(m)}
+            for e, m in zip(epochs, mean, strict=True)
+        ]
+    axes.set_xlabel("epochs spent")
+    style_values(axes, objective)
+    return rows
+
+
+def _column(objective: Metric) -> str:
+    return f"best_{objective.column}"
+
+
+def _mean_curve(runs: Sequence[Run], objective: Metric) -> tuple[FLOATS, FLOATS]:
+    """Epochs at which any seed has a new row, and the mean over the seeds of the best until then.
+
+    Both are empty if one seed ends before another one's first success.
+    """
+    curves = []
+    for run in runs:
+        best = best_so_far(run.rows, objective)
+        spent = np.cumsum([row.epochs for row in run.rows])
+        finite = np.isfinite(best)
+        curves.append((spent[finite], best[finite]))
+    start = max(spent[0] for spent, _ in curves)
+    end = min(spent[-1] for spent, _ in curves)
+    if start > end:
+        return np.array([]), np.array([])
+    grid = np.unique(np.concatenate([spent for spent, _ in curves]))
+    grid = grid[(grid >= start) & (grid <= end)].astype(np.float64)
+    values = [best[np.searchsorted(spent, grid, side="right") - 1] for spent, best in curves]
+    return grid, np.mean(values, axis=0)

@@ -1,0 +1,151 @@
+"""Rows of the ledger: their columns, and their files, which end with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from revo_ray.errors import UserError
+from revo_ray.objective import METRICS, Scores
+
+Status = Literal["ok", "diverged", "error", "stopped", "cached"]
+
+
+class EpochMetrics(BaseModel):
+    """One point of an evaluation's curve.
+
+    Attributes:
+        epoch: 1-based.
+        train_loss: mean cross-entropy over the epoch's images while it trained.
+        val_…: scores after the epoch; None if it was not validated.
+        images: training images so far.
+        seconds: since the evaluation began.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_auc: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
+    images: int = 0
+    seconds: float = 0.0
+
+    @property
+    def scores(self) -> Scores:
+        """Scores on the validation images after the epoch."""
+        return Scores.of_columns(self)
+
+
+class Evaluation(BaseModel):
+    """A row: one finished evaluation, with all that a reader or a resumed search needs.
+
+    Attributes:
+        evaluation: 0-based, in proposal order.
+        generation: 0-based; None for methods without generations.
+        sample, genome, plan, unit_lrs: what was tried, from names to rates (0 = frozen).
+        status: `ok`; `diverged`, the loss was not finite or absurd; `error`, with its cause in
+            `error`; `stopped`, by a scheduler; `cached`, answered from the row `source`.
+        attempts: trials that it took, lost ones counted.
+        val_…: scores on the validation images after the last epoch, see `Scores`.
+        seconds: of training and validation, on one device.
+        started_at, finished_at: seconds since 1970, UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluation: int = Field(ge=0)
+    generation: int | None = None
+    trial_id: str = ""
+    sample: dict[str, Any]
+    genome: list[float] = []
+    plan: dict[str, Any] = {}
+    unit_lrs: list[float] = []
+    status: Status
+    error: str | None = None
+    source: int | None = None
+    attempts: int = 1
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_auc: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
+    curve: list[EpochMetrics] = []
+    epochs: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    node: str = ""
+    device: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+
+    @property
+    def scores(self) -> Scores:
+        """Scores on the validation images after the last epoch."""
+        return Scores.of_columns(self)
+
+    @property
+    def whole_plan(self) -> dict[str, Any]:
+        """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
+        return {"unit_lrs": self.unit_lrs} | self.plan
+
+
+_COLUMNS = [metric.column for metric in METRICS.values()]
+_POINT = pa.struct(
+    [("epoch", pa.int64())]
+    + [(name, pa.float64()) for name in ("train_loss", *_COLUMNS)]
+    + [("images", pa.int64()), ("seconds", pa.float64())]
+)
+_TYPES = {
+    "evaluation": pa.int64(),
+    "generation": pa.int64(),
+    "genome": pa.list_(pa.float64()),
+    "unit_lrs": pa.list_(pa.float64()),
+    "source": pa.int64(),
+    "attempts": pa.int64(),
+    "curve": pa.list_(_POINT),
+    "epochs": pa.int64(),
+    "images": pa.int64(),
+} | dict.fromkeys((*_COLUMNS, "seconds", "started_at", "finished_at"), pa.float64())
+SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Evaluation.model_fields])
+"""Columns of `ledger.parquet`; `sample` and `plan`, which differ by method, are JSON."""
+
+
+_SEAL = re.compile(rb', "sha256": "([0-9a-f]{64})"\}$')
+
+
+def seal_row(row: Evaluation) -> bytes:
+    """A row as JSON that ends with the SHA-256 of what stands before."""
+    text = json.dumps(row.model_dump(mode="json"), allow_nan=False)[:-1].encode()
+    return text + f', "sha256": "{hashlib.sha256(text).hexdigest()}"}}'.encode()
+
+
+def read_row(content: bytes, uri: str) -> Evaluation | None:
+    """The row in a file; None where the file was cut short.
+
+    Raises:
+        UserError: it was edited.
+    """
+    seal = _SEAL.search(content)
+    text = content[: seal.start()] if seal else content
+    if seal and hashlib.sha256(text).hexdigest() == seal[1].decode():
+        try:
+            return Evaluation.model_validate_json(text + b"}")
+        except ValidationError:
+            raise UserError(f"{uri} is a row of another version") from None
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    raise UserError(
+        f"{uri} is not as it was written (edited, or of another version); restore it, or delete it "
+        "to have that evaluation made again"
+    )

@@ -1,0 +1,241 @@
+"""`RunDirectory`: all the files of one search, opened once per command and handed on."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow.parquet as pq
+
+from revo_ray.errors import UserError
+from revo_ray.objective import LOSS, Metric
+from revo_ray.rundir import ledger, outcome, recorded_config
+from revo_ray.rundir.best_model import BestModel
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.ledger import Ledger, LedgerTail
+from revo_ray.rundir.lock import RunLock
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.recorded_config import RecordedConfig
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage
+
+REPORT = "report"
+TENSORBOARD = "tensorboard"
+
+
+class RunDirectory:
+    """The files of one search, each as a typed thing.
+
+    No other module knows their names. The folder need not exist yet.
+
+    Args:
+        storage: the folder, or its path or URI.
+
+    Raises:
+        UserError: no file system can open the URI, or it holds credentials.
+
+    Example:
+        >>> run = RunDirectory("revo_results/search")            # doctest: +SKIP
+        >>> run.config().config.search.evaluations               # doctest: +SKIP
+        >>> run.ledger().best.plan                               # doctest: +SKIP
+    """
+
+    CONFIG = recorded_config.FILE
+    """Name of the configuration's file, for messages."""
+
+    def __init__(self, storage: Storage | str) -> None:
+        self.storage = Storage(storage) if isinstance(storage, str) else storage
+        self.best = BestModel(self.storage)
+        """The best model so far."""
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> RunDirectory:
+        """The run directory of a configured search."""
+        return cls(Storage(config.storage).child(config.name))
+
+    @property
+    def uri(self) -> str:
+        """Its absolute path, or its URI."""
+        return self.storage.uri
+
+    @property
+    def exists(self) -> bool:
+        """Whether a search was begun here: its configuration is recorded."""
+        return self.storage.exists(recorded_config.FILE)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether there is any part of a search, with or without its configuration."""
+        names = (recorded_config.FILE, Ledger.FOLDER, ledger.TABLE, outcome.FILE)
+        return any(self.storage.exists(name) for name in names)
+
+    # configuration
+
+    def config(self) -> RecordedConfig:
+        """The recorded configuration.
+
+        Raises:
+            UserError: it is missing or damaged.
+            OSError: the storage is unreachable.
+        """
+        return recorded_config.read_config(self.storage)
+
+    def config_text(self) -> str:
+        """The file of the recorded configuration.
+
+        Raises:
+            OSError: it is missing, or the storage is unreachable.
+        """
+        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
+
+    def write_config(
+        self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
+    ) -> None:
+        """Record the configuration; see `recorded_config.write_config`."""
+        recorded_config.write_config(self.storage, config, checksums, rules)
+
+    def check_config(
+        self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
+    ) -> None:
+        """Compare a resumed search with the recorded one; see `recorded_config.check_config`."""
+        recorded_config.check_config(self.storage, config, checksums, rules)
+
+    # ledger
+
+    @property
+    def ledger_uri(self) -> str:
+        """The folder of the rows."""
+        return self.storage.child(Ledger.FOLDER).uri
+
+    @property
+    def table_uri(self) -> str:
+        """The table of the rows, written when the search ends."""
+        return self.storage.child(ledger.TABLE).uri
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything is in the ledger, rows that were cut short included."""
+        return bool(self.storage.list(Ledger.FOLDER))
+
+    def count_rows(self) -> int:
+        """Number of row files; none of them is read."""
+        return sum(name.endswith(".json") for name in self.storage.list(Ledger.FOLDER))
+
+    def torn_rows(self) -> list[str]:
+        """Names of the row files that were cut short and set aside."""
+        return [name for name in self.storage.list(Ledger.FOLDER) if name.endswith(".torn")]
+
+    def ledger(self, objective: Metric = LOSS) -> Ledger:
+        """Read the ledger.
+
+        Args:
+            objective: the metric that says which row is the best.
+
+        Raises:
+            UserError: a row was edited.
+            OSError: the storage is unreachable.
+        """
+        return Ledger.load(self.storage, objective)
+
+    def tail(self) -> LedgerTail:
+        """Follow a ledger that another process writes."""
+        return LedgerTail(self.storage)
+
+    def rows(self, *, table_first: bool = False) -> Sequence[Evaluation]:
+        """The rows in proposal order, from the ledger or from its table.
+
+        Args:
+            table_first: read the table if there is one: one request in place of hundreds.
+
+        Raises:
+            UserError: a row or the table is damaged.
+            OSError: the storage is unreachable.
+        """
+        has_table = self.storage.exists(ledger.TABLE)
+        rows = [] if table_first and has_table else list(self.ledger())
+        if rows or not has_table:
+            return rows
+        try:
+            table = pq.read_table(io.BytesIO(self.storage.read(ledger.TABLE)))
+            free_form = ("sample", "plan")
+            return [
+                Evaluation.model_validate(row | {key: json.loads(row[key]) for key in free_form})
+                for row in table.to_pylist()
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{self.table_uri} is damaged; restore it, or put back the ledger's rows"
+            ) from None
+
+    # outcome
+
+    def outcome(self) -> SearchResult | None:
+        """The outcome; None if the search is not finished, or was taken up again since.
+
+        A ledger may have been put away after its table was written; its outcome then stands.
+
+        Raises:
+            UserError: it is damaged.
+            OSError: the storage is unreachable.
+        """
+        found = outcome.read_outcome(self.storage)
+        return found if found and self.count_rows() in (0, found.evaluations) else None
+
+    def outcome_so_far(self, config: SearchConfig) -> SearchResult:
+        """The outcome of an unfinished search: its rows added up, without a test.
+
+        Raises:
+            UserError: a row is damaged.
+            OSError: the storage is unreachable.
+        """
+        return SearchResult.of_rows(config.name, self.uri, self.rows(), config.search.metric)
+
+    def write_outcome(self, result: SearchResult) -> None:
+        """Write the outcome.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        outcome.write_outcome(self.storage, result)
+
+    # the folder
+
+    def sweep(self) -> None:
+        """Delete the temporary files that a killed process left; no other process may write here.
+
+        Raises:
+            OSError: the storage is unreachable.
+        """
+        for folder in ("", Ledger.FOLDER, BestModel.FOLDER):
+            self.storage.sweep(folder)
+
+    @property
+    def tensorboard(self) -> Storage:
+        """The folder of TensorBoard's files."""
+        return self.storage.child(TENSORBOARD)
+
+    @property
+    def report(self) -> Storage:
+        """The folder that `revo-ray report` writes."""
+        return self.storage.child(REPORT)
+
+    def lock(
+        self, say: Callable[[str], None] | None = None, *, within: RunLock | None = None
+    ) -> RunLock:
+        """Hold the run directory for this process; see `RunLock`.
+
+        Raises:
+            UserError: another process holds it, or the storage cannot be written.
+        """
+        return RunLock(self.storage, say, within=within)
+
+
+def run_directories(storage: Storage) -> dict[str, RunDirectory]:
+    """The run directories in a folder, by name; folders that hold no search are passed over."""
+    found = {
+        name: RunDirectory(storage.child(name))
+        for name in storage.list()
+        if not name.startswith(".") and name != REPORT
+    }
+    return {name: run for name, run in found.items() if run.is_search}

@@ -1,0 +1,32 @@
+"""Words: durations, plans, counts and values as users read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from revo_ray.words import counted, duration, number_text, plan_text, shown
+
+
+def test_a_plan_in_one_line() -> None:
+    rates = [0.0] * 12 + [1e-4, 3.1e-2] + [2e-3] * 35 + [1e-2]
+    assert plan_text(rates) == "12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2"
+    assert plan_text([0.0, 0.0, 0.5]) == "2 of 3 units frozen, head 5e-1"
+    assert plan_text([0.1, 0.2, 0.2], head=0) == "0 of 3 units frozen, rate 2e-1, head 1e-1"
+    assert plan_text([1.0, 0.0], weight_decay=0.05) == (
+        "1 of 2 units frozen, rate 1e0, head frozen, weight decay 5e-2"
+    )
+    assert plan_text([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59.6, "1m 00s"), (185, "3m 05s"), (3600, "1h 00m"), (7620, "2h 07m")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_counts_and_values() -> None:
+    assert (number_text(0.5), number_text(None)) == ("0.5000", "–")
+    assert (counted(1, "image"), counted(1797, "image")) == ("1 image", "1,797 images")
+    assert (shown("ab"), shown("abcdef", 4)) == ("'ab'", "'abc…")
