@@ -1,4 +1,4 @@
-"""What only a GPU can show: repeatability there, and agreement with the CPU."""
+"""Fine-tuning on a GPU: it can be repeated, and agrees with the CPU."""
 
 from __future__ import annotations
 

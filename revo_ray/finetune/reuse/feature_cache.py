@@ -8,7 +8,7 @@ where those of an image do not depend on its neighbours in the batch.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from typing import Literal
 
@@ -161,7 +161,10 @@ class FeatureCache:
                 if placed := self._placed(cut, images(sample), by):
                     self._rule_out(placed)
                     return None
-            with torch.enable_grad(), torch.random.fork_rng(self._devices(probe)):
+            with (
+                torch.enable_grad(),
+                torch.random.fork_rng([probe.device] if probe.is_cuda else []),
+            ):
                 torch.manual_seed(0)
                 expected = self._forward(images(sample)).detach()
                 torch.manual_seed(0)
@@ -218,23 +221,17 @@ class FeatureCache:
             return False
 
     def _keep(self, key: _Key, made: dict[int, list[Tensor]]) -> bool:
-        tensors = {id(t): t.nbytes for t in chain.from_iterable(made.values())}
-        wanted = sum(tensors.values())
+        """Keep features, and drop the least recently used ones; False if they need too much."""
+        wanted = _bytes([made])
         if wanted > self._limit:
             return False
-        while self._kept and self._bytes() + wanted > self._limit:
+        while self._kept and _bytes(self._kept.values()) + wanted > self._limit:
             self._kept.popitem(last=False)
         self._kept[key] = made
         return True
 
-    def _bytes(self) -> int:
-        tensors = {
-            id(t): t.nbytes
-            for sizes in self._kept.values()
-            for t in chain.from_iterable(sizes.values())
-        }
-        return sum(tensors.values())
 
-    @staticmethod
-    def _devices(features: Tensor) -> list[torch.device]:
-        return [features.device] if features.device.type == "cuda" else []
+def _bytes(kept: Iterable[dict[int, list[Tensor]]]) -> int:
+    """Bytes of the features, those of several batch sizes counted once."""
+    lists = chain.from_iterable(sizes.values() for sizes in kept)
+    return sum({id(tensor): tensor.nbytes for tensor in chain.from_iterable(lists)}.values())

@@ -115,7 +115,7 @@ _KINDS: dict[str, type[nn.Module]] = {
 def _taps(
     image: Pair, kernel: Pair, stride: Pair, padding: tuple[Pair, Pair]
 ) -> tuple[Tensor, Pair]:
-    """Which pixels each tap joins, as (taps, h·w, h'·w') of 0 and 1; and (h', w')."""
+    """1 at the pixels that a tap joins, else 0: (taps, h·w, h'·w'); and (h', w')."""
     rows, columns = map(_line, image, kernel, stride, padding)
     joined = np.einsum("uip,vjq->uvijpq", rows, columns)
     taps, size = kernel[0] * kernel[1], (rows.shape[2], columns.shape[2])
@@ -124,7 +124,7 @@ def _taps(
 
 
 def _line(image: int, kernel: int, stride: int, padding: Pair) -> np.ndarray:
-    """Which pixels each tap joins along one side: (kernel, pixels in, pixels out) float32."""
+    """The same along one side: (kernel, pixels in, pixels out) float32."""
     made = (image + sum(padding) - kernel) // stride + 1
     tap, pixel, place = np.ogrid[:kernel, :image, :made]
     return (pixel == place * stride - padding[0] + tap).astype(np.float32)

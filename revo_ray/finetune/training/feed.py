@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from revo_ray.data.splits.split import Indices
 from revo_ray.data.table.image_table import Table
+from revo_ray.finetune.network.backbone import Statistics
 
 SHARE = 4
 """Images stay on a GPU if they take at most 1/SHARE of its free memory."""
@@ -81,26 +83,12 @@ class Feed:
         return loaded
 
 
-class Normalisation:
-    """Maps images (B, 3, S, S) uint8 to the floats that a model was pretrained on.
-
-    Args:
-        mean, std: of the channels of images in 0 … 1.
-        device: where the images are.
-    """
-
-    def __init__(
-        self,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-        device: torch.device,
-    ) -> None:
-        self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=device).view(1, 3, 1, 1)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) float32."""
-        return ((images.float() / 255) - self._mean) / self._std
+def normalisation(
+    mean: Statistics, std: Statistics, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """A function from images (B, 3, S, S) uint8 to float32 normalised by a mean and a deviation."""
+    shift, scale = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (mean, std))
+    return lambda images: ((images.float() / 255) - shift) / scale
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:

@@ -13,12 +13,16 @@ from revo_ray.finetune.network.units import Unit
 from revo_ray.settings.schema import TrainConfig
 
 
-def rates_by_parameter(units: Sequence[Unit], rates: Sequence[float]) -> dict[str, float]:
-    """The rate of each parameter by name, from the rates of the units in their order.
+def rates_by_parameter(
+    units: Sequence[Unit], rates: Sequence[float] | Mapping[str, float]
+) -> Mapping[str, float]:
+    """The rates of parameters by name, from those of the units in their order.
 
     Raises:
         ValueError: there are more rates than units, or fewer.
     """
+    if isinstance(rates, Mapping):
+        return rates
     if len(rates) != len(units):
         raise ValueError(f"the plan has {len(rates)} units, the model {len(units)}")
     return {name: rate for unit, rate in zip(units, rates, strict=True) for name in unit.parameters}

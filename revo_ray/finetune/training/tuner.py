@@ -21,7 +21,7 @@ from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
 from revo_ray.finetune.training.epoch import Epoch
-from revo_ray.finetune.training.feed import Feed, Normalisation, batches, fits
+from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
 from revo_ray.finetune.training.loop import LogitsAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import (
@@ -43,6 +43,9 @@ from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
 SplitName = Literal["train", "validation", "test"]
+
+Rates = Sequence[float] | Mapping[str, float]
+"""Learning rates of the units, in their order, or of single parameters by name."""
 
 
 class FineTuner:
@@ -107,7 +110,7 @@ class FineTuner:
             )
             for name in get_args(SplitName)
         }
-        self.normalise = Normalisation(backbone.mean, backbone.std, self.device)
+        self.normalise = normalisation(backbone.mean, backbone.std, self.device)
         self.order = self.feeds["train"].in_order
         self._trained: set[str] = set()
         self._frozen: list[nn.Module] = []
@@ -144,7 +147,7 @@ class FineTuner:
         Raises:
             ValueError: the plan has another number of units, or its policy is missing.
         """
-        rates = self.by_parameter(plan.unit_lrs)
+        rates = rates_by_parameter(self.units, plan.unit_lrs)
         if plan.policy is not None and policy is None:
             raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
         return self._run(plan, rates, policy, validate or self.train.validate_epochs)
@@ -152,7 +155,7 @@ class FineTuner:
     def _run(
         self,
         plan: Plan,
-        rates: Mapping[str, float],
+        rates: Rates,
         policy: Policy | None,
         validate: Literal["last", "every"],
     ) -> Iterator[Epoch]:
@@ -194,7 +197,7 @@ class FineTuner:
         if rates is None:
             training_mode(self.model, self._frozen)
         else:
-            self._set_rates(self.by_parameter(rates), weight_decay, epoch)
+            self._set_rates(rates, weight_decay, epoch)
 
     def _train_epoch(self, logits: LogitsAt) -> float | None:
         """Train on all images once, in `order`; the mean loss, None if nothing trains."""
@@ -221,7 +224,7 @@ class FineTuner:
         """Logits from cached features of the frozen units below all that trains, if possible."""
         cached = None
         if len(self._trained) < len(self._parameters):
-            with self._random.global_state_kept():
+            with torch.random.fork_rng(self._random.gpus):
                 frozen = set(self._frozen)
                 moving = {name for name, m in self.model.named_modules() if m not in frozen}
                 self._cache.set_plan(self._trained, moving, self.device)
@@ -279,29 +282,22 @@ class FineTuner:
         parts = batches(feed.in_order, feed.room)
         take_statistics(norms, parts, lambda index: self.forward(images(index)))
 
-    def begin(self, rates: Mapping[str, float], weight_decay: float = 0.0) -> None:
-        """Go back to the pretrained weights and the seeds; parameters without a rate freeze."""
+    def begin(self, rates: Rates, weight_decay: float = 0.0) -> None:
+        """Go back to the pretrained weights and the seeds, and freeze parameters without a rate."""
         self._cache.forget_plan()
         self._pretrained.restore()
         self._random.seed(self.train.seed)
         self.images = 0
         self._set_rates(rates, weight_decay, epoch=1)
 
-    def by_parameter(self, rates: Sequence[float] | Mapping[str, float]) -> Mapping[str, float]:
-        """The rates of the parameters by name, from those of the units.
-
-        Raises:
-            ValueError: the model has another number of units.
-        """
-        return rates if isinstance(rates, Mapping) else rates_by_parameter(self.units, rates)
-
     def _train_mode(self) -> None:
         """Go back to training mode after `eval_mode`; the walk over all modules takes a while."""
         if not self.model.training:
             training_mode(self.model, self._frozen)
 
-    def _set_rates(self, rates: Mapping[str, float], weight_decay: float, epoch: int) -> None:
+    def _set_rates(self, rates: Rates, weight_decay: float, epoch: int) -> None:
         """Freeze parameters without a rate, and train the others from this epoch on."""
+        rates = rates_by_parameter(self.units, rates)
         self._trained = freeze_others(self._parameters, rates)
         self._frozen = frozen_modules(self.model, self.units, self._trained)
         training_mode(self.model, self._frozen)

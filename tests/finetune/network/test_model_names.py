@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.finetune.network.backbone import list_models
+from revo_ray.finetune.network.model_names import list_models
 from tests.finetune.network.backbones import refusal
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.reuse.feature_cache import FeatureCache
+from revo_ray.finetune.reuse.feature_cache import FeatureCache, _bytes
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
 from tests.finetune.tuners import (
@@ -112,14 +112,14 @@ def test_memory_is_bounded_and_a_cut_that_fits_is_used() -> None:
         cache._limit = limit
         for unit in (1, 2, 3, 1, 2, 3):
             list(tuner.run(frozen_below(tuner, unit)))
-            assert cache._bytes() <= limit
+            assert _bytes(cache._kept.values()) <= limit
         kept.append(len(cache._kept))
         cache._kept.clear()
     assert kept[0] > kept[1] > kept[2]
 
 
 class Shortcut(nn.Module):
-    """What the first layer gives is wanted again at the end: there is no cut behind it."""
+    """The head uses the output of the first layer again: there is no cut behind it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class Tail(nn.Module):
 
 
 class Rounded(nn.Module):
-    """What hides such bits, nearly always."""
+    """Hides such bits, nearly always."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (8 * x).round() / 8
