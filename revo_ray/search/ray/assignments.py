@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.internals import worker_of
 
 LOADING_S = 300.0
 """What a worker has beyond `train.time_limit` before its first result, to load everything."""
@@ -34,7 +35,7 @@ class Assignment:
     @property
     def worker(self) -> Any:
         """The actor that works on it, perhaps still on the way to it; None where there is none."""
-        return self.trial and self.trial.temporary_state.ray_actor
+        return self.trial and worker_of(self.trial)
 
 
 class Board:
@@ -63,7 +64,8 @@ class Board:
         self._finish = finish
         self._open = list(states)
         self._slots, self._asked_at = 0, float("-inf")
-        self._loaded: set[str] = set()
+        self._loaded: set[int] = set()
+        """Hashes of workers: a handle would keep its worker alive."""
 
     @property
     def slots(self) -> int:
@@ -137,7 +139,7 @@ class Board:
 
     def heard_from(self, work: Assignment) -> None:
         """A worker reported something, so it has loaded all that it needs."""
-        self._loaded.add(_key(work.worker))
+        self._loaded.add(hash(work.worker))
 
     def overdue(self) -> list[Any]:
         """The workers of trials that take longer than `train.time_limit`, each once."""
@@ -150,7 +152,7 @@ class Board:
                 work.since = None
             elif work.since is None:
                 work.since = now
-            elif now - work.since > limit + (0 if _key(work.worker) in self._loaded else LOADING_S):
+            elif now - work.since > limit + (0 if hash(work.worker) in self._loaded else LOADING_S):
                 work.late = True
                 found.append(work.worker)
         return found
@@ -164,10 +166,6 @@ class Board:
             work.state.lost(work.proposal, _cause(work))
         else:
             work.state.returned(work.proposal)
-
-
-def _key(worker: Any) -> str:
-    return "" if worker is None else str(worker._actor_id.hex())
 
 
 def _cause(work: Assignment) -> str:

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from revo_ray.errors import SearchError
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Board, last_line
+from revo_ray.search.ray.internals import keep_workers, release_workers
 from revo_ray.search.ray.resources import Footprint
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
@@ -95,9 +96,9 @@ class Scheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
-        self._controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        self._controller = tune_controller
         if (more := self._board.slots - self._kept) > 0:
-            self._controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
+            keep_workers(tune_controller, trial.placement_group_factory, more)
             self._kept += more
         work = self._board.live.get(trial.trial_id)
         if work is not None:
@@ -122,8 +123,7 @@ class Scheduler(FIFOScheduler):
     def release(self) -> None:
         """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
         if self._controller is not None:
-            self._controller._actor_force_cleanup_timeout = 0
-            self._controller.cleanup()
+            release_workers(self._controller)
 
 
 class Recorder(tune.Callback):

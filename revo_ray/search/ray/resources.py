@@ -57,7 +57,7 @@ class Footprint:
             return None
         if self.grows and not refuses(self.bundle):
             return f"no machine with {self} is up; waiting for the autoscaler to start one"
-        where = "of the cluster, or that could be started," if self.grows else "of the cluster"
+        where = "of the cluster, or that its autoscaler starts," if self.grows else "of the cluster"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for key, value, resource in (
             ("resources.cpus_per_trial", self.cpus, "CPU"),

@@ -96,4 +96,4 @@ def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
     state.record(
         request.proposal, {"row": row, "weights": is_best, "cold": False, "whole": True}, "by hand"
     )
-    state.settle(request.proposal.evaluation)
+    state.tell(request.proposal.evaluation)

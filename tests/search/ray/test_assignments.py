@@ -28,8 +28,7 @@ class Clock:
 
 def trial_on(worker: str | None) -> Any:
     """As much of a trial as the board looks at: which actor works on it."""
-    actor = worker and SimpleNamespace(_actor_id=worker.encode())
-    return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=actor))
+    return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=worker))
 
 
 @pytest.fixture
