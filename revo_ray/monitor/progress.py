@@ -186,13 +186,13 @@ class _Workers:
         self.gpu.close()
 
 
-def plain_line(standing: Standing, now: float | None = None) -> str:
+def plain_line(standing: Standing) -> str:
     """A search in one line of a log."""
     parts = (
         standing.amount_text,
         standing.best_text,
         standing.counts_text,
-        standing.left_text(now),
+        standing.left_text(),
     )
     return ", ".join(part for part in parts if part)
 

@@ -105,21 +105,6 @@ def study_report(
     )
 
 
-def write_study_report(
-    folder: Storage, *, reference: str | None = None, alpha: float = 0.05
-) -> list[str]:
-    """Write a study's report into `report/` of its run directory.
-
-    Returns:
-        The paths or URIs of the written files.
-
-    Raises:
-        UserError: as `study_report`.
-        OSError: the storage is full, read-only or unreachable.
-    """
-    return write_report(study_report(folder, reference=reference, alpha=alpha), folder)
-
-
 def write_report(report: StudyReport, folder: Storage) -> list[str]:
     """Write a report; a figure of an earlier one that does not hold any more goes."""
     target = folder.child(FOLDER)

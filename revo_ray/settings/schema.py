@@ -391,9 +391,9 @@ def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-def shown(value: Any, limit: int = 100) -> str:
+def shown(value: Any) -> str:
     """A value as a message shows it: whole if it is short."""
-    return _cut(repr(value), limit)
+    return _cut(repr(value))
 
 
 def _cut(text: str, limit: int = 100) -> str:

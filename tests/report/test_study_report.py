@@ -13,7 +13,7 @@ from scipy import stats
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.report.statistics_text import to_text, verdict
-from revo_ray.report.study_report import study_report, write_study_report
+from revo_ray.report.study_report import study_report, write_report
 from revo_ray.storage import Storage
 from tests.report.studies import place, write_grid, write_search
 
@@ -31,6 +31,11 @@ def score(method: str, data: str, fraction: float, seed: int) -> float:
         0, 0.004
     )
     return 0.8 + noise + own - 0.1 * (method == "last")
+
+
+def write_all(folder: Storage) -> list[str]:
+    """The paths of a study's report."""
+    return write_report(study_report(folder), folder)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +57,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_is_written_beside_the_searches(small: Path) -> None:
-    paths = write_study_report(Storage(str(small)))
+    paths = write_all(Storage(str(small)))
     assert paths == [str(small / "report" / name) for name in FILES]
     before = {path: Path(path).read_bytes() for path in paths}
     assert all(before.values())
     assert "critical-difference.svg" in (small / "report" / "statistics.md").read_text()
-    write_study_report(Storage(str(small)))  # `report/` is there now, and is no search
+    write_all(Storage(str(small)))  # `report/` is there now, and is no search
     assert {path: Path(path).read_bytes() for path in paths} == before
 
 
@@ -132,10 +137,10 @@ def test_blocks_without_every_method_are_counted(tmp_path: Path) -> None:
 def test_a_figure_that_no_longer_holds_goes(tmp_path: Path) -> None:
     write_grid(tmp_path, ["full", "last"], score)
     storage = Storage(str(tmp_path))
-    assert any(path.endswith(".svg") for path in write_study_report(storage))
+    assert any(path.endswith(".svg") for path in write_all(storage))
     for result in tmp_path.glob("*-last-*/result.json"):
         result.unlink()
-    written = write_study_report(storage)
+    written = write_all(storage)
     left = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*.*")}
     assert left == set(FILES[:6])
     assert len(written) == 6
@@ -152,7 +157,7 @@ def test_two_methods_are_compared_without_friedman(tmp_path: Path) -> None:
 
 def test_one_search_alone_has_a_report(tmp_path: Path) -> None:
     write_search(tmp_path, "alone")
-    paths = write_study_report(Storage(str(tmp_path / "alone")))
+    paths = write_all(Storage(str(tmp_path / "alone")))
     assert str(tmp_path / "alone" / "report" / "tables.md") in paths
 
 
@@ -178,7 +183,7 @@ def test_any_file_system_will_do(small: Path) -> None:
     memory = storage._fs
     memory.create_dir("study/report/figures")  # object stores make them by themselves
     fs.copy_files(str(small), "study", fs.LocalFileSystem(), memory)
-    paths = write_study_report(storage)
+    paths = write_all(storage)
     assert paths[0] == "mock:///study/report/tables.md"
     local = study_report(Storage(str(small))).files()
     assert {name: storage.read(f"report/{name}") for name in FILES} == local

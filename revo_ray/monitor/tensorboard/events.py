@@ -62,13 +62,6 @@ def histogram(tag: str, values: np.ndarray) -> Summary.Value:
     return Summary.Value(tag=tag, histo=found)
 
 
-def image(tag: str, png: bytes) -> Summary.Value:
-    """A PNG of 8-bit RGB."""
-    width, height = struct.unpack(">II", png[16:24])
-    shown = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
-    return Summary.Value(tag=tag, image=shown)
-
-
 def layout(layout: Layout) -> Summary.Value:
     """How the page of custom scalars is laid out."""
     return Summary.Value(

@@ -7,8 +7,6 @@ which cannot append, it is put again with more at its end, and files are short f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tensorboardX.proto.event_pb2 import Event
 
 from revo_ray.monitor.tensorboard import events
@@ -51,17 +49,6 @@ class Pages:
         # Its checksums take longest to make, when a long search is resumed.
         same = standing is not None and standing[12:-4] == event.SerializeToString()
         self._content += standing if standing and same else events.record(event)
-
-    def add_once(self, at: float, mark: bytes, make: Callable[[], Event]) -> None:
-        """Put an event that takes long to make, unless it stands in its place already.
-
-        Args:
-            at: its wall time.
-            mark: bytes that are in the event, and in no other.
-        """
-        self._make_room(at)
-        standing = self._standing_record()
-        self._content += standing if standing and mark in standing else events.record(make())
 
     def flush(self) -> None:
         """Bring the last file up to date.

@@ -12,7 +12,6 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
 from revo_ray.monitor.tensorboard import events, series
-from revo_ray.monitor.tensorboard.heat import Heat
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.monitor.tensorboard.pages import Pages
 from revo_ray.rundir.ledger import Evaluation, Ledger
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from revo_ray.methods.genome import UnitLike
 
 HISTOGRAMS = 64
-PICTURES = 16
-"""The first so many generations have one each; then fewer and fewer have, as `is_due` says."""
+"""The first so many generations have histograms; then fewer and fewer have, as `is_due` says."""
 
 COSTS = ("evaluations", "epochs", "device_seconds")
 
@@ -39,7 +37,7 @@ class SearchCurves:
         ledger: its rows.
         hyperparameters: of its evaluations.
         units: of the network, input to output.
-        population: evaluations in a generation; without generations, in a picture's column.
+        population: evaluations in a generation; other methods have groups of that size.
         evaluations: how many there will be, if that is known.
         distributions: what each generation was drawn from, as far as that is known (`CMAMV.
             distribution`); empty for a method that has none.
@@ -69,8 +67,6 @@ class SearchCurves:
         self._shown = dict.fromkeys(COSTS, 0)
         self._rates: list[list[float]] = []
         """Of this generation's samples."""
-        self._heat: list[np.ndarray] = []
-        """Mean log10 rate and frozen part of each unit, shape (2, units), by generation."""
         self._pages = Pages(storage)
         self._stream = self._steps()
         self.advance()
@@ -161,28 +157,13 @@ class SearchCurves:
         self._pages.add(event)
 
     def _add_generation(self, generation: int) -> None:
-        """How this generation's rates are distributed, and the picture of all until now."""
+        """How this generation's rates are distributed."""
         rates = np.array(self._rates, dtype=np.float64)  # (samples, units)
         self._rates = []
-        if not rates.size:
+        if not rates.size or not is_due(generation, HISTOGRAMS):
             return
         logs = np.log10(rates, where=rates > 0, out=np.full_like(rates, np.nan))
-        trained = (rates > 0).sum(axis=0)
-        sums = np.nansum(logs, axis=0)
-        means = np.where(trained > 0, sums / np.maximum(trained, 1), np.nan)
-        self._heat.append(np.stack([means, 1 - trained / len(rates)]))
-        if is_due(generation, HISTOGRAMS):
-            self._pages.add(self._histograms(generation, logs))
-        if is_due(generation, PICTURES):
-            heat = np.stack(self._heat, axis=1)  # (2, generations, units)
-            axis = "generation" if self._has_generations else f"{self._population} evaluations each"
-            picture = Heat(self._units, heat[0], heat[1], axis)
-
-            def draw() -> Event:
-                shown = Summary(value=[events.image(series.HEAT, picture.png())])
-                return Event(wall_time=self._now, step=generation, summary=shown)
-
-            self._pages.add_once(self._now, picture.digest.encode(), draw)
+        self._pages.add(self._histograms(generation, logs))
 
     def _histograms(self, generation: int, logs: np.ndarray) -> Event:
         """Of the rates that are not 0, all together and unit by unit; logs: (samples, units)."""
@@ -192,10 +173,6 @@ class SearchCurves:
         finite = [(tag, values[np.isfinite(values)]) for tag, values in found]
         shown = [events.histogram(tag, values) for tag, values in finite if len(values)]
         return Event(wall_time=self._now, step=generation, summary=Summary(value=shown))
-
-    @property
-    def _has_generations(self) -> bool:
-        return self._ledger[0].generation is not None
 
 
 def is_due(generation: int, full: int) -> bool:

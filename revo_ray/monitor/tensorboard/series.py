@@ -16,7 +16,6 @@ MEAN = "distribution/mean"
 """Of all variables, each by its place on its scale from 0 to 1."""
 MEANS = "distribution/means"
 MEAN_OF = "distribution/mean_of"
-HEAT = "rates/heat_map"
 ALL_UNITS = "rates/log10_all_units"
 UNIT = "rates_log10_by_unit"
 

@@ -116,17 +116,6 @@ def test_the_table_has_every_evaluation(address: str, chrome: Any) -> None:
         assert column in text
 
 
-def test_the_picture_is_there(address: str, chrome: Any) -> None:
-    chrome.get("about:blank")
-    chrome.get(f"{address}/{PAGE.replace('custom_scalars', 'images')}")
-    wait_for(chrome, "tf-image-loader", "rates/heat_map")
-    widths = INSIDE + "return found.map(each => each.complete ? each.naturalWidth : 0);"
-    deadline = time.monotonic() + PATIENCE
-    while not any(width > 600 for width in chrome.execute_script(widths, "img")):
-        assert time.monotonic() < deadline, "no picture was loaded"
-        time.sleep(0.3)
-
-
 def test_the_page_has_no_errors(address: str, chrome: Any) -> None:
     severe = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
     assert severe == []
