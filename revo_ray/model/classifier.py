@@ -68,10 +68,7 @@ class TorchClassifier:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute logits (N, C) of images (N, 3, S, S)."""
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
-        ):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             logits: NDArray[np.float32] = self._module(torch.from_numpy(images)).float().numpy()
         return logits
 
