@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
+from revo_ray.data.files.image_files import without_password
 from revo_ray.data.findings import NAMED, Inspection
-from revo_ray.data.sources.root import shown_root
 from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
@@ -73,7 +73,7 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
 
 
 def _headline(found: Inspection, config: DataConfig) -> str:
-    root = f" in {shown_root(config.root)}" if config.root is not None else ""
+    root = "" if config.root is None else f" in {without_password(repr(config.root))}"
     usable = int(found.counts.sum())
     of = f" of {found.listed:,}" if usable != found.listed else ""
     return f"{config.source}{root}: {usable:,}{of} images in {len(found.classes):,} classes"
