@@ -84,8 +84,7 @@ def train_plan(
     table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     if with_validation:
-        train = np.sort(np.concatenate([splits.train, splits.validation]))
-        splits = replace(splits, train=train)
+        splits = replace(splits, train=np.sort(np.concatenate([splits.train, splits.validation])))
     backbone, units = load_network(config.model, config.data, config.train, table)
     if len(plan.unit_lrs) != len(units):
         raise UserError(

@@ -157,15 +157,13 @@ def test_nothing_is_overwritten(
 def test_a_form_that_answers_otherwise_is_not_left_there(
     typed: Typed, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(searched: Any, folder: Path, card: str) -> Any:
-        folder.mkdir()
+    def write(searched: Any, folder: Path, card: str) -> None:
         export_run.write_folder(searched, folder, card)
         tensors = load_file(folder / "model.safetensors")
         tensors["classifier.bias"][3] += 1e-6
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        return export_run.open_folder(folder)
 
-    monkeypatch.setitem(export_run._WRITERS, "safetensors", write)
+    monkeypatch.setitem(export_run._FORMS, "safetensors", (write, export_run.open_folder))
     status, _, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 3
     assert "nothing was written: the exported model differs from the search's by" in err
