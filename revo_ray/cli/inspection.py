@@ -37,14 +37,7 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
-    """Print the findings.
-
-    Args:
-        found: the findings.
-        config: the data section that was inspected.
-        folder: the folder in which a search prepares the image table.
-        console: prints them.
-    """
+    """Print the findings about `config`; a search would prepare its image table in `folder`."""
 
     def say(text: str = "") -> None:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
@@ -81,15 +74,9 @@ def _headline(found: Inspection, config: DataConfig) -> str:
 
 def _class_rows(found: Inspection) -> list[list[str]]:
     columns = {**found.splits, "images": found.counts}
-    rows = [
-        [name, *(f"{counts[c]:,}" for counts in columns.values())]
-        for c, name in enumerate(found.classes)
-    ]
-    return [
-        ["class", *columns],
-        *rows,
-        ["all", *(f"{counts.sum():,}" for counts in columns.values())],
-    ]
+    numbers = [*zip(*columns.values(), strict=True), [counts.sum() for counts in columns.values()]]
+    rows = zip([*found.classes, "all"], numbers, strict=True)
+    return [["class", *columns], *([name, *(f"{n:,}" for n in row)] for name, row in rows)]
 
 
 def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tuple[str, str]]:
