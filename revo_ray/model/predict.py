@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.data.files.decode import explain, square
 from revo_ray.data.files.image_files import File, ImageFiles
 from revo_ray.data.files.stored_file import StoredFile
@@ -84,6 +85,7 @@ def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
     images: list[File] = []
     problems: list[Problem] = []
     for name in names:
+        refuse_credentials(name, "IMAGES")
         path = os.path.abspath(os.path.expanduser(name))
         if "://" not in name and os.path.isfile(path) and not path.lower().endswith(".zip"):
             status = os.stat(path)

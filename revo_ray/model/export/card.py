@@ -148,7 +148,8 @@ def _data(config: SearchConfig) -> str:
     root = config.data.root
     if root is None:
         return _code(config.data.source)
-    return f"{_code(config.data.source)} ({_code(posixpath.basename(root.rstrip('/')))})"
+    path = root.partition("?")[0] if "://" in root else root  # without the store's options
+    return f"{_code(config.data.source)} ({_code(posixpath.basename(path.rstrip('/')))})"
 
 
 def _data_entries(model: LoadedModel) -> list[tuple[str, object]]:

@@ -117,7 +117,7 @@ _FORMS: dict[str, tuple[Callable[[LoadedModel, Path, str], None], Callable[[Path
     "onnx": (write_onnx, open_onnx),
     "torch-export": (write_program, open_program),
 }
-"""How a model, with its card, is written in each form, and opened again."""
+"""Functions that write a model with its card in each form, and that open it again."""
 
 
 def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:

@@ -20,8 +20,10 @@ from safetensors.torch import load_file, save_file
 from revo_ray.cli.main import main
 from revo_ray.data.files.decode import open_image, square
 from revo_ray.model.description import Description
+from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
 from revo_ray.model.predict import Prediction, find_images, open_model, predict
+from revo_ray.settings.schema import DataConfig, SearchConfig
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import search
 from tests.object_store import object_store
@@ -276,6 +278,12 @@ def test_what_cannot_be_predicted_is_one_line(
     status, out, err = typed("predict", places.get(model, tmp_path / model), tmp_path / image)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert says in err
+
+
+def test_a_card_names_the_data_sets_folder_and_not_its_server() -> None:
+    root = "s3://bucket/private/birds?endpoint_override=http://10.0.0.5:9000"
+    config = SearchConfig(data=DataConfig(source="folder", root=root))
+    assert card._data(config) == "`folder` (`birds`)"
 
 
 class Recorder:
