@@ -28,10 +28,7 @@ class RelativeGradientNorm:
     """
 
     def __init__(
-        self,
-        lr: float,
-        batches: int = 5,
-        norms: Literal["untrained", "with-weight"] = "untrained",
+        self, lr: float, batches: int = 5, norms: Literal["untrained", "with-weight"] = "untrained"
     ) -> None:
         self.lr = lr
         self.batches = batches

@@ -68,17 +68,14 @@ class Result(Protocol):
     @property
     def evaluation(self) -> int:
         """Its number, in proposal order."""
-        ...
 
     @property
     def status(self) -> str:
         """`ok` and `cached` results are ranked."""
-        ...
 
     @property
     def scores(self) -> Scores:
         """Its scores on the validation images."""
-        ...
 
 
 R = TypeVar("R", bound=Result)

@@ -25,12 +25,7 @@ class CMAAlgorithm(GaussianAlgorithm):
             codes.append((name, Scale(variable)))
         mean, cov = self._lay_out(codes, sigma)
         self._optimizer = CMA(
-            mean,
-            sigma,
-            unit_bounds(len(mean)),
-            seed=seed,
-            population_size=population_size,
-            cov=cov,
+            mean, sigma, unit_bounds(len(mean)), seed=seed, population_size=population_size, cov=cov
         )
 
     def _ask(self) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_errors
 from revo_ray.search.core.early_stopping import EarlyStopping
-from revo_ray.search.core.final_test import FinalTest
+from revo_ray.search.core.final_test import FinalTest, untested
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import Retries
 from revo_ray.settings.schema import SearchConfig
@@ -233,11 +233,14 @@ class SearchState:
         """Take the best model's scores on the test images.
 
         Raises:
+            OSError: the storage is full or unreachable.
             SearchError: there are none.
         """
-        self.final_test.finish(measured["test"], measured.get("error"))
+        if measured["test"] is None:
+            raise untested(measured["error"])
         assert self.best is not None
         self.run.best.accept(self.best, self._card)  # the description may be missing, too
+        self.final_test.scores = measured["test"]
 
     def tidy(self) -> None:
         """Delete weights that workers of a killed driver wrote after this one had begun.
@@ -250,9 +253,9 @@ class SearchState:
     def _test_request(self) -> Request | None:
         if self.best is None or not self.final_test.is_due:
             return None
-        self.final_test.begin()
+        self.final_test.running = True
         retrain = None if self.best_is_stored else self.best.whole_plan
-        return Request(None, self.final_test.request(self.task, self.best.evaluation, retrain))
+        return Request(None, {"task": self.task, "test": self.best.evaluation, "retrain": retrain})
 
     def _request(self, proposal: Proposal) -> Request:
         best = self.best
