@@ -40,7 +40,7 @@ def both(config: SearchConfig, folder: Path, rate: float, seed: int) -> dict[str
     list(tuner.run(Plan((rate,) * len(tuner.units))))
     running = tuner.evaluate("validation")
     tuner.train = train.model_copy(update={"batch_norm": "precise"})
-    tuner.settle_norms()
+    tuner.update_norms()
     return {"running": running, "precise": tuner.evaluate("validation")}
 
 

@@ -124,7 +124,7 @@ class Bench:
                     for name, tensor in states[-1].items()
                 }
             )
-            tuner.settle_norms()
+            tuner.update_norms()
             losses[f"mean of {count}"] = loss_of(tuner.evaluate("validation"))
         return losses
 

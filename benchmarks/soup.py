@@ -79,9 +79,9 @@ def greedy(
         soup = mean_of([states[each] for each in tried])
         # Norms that any of them trained get statistics of their own.
         rates = torch.tensor([plans[each].unit_lrs for each in tried]).amax(0).tolist()
-        tuner.begin(tuner.by_parameter(rates))
+        tuner.begin(rates)
         tuner.load_state_dict(soup)
-        tuner.settle_norms()
+        tuner.update_norms()
         loss = loss_of(tuner.evaluate("validation"))
         if loss < least:
             members, best, least = tried, tuner.state_dict(), loss

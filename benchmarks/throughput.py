@@ -36,7 +36,7 @@ from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.settings.schema import SearchConfig
 
 UNITS = 54
@@ -139,7 +139,7 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
         def finish(state: SearchState) -> None:
             write_result(state)
 
-        run_experiment([state], Footprint(1, 0), None, finish, trial=Trivial)
+        run_experiment([state], TrialResources(1, 0), None, finish, trial=Trivial)
         assert len(state.ledger) == evaluations
 
 

@@ -173,10 +173,7 @@ def summary(search: Search) -> dict[str, Any]:
         "evaluations": outcome.result.evaluations,
         "epochs": outcome.result.epochs,
         "device_seconds": round(outcome.result.device_seconds, 1),
-        **{
-            f"{status}": outcome.result.statuses.get(status, 0)
-            for status in ("ok", "diverged", "error")
-        },
+        **{key: outcome.result.statuses.get(key, 0) for key in ("ok", "diverged", "error")},
         "val_loss": outcome.validation.loss,
         "val_accuracy": outcome.validation.accuracy,
         "test_loss": outcome.test.loss,

@@ -23,7 +23,7 @@ from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
-from revo_ray.search.ray.cluster import connected, footprint_of, this_machine
+from revo_ray.search.ray.cluster import connected, this_machine, trial_resources
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.halving import make_halving
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
@@ -208,12 +208,12 @@ def _run(
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
             state.task["node"] = this_machine()
-        footprint = footprint_of(resources)
-        waits = footprint.check()
+        needs = trial_resources(resources)
+        waits = needs.check()
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
-        run_experiment(open_states, footprint, limit, finish, ray_stays=ray_stays, tick=tick)
+        run_experiment(open_states, needs, limit, finish, ray_stays=ray_stays, tick=tick)
     return {name: result for name, result in results.items() if result is not None}
 
 

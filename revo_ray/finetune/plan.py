@@ -84,7 +84,7 @@ class TunerLike(Protocol):
     """The parts of a `FineTuner` that a policy may use."""
 
     model: nn.Module
-    """The model in training; the policy may change modes and `requires_grad`."""
+    """The model, in eval mode. The policy may change modes and `requires_grad`."""
     device: torch.device
     train: TrainConfig
     order: Tensor

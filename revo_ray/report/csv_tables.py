@@ -25,9 +25,8 @@ def searches_csv(outcomes: Sequence[SearchOutcome]) -> str:
         for split, scores in (("validation", o.validation), ("test", o.test)):
             for name, metric in METRICS.items():
                 row[f"{split}_{name}"] = metric.value(scores) if scores else None
-        row |= {
-            s: o.result.statuses.get(s, 0) for s in ("ok", "cached", "stopped", "diverged", "error")
-        }
+        statuses = ("ok", "cached", "stopped", "diverged", "error")
+        row |= {status: o.result.statuses.get(status, 0) for status in statuses}
         rows.append(row)
     return to_csv(rows)
 

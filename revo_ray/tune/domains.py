@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from functools import cache
 from typing import Any
 
 import numpy as np
-from ray.tune.impl.placeholder import _FunctionResolver, _RefResolver
+from ray import tune
+from ray.tune.impl.placeholder import inject_placeholders
 from ray.tune.search.sample import (
     Categorical as TuneCategorical,
 )
@@ -25,9 +28,6 @@ from ray.tune.search.sample import (
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 
 KeyPath = tuple[Any, ...]
-
-PLACEHOLDERS = (_FunctionResolver.TOKEN, _RefResolver.TOKEN)
-"""What stands first in the tuple that a `Tuner` puts where a function or an object was."""
 
 
 def to_variable(path: KeyPath, domain: Domain) -> Variable:
@@ -99,7 +99,16 @@ def to_json(value: Any) -> Any:
 
 
 def _is_placeholder(value: tuple[Any, ...]) -> bool:
-    return len(value) == 2 and isinstance(value[0], str) and value[0] in PLACEHOLDERS
+    return len(value) == 2 and isinstance(value[0], str) and value[0] in _placeholders()
+
+
+@cache
+def _placeholders() -> tuple[str, ...]:
+    """First items of the tuples that a `Tuner` puts in the place of an object and of a function."""
+    return tuple(
+        inject_placeholders(value, defaultdict(list))[0]
+        for value in (object(), tune.sample_from(lambda config: config))
+    )
 
 
 def from_json(value: Any) -> Any:

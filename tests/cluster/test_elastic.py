@@ -11,14 +11,14 @@ import pytest
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import run_experiment
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.resources import TrialResources
 from tests.cluster.cheap import Waiting, add_machine, machines, most_at_once, waiting_search
 
 
 def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The fifth goes on only when two more have begun, which takes the other machine.
     state = waiting_search(tmp_path, evaluations=24, seconds=0.3, alone=4, together=7)
-    footprint = Footprint(1, 0)
+    needs = TrialResources(1, 0)
     added: list[Any] = []
     moments: dict[str, float] = {}
 
@@ -35,16 +35,16 @@ def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixtur
     with machines({"num_cpus": 1}) as cluster:
         run_experiment(
             [state],
-            footprint,
+            needs,
             None,
             write_result,
             ray_stays=True,
             trial=Waiting,
         )
         deadline = time.monotonic() + 30
-        while footprint.slots() > 1 and time.monotonic() < deadline:
+        while needs.slots() > 1 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert footprint.slots() == 1
+        assert needs.slots() == 1
 
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 24

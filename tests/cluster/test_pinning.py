@@ -19,9 +19,9 @@ from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.summary import write_result
-from revo_ray.search.ray.cluster import footprint_of
+from revo_ray.search.ray.cluster import trial_resources
 from revo_ray.search.ray.experiment import run_experiment
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.trial import EvaluationTrial
 from revo_ray.settings.schema import SearchConfig
 from tests.cluster.cheap import Waiting, machines, most_at_once, waiting_search
@@ -39,10 +39,10 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-def run(folder: Path, footprint: Footprint, together: int) -> list[Evaluation]:
+def run(folder: Path, needs: TrialResources, together: int) -> list[Evaluation]:
     """The rows of a search that waits until so many evaluations are at work."""
     state = waiting_search(folder, evaluations=16, seconds=0.3, together=together)
-    run_experiment([state], footprint, None, write_result, ray_stays=True, trial=Waiting)
+    run_experiment([state], needs, None, write_result, ray_stays=True, trial=Waiting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 16
     return rows
@@ -60,7 +60,7 @@ def devices_of_machines(places: Any) -> list[int]:
 
 
 def test_one_evaluation_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
-    rows = run(tmp_path, Footprint(1, 1.0), together=7)
+    rows = run(tmp_path, TrialResources(1, 1.0), together=7)
     assert most_at_once(rows, lambda row: "all") == {"all": 7}
     at_once = most_at_once(rows, place)
     assert devices_of_machines(at_once) == list(GPUS)
@@ -68,7 +68,7 @@ def test_one_evaluation_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_two_evaluations_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
-    rows = run(tmp_path, Footprint(1, 0.5), together=14)
+    rows = run(tmp_path, TrialResources(1, 0.5), together=14)
     assert most_at_once(rows, lambda row: "all") == {"all": 14}
     at_once = most_at_once(rows, place)
     assert devices_of_machines(at_once) == list(GPUS)
@@ -112,9 +112,9 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
     with ExitStack() as stack:
         state = Preparation(config.storage, False, None, stack).state(config)
         state.task["node"] = ray.get_runtime_context().get_node_id()
-        footprint = footprint_of(config.resources)
-        footprint.check()
-        run_experiment([state], footprint, 2, write_result, ray_stays=True, trial=Noting)
+        needs = trial_resources(config.resources)
+        needs.check()
+        run_experiment([state], needs, 2, write_result, ray_stays=True, trial=Noting)
     rows = list(state.ledger)
     assert [row.status for row in rows] == ["ok"] * 3
     has = {node["NodeID"]: node["Resources"].get("GPU", 0) for node in ray.nodes()}
@@ -136,31 +136,31 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
 
 
 @pytest.mark.parametrize(
-    ("footprint", "error"),
+    ("needs", "error"),
     [
         (
-            Footprint(11, 0),
+            TrialResources(11, 0),
             "resources.cpus_per_trial: is 11, but no machine of the cluster has more than 10",
         ),
         (
-            Footprint(1, 7),  # so many GPUs are there, on three machines
+            TrialResources(1, 7),  # so many GPUs are there, on three machines
             "resources.gpus_per_trial: is 7, but no machine of the cluster has more than 4",
         ),
         (
-            Footprint(10, 2),  # one machine has the CPUs, another the GPUs
+            TrialResources(10, 2),  # one machine has the CPUs, another the GPUs
             "resources: an evaluation needs 10 CPUs and 2 GPUs of one machine, and no machine of "
             "the cluster has them",
         ),
     ],
 )
 def test_what_no_machine_can_hold_is_refused(
-    cluster: Cluster, footprint: Footprint, error: str
+    cluster: Cluster, needs: TrialResources, error: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        footprint.check()
+        needs.check()
     assert str(raised.value) == error
 
 
 def test_a_cluster_that_somebody_started_does_not_grow(cluster: Cluster) -> None:
     resources = SearchConfig.load(None, ["resources.cpus_per_trial=2"]).resources
-    assert footprint_of(resources) == Footprint(2, 1.0, grows=False)
+    assert trial_resources(resources) == TrialResources(2, 1.0, grows=False)

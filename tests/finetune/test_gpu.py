@@ -1,4 +1,4 @@
-"""What only a GPU can show: repeatability there, and agreement with the CPU."""
+"""Fine-tuning on a GPU: it can be repeated, and agrees with the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.training import tuner as loop
+from revo_ray.finetune.training import tuner as tuner_module
 from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.settings.schema import SearchConfig
 
@@ -31,8 +31,8 @@ def last_loss(folder: Path, device: str, plan: Plan | None = None, *overrides: s
     table = prepare_table(config.data, folder)
     tuner = load_tuner(config.model, config.data, config.train, table.path, device)
     *_, last = tuner.run(plan or Plan((0.01,) * len(tuner.units)))
-    assert last.val_loss is not None
-    return last.val_loss
+    assert last.validation.loss is not None
+    return last.validation.loss
 
 
 def test_two_runs_of_one_plan_agree_bit_for_bit(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_images_that_do_not_fit_are_streamed_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = last_loss(tmp_path, "cuda")
-    monkeypatch.setattr(loop, "fits", lambda *_: False)
+    monkeypatch.setattr(tuner_module, "fits", lambda *_: False)
     assert last_loss(tmp_path, "cuda") == resident
 
 
@@ -60,7 +60,7 @@ def test_a_diverging_run_is_noticed_and_the_next_one_is_unaffected(tmp_path: Pat
     *_, wild = tuner.run(Plan((1e6,) * len(tuner.units)))
     *_, after = tuner.run(plan)
     assert wild.diverged
-    assert after.val_loss == before.val_loss
+    assert after.validation == before.validation
 
 
 def test_bf16_trains(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Sequence
@@ -11,11 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.ledger import Ledger
-from revo_ray.rundir.recorded_config import write_record
+from revo_ray.rundir import Evaluation, Ledger, RunDirectory
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 from tests.report.studies import place, write_result
 
 CAUSE = "torch.OutOfMemoryError: tried to allocate 2 GiB"
@@ -55,23 +51,23 @@ def write_evolved(
     budget = [f"search.evaluations={evaluations}", f"search.lookahead={lookahead}"]
     overrides = [f"name={name}", f"method.name={method}", "train.epochs=2", *budget, *settings]
     config = SearchConfig.load(None, overrides)
-    storage = Storage(str(study / name))
-    write_record(storage, config, {"weights": "1" * 64, "table": "2" * 64})
+    run = RunDirectory(str(study / name))
+    run.write_config(config, {"weights": "1" * 64, "table": "2" * 64}, {})
     rng = np.random.default_rng(seed)
-    names, ledger = unit_names(units), Ledger(storage)
+    names, ledger = unit_names(units), run.ledger(config.search.metric)
     for number in range(evaluations if rows is None else rows):
         row = _row(number, names, method, rng, number in failing, cause)
         ledger.append(Evaluation.model_validate(row))
     best = ledger.best
     if card and best is not None:
-        described = {"units": names, "evaluation": best.evaluation}
-        storage.write("best/config.json", json.dumps(described).encode())
+        image = {"image_size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+        run.best.accept(best, {"units": names, "classes": ["a", "b"]} | image)
     if rows is None:
         test = {"loss": 0.7, "accuracy": 0.75, "auc": 0.9}
         if best is not None and best.val_loss is not None:
             test = {"loss": best.val_loss + 0.05, "accuracy": 0.95 - best.val_loss / 4}
-            test |= {"auc": 0.99 - best.val_loss / 10}
-        write_result(storage, config, ledger, test)
+            test |= {"auc": 0.99 - best.val_loss / 10, "balanced_accuracy": 0.8}
+        write_result(run, config, ledger, test)
     return ledger
 
 
@@ -137,5 +133,6 @@ def _row(
     exponents = [math.log10(rate) if rate else -5.0 for rate in (rates[0], rates[2])]
     loss = 0.3 + 0.2 * (exponents[0] + 2) ** 2 + 0.1 * (exponents[1] + 1) ** 2 + rng.random() / 10
     scores = {"val_accuracy": max(0.1, 0.97 - loss / 4), "val_auc": max(0.5, 0.99 - loss / 10)}
+    scores |= {"val_balanced_accuracy": max(0.1, 0.9 - abs(loss - 0.6))}
     cost = {"epochs": 2, "images": 100, "seconds": 1.25}
     return row | {"status": "ok", "val_loss": float(loss)} | scores | cost

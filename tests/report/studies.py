@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.ledger import Ledger
-from revo_ray.rundir.outcome import SearchResult
-from revo_ray.rundir.recorded_config import write_record
+from revo_ray.rundir import Evaluation, Ledger, RunDirectory
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 
 TEST = {"loss": 0.5, "accuracy": 0.8, "auc": 0.9}
 
@@ -38,9 +33,9 @@ def write_search(
     """
     small = ["search.evaluations=4", "search.population=4", "train.epochs=2"]
     config = SearchConfig.load(None, ["name=" + name, *small, *settings])
-    storage = Storage(str(study / name))
-    write_record(storage, config, {"weights": None, "table": "0"})
-    ledger = Ledger(storage)
+    run = RunDirectory(str(study / name))
+    run.write_config(config, {"weights": None, "table": "0"}, {})
+    ledger = run.ledger(config.search.metric)
     values = {
         "val_accuracy": 0.85,
         "val_auc": 0.95,
@@ -58,35 +53,17 @@ def write_search(
             )
         )
     if done:
-        write_result(storage, config, ledger, test)
+        write_result(run, config, ledger, test)
     return ledger
 
 
 def write_result(
-    storage: Storage, config: SearchConfig, ledger: Ledger, test: dict[str, float | None] | None
+    run: RunDirectory, config: SearchConfig, ledger: Ledger, test: dict[str, float | None] | None
 ) -> None:
-    """`result.json` and `ledger.parquet`, as a finished search leaves them."""
-    rows, best = list(ledger), ledger.best
-    statuses = [row.status for row in rows]
-    summary: dict[str, Any] | None = None
-    if best is not None:
-        keys = {"evaluation", "generation", "val_loss", "val_accuracy", "val_auc", "genome"}
-        summary = best.model_dump(include=keys) | {"plan": best.whole_plan}
-    result = SearchResult(
-        name=config.name,
-        directory=storage.uri,
-        best=summary,
-        test=test if best is not None else None,
-        evaluations=len(rows),
-        statuses={status: statuses.count(status) for status in sorted(set(statuses))},
-        epochs=sum(row.epochs for row in rows),
-        images=sum(row.images for row in rows),
-        device_seconds=sum(row.seconds for row in rows),
-        wall_seconds=1.0,
-        cold_starts=1,
-    )
+    """Write the outcome and the table of the rows, as a finished search leaves them."""
+    result = run.outcome_so_far(config)
     ledger.write_parquet()
-    storage.write("result.json", json.dumps(asdict(result)).encode())
+    run.write_outcome(replace(result, test=test if result.best else None))
 
 
 def write_grid(

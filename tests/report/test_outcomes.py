@@ -8,38 +8,45 @@ from pathlib import Path
 import pytest
 
 from revo_ray.errors import UserError
-from revo_ray.report.outcomes import METRICS, Scores, load_outcomes
-from revo_ray.storage import Storage
+from revo_ray.objective import Scores
+from revo_ray.report.outcomes import SearchOutcome, load_outcomes
+from revo_ray.report.scores import ACCURACY, AUC
+from revo_ray.rundir import open_directory
 from tests.report.studies import TEST, place, write_search
 
 
-def load(study: Path) -> dict[str, object]:
-    return {outcome.name: outcome for outcome in load_outcomes(Storage(str(study)))}
+def load(study: Path) -> dict[str, SearchOutcome]:
+    return {outcome.name: outcome for outcome in outcomes_of(study)}
+
+
+def outcomes_of(study: Path) -> list[SearchOutcome]:
+    return load_outcomes(open_directory(str(study)))
 
 
 def test_a_finished_search_is_read_from_its_result(tmp_path: Path) -> None:
     settings = ["method.name=revo-binary", *place("busi", 0.2, 3)]
     write_search(tmp_path, "one", settings, losses=(0.9, None, 0.6, 0.7))
-    (outcome,) = load_outcomes(Storage(str(tmp_path)))
+    (outcome,) = outcomes_of(tmp_path)
+    result = outcome.result
     assert (outcome.name, outcome.done) == ("one", True)
     assert outcome.identity == ("revo-binary", "timm/tf_efficientnet_lite0", "busi", 0.2, "3")
-    assert (outcome.evaluations, outcome.epochs, outcome.images) == (4, 6, 60)
-    assert outcome.device_seconds == 4.5
-    assert outcome.statuses == {"diverged": 1, "ok": 3}
+    assert (result.evaluations, result.epochs, result.images) == (4, 6, 60)
+    assert result.device_seconds == 4.5
+    assert result.statuses == {"diverged": 1, "ok": 3}
     assert outcome.validation == Scores(0.6, 0.85, 0.95)
     assert outcome.test == Scores(**TEST)
-    assert [outcome.score(metric) for metric in METRICS] == [0.9, 0.8]
+    assert [outcome.score(AUC), outcome.score(ACCURACY)] == [0.9, 0.8]
     assert outcome.spent_exactly
 
 
 def test_an_unfinished_search_is_read_from_its_ledger(tmp_path: Path) -> None:
     write_search(tmp_path, "part", ["search.seed=1"], losses=(0.9, 0.4, None), done=False)
     write_search(tmp_path, "new", losses=(), done=False)
-    found = {outcome.name: outcome for outcome in load_outcomes(Storage(str(tmp_path)))}
+    found = load(tmp_path)
     part = found["part"]
-    assert (part.done, part.test, part.progress, part.epochs) == (False, None, "3/4", 4)
+    assert (part.done, part.test, part.progress, part.result.epochs) == (False, None, "3/4", 4)
     assert part.validation == Scores(0.4, 0.85, 0.95)
-    assert part.score(METRICS[0]) is None
+    assert part.score(AUC) is None
     assert (found["new"].progress, found["new"].validation) == ("0/4", None)
 
 
@@ -50,30 +57,30 @@ def test_a_ledger_may_be_its_table_alone(tmp_path: Path) -> None:
     (tmp_path / "table" / "result.json").unlink()
     for row in (tmp_path / "table" / "ledger").iterdir():
         row.unlink()
-    whole, table = load_outcomes(Storage(str(tmp_path)))
+    whole, table = outcomes_of(tmp_path)
     assert not table.done
     assert table.validation == whole.validation == Scores(0.6, 0.85, 0.95)
-    assert (table.evaluations, table.statuses) == (3, {"diverged": 1, "ok": 2})
+    assert (table.result.evaluations, table.result.statuses) == (3, {"diverged": 1, "ok": 2})
 
 
 def test_a_result_that_does_not_fit_its_ledger_is_no_result(tmp_path: Path) -> None:
     ledger = write_search(tmp_path, "again")
     ledger.remove([2, 3])  # to have them made again
-    (outcome,) = load_outcomes(Storage(str(tmp_path)))
+    (outcome,) = outcomes_of(tmp_path)
     assert (outcome.done, outcome.progress, outcome.test) == (False, "2/4", None)
 
 
 def test_a_search_in_which_nothing_succeeded_is_done_without_scores(tmp_path: Path) -> None:
     write_search(tmp_path, "lost", losses=(None,) * 4)
-    (outcome,) = load_outcomes(Storage(str(tmp_path)))
+    (outcome,) = outcomes_of(tmp_path)
     assert (outcome.done, outcome.validation, outcome.test) == (True, None, None)
-    assert outcome.score(METRICS[0]) is None
+    assert outcome.score(AUC) is None
 
 
 def test_a_metric_may_be_undefined(tmp_path: Path) -> None:
     write_search(tmp_path, "one", test=TEST | {"auc": float("nan")})
-    (outcome,) = load_outcomes(Storage(str(tmp_path)))
-    assert [outcome.score(metric) for metric in METRICS] == [None, 0.8]
+    (outcome,) = outcomes_of(tmp_path)
+    assert [outcome.score(AUC), outcome.score(ACCURACY)] == [None, 0.8]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +105,7 @@ def test_a_damaged_search_is_named(tmp_path: Path, file: str, text: str | None) 
     else:
         (tmp_path / "bad" / file).write_text(text)
     with pytest.raises(UserError, match=f"bad/{file}") as caught:
-        load_outcomes(Storage(str(tmp_path)))
+        outcomes_of(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -106,7 +113,7 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     write_search(tmp_path, "bad", losses=(), done=False)
     (tmp_path / "bad" / "ledger.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"bad/ledger\.parquet"):
-        load_outcomes(Storage(str(tmp_path)))
+        outcomes_of(tmp_path)
 
 
 def test_what_is_no_search_is_passed_over(tmp_path: Path) -> None:
@@ -124,9 +131,9 @@ def test_what_is_no_search_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_without_searches_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     with pytest.raises(UserError, match="holds no search"):
-        load_outcomes(Storage(str(tmp_path)))
+        outcomes_of(tmp_path)
     with pytest.raises(UserError, match="holds no search"):
-        load_outcomes(Storage(str(tmp_path / "nowhere")))
+        outcomes_of(tmp_path / "nowhere")
 
 
 def test_one_search_is_a_study_of_its_own(tmp_path: Path) -> None:
@@ -135,7 +142,7 @@ def test_one_search_is_a_study_of_its_own(tmp_path: Path) -> None:
 
 
 def labels(study: Path) -> dict[str, str]:
-    return {o.name: o.identity.method for o in load_outcomes(Storage(str(study)))}
+    return {o.name: o.identity.method for o in outcomes_of(study)}
 
 
 def test_variants_of_a_method_are_told_apart_by_the_options_that_differ(tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_models_and_data_sets_are_told_apart_too(tmp_path: Path) -> None:
     write_search(tmp_path, "a", ["data.source=folder", "data.root=/images/cats/"])
     write_search(tmp_path, "b", ["data.source=folder", "data.root=/images/dogs"])
     write_search(tmp_path, "c", ["data.source=busi", "model.granularity=block"])
-    outcomes = {o.name: o.identity for o in load_outcomes(Storage(str(tmp_path)))}
+    outcomes = {o.name: o.identity for o in outcomes_of(tmp_path)}
     assert outcomes["a"].data == "folder (root cats)"
     assert outcomes["b"].data == "folder (root dogs)"
     assert outcomes["c"].data == "busi"
@@ -180,14 +187,14 @@ def test_the_same_search_twice_is_an_error(tmp_path: Path) -> None:
     write_search(tmp_path, "a")
     write_search(tmp_path, "b")
     with pytest.raises(UserError, match=r"a and b .* are the same search"):
-        load_outcomes(Storage(str(tmp_path)))
+        outcomes_of(tmp_path)
 
 
 def test_the_seed_is_what_varies(tmp_path: Path) -> None:
     for seed in (0, 2, 10):
         write_search(tmp_path, f"s{seed}", [f"data.seed={seed}", f"search.seed={seed}"])
     write_search(tmp_path, "mixed", ["data.seed=2", "search.seed=10"])
-    found = load_outcomes(Storage(str(tmp_path)))
+    found = outcomes_of(tmp_path)
     assert [outcome.identity.seed for outcome in found] == ["0", "2", "2/10", "10"]
 
 
@@ -195,7 +202,7 @@ def test_a_budget_of_epochs_is_counted_in_epochs(tmp_path: Path) -> None:
     settings = ["search.budget=epochs"]
     write_search(tmp_path, "spent", settings, losses=(0.5,) * 8, epochs=1)
     write_search(tmp_path, "over", [*settings, "search.seed=1"], losses=(0.5,) * 5)
-    found = {outcome.name: outcome for outcome in load_outcomes(Storage(str(tmp_path)))}
+    found = load(tmp_path)
     assert (found["spent"].progress, found["spent"].spent_exactly) == ("8/8 epochs", True)
     assert (found["over"].progress, found["over"].spent_exactly) == ("10/8 epochs", False)
 
@@ -205,4 +212,4 @@ def test_an_unreadable_number_in_a_result_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad" / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"epochs": "many"}))
     with pytest.raises(UserError, match=r"bad/result\.json is damaged"):
-        load_outcomes(Storage(str(tmp_path)))
+        outcomes_of(tmp_path)

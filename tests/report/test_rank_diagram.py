@@ -1,4 +1,4 @@
-"""The critical-difference diagram: everything in the picture, nothing on top of another text."""
+"""The critical-difference diagram: all text is inside the picture, and no text covers another."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from revo_ray.report.rank_diagram import draw_ranks, ranks_rows
-from revo_ray.report.statistics import Ranking, rank_methods
+from revo_ray.report.rank_diagram import draw_ranks, rank_rows
+from revo_ray.report.ranking import Ranking, rank_methods
 from revo_ray.report.style import GROUP, REFERENCE, figure_bytes
 
 NINE = ["full", "first", "last", "layer-decay", "auto-rgn", "set-encoding", "random"]
@@ -118,7 +118,7 @@ def test_the_files_are_pictures_and_the_same_ones_again() -> None:
 
 def test_the_table_beside_it_holds_what_it_shows() -> None:
     rankings = CASES["nine methods"]
-    rows = ranks_rows(rankings)
+    rows = rank_rows(rankings)
     assert [row["method"] for row in rows[:9]] == rankings["AUC"].methods
     for row in rows:
         of_metric = rankings[row["metric"]]

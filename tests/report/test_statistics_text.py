@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.report.statistics import compare
+from revo_ray.report.paired_tests import compare
 from revo_ray.report.statistics_text import verdict
 
 UP = [0.01 + 0.001 * number for number in range(12)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from scipy import stats
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.report.statistics_text import to_text, verdict
-from revo_ray.report.study_report import study_report, write_study_report
+from revo_ray.report.study_report import StudyReport, study_report, write_report
+from revo_ray.rundir import open_directory
 from revo_ray.storage import Storage
 from tests.report.studies import place, write_grid, write_search
 
@@ -22,6 +24,14 @@ FILES = [
     *(f"figures/critical-difference.{kind}" for kind in ("svg", "png", "csv")),
 ]
 METHODS = ["full", "last", "revo-binary"]
+
+
+def report_on(folder: Path, **options: Any) -> StudyReport:
+    return study_report(open_directory(str(folder)), **options)
+
+
+def write(folder: Path) -> list[str]:
+    return write_report(report_on(folder))
 
 
 def score(method: str, data: str, fraction: float, seed: int) -> float:
@@ -52,17 +62,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_is_written_beside_the_searches(small: Path) -> None:
-    paths = write_study_report(Storage(str(small)))
+    paths = write(small)
     assert paths == [str(small / "report" / name) for name in FILES]
     before = {path: Path(path).read_bytes() for path in paths}
     assert all(before.values())
     assert "critical-difference.svg" in (small / "report" / "statistics.md").read_text()
-    write_study_report(Storage(str(small)))  # `report/` is there now, and is no search
+    write(small)  # `report/` is there now, and is no search
     assert {path: Path(path).read_bytes() for path in paths} == before
 
 
 def test_three_seeds_of_one_cell_are_said_to_decide_nothing(small: Path) -> None:
-    report = study_report(Storage(str(small)))
+    report = report_on(small)
     text = report.markdown
     assert "there are 3 seeds: the smallest possible two-sided p of a Wilcoxon test is 0.25" in text
     assert "**These data cannot decide** about full, last: 3 pairs" in text
@@ -76,7 +86,7 @@ def test_three_seeds_of_one_cell_are_said_to_decide_nothing(small: Path) -> None
 
 
 def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
-    report = study_report(Storage(str(decisive)))
+    report = report_on(decisive)
     assert report.statistics.reference == "revo-binary"
     blocks = [(d, f, s) for d in ("busi", "leaves") for f in (0.05, 0.2) for s in range(4)]
     for metric in report.statistics.metrics:
@@ -97,7 +107,7 @@ def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
 
 
 def test_the_numbers_are_in_the_json(decisive: Path) -> None:
-    report = study_report(Storage(str(decisive)), reference="full", alpha=0.1)
+    report = report_on(decisive, reference="full", alpha=0.1)
     values = json.loads(report.files()["statistics.json"])
     assert (values["reference"], values["alpha"], values["seeds"]) == ("full", 0.1, [4, 4])
     assert [metric["metric"] for metric in values["metrics"]] == ["auc", "accuracy"]
@@ -112,7 +122,7 @@ def test_a_study_is_reported_while_it_runs(tmp_path: Path) -> None:
     write_search(tmp_path, "running", settings, losses=(0.5,), done=False)
     waiting = ["method.name=random", *place("digits", 0.05, 0)]
     write_search(tmp_path, "waiting", waiting, losses=(), done=False)
-    report = study_report(Storage(str(tmp_path)))
+    report = report_on(tmp_path)
     text = report.markdown
     assert "4 of 6 searches are finished" in text
     assert "Without a result yet: full, random." in text
@@ -125,17 +135,16 @@ def test_blocks_without_every_method_are_counted(tmp_path: Path) -> None:
     write_grid(tmp_path, METHODS, score, seeds=range(3))
     for result in tmp_path.glob("*-full-s2/result.json"):
         result.unlink()
-    text = study_report(Storage(str(tmp_path))).markdown
+    text = report_on(tmp_path).markdown
     assert "2 complete blocks (1 left out, where not every method has a result)" in text
 
 
 def test_a_figure_that_no_longer_holds_goes(tmp_path: Path) -> None:
     write_grid(tmp_path, ["full", "last"], score)
-    storage = Storage(str(tmp_path))
-    assert any(path.endswith(".svg") for path in write_study_report(storage))
+    assert any(path.endswith(".svg") for path in write(tmp_path))
     for result in tmp_path.glob("*-last-*/result.json"):
         result.unlink()
-    written = write_study_report(storage)
+    written = write(tmp_path)
     left = {str(p.relative_to(tmp_path / "report")) for p in (tmp_path / "report").rglob("*.*")}
     assert left == set(FILES[:6])
     assert len(written) == 6
@@ -145,22 +154,22 @@ def test_a_figure_that_no_longer_holds_goes(tmp_path: Path) -> None:
 
 def test_two_methods_are_compared_without_friedman(tmp_path: Path) -> None:
     write_grid(tmp_path, ["last", "revo-binary"], score, seeds=range(6))
-    text = study_report(Storage(str(tmp_path))).markdown
+    text = report_on(tmp_path).markdown
     assert "for two methods see Wilcoxon's" in text
     assert "| worse |" in text  # 6 pairs of one sign: p = 0.031
 
 
 def test_one_search_alone_has_a_report(tmp_path: Path) -> None:
     write_search(tmp_path, "alone")
-    paths = write_study_report(Storage(str(tmp_path / "alone")))
+    paths = write(tmp_path / "alone")
     assert str(tmp_path / "alone" / "report" / "tables.md") in paths
 
 
 def test_a_wrong_reference_or_alpha_is_named(small: Path) -> None:
     with pytest.raises(UserError, match="no method 'revo' in this study; there are full, last"):
-        study_report(Storage(str(small)), reference="revo")
+        report_on(small, reference="revo")
     with pytest.raises(UserError, match="alpha is 5"):
-        study_report(Storage(str(small)), alpha=5)
+        report_on(small, alpha=5)
 
 
 def test_the_command_takes_the_reference(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +187,7 @@ def test_any_file_system_will_do(small: Path) -> None:
     memory = storage._fs
     memory.create_dir("study/report/figures")  # object stores make them by themselves
     fs.copy_files(str(small), "study", fs.LocalFileSystem(), memory)
-    paths = write_study_report(storage)
+    paths = write_report(study_report(open_directory(storage)))
     assert paths[0] == "mock:///study/report/tables.md"
-    local = study_report(Storage(str(small))).files()
+    local = report_on(small).files()
     assert {name: storage.read(f"report/{name}") for name in FILES} == local

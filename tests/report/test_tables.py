@@ -1,35 +1,26 @@
-"""The tables: what they say against numpy, and that Markdown, LaTeX and CSV carry it."""
+"""The numbers in tables and CSV files, compared with numpy."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.markdown import Markdown
 
-from revo_ray.report.layout import Cell, Column, Grid, escape_latex, to_latex, to_markdown
+from revo_ray.report.csv_tables import means_csv, searches_csv
+from revo_ray.report.grid import Cell, Grid
 from revo_ray.report.outcomes import SearchOutcome, load_outcomes
-from revo_ray.report.tables import (
-    cost_table,
-    make_tables,
-    means_csv,
-    optimism_table,
-    score_table,
-    searches_csv,
-)
-from revo_ray.storage import Storage
+from revo_ray.report.tables import cost_table, make_tables, optimism_table, score_table
+from revo_ray.rundir import open_directory
 from tests.report.studies import TEST, place, write_grid, write_search
 
 RNG = np.random.default_rng(1)
 
 
 def outcomes(study: Path) -> list[SearchOutcome]:
-    return load_outcomes(Storage(str(study)))
+    return load_outcomes(open_directory(str(study)))
 
 
 def rows(grid: Grid) -> dict[tuple[str, str], list[Cell]]:
@@ -174,51 +165,10 @@ def test_there_are_tables_for_each_model_and_they_are_whole(tmp_path: Path) -> N
             write_search(
                 tmp_path, f"{method}{number}", [f"model.name={model}", f"method.name={method}"]
             )
-    grids = make_tables(outcomes(tmp_path))
+    grids = [grid for tables in make_tables(outcomes(tmp_path)) for grid in tables.all]
     assert [grid.title.partition(":")[0] for grid in grids] == [
         *("timm/tf_x_y", "timm/tf_x_y, digits", "timm/tf_x_y"),
         *("torchvision/resnet18", "torchvision/resnet18, digits", "torchvision/resnet18"),
     ]
     for grid in grids:
         assert all(len(row) == len(grid.columns) for row in grid.rows)
-
-
-NASTY = r"a_b & 50% $x$ #1 {y} ~ ^ \z <t> |u| [v] * `w`"
-
-
-def test_latex_prints_what_the_cells_say() -> None:
-    grid = Grid(
-        "T_1", "50 %", [Column("m", numbers=False), Column("v", "a&b"), Column("w", "a&b")], []
-    )
-    grid.rows.extend([[Cell(NASTY), Cell("1 ± 2", bold=True), Cell("−3")], [Cell("")] * 3])
-    grid.rules.add(1)
-    text = to_latex(grid)
-    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
-    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert [len(re.findall(r"(?<!\\)&", line)) for line in lines] == [2, 2]
-    assert r"\textbf{1 $\pm$ 2} & $-$3 \\" in lines[0]
-    assert body.count(r"\midrule") == 2
-    assert r"\multicolumn{2}{c}{a\&b}" in text
-    assert r"\cmidrule(lr){2-3}" in text
-    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
-    assert not lines[1].startswith("[")
-
-
-def test_latex_escapes_every_special_character() -> None:
-    escaped = escape_latex(NASTY)
-    assert not re.search(r"(?<!\\)[&%#_]", escaped)
-    for command in (r"\textbackslash{}z", r"\textasciitilde{}", r"\textasciicircum{}", r"\$x\$"):
-        assert command in escaped
-    assert escape_latex("[1]") == "{[}1{]}"
-
-
-def test_markdown_shows_what_the_cells_say() -> None:
-    grid = Grid("T", "said", [Column("m", numbers=False), Column("v", "group")], [])
-    grid.rows.append([Cell(NASTY), Cell("1 ± 2", bold=True)])
-    console = Console(width=120, force_terminal=True, color_system="standard")
-    with console.capture() as capture:
-        console.print(Markdown(to_markdown(grid)))
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", capture.get())
-    assert NASTY in shown
-    assert "group v" in shown
-    assert "\x1b[1m1 ± 2" in capture.get()

@@ -14,23 +14,23 @@ from revo_ray.data.table.disk import replacing, sweep
 from revo_ray.storage import Storage
 
 WEIGHTS = ".weights"
-"""Their folder in a storage."""
+"""Folder of the weights in a storage."""
 
 
 def share_weights(tensors: Mapping[str, Tensor], storage: Storage) -> SharedFile:
-    """Write what a network was filled with where the other machines find it, as a weights file.
+    """Write the tensors of a network as a weights file that the other machines can read.
 
     The file's name is its checksum, and equal tensors make an equal file, so it is written once.
 
     Args:
         tensors: `Backbone.loaded`.
-        storage: one that all machines reach.
+        storage: a storage that all machines reach.
 
     Raises:
         OSError: the storage is full or unreachable.
     """
     content = io.BytesIO()
-    torch.save(tensors, content)  # keeps the versions of modules, which safetensors cannot
+    torch.save(tensors, content)  # safetensors cannot keep the versions of modules
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     path = making_folder(storage, WEIGHTS) / f"{sha256}.pth"
     if not path.exists() or path.stat().st_size != content.getbuffer().nbytes:

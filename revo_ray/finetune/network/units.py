@@ -1,4 +1,6 @@
-"""A model's layers as ordered units: what one gene of a genome speaks for."""
+"""The layers of a model as ordered units. Each unit has one gene in a genome."""
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,13 +18,15 @@ _CONTAINER_TYPES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True)
 class Unit:
-    """The parameters that share one gene, and the modules that freeze together with them.
+    """Parameters that share one gene, and the modules that freeze together with them.
 
-    `name` is the qualified name of the layer, block or stage; `parameters` are the qualified names
-    of its parameters, in the model's order. `modules` are the qualified names of its convolutions
-    and linear layers and of everything without one that has state (norms, layer scales): calling
-    `.eval()` on each of them keeps the BatchNorm statistics of a frozen unit, and touches no other
-    unit. `head` marks the new classifier.
+    Attributes:
+        name: qualified name of the layer, block or stage.
+        parameters: qualified names of the parameters, in the model's order.
+        modules: qualified names of its convolutions and linear layers, and of other modules with
+            state (norms, layer scales). In eval mode they keep their statistics; no other unit's
+            modules are among them.
+        head: whether it is the new classifier.
     """
 
     name: str
@@ -34,8 +38,8 @@ class Unit:
 def find_units(model: nn.Module, granularity: str = "layer", head: str | None = None) -> list[Unit]:
     """Cut a model into units that hold every parameter once, from the input to the output.
 
-    Every granularity is a union of the finer one's units; the classifier head is always a unit of
-    its own, and the order is the one in which the modules are registered.
+    A unit of a coarser granularity is a union of units of the finer one. The classifier is always
+    a unit of its own. The order is that in which the modules are registered.
 
     - `layer`: one convolution or linear layer, with the norm and the loose parameters around it.
     - `block`: one residual or transformer block, or a single layer outside the blocks (stem,
@@ -43,24 +47,24 @@ def find_units(model: nn.Module, granularity: str = "layer", head: str | None = 
     - `stage`: one child of the module that holds all the blocks (`layer1` … of a ResNet,
       `features.0` … of a ConvNeXt), and each child of the modules above it. A network that does not
       group its blocks (MobileNet's `features`, a vision transformer) has one stage per block. Other
-      layers of the module that holds the head join the stage before it.
+      layers of the module that holds the classifier join the stage before it.
 
-    `head` is the qualified name of the classifier, or of a module whose last layer it is; without
-    it the model's last layer. Raises `UserError` for an unknown granularity, a `head` without a
-    layer, and a model whose parameters cannot be assigned.
+    Args:
+        model: the network.
+        granularity: `layer`, `block` or `stage`.
+        head: qualified name of the classifier, or of a module whose last layer it is; None: the
+            model's last layer.
+
+    Raises:
+        UserError: the granularity is unknown, `head` holds no layer, or a parameter belongs to no
+            unit or to several.
     """
     if granularity not in GRANULARITIES:
         raise UserError(
             f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
         )
     tree = _Tree.of(model, head)
-    layers = {weight: _Layer() for weight in tree.weights}
-    for parameter, _ in model.named_parameters():
-        layers[_home(tree, parameter.rpartition(".")[0])].parameters.append(parameter)
-    for path, module in tree.modules.items():
-        if path in layers or (_has_state(module) and not tree.inside.get(path)):
-            layers[_home(tree, path)].modules.append(path)
-
+    layers = _layers(tree)
     if granularity == "layer":
         groups = {weight: [weight] for weight in tree.weights}
     elif granularity == "block":
@@ -92,15 +96,22 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The module tree by qualified name; the root's name is the empty string."""
+    """The module tree by qualified name; the root's name is the empty string.
+
+    Attributes:
+        modules: every module.
+        weights: convolutions and linear layers, in order.
+        inside: the weights at or below each module, in order.
+        head: the classifier.
+    """
 
     modules: dict[str, nn.Module]
-    weights: list[str]  # convolutions and linear layers, in order
-    inside: dict[str, list[str]]  # module → the weights at or below it, in order
+    weights: list[str]
+    inside: dict[str, list[str]]
     head: str
 
     @classmethod
-    def of(cls, model: nn.Module, head: str | None) -> "_Tree":
+    def of(cls, model: nn.Module, head: str | None) -> _Tree:
         modules = dict(model.named_modules())
         weights: list[str] = []
         inside: dict[str, list[str]] = {}
@@ -126,8 +137,19 @@ class _Tree:
         return [child for child in names if self.inside.get(child)]
 
 
+def _layers(tree: _Tree) -> dict[str, _Layer]:
+    """Each weight with the norms and the loose parameters around it."""
+    layers = {weight: _Layer() for weight in tree.weights}
+    for parameter, _ in tree.modules[""].named_parameters():
+        layers[_home(tree, parameter.rpartition(".")[0])].parameters.append(parameter)
+    for path, module in tree.modules.items():
+        if path in layers or (_has_state(module) and not tree.inside.get(path)):
+            layers[_home(tree, path)].modules.append(path)
+    return layers
+
+
 def _home(tree: _Tree, path: str) -> str:
-    """The weight to whose unit the own parameters of the module at `path` belong."""
+    """The weight whose unit gets the own parameters of the module at `path`."""
     for above in (path, *_ancestors(path)):
         if above in tree.inside and tree.inside[above] == [above]:
             return above
@@ -154,7 +176,7 @@ def _neighbour(tree: _Tree, path: str) -> str:
     before = [name for name in names[:position] if tree.inside.get(name)]
     after = [name for name in names[position + 1 :] if tree.inside.get(name)]
     follows_weight = bool(before) and tree.inside[before[-1]] == [before[-1]]
-    # What follows a whole block, not a single layer, normalises the input of the next one.
+    # A norm after a whole block, not after a single layer, normalises the input of the next block.
     if before and (follows_weight or not is_norm or not after):
         return tree.inside[before[-1]][-1]
     return tree.inside[after[0]][0]
@@ -182,8 +204,8 @@ def _is_block(tree: _Tree, path: str) -> bool:
     if isinstance(module, _CONTAINER_TYPES) or _holds_stack(tree, path):
         return False
     parent = tree.modules[path.rpartition(".")[0]]
-    # A stage may hold its blocks as plain attributes (timm's RegNet); an element of a container
-    # that does so is a block of several parts (an MLP-Mixer's two MLPs).
+    # A module with blocks as plain attributes is a stage (timm's RegNet), but in a container it is
+    # one block of several parts (an MLP-Mixer's two MLPs).
     return isinstance(parent, _CONTAINER_TYPES) or not _repeats_blocks(tree, path)
 
 

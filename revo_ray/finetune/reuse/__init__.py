@@ -1,1 +1,1 @@
-"""Reuse of the features of a frozen prefix."""
+"""Reuse of features that frozen units compute."""

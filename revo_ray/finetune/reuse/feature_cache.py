@@ -1,52 +1,44 @@
-"""Features of a frozen prefix, computed once and kept within a bound of memory; exact.
+"""Features of the frozen units below all that trains, computed once and kept in bounded memory.
 
-What is kept changes no bit of any result, so it may depend on what a worker ran before: a cut is
-used only after it gave the network's own logits bit for bit, and training features only where an
-image's do not depend on its neighbours in the batch.
+Kept features change no bit of any result, so results do not depend on what a worker ran before: a
+cut is used only after it gave the network's own logits bit for bit, and training features only
+where those of an image do not depend on its neighbours in the batch.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from revo_ray.finetune.reuse.cut_points import (
-    Cut,
-    Forward,
-    Replay,
-    capture,
-    deepest,
-    features_at,
-    find_cuts,
-    outputs_below,
-)
+from revo_ray.finetune.reuse.cut_points import Cut, Forward, deepest, find_cuts
+from revo_ray.finetune.reuse.replay import Replay, capture, features_at, outputs_below
 
 Images = Callable[[Tensor], Tensor]
 """Positions (B,) in a split to normalised images (B, 3, S, S) on the device."""
 
 _Key = tuple[Literal["train", "validation"], str]
 
-# What a network raises when modules below the cut give NaN, or one of them is called otherwise.
+# Errors of a network whose modules below the cut give NaN, or are called in another way.
 _MISFITS = (
     *(RuntimeError, TypeError, ValueError, AttributeError, AssertionError),
     *(LookupError, StopIteration),
 )
 
 
-class PrefixFeatures:
+class FeatureCache:
     """Runs a network from the deepest cut that a plan leaves as it was pretrained.
 
     Args:
-        model: with the pretrained weights whenever features are computed.
+        model: the network, with the pretrained weights whenever features are computed.
         forward: runs it.
-        image: (3, S, S).
+        image: shape of an image (3, S, S).
         restore: puts the pretrained buffers back.
-        limit: bytes of features that are kept; the least recently used go first.
+        limit: bytes of features to keep; the least recently used go first.
     """
 
     def __init__(
@@ -66,12 +58,12 @@ class PrefixFeatures:
         self._misfits: set[_Key] = set()
 
     def set_plan(self, trained: Set[str], moving: Set[str], device: torch.device) -> None:
-        """Find the cuts below all that a plan trains; random numbers are drawn the first time.
+        """Find the cuts below all that a plan trains. The first time this draws random numbers.
 
         Args:
-            trained: parameters.
+            trained: parameters that train.
             moving: modules that may change their buffers.
-            device: where the model is.
+            device: device of the model.
         """
         if not self._limit:
             return
@@ -79,19 +71,20 @@ class PrefixFeatures:
             images = torch.randn(2, *self._image, generator=torch.Generator().manual_seed(0))
             try:
                 self._cuts = find_cuts(self._model, self._forward, images.to(device))
-            except _MISFITS:  # a network that cannot train on two images, say
+            except _MISFITS:  # the network cannot train on two images, say
                 self._cuts = []
             self._restore()
         self._below = list(deepest(self._cuts, trained, moving))
 
     def forget_plan(self) -> None:
-        """From here on the weights may be any."""
+        """Use no features until the next `set_plan`: the weights may be any."""
         self._below = []
 
     def predict(self, images: Images, batches: Sequence[Tensor]) -> Tensor:
         """Logits (n, C) of the validation images, whose batches are always the same.
 
-        Without features they are computed as ever, and what passes the cut is kept.
+        If their features are not kept yet, the whole network runs, and its features at the cut are
+        kept.
         """
         cut = self._first("validation", sum(map(len, batches)))
         if cut is None:
@@ -111,21 +104,21 @@ class PrefixFeatures:
         return torch.cat(outputs)
 
     def training(self, images: Images, count: int, sizes: Set[int], epochs: int) -> Forward | None:
-        """What gives the logits of training images from their positions; None if nothing can.
+        """A function from positions of training images to their logits; None if no cut is exact.
 
-        The model's modules are in the modes of the plan's training, its buffers pretrained; they
-        are so again afterwards. Random numbers may be drawn.
+        The modules must be in the modes of the plan's training, the buffers pretrained; they are so
+        again afterwards. Random numbers may be drawn.
 
         Args:
-            images: of the training split, not augmented.
-            count: how many there are.
-            sizes: of the batches.
-            epochs: that they are for.
+            images: images of the training split, not augmented.
+            count: the number of images.
+            sizes: sizes of the batches.
+            epochs: epochs for which the features will be used.
         """
         while (cut := self._first("train", count)) is not None:
             key: _Key = ("train", cut.name)
             if key not in self._kept:
-                if epochs < 2 + len(sizes):  # to compute them would take as long
+                if epochs < 2 + len(sizes):  # computing the features would take as long
                     return None
                 try:
                     with torch.no_grad():
@@ -143,7 +136,7 @@ class PrefixFeatures:
         return None
 
     def _first(self, split: Literal["train", "validation"], count: int) -> Cut | None:
-        """The deepest cut whose features have room, and that is not known to misfit."""
+        """The deepest cut whose features fit into memory and that has not failed before."""
         for cut in self._below:
             unusable = (split, cut.name) in self._misfits or (split == "train" and cut.draws)
             if not unusable and cut.nbytes * count <= self._limit:
@@ -155,8 +148,8 @@ class PrefixFeatures:
     ) -> dict[int, list[Tensor]] | None:
         """Features (n, …) for batches of each size; None if they would not be exact.
 
-        The kernels of a small batch may add in another order than those of a large one: features
-        of that size are then kept beside the others.
+        The kernels of a small batch may add in another order than those of a large one. Each size
+        then has features of its own.
         """
         order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
         made: dict[int, list[Tensor]] = {}
@@ -168,7 +161,10 @@ class PrefixFeatures:
                 if placed := self._placed(cut, images(sample), by):
                     self._rule_out(placed)
                     return None
-            with torch.enable_grad(), torch.random.fork_rng(self._devices(probe)):
+            with (
+                torch.enable_grad(),
+                torch.random.fork_rng([probe.device] if probe.is_cuda else []),
+            ):
                 torch.manual_seed(0)
                 expected = self._forward(images(sample)).detach()
                 torch.manual_seed(0)
@@ -176,17 +172,20 @@ class PrefixFeatures:
                     return None
             if whole is None or not torch.equal(whole[sample.to(whole.device)], probe):
                 whole = torch.cat(list(self._in_batches(cut, images, count, size)))[:count]
-            # In another order, beside other images: the same bits.
+            # The sample has other neighbours here, in another order; the bits must be the same.
             if not torch.equal(whole[sample.to(whole.device)], probe):
                 return None
             made[size] = [whole]
         return made
 
     def _placed(self, cut: Cut, batch: Tensor, by: int) -> list[str]:
-        """Modules in which a batch's last image, or its last one once it is turned, changes bits.
+        """Modules whose outputs for an image depend on whether it is the batch's last.
 
         A vectorised kernel may compute the last few numbers of a tensor one by one, with another
-        exponential, say. That shows in a module's output far more often than at the cut.
+        exponential, say. The outputs of single modules show that far more often than the cut's.
+
+        Args:
+            by: the batch runs twice, as it is and rolled by so many images.
         """
         last = len(batch) - 1
         stay = outputs_below(self._model, self._forward, cut, batch, [last, last - by])
@@ -200,19 +199,19 @@ class PrefixFeatures:
         ]
 
     def _rule_out(self, modules: Sequence[str]) -> None:
-        """Nothing behind the first of these modules is kept of training images."""
+        """Keep no features of training images at the first of these modules or behind it."""
         order = [cut.name for cut in self._cuts or []]
         first = min((order.index(name) for name in modules if name in order), default=len(order))
         self._misfits |= {("train", name) for name in order[first:]}
 
     def _in_batches(self, cut: Cut, images: Images, count: int, size: int) -> Iterator[Tensor]:
-        """Every image in a batch of just that size; the last is filled up from the front."""
+        """Features in batches of exactly that size; the last is filled up with the first images."""
         for start in range(0, count, size):
             index = torch.arange(start, start + size) % count
             yield features_at(self._model, self._forward, cut, images(index))
 
     def _agrees(self, cut: Cut, features: Tensor, expected: Tensor) -> bool:
-        """Whether the network gives the same logits from the cut on."""
+        """Whether the network gives the expected logits from the cut on."""
         try:
             if cut.name not in self._replays:
                 replay = Replay(self._model, self._forward, cut, self._image)
@@ -222,23 +221,17 @@ class PrefixFeatures:
             return False
 
     def _keep(self, key: _Key, made: dict[int, list[Tensor]]) -> bool:
-        tensors = {id(t): t.nbytes for t in chain.from_iterable(made.values())}
-        wanted = sum(tensors.values())
+        """Keep features, and drop the least recently used ones; False if they need too much."""
+        wanted = _bytes([made])
         if wanted > self._limit:
             return False
-        while self._kept and self._bytes() + wanted > self._limit:
+        while self._kept and _bytes(self._kept.values()) + wanted > self._limit:
             self._kept.popitem(last=False)
         self._kept[key] = made
         return True
 
-    def _bytes(self) -> int:
-        tensors = {
-            id(t): t.nbytes
-            for sizes in self._kept.values()
-            for t in chain.from_iterable(sizes.values())
-        }
-        return sum(tensors.values())
 
-    @staticmethod
-    def _devices(features: Tensor) -> list[torch.device]:
-        return [features.device] if features.device.type == "cuda" else []
+def _bytes(kept: Iterable[dict[int, list[Tensor]]]) -> int:
+    """Bytes of the features, those of several batch sizes counted once."""
+    lists = chain.from_iterable(sizes.values() for sizes in kept)
+    return sum({id(tensor): tensor.nbytes for tensor in chain.from_iterable(lists)}.values())

@@ -1,1 +1,1 @@
-"""One fine-tuning: the loop and its parts."""
+"""One fine-tuning: the training loop and its parts."""

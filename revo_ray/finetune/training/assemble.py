@@ -1,4 +1,4 @@
-"""From a configuration to a `FineTuner`: the same steps in a trial, in the driver and by hand."""
+"""From a configuration to a `FineTuner`: device, threads, table, network, units."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def load_tuner(
 
 
 def use_threads(count: int) -> None:
-    """Hold torch to a number of threads in this process, at most one for each core."""
+    """Set torch's number of threads in this process, at most one for each core."""
     count = min(count, os.cpu_count() or count)
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
 
 
 def pick_device(wanted: str, holds_gpu: bool) -> torch.device:
-    """The first GPU that this process may see where one is held and wanted, else the CPU."""
+    """The first GPU that this process sees, if it holds one and wants it; else the CPU."""
     if wanted != "cpu" and holds_gpu and torch.cuda.is_available():
         return torch.device("cuda", 0)
     return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Augmentation of a batch of images where they are, on the CPU or on the GPU."""
+"""Random augmentation of a batch of images, on the device where they are."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ _TRIVIAL = v2.TrivialAugmentWide()
 
 
 def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
-    """Change every image at random, each one on its own draw.
+    """Change every image at random, independently of the others.
 
     - `flip`: left and right are exchanged with probability 1/2.
-    - `crop-flip`: moved by up to 1/8 of the side both ways, the gap filled by reflection; `flip`.
-    - `trivial`: one random operation of random strength, TrivialAugment Wide
-      (arXiv 2103.10158) as torchvision has it.
+    - `crop-flip`: the image is moved by up to 1/8 of its side both ways, the gap is filled by
+      reflection; then `flip`.
+    - `trivial`: one random operation of random strength, by torchvision's TrivialAugment Wide
+      (arXiv 2103.10158).
 
     The draws come from `generator` alone; torch's global random state is left as it was.
 
     Args:
-        images: (B, 3, S, S) uint8, or floats in 0 … 1; not changed.
+        images: (B, 3, S, S) uint8, or floats in 0 … 1; not changed in place.
+        kind: `none` or one of the above.
         generator: on the CPU, so that the draws are the same on every device.
 
     Returns:
@@ -57,7 +59,7 @@ def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
     at = (side - 1) - ((side - 1) - at).abs()
     rows, columns = at.to(images.device)
     index = torch.arange(batch, device=images.device).view(-1, 1, 1)
-    # Indexed from both sides of the channels, the channels come last.
+    # Two index arrays around the slice of the channels: the channels come last.
     moved = images[index, :, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2).contiguous()
 

@@ -1,9 +1,9 @@
 """Depthwise convolutions of images that are smaller than the kernel, on a CPU.
 
 Deep in a network that was made for 224 pixels, an image of 32 or 64 is one to four pixels wide, and
-most of a 5×5 kernel meets nothing but padding. The CPU's convolutions are slow there, their
-gradients above all: a matrix of pixels by pixels for each channel takes a fraction of the time
-(`benchmarks.step`), and gives the same sums within float32's rounding.
+most of a 5×5 kernel meets only padding. The CPU's convolutions are slow there, and their gradients
+slower still. Multiplying by a matrix of pixels by pixels for each channel takes a fraction of the
+time (`benchmarks.step`), and gives the same sums within float32's rounding.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MOST_PIXELS = 16
-"""Of an image that is taken for small, 4×4. With more the matrices cost more than they save."""
+"""Pixels of the largest small image, 4×4. For larger ones matrices cost more than they save."""
 
 Pair = tuple[int, int]
 
 
 def use_matrices(model: nn.Module) -> None:
-    """Let a network's depthwise convolutions take the faster way where images are that small.
+    """Let a network's depthwise convolutions multiply by matrices if images are small.
 
-    Modules and parameters keep their names and places. Classes of somebody's own are left alone.
+    Modules and parameters keep their names and places. Subclasses of torch's and timm's
+    convolutions are left alone.
     """
     for module in model.modules():
         kind = _KINDS.get(f"{type(module).__module__}.{type(module).__qualname__}")
@@ -36,7 +37,7 @@ def use_matrices(model: nn.Module) -> None:
 
 @contextmanager
 def without_matrices(model: nn.Module) -> Iterator[None]:
-    """Take torch's own way meanwhile, bit for bit what the network gives elsewhere."""
+    """Use torch's convolutions inside the block: the bits that other programs compute."""
     own = [module for module in model.modules() if isinstance(module, DepthwiseConv2d)]
     for module in own:
         module.uses_matrices = False
@@ -58,7 +59,7 @@ def _fits(module: nn.Module) -> bool:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution that keeps channels apart."""
+    """A convolution with one filter for each channel."""
 
     uses_matrices = True
 
@@ -81,14 +82,14 @@ class DepthwiseConv2d(nn.Conv2d):
         return super().forward(x)
 
     def _padding(self, image: Pair) -> tuple[Pair, Pair]:
-        """Before and after its rows, before and after its columns."""
+        """Padding before and after the rows, and before and after the columns."""
         assert not isinstance(self.padding, str)
         rows, columns = self.padding
         return (rows, rows), (columns, columns)
 
 
 class DepthwiseConv2dSame(DepthwiseConv2d):
-    """The same, padded as in TensorFlow: as many pixels come out as strides go in."""
+    """A depthwise convolution with TensorFlow's "same" padding: ⌈pixels / stride⌉ come out."""
 
     def _usual(self, x: Tensor) -> Tensor:
         rows, columns = self._padding((x.shape[-2], x.shape[-1]))
@@ -107,14 +108,14 @@ _KINDS: dict[str, type[nn.Module]] = {
     "torch.nn.modules.conv.Conv2d": DepthwiseConv2d,
     "timm.layers.conv2d_same.Conv2dSame": DepthwiseConv2dSame,
 }
-"""By name, so that nobody waits for timm who does not use it."""
+"""Classes by name, so that timm is not imported if the network does not use it."""
 
 
 @lru_cache
 def _taps(
     image: Pair, kernel: Pair, stride: Pair, padding: tuple[Pair, Pair]
 ) -> tuple[Tensor, Pair]:
-    """Which tap joins which two pixels, (taps, h·w, h'·w') of 0 and 1; and (h', w')."""
+    """1 at the pixels that a tap joins, else 0: (taps, h·w, h'·w'); and (h', w')."""
     rows, columns = map(_line, image, kernel, stride, padding)
     joined = np.einsum("uip,vjq->uvijpq", rows, columns)
     taps, size = kernel[0] * kernel[1], (rows.shape[2], columns.shape[2])
@@ -123,7 +124,7 @@ def _taps(
 
 
 def _line(image: int, kernel: int, stride: int, padding: Pair) -> np.ndarray:
-    """The same along one side (kernel, pixels, pixels made) float32."""
+    """The same along one side: (kernel, pixels in, pixels out) float32."""
     made = (image + sum(padding) - kernel) // stride + 1
     tap, pixel, place = np.ogrid[:kernel, :image, :made]
     return (pixel == place * stride - padding[0] + tap).astype(np.float32)

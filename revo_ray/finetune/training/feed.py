@@ -1,6 +1,9 @@
-"""The images of one split on their way to the device."""
+"""The images of one split on their way to the device: batches, normalisation."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -8,49 +11,60 @@ from torch import Tensor
 
 from revo_ray.data.splits.split import Indices
 from revo_ray.data.table.image_table import Table
+from revo_ray.finetune.network.backbone import Statistics
 
 SHARE = 4
-"""Images stay on a GPU where they take at most this part of its free memory: a quarter."""
+"""Images stay on a GPU if they take at most 1/SHARE of its free memory."""
 _CHUNK_BYTES = 2**24
 
 
 class Feed:
     """Batches of a split, from the device's memory or from the mapped table.
 
-    On a CPU, and for images that the GPU has no room for, nothing is kept: each batch is copied
-    from the page cache, which all trials of a machine share. The numbers are the same either way.
+    On a CPU nothing is kept: each batch is copied from the page cache, which all trials of a
+    machine share. On a GPU without room for the images it is the same. The numbers do not depend on
+    it.
 
     Args:
         table: images and labels.
         indices: (n,) the split's positions in the table.
         device: where batches are wanted.
         resident: keep the images there.
+
+    Attributes:
+        labels: (n,) classes, on the device.
+        in_order: (n,) all positions in the split, where `pixels` reads them fastest.
+        room: images of a batch that leaves room for activations: 256 up to 128 pixels, 83 at 224.
     """
 
     def __init__(
         self, table: Table, indices: Indices, device: torch.device, *, resident: bool
     ) -> None:
         self.device = device
-        self.index_device = device if resident else torch.device("cpu")
-        """Where the positions for `batch` should be: elsewhere they cost a wait for the device."""
+        self.labels = torch.from_numpy(table.labels[indices]).to(device)
         self._images = table.images
         self._indices = indices
-        self._labels = torch.from_numpy(table.labels[indices]).to(device)
         self._resident = self._load() if resident else None
+        # Positions on another device than the images cost a wait for the device.
+        self.in_order = torch.arange(len(indices), device=device if resident else "cpu")
+        self.room = max(16, min(256, 2**22 // table.images.shape[-1] ** 2))
 
     def __len__(self) -> int:
         return len(self._indices)
 
+    def pixels(self, index: Tensor) -> Tensor:
+        """Images (B, 3, S, S) uint8 at positions (B,) in the split."""
+        if self._resident is not None:
+            return self._resident[index]
+        return self._read(index.cpu().numpy())
+
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) uint8 and labels (B,) at positions (B,) in the split."""
-        labels = self.labels(index)
-        if self._resident is not None:
-            return self._resident[index], labels
-        return self._read(index.cpu().numpy()), labels
+        return self.pixels(index), self.labels[index]
 
-    def labels(self, index: Tensor) -> Tensor:
-        """Labels (B,) at positions (B,) in the split."""
-        return self._labels[index.to(self.device)]
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """All positions (n,) in the split, in an order that the generator draws."""
+        return torch.randperm(len(self), generator=generator).to(self.in_order.device)
 
     def _read(self, index: Indices) -> Tensor:
         images = torch.from_numpy(self._images[self._indices[index]])
@@ -67,6 +81,22 @@ class Feed:
             part = np.arange(start, min(start + step, len(self)))
             loaded[start : start + step] = self._read(part)
         return loaded
+
+
+def normalisation(
+    mean: Statistics, std: Statistics, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """A function from images (B, 3, S, S) uint8 to float32 normalised by a mean and a deviation."""
+    shift, scale = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (mean, std))
+    return lambda images: ((images.float() / 255) - shift) / scale
+
+
+def batches(order: Tensor, size: int) -> list[Tensor]:
+    """Cut `order` (n,) into batches; a last one of one image joins the one before (BatchNorm)."""
+    edges = list(range(0, len(order), size))
+    if len(edges) > 1 and len(order) - edges[-1] == 1:
+        edges.pop()
+    return [order[start:stop] for start, stop in pairwise([*edges, len(order)])]
 
 
 def fits(table: Table, images: int, device: torch.device) -> bool:

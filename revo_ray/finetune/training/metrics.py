@@ -18,11 +18,11 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
 
     If all classes have images, `auc` is scikit-learn's
     `roc_auc_score(labels, softmax(logits), multi_class="ovr")`, and for two classes its binary
-    form. A class without images (or without others) is left out of the average; the AUC is None
-    if no class is left. Balanced accuracy and macro F1 are scikit-learn's, which average over the
-    classes that have images, and for F1 over those that were predicted, too.
+    form. A class without images, or with all of them, is left out of the average; the AUC is None
+    if no class is left. Balanced accuracy and macro F1 are scikit-learn's: balanced accuracy
+    averages over the classes with images, macro F1 also over those that were predicted.
 
-    If a logit is not finite, the loss is NaN and only the accuracy is given beside it.
+    If a logit is not finite, the loss is NaN and the other scores but the accuracy are None.
 
     Args:
         logits: (N, C) of any floating type.
@@ -50,22 +50,22 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
 
 def _by_class(scores: Tensor, target: Tensor) -> tuple[float, float]:
     """Balanced accuracy and macro F1."""
-    from sklearn.metrics import balanced_accuracy_score, f1_score  # loads slowly; drivers need none
+    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
 
     predicted, true = scores.argmax(1).numpy(), target.numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class that was predicted has no images
+        warnings.simplefilter("ignore", UserWarning)  # of a predicted class without images
         balanced = balanced_accuracy_score(true, predicted)
     return float(balanced), float(f1_score(true, predicted, average="macro", zero_division=0))
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
-    """The mean over the classes for which the AUC is defined, by Mann and Whitney's statistic.
+    """The mean AUC of the classes for which it is defined, from Mann and Whitney's statistic.
 
-    It is the area under the ROC curve, ties too, and takes one sort of all classes: scikit-learn's
-    function costs more than the training of a small head, most of it to check what it is given.
+    That equals the area under the ROC curve, also with ties, and takes one sort for all classes.
+    scikit-learn's function takes longer than the training of a small head, mostly for checks.
     """
-    # Any increasing function of a class's probability ranks alike; these two do not saturate.
+    # Only ranks count. These increase with a class's probability, but do not saturate at 1.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
     positive = labels[:, None] == np.arange(logits.shape[1])
     inside, outside = positive.sum(0), (~positive).sum(0)
@@ -78,7 +78,7 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
 
 
 def _ranks(scores: Tensor) -> Tensor:
-    """The rank of each score in its row, from 1; equal ones share the mean of theirs."""
+    """The rank of each score in its row, from 1; equal scores share their mean rank."""
     ordered = scores.sort(1).values
     below = torch.searchsorted(ordered, scores)
     return (below + torch.searchsorted(ordered, scores, right=True) + 1).double() / 2

@@ -1,23 +1,49 @@
-"""BatchNorm's statistics under the final weights ("precise BN", arXiv 2105.07576).
+"""BatchNorm in a fine-tuning: the modes of frozen units, and precise statistics.
 
-Running averages reach back some ten steps, each with other weights. Where a fine-tuning has only a
-few dozen, they are far from what the network's last weights give.
+Running averages reach back some ten steps, each with other weights. After a fine-tuning of a few
+dozen steps they are far from the statistics under the final weights. "Precise BN" (arXiv
+2105.07576) computes those instead.
 
-`torch.optim.swa_utils.update_bn` does the like, but with the whole model in training mode: norms of
-frozen units would move, and dropout would draw.
+`torch.optim.swa_utils.update_bn` does so with the whole model in training mode: the norms of frozen
+units would move, and dropout would draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from revo_ray.finetune.network.units import Unit
+
+
+def frozen_modules(model: nn.Module, units: Iterable[Unit], trained: Set[str]) -> list[nn.Module]:
+    """The modules of the units that hold none of the `trained` parameters."""
+    return [
+        model.get_submodule(module)
+        for unit in units
+        if trained.isdisjoint(unit.parameters)
+        for module in unit.modules
+    ]
+
+
+def training_mode(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
+    """Set training mode, and eval mode for each frozen module, but not for dropout inside it."""
+    model.train()
+    for module in frozen:
+        module.training = False
+
+
+def eval_mode(model: nn.Module) -> None:
+    """Set eval mode."""
+    # Some attention layers cache in eval mode and drop that in .train() alone.
+    model.train().eval()
+
 
 def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
-    """The norms with running statistics that are in training mode."""
+    """The norms in training mode that have running statistics."""
     return [
         module
         for module in model.modules()
@@ -28,13 +54,13 @@ def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
 def take_statistics(
     norms: Sequence[_BatchNorm], parts: Sequence[Tensor], forward: Callable[[Tensor], object]
 ) -> None:
-    """Replace running statistics by their mean over all parts, each by its size.
+    """Replace running statistics by their mean over all parts, weighted by the parts' sizes.
 
-    The count of batches stays: these are no steps of training.
+    The counts of batches stay: no training step is made.
 
     Args:
-        norms: of a model in eval mode, so that nothing else is random or changes.
-        parts: what `forward` takes, of lengths (B,).
+        norms: norms of a model in eval mode, so that nothing else is random or changes.
+        parts: arguments of `forward`, of lengths (B,).
     """
     momenta = [norm.momentum for norm in norms]
     counts = [
@@ -46,7 +72,8 @@ def take_statistics(
             for part in parts if norms else ():
                 seen += len(part)
                 for norm in norms:
-                    norm.training, norm.momentum = True, len(part) / seen  # 1 at first: forget
+                    # The first part has momentum 1, which forgets all that was before.
+                    norm.training, norm.momentum = True, len(part) / seen
                 forward(part)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -106,7 +106,7 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     axes.set(xlabel="evaluations", ylim=(bottom, top))
     style_values(axes, objective)
     axes.set_xlim(0.5, max(len(rows), 2) + 0.5)
-    figure.legend(loc="outside upper left", ncols=5)
+    figure.legend(loc="outside upper left", ncols=3 if failed or len(run.method) > 24 else 4)
     caption = f"The best validation {objective.title} after each evaluation. "
     return Chart(
         "best-so-far",

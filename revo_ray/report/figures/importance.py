@@ -154,8 +154,8 @@ def importance_text(importance: Importance) -> str:
     shown = f"{min(SHOWN, genes)} of {genes} genes" if genes > SHOWN else f"{genes} genes"
     mean, low, high = (f"{100 * value:.0f}".replace("-", "−") for value in importance.explained)
     learnt = (
-        f"Random forests that learnt from {count} evaluations explain {mean} % of the variance of "
-        f"the {title}'s rank in other evaluations (90 % interval {low} … {high} %)."
+        f"Extremely randomised trees that learnt from {count} evaluations explain {mean} % of the "
+        f"variance of the {title}'s rank in other evaluations (90 % interval {low} … {high} %)."
     )
     if importance.explained[1] <= 0:
         verdict = "That may be nothing: this ledger cannot tell which genes mattered."

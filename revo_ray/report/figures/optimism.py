@@ -87,9 +87,10 @@ def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     look = looks({outcome.identity.method for outcome in outcomes})
     figure = Figure(figsize=(6.6, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    ends = [value for _, v, t in known for value in (v, t)]
-    low, high = (100 * value for value in (min(ends), max(ends)))
+    ends = [100 * value for _, v, t in known for value in (v, t)]
+    low, high = min(ends), max(ends)
     margin = max(1.0, 0.05 * (high - low))
+    limits = (low - margin, high + margin)
     axes.axline((low, low), slope=1, color=INK, lw=0.9, ls=":")
     for method, own in look.items():
         mine = [(100 * v, 100 * t) for o, v, t in known if o.identity.method == method]
@@ -100,8 +101,8 @@ def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     axes.set(
         xlabel=f"validation {metric.title}, %",
         ylabel=f"test {metric.title}, %",
-        xlim=(low - margin, high + margin),
-        ylim=(low - margin, high + margin),
+        xlim=limits,
+        ylim=limits,
         aspect="equal",
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))

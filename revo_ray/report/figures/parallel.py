@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -61,19 +62,7 @@ def parallel_chart(
     bests = [row for row in order if genes.ranks[row] == 0]
     for row in bests:
         axes.plot(places[row], "o-", color=VERMILLION, lw=2, ms=4, zorder=4)
-    for place in range(len(labels)):
-        axes.axvline(place, color=INK, lw=0.8, zorder=3)
-        ends = ("worst", "best") if place == len(labels) - 1 else (low[place], high[place])
-        for y, value, side in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
-            text = value if isinstance(value, str) else f"{value:.3g}".replace("-", "−")
-            axes.text(place, y, text, ha="center", va=side, fontsize=7.5,
-                      bbox={"facecolor": "white", "lw": 0, "pad": 0.8}, zorder=5)  # fmt: skip
-    axes.set(xlim=(-0.35, len(labels) - 0.65), ylim=(-0.1, 1.1))
-    axes.set_xticks(range(len(labels)), labels, rotation=28, ha="right", rotation_mode="anchor")
-    axes.tick_params(axis="both", length=0, labelleft=False)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.grid(visible=False)
-    axes.spines[["left", "bottom"]].set_edgecolor(FAINT)
+    _draw_axes(axes, labels, low, high)
     rows = [
         {"search": int(genes.searches[row])}
         | {label: float(values[row]) for label, values in axes_values.items()}
@@ -90,6 +79,23 @@ def parallel_chart(
         figure,
         rows,
     )
+
+
+def _draw_axes(axes: Axes, labels: Sequence[str], low: FLOATS, high: FLOATS) -> None:
+    """Draw a vertical axis for each gene, with its range, and one for the rank."""
+    for place in range(len(labels)):
+        axes.axvline(place, color=INK, lw=0.8, zorder=3)
+        ends = ("worst", "best") if place == len(labels) - 1 else (low[place], high[place])
+        for y, value, side in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
+            text = value if isinstance(value, str) else f"{value:.3g}".replace("-", "−")
+            axes.text(place, y, text, ha="center", va=side, fontsize=7.5,
+                      bbox={"facecolor": "white", "lw": 0, "pad": 0.8}, zorder=5)  # fmt: skip
+    axes.set(xlim=(-0.35, len(labels) - 0.65), ylim=(-0.1, 1.1))
+    axes.set_xticks(range(len(labels)), labels, rotation=28, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="both", length=0, labelleft=False)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_edgecolor(FAINT)
 
 
 def _choose(

@@ -91,15 +91,7 @@ def plans_chart(runs: Sequence[Run]) -> Chart | None:
         rasterized=True,
     )
     axes.set_facecolor("#E4E4E4")
-    identities = [run.outcome.identity for run in shown]
-    several = len({(i.data, i.fraction) for i in identities}) > 1
-    labels = [
-        f"{i.method}"
-        + (f" · {i.data} {100 * i.fraction:g} %" if several else "")
-        + f" · seed {i.seed}"
-        for i in identities
-    ]
-    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.set_yticks(range(len(shown)), _search_labels(shown), fontsize=8)
     axes.invert_yaxis()
     axes.grid(visible=False)
     depth_axis(axes, units)
@@ -121,3 +113,15 @@ def plans_chart(runs: Sequence[Run]) -> Chart | None:
         figure,
         rows,
     )
+
+
+def _search_labels(runs: Sequence[Run]) -> list[str]:
+    """Method and seed of each search, with data and fraction if they differ."""
+    identities = [run.outcome.identity for run in runs]
+    several = len({(i.data, i.fraction) for i in identities}) > 1
+    return [
+        f"{i.method}"
+        + (f" · {i.data} {100 * i.fraction:g} %" if several else "")
+        + f" · seed {i.seed}"
+        for i in identities
+    ]

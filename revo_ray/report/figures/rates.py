@@ -45,10 +45,10 @@ def rates_by_depth(run: Run) -> Chart | None:
 
     None with fewer than ten evaluations, or if no plan differs by unit.
     """
-    rows = [r for r in run.rows if run.objective.counts(r) and r.status == "ok" and r.unit_lrs]
-    if len(rows) < 10 or not varies(rows):
+    ended = [r for r in run.rows if run.objective.counts(r) and r.status == "ok" and r.unit_lrs]
+    if len(ended) < 10 or not varies(ended):
         return None
-    order = sorted(rows, key=run.objective.rank_of)
+    order = sorted(ended, key=run.objective.rank_of)
     count = max(3, math.ceil(GOOD * len(order)))
     parts = {"best": order[:count], "others": order[count:]}
     values = {name: exponents(part) for name, part in parts.items()}
@@ -68,23 +68,18 @@ def rates_by_depth(run: Run) -> Chart | None:
     if some_frozen:
         grid[1].set(ylim=(0, 1), ylabel="share frozen", yticks=[0, 0.5, 1])
     depth_axis(grid[-1], run.units)
-    found = []
-    for name, part in values.items():
-        low, middle, high = _quartiles(part)
-        found += [
-            {"plans": name, "n": len(part), "unit": unit, "position": index}
-            | {"log10_rate_q25": _number(low[index]), "log10_rate_median": _number(middle[index])}
-            | {"log10_rate_q75": _number(high[index])}
-            | {"share_frozen": float(np.isnan(part[:, index]).mean())}
-            for index, unit in enumerate(run.units)
-        ]
+    rows = [
+        {"plans": name} | row
+        for name, part in values.items()
+        for row in _quartile_rows(part, run.units)
+    ]
     caption = (
         f"Median and middle half of each unit's rate along the network: blue in the best {count} "
         "plans of this search, grey in all others. Where blue leaves grey, good plans differ."
     )
     if some_frozen:
         caption += " Frozen units count in the share below, not in the median."
-    return Chart("rates-by-depth", "Rates by depth", caption, figure, found)
+    return Chart("rates-by-depth", "Rates by depth", caption, figure, rows)
 
 
 @styled()
@@ -119,36 +114,17 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
             share = np.isnan(part).mean(axis=0)
             grid[1, 0].step(np.arange(len(share)), share, where="mid", color=colours[key], lw=1.6)
     _rate_axis(grid[0, 0], everything)
-    _draw_boxes(grid[0, 1], [values[key] for key in values], [colours[key] for key in values])
+    _draw_all_units(grid[:, 1], values, names, colours)
+    if some_frozen:
+        grid[1, 0].set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel="share frozen")
     grid[0, 1].sharey(grid[0, 0])
     grid[0, 1].tick_params(labelleft=False)
-    grid[0, 1].set_title("all units", fontsize=9, weight="normal")
-    places = range(1, len(parts) + 1)
-    if some_frozen:
-        shares = [float(np.isnan(part).mean()) for part in values.values()]
-        grid[1, 1].bar(places, shares, color=[colours[key] for key in values], width=0.55)
-        for axes in grid[1]:
-            axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
-        grid[1, 0].set_ylabel("share frozen")
-        grid[1, 1].tick_params(labelleft=False)
-    grid[-1, 1].set_xticks(
-        list(places), [shortened(names[key], 14) for key in parts], rotation=38, ha="right",
-        rotation_mode="anchor", fontsize=8,
-    )  # fmt: skip
-    grid[-1, 1].grid(axis="x", visible=False)
     units = next(run.units for run in runs if run.best is not None and run.best.unit_lrs)
     depth_axis(grid[-1, 0], units)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     identity = runs[0].outcome.identity
     what = "data set" if by == "data" else "data fraction"
-    rows = [
-        {by: key, "n": len(part), "unit": unit, "position": index}
-        | dict(zip(("log10_rate_q25", "log10_rate_median", "log10_rate_q75"),
-                   (_number(q[index]) for q in _quartiles(part)), strict=True))
-        | {"share_frozen": float(np.isnan(part[:, index]).mean())}
-        for key, part in values.items()
-        for index, unit in enumerate(units)
-    ]  # fmt: skip
+    rows = [{by: key} | row for key, part in values.items() for row in _quartile_rows(part, units)]
     return Chart(
         f"rates-by-{by}-{slug(identity.method)}-{slug(identity.model)}",
         f"Rates by {what}: {identity.method}, {identity.model}",
@@ -192,6 +168,32 @@ def _draw_quartiles(axes: Axes, values: FLOATS, colour: Any, label: str) -> None
     axes.plot(places, middle, ".-", color=colour, lw=1.6, ms=5, label=label)
 
 
+def _draw_all_units(
+    column: NDArray[Any], values: dict[Any, FLOATS], names: dict[Any, str], colours: dict[Any, Any]
+) -> None:
+    """Draw the rates of all units, and below them the shares of frozen units if there are two axes.
+
+    Args:
+        column: one or two axes.
+        values: exponents by data set or fraction.
+        names, colours: labels and colours of the same keys.
+    """
+    places = range(1, len(values) + 1)
+    shades = [colours[key] for key in values]
+    _draw_boxes(column[0], list(values.values()), shades)
+    column[0].set_title("all units", fontsize=9, weight="normal")
+    if len(column) > 1:
+        shares = [float(np.isnan(part).mean()) for part in values.values()]
+        column[1].bar(places, shares, color=shades, width=0.55)
+        column[1].set(ylim=(0, 1), yticks=[0, 0.5, 1])
+        column[1].tick_params(labelleft=False)
+    column[-1].set_xticks(
+        list(places), [shortened(names[key], 14) for key in values], rotation=38, ha="right",
+        rotation_mode="anchor", fontsize=8,
+    )  # fmt: skip
+    column[-1].grid(axis="x", visible=False)
+
+
 def _draw_boxes(axes: Axes, parts: Sequence[FLOATS], colours: Sequence[Any]) -> None:
     for place, (part, colour) in enumerate(zip(parts, colours, strict=True), 1):
         known = part[~np.isnan(part)]
@@ -202,6 +204,18 @@ def _draw_boxes(axes: Axes, parts: Sequence[FLOATS], colours: Sequence[Any]) -> 
                 medianprops={"color": colour, "lw": 2}, whiskerprops={"color": colour},
                 capprops={"color": colour},
             )  # fmt: skip
+
+
+def _quartile_rows(values: FLOATS, units: Sequence[str]) -> list[dict[str, Any]]:
+    """Quartiles and share of frozen plans for each unit."""
+    low, middle, high = _quartiles(values)
+    return [
+        {"n": len(values), "unit": unit, "position": index}
+        | {"log10_rate_q25": _number(low[index]), "log10_rate_median": _number(middle[index])}
+        | {"log10_rate_q75": _number(high[index])}
+        | {"share_frozen": float(np.isnan(values[:, index]).mean())}
+        for index, unit in enumerate(units)
+    ]
 
 
 def _quartiles(values: FLOATS) -> FLOATS:

@@ -13,7 +13,7 @@ from revo_ray.objective import Metric
 from revo_ray.report.figures.best_so_far import FLOATS, best_so_far, style_values
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.loaded_run import Run
-from revo_ray.report.outcomes import is_revo, objectives_of
+from revo_ray.report.outcomes import is_revo
 from revo_ray.report.scores import objectives_text
 from revo_ray.report.style import Look, add_legend, looks, styled
 
@@ -30,20 +30,20 @@ def study_curves(runs: Sequence[Run]) -> Chart | None:
             panels.setdefault((run.outcome.cell, run.objective), []).append(run)
     if not panels:
         return None
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 2.9 * lines + 0.7), layout="constrained")
+    width = min(2, len(panels))
+    height = -(-len(panels) // width)
+    figure = Figure(figsize=(4.6 * width, 2.9 * height + 0.7), layout="constrained")
     look = looks({run.method for run in runs})
     rows: list[dict[str, Any]] = []
     several = len({model for (model, _, _), _ in panels}) > 1
-    blank = {_column(objective): None for objective in objectives_of(r.outcome for r in runs)}
     for index, (((model, data, fraction), objective), members) in enumerate(panels.items()):
-        axes = figure.add_subplot(lines, columns, index + 1)
+        axes = figure.add_subplot(height, width, index + 1)
         axes.set_title((f"{model}, " if several else "") + f"{data}, {100 * fraction:g} %")
         place = {"model": model, "data": data, "fraction": fraction}
-        rows += [place | blank | row for row in _draw_panel(axes, members, objective, look)]
+        rows += [place | row for row in _draw_panel(axes, members, objective, look)]
     if not rows:
         return None
+    columns = dict.fromkeys(column for row in rows for column in row)
     add_legend(figure, look, list(look))
     random = "is" if any(method.startswith("random") for method in look) else "is not"
     return Chart(
@@ -54,7 +54,7 @@ def study_curves(runs: Sequence[Run]) -> Chart | None:
         "methods that stop evaluations early make more evaluations for the same cost. Random "
         f"search {random} among the methods.",
         figure,
-        rows,
+        [{column: row.get(column) for column in columns} for row in rows],
     )
 
 
@@ -63,25 +63,22 @@ def _draw_panel(
 ) -> list[dict[str, Any]]:
     """Draw each method's curve; the data of the curves."""
     rows: list[dict[str, Any]] = []
+    column = f"best_{objective.column}"
     for method in sorted({run.method for run in runs}):
         own = [run for run in runs if run.method == method]
         epochs, mean = _mean_curve(own, objective)
         if len(mean) == 0:
             continue
-        width, order = (2.2, 3) if is_revo(method) else (1.4, 2)
-        axes.step(epochs, mean, where="post", lw=width, zorder=order, **look[method].line)
+        thickness, order = (2.2, 3) if is_revo(method) else (1.4, 2)
+        axes.step(epochs, mean, where="post", lw=thickness, zorder=order, **look[method].line)
         axes.plot(epochs[-1:], mean[-1:], look[method].marker, color=look[method].colour, ms=5)
         rows += [
-            {"method": method, "seeds": len(own), "epochs": int(e), _column(objective): float(m)}
+            {"method": method, "seeds": len(own), "epochs": int(e), column: float(m)}
             for e, m in zip(epochs, mean, strict=True)
         ]
     axes.set_xlabel("epochs spent")
     style_values(axes, objective)
     return rows
-
-
-def _column(objective: Metric) -> str:
-    return f"best_{objective.column}"
 
 
 def _mean_curve(runs: Sequence[Run], objective: Metric) -> tuple[FLOATS, FLOATS]:

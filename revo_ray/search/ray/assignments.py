@@ -1,4 +1,4 @@
-"""Who works on what: the trials of Tune on one side, the searches on the other."""
+"""Assignments: which trial of Ray Tune works on which evaluation of which search."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from ray.tune.experiment import Trial
 from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray.internals import worker_of
 
 LOADING_S = 300.0
-"""What a worker has beyond `train.time_limit` before its first result, to load everything."""
+"""Seconds beyond `train.time_limit` that a worker has for its first result, to load everything."""
 
 
 @dataclass
 class Assignment:
-    """A trial's work, and what it last reported; without a proposal it tests the best model."""
+    """A trial's work, and its last result. Without a proposal it tests the best model."""
 
     state: SearchState
     proposal: Proposal | None
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
     since: float | None = None
-    """When it got a worker, by the monotonic clock; None: it has none."""
+    """Time at which it got a worker, by the monotonic clock; None without one."""
     late: bool = False
     """Whether it took longer than `train.time_limit`."""
 
     @property
     def worker(self) -> Any:
-        """The actor that works on it, perhaps still on the way to it; None where there is none."""
-        return self.trial and self.trial.temporary_state.ray_actor
+        """The actor that works on it, or that is about to; None without one."""
+        return self.trial and worker_of(self.trial)
 
 
-class Board:
-    """Who works on what; shared by the three faces that Tune sees.
+class Assignments:
+    """The work of all live trials; shared by the searcher, the scheduler and the callback of Tune.
 
     Args:
-        states: the searches; an earlier one goes first, a later one fills the gaps.
-        slots: how many trials may be live, asked anew every few seconds, since nodes come and go.
-        finish: called with each search that is done, once.
+        states: the searches, in the order in which they get free workers.
+        slots: gives the number of trials that may be live; nodes come and go, so it is asked every
+            few seconds.
+        finish: called once with each search that is done.
     """
 
     REFRESH_S = 5.0
@@ -58,12 +60,13 @@ class Board:
         self.live: dict[str, Assignment] = {}
         self.failure: BaseException | None = None
         self.set_aside: dict[str, SearchError] = {}
-        """Searches that cannot go on, while others can."""
+        """Errors of searches that cannot go on, while others can."""
         self._ask_slots = slots
         self._finish = finish
         self._open = list(states)
         self._slots, self._asked_at = 0, float("-inf")
-        self._loaded: set[str] = set()
+        self._loaded: set[int] = set()
+        """Hashes of the workers that have loaded everything; handles would keep them alive."""
 
     @property
     def slots(self) -> int:
@@ -75,7 +78,7 @@ class Board:
 
     @property
     def full(self) -> bool:
-        """Whether as many trials are live as may be."""
+        """Whether as many trials are live as may be live."""
         return len(self.live) >= self.slots
 
     @property
@@ -88,10 +91,10 @@ class Board:
 
     @contextmanager
     def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
-        """Remember what went wrong, since Tune turns exceptions into text.
+        """Remember an exception, since Tune turns exceptions into text.
 
         Args:
-            state: whose failure it would be; among several searches the others go on.
+            state: the search that fails; if there are others, they go on.
         """
         try:
             yield
@@ -106,14 +109,14 @@ class Board:
 
     @property
     def done(self) -> bool:
-        """Whether every search is done; those that have just become so are finished."""
+        """Whether every search is done. Those that became done since the last call are finished."""
         for state in [state for state in self._open if state.done]:
             self._open.remove(state)
             self._finish(state)
         return not self._open
 
     def assign(self, trial_id: str) -> dict[str, Any] | None:
-        """A trial's configuration from the next search that has work; None where none has."""
+        """Give a trial the next work of a search: its configuration; None if no search has work."""
         if self.full:
             return None
         for state in self._open:
@@ -126,18 +129,18 @@ class Board:
             raise SearchError(f"{names}: budget is left, but the method proposes nothing")
         return None
 
-    def reconcile(self) -> None:
-        """Settle trials that ended without a word, such as those whose worker died."""
+    def collect_ended(self) -> None:
+        """Take back the work of trials that ended without a result: their worker died, say."""
         for trial_id, work in list(self.live.items()):
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
             with self.keeping_failure(work.state):
-                self._settle(work, work.trial)
+                self._take_back(work, work.trial)
 
     def heard_from(self, work: Assignment) -> None:
-        """A worker reported something, so it has loaded all that it needs."""
-        self._loaded.add(_key(work.worker))
+        """Note that a worker reported something: it has loaded all that it needs."""
+        self._loaded.add(hash(work.worker))
 
     def overdue(self) -> list[Any]:
         """The workers of trials that take longer than `train.time_limit`, each once."""
@@ -150,12 +153,12 @@ class Board:
                 work.since = None
             elif work.since is None:
                 work.since = now
-            elif now - work.since > limit + (0 if _key(work.worker) in self._loaded else LOADING_S):
+            elif now - work.since > limit + (0 if hash(work.worker) in self._loaded else LOADING_S):
                 work.late = True
                 found.append(work.worker)
         return found
 
-    def _settle(self, work: Assignment, trial: Trial) -> None:
+    def _take_back(self, work: Assignment, trial: Trial) -> None:
         died = trial.status == Trial.ERROR
         exhausted = bool(work.reported and work.reported.get("exhausted"))
         if work.proposal is None:
@@ -164,10 +167,6 @@ class Board:
             work.state.lost(work.proposal, _cause(work))
         else:
             work.state.returned(work.proposal)
-
-
-def _key(worker: Any) -> str:
-    return "" if worker is None else str(worker._actor_id.hex())
 
 
 def _cause(work: Assignment) -> str:
@@ -179,6 +178,6 @@ def _cause(work: Assignment) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last line of a traceback, which names the error."""
+    """The last line of a traceback; it names the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no cause given"

@@ -1,77 +1,68 @@
-"""Whether the cluster starts machines when they are needed, and what it could never start.
+"""The autoscaler: whether it starts machines, and whether it would start one for an evaluation.
 
-Ray's autoscaler does not publish which machines it may start, only what it does and what it finds
-infeasible; so the only way to know is to ask it for one. Without an autoscaler, a cluster that
-somebody started by hand runs the same process in a read-only mode, which publishes too.
+Ray's autoscaler does not publish which machines it may start, only what it does; so the only way
+to know is to ask it for one. Without an autoscaler, a cluster that somebody started by hand runs
+the same process in a read-only mode, which publishes too.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from typing import Any
 
 import ray
-from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
-from ray.experimental.internal_kv import _internal_kv_get
 
-ANSWER_S = 20.0
-"""How long an answer may take; the autoscaler looks every 5 s."""
+from revo_ray.search.ray import internals
 
-STATUS = "__autoscaling_status"
-"""Where the first version of the autoscaler publishes what it sees."""
+ANSWER_S = 30.0
+"""Seconds that the autoscaler has to act on a request; it looks at requests every 5 s."""
 
 READ_ONLY = "node_"
-"""What it calls machines that somebody else started."""
+"""Prefix of the type of machines that somebody else started."""
 
 
 def starts_machines() -> bool:
-    """Whether machines are started for what waits.
+    """Whether machines are started for evaluations that wait.
 
     On Kubernetes also where the cluster's groups have a fixed size; `refuses` then says so.
     """
-    status = json.loads(_internal_kv_get(STATUS) or "{}")
-    kinds = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
-    if any(not kind.startswith(READ_ONLY) for kind in kinds):
-        return True
-    reply = _status()
-    machines = reply.cluster_resource_state.node_states
-    return _answers(reply) and any(machine.ray_node_type_name for machine in machines)
+    kinds = list(internals.autoscaler_report().get("active_nodes") or {})
+    status = internals.cluster_status()
+    if _is_at_work(status):
+        kinds += [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
+    return any(not kind.startswith(READ_ONLY) for kind in kinds)
 
 
 def refuses(bundle: dict[str, float]) -> bool:
-    """Whether no machine that could be started would hold these resources.
+    """Whether the autoscaler starts no machine for these resources.
 
     Asks for one; what is started thereby serves what comes next. The first version of the
     autoscaler never says no.
     """
-    if not _answers(_status()):
+    if not _is_at_work(internals.cluster_status()):
         return False
     group = ray.util.placement_group([bundle])
-    name = f"{group.id.hex()}:"
     try:
-        deadline, asked = time.monotonic() + ANSWER_S, None
+        asked = None
+        deadline = time.monotonic() + 2 * ANSWER_S
         while time.monotonic() < deadline:
-            reply = _status()
-            now, answer = reply.cluster_resource_state, reply.autoscaling_state
-            if any(no.details.startswith(name) for no in answer.infeasible_gang_resource_requests):
-                return True
-            if asked is None and any(
-                waits.details.startswith(name) for waits in now.pending_gang_resource_requests
-            ):
-                asked = now.cluster_resource_state_version
-            if asked is not None and answer.last_seen_cluster_resource_state_version >= asked:
+            status = internals.cluster_status()
+            if status.pending_launches or status.pending_nodes or status.failed_launches:
                 return False
-            time.sleep(0.5)
+            if asked is None and any(
+                demand.pg_id == group.id.hex()
+                for demand in status.resource_demands.placement_group_demand
+            ):
+                asked = time.monotonic()
+            if asked is not None and time.monotonic() - asked > ANSWER_S:
+                return True
+            if group.wait(0.5):
+                return False
         return False
     finally:
         ray.util.remove_placement_group(group)
 
 
-def _answers(reply: GetClusterStatusReply) -> bool:
-    """Whether the second version of the autoscaler is at work."""
-    return reply.autoscaling_state.autoscaler_state_version > 0
-
-
-def _status() -> GetClusterStatusReply:
-    client = ray._private.worker.global_worker.gcs_client  # type: ignore[attr-defined]
-    return GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=ANSWER_S))
+def _is_at_work(status: Any) -> bool:
+    """Whether this is the status of a cluster with the second version of the autoscaler."""
+    return status is not None and int(status.stats.autoscaler_version or 0) > 0

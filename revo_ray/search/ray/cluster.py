@@ -1,10 +1,12 @@
-"""The Ray that a search runs on: embedded, the job's own, or a cluster that was named."""
+"""The connection to Ray: an embedded one, the job's own, or a cluster that was named."""
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -14,14 +16,18 @@ from revo_ray.errors import UserError
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.resources import Footprint
-from revo_ray.search.ray.stopping import handlers_kept, stop_if_asked
+from revo_ray.search.ray.internals import no_signal_handlers
+from revo_ray.search.ray.resources import TrialResources
+from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig
+
+PATIENCE_S = 20.0
+"""Seconds that the end of a command waits for a Ray that starts or stops."""
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[bool]:
-    """Ray, connected: embedded or the cluster that was named; yields whether it was before."""
+    """Connect to Ray, embedded or at an address; yields whether it was connected before."""
     if address and address.startswith("ray://"):
         raise UserError(
             f"--address {address}: Ray Client cannot run Tune with the ledger here; use auto on a "
@@ -43,19 +49,52 @@ def connected(address: str | None) -> Iterator[bool]:
     level = tune_logger.level
     tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
     try:
+        with (
+            _ray_of_a_thread(address, options),
+            nullcontext() if address == "local" else head_watched(),
+        ):
+            yield False
+    finally:
+        tune_logger.setLevel(level)
+
+
+@contextmanager
+def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[None]:
+    """Connect to Ray in a thread, where Python lets it set no signal handlers.
+
+    The thread lives until Ray is shut down, for the processes that it started end with it.
+
+    Raises:
+        UserError: there is no Ray at the address.
+    """
+    connected: Future[None] = Future()
+    leave, left = threading.Event(), threading.Event()
+
+    def stay() -> None:
         try:
-            with handlers_kept():
+            with no_signal_handlers():
                 ray.init(address=address, **options)
+        except BaseException as error:
+            connected.set_exception(error)
+        else:
+            connected.set_result(None)
+            leave.wait()
+        finally:
+            ray.shutdown()
+            left.set()
+
+    try:
+        try:
+            threading.Thread(target=stay, name="ray", daemon=True).start()
+            connected.result()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
-        with nullcontext() if address == "local" else head_watched():
-            yield False
+        yield
     finally:
-        with handlers_kept():
-            ray.shutdown()
-        tune_logger.setLevel(level)
+        leave.set()
+        left.wait(PATIENCE_S)
 
 
 def this_machine() -> str:
@@ -63,8 +102,8 @@ def this_machine() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def footprint_of(resources: ResourcesConfig) -> Footprint:
-    """What an evaluation holds on the cluster that this process is connected to.
+def trial_resources(resources: ResourcesConfig) -> TrialResources:
+    """Resources of an evaluation on the cluster that this process is connected to.
 
     Raises:
         UserError: `auto`, on a cluster whose machines are yet to be started.
@@ -79,4 +118,4 @@ def footprint_of(resources: ResourcesConfig) -> Footprint:
                 key="resources.gpus_per_trial",
             )
         gpus = 1.0 if has_gpus else 0.0
-    return Footprint(resources.cpus_per_trial, float(gpus), grows)
+    return TrialResources(resources.cpus_per_trial, float(gpus), grows)

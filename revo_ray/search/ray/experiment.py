@@ -1,8 +1,7 @@
 """Any number of searches as one Ray Tune experiment.
 
-Tune sees one searcher, one scheduler and one callback; behind them stands a `Board` that knows
-which trial works on which evaluation of which search. A worker that one search leaves idle at its
-barrier serves the next, and stays warm.
+Tune sees one searcher, one scheduler and one callback, which share the `Assignments`. A worker that
+one search leaves idle at its barrier serves another, and stays warm.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from ray.tune.search import Searcher
 
 from revo_ray.errors import SearchError
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray.assignments import Board, last_line
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.assignments import Assignments, last_line
+from revo_ray.search.ray.internals import keep_workers, release_workers
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
 
@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interruption ends the run at once; rows are on disk
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # resuming reads the ledger, not Tune's state
-    "TUNE_MAX_PENDING_TRIALS_PG": "1024",  # `Board.slots` is the limit
+    "TUNE_MAX_PENDING_TRIALS_PG": "1024",  # `Assignments.slots` is the limit
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_COLOR_PREFIX": "0",  # what Ray prints of a lost worker goes to log files too
@@ -40,36 +40,36 @@ ENVIRONMENT = {
 class Proposer(Searcher):
     """Tune's searcher: proposals of all searches, in turn."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, assignments: Assignments) -> None:
         super().__init__()
-        self._board = board
+        self._assignments = assignments
 
     def suggest(self, trial_id: str) -> Any:
         """The next evaluation; None at every search's barrier; FINISHED when all rows stand."""
-        if self._board.failure is not None:  # Tune swallows what `on_trial_complete` raises
-            raise self._board.failure
-        with self._board.keeping_failure():
-            if self._board.done:
+        if self._assignments.failure is not None:  # Tune swallows what `on_trial_complete` raises
+            raise self._assignments.failure
+        with self._assignments.keeping_failure():
+            if self._assignments.done:
                 return Searcher.FINISHED
-            config = self._board.assign(trial_id)
-            if config is None and self._board.done:
+            config = self._assignments.assign(trial_id)
+            if config is None and self._assignments.done:
                 return Searcher.FINISHED  # the last rows were answered from the ledger
             return config
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the search what its ledger holds; lost trials are settled by `reconcile`."""
-        work = self._board.live.get(trial_id)
+        """Tell the search that the row is written. `collect_ended` takes back lost trials."""
+        work = self._assignments.live.get(trial_id)
         if work is None:
             return
         if work.proposal is None:
             if work.reported is not None:
-                del self._board.live[trial_id]
+                del self._assignments.live[trial_id]
         elif work.proposal.evaluation in work.state.ledger:
-            with self._board.keeping_failure(work.state):
+            with self._assignments.keeping_failure(work.state):
                 work.state.tell(work.proposal.evaluation)
-            del self._board.live[trial_id]
+            del self._assignments.live[trial_id]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state is the seed and the ledger."""
@@ -79,11 +79,11 @@ class Proposer(Searcher):
 
 
 class Scheduler(FIFOScheduler):
-    """Tune's scheduler: asks that of each search; and workers that stay warm at a barrier."""
+    """Tune's scheduler: asks each search's own one, and keeps workers warm at a barrier."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, assignments: Assignments) -> None:
         super().__init__()
-        self._board = board
+        self._assignments = assignments
         self._kept = 0
         self._controller: Any = None
 
@@ -95,22 +95,22 @@ class Scheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
-        self._controller = getattr(tune_controller, "_tune_controller", tune_controller)
-        if (more := self._board.slots - self._kept) > 0:
-            self._controller._actor_cache.increase_max(trial.placement_group_factory, by=more)
+        self._controller = tune_controller
+        if (more := self._assignments.slots - self._kept) > 0:
+            keep_workers(tune_controller, trial.placement_group_factory, more)
             self._kept += more
-        work = self._board.live.get(trial.trial_id)
+        work = self._assignments.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
             if work.state.early_stopping is not None and work.proposal is not None:
                 work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """What the search's own scheduler says of an evaluation that could go on."""
-        work = self._board.live.get(trial.trial_id)
+        """Ask the search's own scheduler whether an evaluation goes on."""
+        work = self._assignments.live.get(trial.trial_id)
         if work is None or work.proposal is None or work.state.early_stopping is None:
             return TrialScheduler.CONTINUE
-        with self._board.keeping_failure():
+        with self._assignments.keeping_failure():
             return work.state.early_stopping.result(
                 work.proposal.evaluation,
                 trial,
@@ -122,36 +122,35 @@ class Scheduler(FIFOScheduler):
     def release(self) -> None:
         """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
         if self._controller is not None:
-            self._controller._actor_force_cleanup_timeout = 0
-            self._controller.cleanup()
+            release_workers(self._controller)
 
 
 class Recorder(tune.Callback):
     """Tune's callback: writes each row when its trial's last result arrives."""
 
-    def __init__(self, board: Board, tick: Callable[[int, int], None]) -> None:
-        self._board = board
+    def __init__(self, assignments: Assignments, tick: Callable[[int, int], None]) -> None:
+        self._assignments = assignments
         self._tick = tick
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look after trials whose end nobody told, and those that take too long."""
+        """Take back the work of lost trials, and kill workers that take too long."""
         stop_if_asked()
-        with self._board.keeping_failure():
-            self._board.reconcile()
-        for worker in self._board.overdue():
+        with self._assignments.keeping_failure():
+            self._assignments.collect_ended()
+        for worker in self._assignments.overdue():
             ray.kill(worker)
-        self._tick(self._board.busy, self._board.slots)
+        self._tick(self._assignments.busy, self._assignments.slots)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """The row is on disk before the searcher learns of it."""
-        work = self._board.live.get(trial.trial_id)
+        """Write the row, before the searcher learns of the result."""
+        work = self._assignments.live.get(trial.trial_id)
         if work is None or not ("row" in result or "test" in result):
             return
         work.reported = result
-        self._board.heard_from(work)
-        with self._board.keeping_failure(work.state):
+        self._assignments.heard_from(work)
+        with self._assignments.keeping_failure(work.state):
             if work.proposal is None:
                 work.state.tested(result)
             elif result.get("done") and not result.get("exhausted"):
@@ -160,7 +159,7 @@ class Recorder(tune.Callback):
 
 def run_experiment(
     states: Sequence[SearchState],
-    footprint: Footprint,
+    needs: TrialResources,
     max_concurrent: int | None,
     finish: Callable[[SearchState], None],
     *,
@@ -168,29 +167,29 @@ def run_experiment(
     tick: Callable[[int, int], None] = lambda busy, slots: None,
     trial: type[tune.Trainable] = EvaluationTrial,
 ) -> None:
-    """Run searches to the end of their budgets and test their best models; Ray is connected.
+    """Run searches to the end of their budgets and test their best models. Ray must be connected.
 
     Args:
         states: searches that are not done.
-        footprint: what each evaluation holds.
-        max_concurrent: evaluations at once; None for as many as the cluster holds.
+        needs: CPUs and GPUs of an evaluation.
+        max_concurrent: most evaluations at once; None: as many as the cluster holds.
         finish: called with each search that is done.
-        ray_stays: the caller goes on with this Ray, so an interrupted run tidies up behind it.
-        tick: called many times a second with the trials that run now, and that may.
-        trial: what a worker runs; it answers the requests of `SearchState`.
+        ray_stays: the caller goes on with this Ray, so an interrupted run gives its workers back.
+        tick: called many times a second with the number of trials that run, and that may run.
+        trial: the trainable of the workers; it answers the requests of `SearchState`.
 
     Raises:
-        SearchError, OSError: why it stopped; every search can be resumed.
+        SearchError, OSError: it stopped; every search can be resumed.
     """
 
     generations = sum(s.config.search.population + s.config.search.lookahead for s in states)
 
     def slots() -> int:
-        held = footprint.slots(wanted=generations)
+        held = needs.slots(wanted=generations)
         return min(held, max_concurrent) if max_concurrent else held
 
-    board = Board(states, slots, finish)
-    scheduler = Scheduler(board)
+    assignments = Assignments(states, slots, finish)
+    scheduler = Scheduler(assignments)
     try:
         with (
             _environment(ENVIRONMENT),
@@ -199,11 +198,11 @@ def run_experiment(
             tune.run(
                 trial,
                 name="tune",
-                search_alg=Proposer(board),
+                search_alg=Proposer(assignments),
                 scheduler=scheduler,
-                callbacks=[Recorder(board, tick)],
+                callbacks=[Recorder(assignments, tick)],
                 num_samples=-1,
-                resources_per_trial=footprint.request,
+                resources_per_trial=needs.request,
                 reuse_actors=True,
                 storage_path=scratch,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -211,8 +210,8 @@ def run_experiment(
                 verbose=0,
             )
     except Exception as error:
-        if board.failure is not None:
-            raise board.failure from None
+        if assignments.failure is not None:
+            raise assignments.failure from None
         raise SearchError(
             f"Ray Tune stopped: {last_line(str(error))}; go on with --resume"
         ) from error
@@ -220,15 +219,17 @@ def run_experiment(
         if ray_stays:
             scheduler.release()
         raise
-    if board.set_aside:
-        raise SearchError("; ".join(f"{name}: {error}" for name, error in board.set_aside.items()))
-    if not board.done:
+    if assignments.set_aside:
+        raise SearchError(
+            "; ".join(f"{name}: {error}" for name, error in assignments.set_aside.items())
+        )
+    if not assignments.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
 
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Tune and Ray take settings from the environment alone; put back what was there."""
+    """Set environment variables, the only way to configure Tune and Ray, and restore them after."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

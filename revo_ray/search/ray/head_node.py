@@ -1,4 +1,4 @@
-"""The head of a cluster that a driver has joined, and what follows when it is gone."""
+"""The watch over the head node of a cluster that a driver has joined."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from contextlib import contextmanager
 import ray
 
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
-"""Set for Ray: after so many seconds without the head it ends the process; 60 unless told."""
+"""Ray's variable: seconds without the head node after which Ray ends the process; 60 by default."""
 
 STATUS = 3
-"""What the process ends with: the search could not be completed."""
+"""Exit status of the process: the search could not be completed."""
 
 LOOK_S = 2.0
 
 
 @contextmanager
 def head_watched() -> Iterator[None]:
-    """End the process in one line where the head does not come back, shortly before Ray would.
+    """End the process with one line if the head node does not come back, shortly before Ray would.
 
-    Ray's own core ends it with status 1 and many lines; no exception is raised in Python.
+    Ray's core would end it with status 1 and many lines, and raises no exception in Python.
     """
     address = ray.get_runtime_context().gcs_address
     patience = 0.7 * float(os.environ.get(RAYS_PATIENCE, 60))

@@ -1,4 +1,4 @@
-"""What one evaluation holds of a cluster, and how many of them the cluster holds."""
+"""Resources of an evaluation, and the number of evaluations that a cluster holds at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from revo_ray.search.ray.autoscaler import refuses
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """What one evaluation holds: CPUs, and GPUs or a fraction of one, of one machine.
+class TrialResources:
+    """Resources of an evaluation: CPUs, and GPUs or a fraction of one, of one machine.
 
     Attributes:
         grows: whether the cluster starts machines for evaluations that wait for one.
@@ -26,29 +26,29 @@ class Footprint:
 
     @property
     def bundle(self) -> dict[str, float]:
-        """The same, as Ray counts it."""
+        """The resources, as Ray counts them."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
     @property
     def request(self) -> tune.PlacementGroupFactory:
-        """The same, as Tune asks for it."""
+        """The resources, as Tune asks for them. Ray pins the trial to the GPUs that it grants."""
         return tune.PlacementGroupFactory([self.bundle])
 
     def slots(self, wanted: int = 0) -> int:
-        """How many evaluations may be begun: those that the machines hold at once, now.
+        """Number of evaluations that may be live: as many as the machines that are up hold at once.
 
         Args:
-            wanted: how many to begin at least where the cluster grows, since it grows only for
-                evaluations that wait.
+            wanted: least number if the cluster grows, since it grows only for evaluations that
+                wait.
         """
         held = sum(self._fits(node["Resources"]) for node in ray.nodes() if node["Alive"])
         return max(held, wanted) if self.grows else held
 
     def check(self) -> str | None:
-        """Refuse what no machine of the cluster could ever hold.
+        """Refuse resources that no machine of the cluster could ever hold.
 
         Returns:
-            what there is to wait for, in one line; None where evaluations can begin.
+            A line about the wait for a machine; None if evaluations can begin.
 
         Raises:
             UserError: naming the resource and the most that one machine has.
@@ -57,7 +57,7 @@ class Footprint:
             return None
         if self.grows and not refuses(self.bundle):
             return f"no machine with {self} is up; waiting for the autoscaler to start one"
-        where = "of the cluster, or that could be started," if self.grows else "of the cluster"
+        where = "of the cluster, or that its autoscaler starts," if self.grows else "of the cluster"
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for key, value, resource in (
             ("resources.cpus_per_trial", self.cpus, "CPU"),

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from revo_ray.errors import Interrupted
 
@@ -53,39 +50,6 @@ def stop_if_asked() -> None:
     """Raise `Interrupted` once more where it was lost: Python ignores it in a finaliser, say."""
     if _installed and _stopping is not None:
         raise Interrupted(_stopping)
-
-
-@contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Keep the handlers of `stopping_on_signals`, where it is in use, from Ray, which has its own.
-
-    Those that `ray.init` would set from C++, for SIGTERM and for crashes, it is told to leave out:
-    until Python sets its own back, a SIGTERM would end the process there and then, and Python's
-    `faulthandler`, which Ray turns on too, tells of crashes. Those that it sets from Python are set
-    back when a Python function is called or returns, once a millisecond at most.
-    """
-    if not _installed or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    from ray._private import ray_constants  # imported by now; signals are listened to before that
-
-    due = 0.0
-
-    def keep(*event: Any) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            _listen()
-            due = time.monotonic() + 0.001
-
-    profiler, without = sys.getprofile(), ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
-    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
-    sys.setprofile(keep)
-    try:
-        yield
-    finally:
-        sys.setprofile(profiler)
-        ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = without
-        _listen()
 
 
 def _listen() -> None:

@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from revo_ray.finetune.training.tuner import FineTuner
 
 MAX_TUNERS = 2
-"""Networks with their data that one worker keeps: a study's searches share workers."""
+"""Networks with their data that one worker keeps; the searches of a study share workers."""
 
 _tuners: OrderedDict[str, FineTuner] = OrderedDict()
 _served = 0
 
 
 class EvaluationTrial(tune.Trainable):
-    """Fine-tunes under one plan; `reset_config` hands it the next, of whatever search.
+    """Fine-tunes under one plan. `reset_config` hands it the next plan, of any search.
 
-    Whatever goes wrong in training is a result with its cause, not a failed trial: when Tune sees
-    a failure, a process or a machine died.
+    An exception in training is a result with its cause, not a failed trial: if Tune sees a failure,
+    a process or a machine died.
     """
 
     _results: Iterator[dict[str, Any]] | None = None
 
     def step(self) -> dict[str, Any]:
-        """The whole evaluation, or its next epoch where somebody may stop it; or the test."""
+        """Run the whole evaluation, or its next epoch if it may be stopped early; or the test."""
         if "test" in self.config:
             return test_best(self.config)
         if self._results is None:
@@ -52,25 +52,25 @@ class EvaluationTrial(tune.Trainable):
         return next(self._results)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next evaluation; always possible."""
+        """Take the next evaluation; this is always possible."""
         self._results = None
         return True
 
     def cleanup(self) -> None:
-        """Let go of the networks."""
+        """Free the networks."""
         _tuners.clear()
 
 
 def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run one request of `SearchState`, and report all that was measured.
+    """Run one request of `SearchState`.
 
     Args:
         config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `best`, the rank to beat, and
             `stepwise`: whether each epoch is reported, or the last alone.
 
     Yields:
-        the row so far, whether it is `done` and the evaluation `whole`: not cut short, and
-        whether memory was `exhausted`.
+        The row so far; whether the trial is `done`, the evaluation is `whole` (not cut short), and
+        memory was `exhausted`.
     """
     global _served
     cold, _served = _served == 0, _served + 1
@@ -105,7 +105,7 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_best(config: dict[str, Any]) -> dict[str, Any]:
-    """Score `best/` on the test images, trained again first where the file was lost.
+    """Score the best model on the test images; train it again first if its file was lost.
 
     Args:
         config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
@@ -162,7 +162,7 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
 
 
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
-    """Write the weights of an evaluation that may be the best; or why that failed."""
+    """Write the weights of an evaluation that may be the best; gives the error of the storage."""
     objective, best = METRICS[config["objective"]], config["best"]
     rank = objective.rank(epoch.validation, config["evaluation"])
     if epoch.diverged or math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
@@ -176,7 +176,7 @@ def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dic
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or the device: it may suffice the next time."""
+    """Whether the memory of the machine or the device ran out; it may suffice the next time."""
     import torch
 
     # torch has no class of its own for the machine's memory
@@ -225,7 +225,7 @@ def _point(epoch: Epoch) -> dict[str, Any]:
 
 
 def _spent(curve: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a failed evaluation had cost by its last whole epoch."""
+    """Cost of a failed evaluation by its last whole epoch."""
     if not curve:
         return {}
     last = curve[-1]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from revo_ray.errors import SearchError, UserError
 from revo_ray.methods import make_method
 from revo_ray.report.outcomes import load_outcomes
+from revo_ray.rundir import open_directory
 from revo_ray.rundir.best_model import candidate_path
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
@@ -316,7 +317,7 @@ def test_what_is_lost_is_made_again(
         if method != "full":  # who asks one by one proposes something else
             assert made == facts(runs[method, BUDGET])
         assert finished_result(open_state(folder, method)) is not None
-        load_outcomes(Storage(str(folder)))
+        load_outcomes(open_directory(str(folder)))
 
 
 @given(place=PLACES, names=st.lists(st.sampled_from(list(FORGED)), min_size=1, max_size=2))
@@ -337,7 +338,7 @@ def test_what_is_forged_is_refused_or_taken(
             continue  # the damage before left nothing to forge
     with guarded(folder):
         try:
-            load_outcomes(Storage(str(folder)))
+            load_outcomes(open_directory(str(folder)))
         except (UserError, OSError) as error:
             refusal(error)
         try:

@@ -41,7 +41,7 @@ def trained(model: Any) -> dict[str, torch.Tensor]:
 
 
 def put_in_hub(name: str, tmp_path: Path) -> None:
-    """Where timm finds its own weights without a network."""
+    """Put timm's own weights into its cache, where it finds them without a network."""
     config = timm.get_pretrained_cfg(name)
     assert config is not None
     folder = tmp_path / "hub" / f"models--{str(config.hf_hub_id).replace('/', '--')}"
@@ -54,7 +54,7 @@ def put_in_hub(name: str, tmp_path: Path) -> None:
 
 
 def put_in_torch_home(name: str, tmp_path: Path) -> None:
-    """Where torchvision finds its own weights without a network."""
+    """Put torchvision's own weights into its cache, where it finds them without a network."""
     url = torchvision.models.get_model_weights(name).DEFAULT.url
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)

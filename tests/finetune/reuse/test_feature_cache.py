@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.reuse.feature_cache import PrefixFeatures
+from revo_ray.finetune.reuse.feature_cache import FeatureCache, _bytes
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
-from tests.finetune.training.test_tuner import (
+from tests.finetune.tuners import (
     CLASSES,
     MEAN,
     STD,
@@ -23,7 +23,6 @@ from tests.finetune.training.test_tuner import (
     make_splits,
     make_table,
     make_tuner,
-    one_thread,  # noqa: F401
 )
 
 OPTIONS: dict[str, Any] = {"epochs": 5, "validate_epochs": "every"}
@@ -60,14 +59,14 @@ def test_kept_features_change_no_bit(name: str, options: dict[str, Any]) -> None
         plan = frozen_below(kept, unit)
         (epochs, state), (expected, weights) = finish(kept, plan), finish(plain, plan)
         assert equal(state, weights)
-        for what in ("train_loss", "val_loss", "val_auc", "images"):
+        for what in ("train_loss", "validation", "images"):
             assert [getattr(e, what) for e in epochs] == [getattr(e, what) for e in expected], what
-    splits = {split for split, _ in kept._prefix._kept}
+    splits = {split for split, _ in kept._cache._kept}
     assert splits == ({"validation"} if "augment" in options else {"train", "validation"})
-    assert not plain._prefix._kept
+    assert not plain._cache._kept
 
 
-def test_the_prefix_runs_once_for_many_evaluations() -> None:
+def test_frozen_units_run_once_for_many_evaluations() -> None:
     tuner = make_tuner(train=24, **OPTIONS)
     seen = calls(tuner, "0")
     list(tuner.run(frozen_below(tuner, 2)))
@@ -107,20 +106,20 @@ def test_a_policy_may_change_what_is_frozen() -> None:
 
 def test_memory_is_bounded_and_a_cut_that_fits_is_used() -> None:
     tuner = make_tuner(**OPTIONS)
-    prefix = tuner._prefix
+    cache = tuner._cache
     kept = []
     for limit in (2**20, 20_000, 500):
-        prefix._limit = limit
+        cache._limit = limit
         for unit in (1, 2, 3, 1, 2, 3):
             list(tuner.run(frozen_below(tuner, unit)))
-            assert prefix._bytes() <= limit
-        kept.append(len(prefix._kept))
-        prefix._kept.clear()
+            assert _bytes(cache._kept.values()) <= limit
+        kept.append(len(cache._kept))
+        cache._kept.clear()
     assert kept[0] > kept[1] > kept[2]
 
 
 class Shortcut(nn.Module):
-    """What the first layer gives is wanted again at the end: there is no cut behind it."""
+    """The head uses the output of the first layer again: there is no cut behind it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +156,7 @@ class Tail(nn.Module):
 
 
 class Rounded(nn.Module):
-    """What hides such bits, nearly always."""
+    """Hides such bits, nearly always."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (8 * x).round() / 8
@@ -190,7 +189,7 @@ def test_a_network_is_cut_only_where_that_is_exact(network: type[nn.Module], dee
         for unit in (1, count - 1):
             results.append(finish(tuner, frozen_below(tuner, unit))[1])
         if limit:
-            kept = {name for split, name in tuner._prefix._kept if split == "train"}
+            kept = {name for split, name in tuner._cache._kept if split == "train"}
             assert kept == {deepest}
     for one, other in zip(results[:2], results[2:], strict=True):
         assert equal(one, other)
@@ -204,9 +203,9 @@ def test_one_module_rules_out_all_cuts_behind_it(monkeypatch: pytest.MonkeyPatch
     train = TrainConfig(batch_size=8, cache_mb=64, **OPTIONS)
     tuner = FineTuner(backbone, find_units(model), make_table(), make_splits(20), train)
     tried: list[str] = []
-    compute = PrefixFeatures._compute
+    compute = FeatureCache._compute
     monkeypatch.setattr(
-        PrefixFeatures,
+        FeatureCache,
         "_compute",
         lambda self, cut, *rest: tried.append(cut.name) or compute(self, cut, *rest),
     )

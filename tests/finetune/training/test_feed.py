@@ -12,7 +12,7 @@ import torch
 from revo_ray.data.table.image_table import Table
 from revo_ray.data.table.images import Images
 from revo_ray.finetune.training import feed
-from revo_ray.finetune.training.feed import Feed, fits
+from revo_ray.finetune.training.feed import Feed, fits, normalisation
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
@@ -38,6 +38,13 @@ def test_batches_are_rows_of_the_split(
         assert images.dtype == torch.uint8
         assert np.array_equal(images.numpy(), PIXELS[INDICES[list(at)]])
         assert np.array_equal(labels.numpy(), LABELS[INDICES[list(at)]])
+
+
+def test_normalised_channels_have_the_models_statistics() -> None:
+    images = torch.tensor(PIXELS)
+    mean, std = torch.tensor((0.1, 0.5, 0.9)), torch.tensor((0.2, 0.3, 0.4))
+    made = normalisation((0.1, 0.5, 0.9), (0.2, 0.3, 0.4), CPU)(images)
+    assert torch.allclose(made * std[:, None, None] + mean[:, None, None], images / 255, atol=1e-6)
 
 
 def test_a_batch_may_be_changed(table: Table) -> None:

@@ -138,10 +138,10 @@ def test_the_code_of_the_model_card_loads_it_without_this_package(
         (work / f"{path.name}.md").write_text(card_of(path))
     (work / "image.png").write_bytes(test_images[0][0].read_bytes())
     tuner = searched_tuner(searches[library])
-    feed = tuner._feeds["test"]
+    feed = tuner.feeds["test"]
     stored = feed.batch(torch.arange(len(feed)))[0]
     np.save(work / "stored.npy", stored.numpy())
-    np.save(work / "normalised.npy", ((stored.float() / 255 - tuner._mean) / tuner._std).numpy())
+    np.save(work / "normalised.npy", tuner.normalise(stored).numpy())
     done = subprocess.run(
         [sys.executable, "-P", "-c", _with_image(WITHOUT_THIS_PACKAGE), *(p.name for p in paths)],
         cwd=work,

@@ -1,4 +1,4 @@
-"""The page of a report: it holds all that it shows, its figures are the ledger's numbers."""
+"""The page of a report is self-contained, and its figures show the ledger's numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pyarrow import fs
 from revo_ray.report.outcomes import load_outcomes
 from revo_ray.report.pages.site import write_page
 from revo_ray.report.study_report import study_report
-from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir import Evaluation, Ledger, RunDirectory, open_directory
 from revo_ray.storage import Storage
 from tests.browser import Browser, browser
 from tests.report.evolved import CAUSE, unit_names, write_evolved, write_study
@@ -41,8 +41,11 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def page_of(folder: Path) -> str:
-    storage = Storage(str(folder))
-    return Path(write_page(study_report(storage), storage).page).read_text()
+    return Path(write_page(study_report(open_directory(str(folder)))).page).read_text()
+
+
+def ledger_of(folder: Path) -> Ledger:
+    return RunDirectory(str(folder)).ledger()
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -103,7 +106,7 @@ def test_what_a_search_has_is_on_its_page(reported: Path) -> None:
         *("best-so-far", "best-plan", "rates-by-depth"),
         *("importance", "parallel", "validation-test"),
     }
-    ledger = Ledger.load(Storage(str(reported / "search")))
+    ledger = ledger_of(reported / "search")
     assert ledger.best is not None
     assert f"<b>{ledger.best.val_loss:.4f}</b>" in text
     for words in ("4 of 40 evaluations failed", CAUSE, "the loss was not finite", "1" * 64):
@@ -139,7 +142,7 @@ def test_a_search_without_success_says_why(reported: Path) -> None:
 
 
 def test_the_curve_is_the_ledgers(reported: Path) -> None:
-    rows = list(Ledger.load(Storage(str(reported / "search"))))
+    rows = list(ledger_of(reported / "search"))
     drawn = table(reported / "search/report/figures/best-so-far.csv")
     assert [int(row["evaluation"]) for row in drawn] == [row.evaluation for row in rows]
     for number, row in enumerate(drawn):
@@ -157,12 +160,11 @@ def test_what_lookahead_sampled_is_uninformed_too(reported: Path) -> None:
 
 
 def test_the_plan_is_the_best_rows(reported: Path) -> None:
-    best = Ledger.load(Storage(str(reported / "search"))).best
+    best = ledger_of(reported / "search").best
     assert best is not None
     drawn = table(reported / "search/report/figures/best-plan.csv")
     assert [row["unit"] for row in drawn] == unit_names(14)
     assert [float(row["learning_rate"]) for row in drawn] == best.unit_lrs
-    assert [int(row["frozen"]) for row in drawn] == [int(rate == 0) for rate in best.unit_lrs]
 
 
 def test_rates_by_data_set_are_those_of_the_best_plans(reported: Path) -> None:
@@ -170,7 +172,7 @@ def test_rates_by_data_set_are_those_of_the_best_plans(reported: Path) -> None:
     for row in table(reported / path):
         rates = []
         for folder in (reported / "study").glob(f"{row['data']}-*-revo-binary-s*"):
-            best = Ledger.load(Storage(str(folder))).best
+            best = ledger_of(folder).best
             assert best is not None
             rates.append(best.unit_lrs[int(row["position"])])
         assert int(row["n"]) == len(rates) == 4
@@ -183,7 +185,7 @@ def test_rates_by_data_set_are_those_of_the_best_plans(reported: Path) -> None:
 
 
 def test_the_radar_shows_the_mean_test_aucs(reported: Path) -> None:
-    outcomes = load_outcomes(Storage(str(reported / "study")))
+    outcomes = load_outcomes(open_directory(str(reported / "study")))
     rows = table(reported / "study/report/figures/radar.csv")
     assert len(rows) == 4 * 3 * 2  # methods, data sets, fractions
     for row in rows:
@@ -203,9 +205,11 @@ def test_a_random_search_of_the_study_is_what_a_search_is_compared_with(reported
     study = reported / "study"
     text = page_of(study / "busi-0.05-revo-continuous-s1")
     assert "the draws of busi-0.05-random-s1, random search on the same images" in text
-    draws = Ledger.load(Storage(str(study / "busi-0.05-random-s1")))
+    draws = ledger_of(study / "busi-0.05-random-s1")
     drawn = table(study / "busi-0.05-revo-continuous-s1/report/figures/best-so-far.csv")
-    assert float(drawn[-1]["uninformed_median"]) == min(row.score[0] for row in draws)
+    assert float(drawn[-1]["uninformed_median"]) == min(
+        row.val_loss for row in draws if row.val_loss is not None
+    )
     text = page_of(study / "busi-0.05-revo-binary-s1")  # random drew the other genome
     assert "No random search stands beside this one" in text
 
@@ -235,8 +239,8 @@ def test_what_labels_hold_is_text(tmp_path: Path) -> None:
         attempts=3,
     )
     row = {"evaluation": 3, "status": "error", "error": f"{evil}\n{evil * 3}", "sample": {}}
-    ledger = Ledger.load(Storage(str(tmp_path / "run")))
-    ledger.append(type(ledger[0]).model_validate(row))
+    ledger = ledger_of(tmp_path / "run")
+    ledger.append(Evaluation.model_validate(row))
     text = page_of(tmp_path / "run")
     links = Links(text)
     assert "script" not in links.tags
@@ -254,7 +258,7 @@ def test_a_page_is_written_to_any_file_system(reported: Path) -> None:
     for part in ("ledger", "best"):
         fs.copy_files(str(source / part), f"run/{part}", fs.LocalFileSystem(), memory)
     storage.write("config.yaml", (source / "config.yaml").read_bytes())
-    written = write_page(study_report(storage), storage)
+    written = write_page(study_report(open_directory(storage)))
     assert written.page == "mock:///run/report/index.html"
     assert storage.read("report/index.html") == (source / "report/index.html").read_bytes()
 

@@ -11,8 +11,8 @@ import pytest
 from revo_ray.methods import make_method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray import assignments as board
-from revo_ray.search.ray.assignments import LOADING_S, Assignment, Board
+from revo_ray.search.ray import assignments as assignments
+from revo_ray.search.ray.assignments import LOADING_S, Assignment, Assignments
 from revo_ray.settings.schema import SearchConfig
 from tests.search.core.test_state import UNITS
 
@@ -27,23 +27,22 @@ class Clock:
 
 
 def trial_on(worker: str | None) -> Any:
-    """As much of a trial as the board looks at: which actor works on it."""
-    actor = worker and SimpleNamespace(_actor_id=worker.encode())
-    return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=actor))
+    """As much of a trial as the assignments looks at: which actor works on it."""
+    return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=worker))
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(board, "time", made)
+    monkeypatch.setattr(assignments, "time", made)
     return made
 
 
-def make_board(folder: Path, *overrides: str) -> Board:
+def make_board(folder: Path, *overrides: str) -> Assignments:
     config = SearchConfig.load(None, ["search.evaluations=12", *overrides])
     method = make_method(config.method)
     state = SearchState(config, RunDirectory(str(folder)), method, list(UNITS), {}, {})
-    return Board([state], lambda: 4)
+    return Assignments([state], lambda: 4)
 
 
 def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> None:

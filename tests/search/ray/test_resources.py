@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.search.ray.resources import Footprint
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.storage import Storage
 
 
@@ -25,7 +25,7 @@ from revo_ray.storage import Storage
     ],
 )
 def test_slots_of_a_machine(cpus: int, gpus: float, machine: dict[str, float], slots: int) -> None:
-    assert Footprint(cpus, gpus)._fits(machine) == slots
+    assert TrialResources(cpus, gpus)._fits(machine) == slots
 
 
 def test_a_storage_uris_options_stay_at_its_end() -> None:

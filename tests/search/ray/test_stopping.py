@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from revo_ray.errors import Interrupted
-from revo_ray.search.ray.stopping import handlers_kept, stop_if_asked, stopping_on_signals
+from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 
 ROOT = Path(__file__).parents[3]
 DRIVER = """
@@ -58,18 +57,6 @@ def test_many_signals_end_a_driver_as_one_does(moment: str) -> None:
     finally:
         process.kill()
         process.communicate()
-
-
-def test_a_librarys_handler_does_not_stay() -> None:
-    def library(then: Callable[[], None]) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        time.sleep(0.002)
-        then()
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted), stopping_on_signals(), handlers_kept():
-        library(lambda: signal.raise_signal(signal.SIGTERM))
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_logging_may_let_go_of_its_lock() -> None:

@@ -1,0 +1,135 @@
+"""timm's models, with a new head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from torch import nn
+
+from revo_ray.errors import UserError
+from revo_ray.finetune.network.backbone import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    state_without,
+    three,
+)
+from revo_ray.finetune.network.matching import load_matching, named_for
+from revo_ray.finetune.network.weights import (
+    Weights,
+    file_sha256,
+    first_line,
+    tensors_sha256,
+    weights_source,
+)
+
+
+def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:
+    """Load a model under timm's own name. See `load_backbone`."""
+    model: Any
+    if weights == "pretrained":
+        model, source = _pretrained(name)
+    else:
+        source = weights_source(weights, seed)
+        model = timm.create_model(name)
+    tensors = named_for(model, source)
+    if tensors is not None:
+        load_matching(model, tensors, source, ignored=_heads(model))
+    loaded = None if weights == "none" else state_without(model, _heads(model))
+
+    if image_size is not None:
+        _resize(model, name, image_size)
+    torch.default_generator.manual_seed(seed)
+    model.reset_classifier(num_classes)
+    heads = _heads(model)
+    if len(heads) != 1:
+        raise UserError(
+            f"timm/{name} has {len(heads)} classifiers, not one; choose another model",
+            key="model.name",
+        )
+    return Backbone(
+        name=f"timm/{name}",
+        model=model,
+        head=heads[0],
+        mean=three(model.pretrained_cfg.get("mean", IMAGENET_MEAN)),
+        std=three(model.pretrained_cfg.get("std", IMAGENET_STD)),
+        weights=source.label,
+        weights_sha256=source.sha256,
+        loaded=loaded,
+    )
+
+
+def _pretrained(name: str) -> tuple[nn.Module, Weights]:
+    """A model that timm built and filled with its own weights, downloaded if they are not here.
+
+    Raises:
+        UserError: there are none, or they cannot be had.
+    """
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise UserError(f"timm/{name} has no pretrained weights; give a file", key="model.weights")
+    place = config.hf_hub_id or config.url
+    # Without the file's name timm asks the hub about it every time: half a minute of retries on a
+    # node without a network.
+    file = _hub_file(config)
+    overlay = None if file is None else {"file": str(file)}
+    try:
+        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    # The hub's client raises the errors of its HTTP library, which differ between its versions.
+    except Exception as error:
+        raise UserError(
+            f"cannot get the pretrained weights of timm/{name} ({first_line(error)}); put "
+            f"{place} in {constants.HF_HUB_CACHE} (HF_HOME moves it), or give a file",
+            key="model.weights",
+        ) from None
+    file = file or _hub_file(config)
+    sha256 = tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
+    return model, Weights(None, f"timm {place}", sha256)
+
+
+def _hub_file(config: Any) -> Path | None:
+    """The weights in the Hugging Face cache, if they are one plain safetensors file."""
+    name = config.hf_hub_filename or "model.safetensors"
+    if not config.hf_hub_id or "@" in config.hf_hub_id or config.custom_load:
+        return None
+    if not name.endswith(".safetensors"):
+        return None
+    found = try_to_load_from_cache(config.hf_hub_id, name)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _resize(model: Any, name: str, image_size: int) -> None:
+    """Make the model take images of that side."""
+    config = model.pretrained_cfg
+    if tuple(config["input_size"][-2:]) == (image_size, image_size):
+        return
+    try:
+        if hasattr(model, "set_input_size"):
+            model.set_input_size(img_size=(image_size, image_size))
+            return
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"timm/{name} takes no images of {image_size} px: {first_line(error)}",
+            key="data.image_size",
+        ) from None
+    if config.get("fixed_input_size"):
+        raise UserError(
+            f"timm/{name} takes images of {config['input_size'][-1]} px only, not {image_size}",
+            key="data.image_size",
+        )
+
+
+def _heads(model: Any) -> tuple[str, ...]:
+    """The names of the classifiers: two in a distilled model, none in one without a classifier."""
+    found = model.get_classifier()
+    classifiers = found if isinstance(found, tuple | list) else (found,)
+    return tuple(
+        path
+        for path, module in model.named_modules()
+        if any(module is classifier for classifier in classifiers)
+        and not isinstance(module, nn.Identity)
+    )

@@ -1,0 +1,128 @@
+"""torchvision's models, with a new head."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+from revo_ray.errors import UserError
+from revo_ray.finetune.network.backbone import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    state_without,
+    three,
+)
+from revo_ray.finetune.network.matching import load_matching, mismatch, named_for
+from revo_ray.finetune.network.weights import Weights, file_sha256, first_line, weights_source
+
+_AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+"""Classifiers in the middle of two models. Their files hold them; fine-tuning does not use them."""
+
+
+def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:
+    """Load a model under torchvision's own name. See `load_backbone`."""
+    default = models.get_model_weights(name).DEFAULT
+    model = _build(name, weights, default, image_size)
+    source = (
+        _pretrained(name, default) if weights == "pretrained" else weights_source(weights, seed)
+    )
+    head, old = _last_layer(model)
+    tensors = named_for(model, source)
+    if tensors is not None:
+        if isinstance(model, models.DenseNet):
+            tensors = {_densenet_key(key): tensor for key, tensor in tensors.items()}
+        if isinstance(model, models.VisionTransformer) and "encoder.pos_embedding" in tensors:
+            tensors = _interpolate(model, dict(tensors), source)
+        load_matching(model, tensors, source, ignored=(head, *_AUXILIARY.get(name, ())))
+    loaded = None if weights == "none" else state_without(model, (head,))
+
+    parent, _, own_name = head.rpartition(".")
+    setattr(model.get_submodule(parent), own_name, _new_head(old, num_classes, seed))
+    transforms = default.transforms()
+    return Backbone(
+        name=f"torchvision/{name}",
+        model=model,
+        head=head,
+        mean=three(getattr(transforms, "mean", IMAGENET_MEAN)),
+        std=three(getattr(transforms, "std", IMAGENET_STD)),
+        weights=source.label,
+        weights_sha256=source.sha256,
+        loaded=loaded,
+    )
+
+
+def _build(name: str, weights: str, default: Any, image_size: int | None) -> nn.Module:
+    options: dict[str, Any] = {}
+    if name in _AUXILIARY:
+        options = {"aux_logits": False, "init_weights": True, "transform_input": weights != "none"}
+    if name.startswith("vit_"):
+        own_size = default.meta["min_size"][0] if weights == "pretrained" else 224
+        options["image_size"] = image_size or own_size
+    try:
+        return models.get_model(name, weights=None, **options)
+    except AssertionError as error:
+        raise UserError(
+            f"torchvision/{name} takes no images of {image_size} px: {error}", key="data.image_size"
+        ) from None
+
+
+def _pretrained(name: str, default: Any) -> Weights:
+    """Torchvision's own weights of a model, its `default`, downloaded if they are not here.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    file = os.path.basename(urlparse(default.url).path)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    try:
+        # The hash is checked when the file is downloaded, not when it is found.
+        tensors = default.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
+        )
+    # No network, no space, a wrong hash, a damaged file: each is an error of another module.
+    except Exception as error:
+        raise UserError(
+            f"cannot get the pretrained weights of torchvision/{name} ({first_line(error)}); "
+            f"put {file} in {path.parent} (TORCH_HOME moves it), or give a file",
+            key="model.weights",
+        ) from None
+    return Weights(tensors, f"torchvision {default} ({file})", file_sha256(path))
+
+
+def _interpolate(model: Any, tensors: dict[str, Tensor], source: Weights) -> dict[str, Tensor]:
+    """Resize the position embedding of a vision transformer to the model's image size."""
+    try:
+        return dict(interpolate_embeddings(model.image_size, model.patch_size, tensors))
+    except ValueError as error:
+        raise mismatch(source, first_line(error)) from None
+
+
+def _densenet_key(key: str) -> str:
+    """DenseNet's files write `norm.1` for today's `norm1`; torchvision renames them likewise."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d+)\.", r"\1\2.", key)
+
+
+def _last_layer(model: nn.Module) -> tuple[str, nn.Module]:
+    """The classifier and its name: the last linear layer, or SqueezeNet's last convolution."""
+    return [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ][-1]
+
+
+def _new_head(old: nn.Module, num_classes: int, seed: int) -> nn.Module:
+    torch.default_generator.manual_seed(seed)
+    if isinstance(old, nn.Conv2d):
+        return nn.Conv2d(old.in_channels, num_classes, kernel_size=1)
+    assert isinstance(old, nn.Linear)
+    return nn.Linear(old.in_features, num_classes, bias=old.bias is not None)

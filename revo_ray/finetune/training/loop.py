@@ -1,0 +1,46 @@
+"""One pass over the training images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+LogitsAt = Callable[[Tensor], Tensor]
+"""Positions (B,) in the training split to logits (B, C)."""
+
+
+def train_epoch(
+    batches: Iterable[Tensor],
+    logits: LogitsAt,
+    labels: Tensor,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+) -> tuple[float, int]:
+    """Take one step for each batch of positions (B,) in the training split.
+
+    Args:
+        labels: (n,) classes of the split, on the device of the logits.
+
+    Returns:
+        the mean loss, each image's before its step, and the number of images. The loss is not
+        finite if that of a step was not; on a CPU that step is the last.
+    """
+    total, images = torch.zeros((), device=labels.device), 0
+    for index in batches:
+        loss = functional.cross_entropy(logits(index), labels[index])
+        total += loss.detach() * len(index)
+        images += len(index)
+        # On a GPU the sum is read after the last step, since each reading waits for the device.
+        if total.device.type == "cpu" and not total.isfinite():
+            return math.nan, images
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    return total.item() / images, images

@@ -1,0 +1,128 @@
+"""The private parts of Ray that a search uses, each looked up when it is used.
+
+A Ray that lacks one of them costs a convenience and one warning, not the search.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+import ray
+
+CLUSTER_STATUS = "ray.autoscaler.v2.sdk:get_cluster_status"
+KEY_VALUE = "ray.experimental.internal_kv:_internal_kv_get"
+SIGNAL_HANDLER = "ray._private.ray_constants:RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
+CONTROLLER = "TrialRunnerWrapper:_tune_controller"
+ACTOR_CACHE = "TuneController:_actor_cache.increase_max"
+CLEANUP_TIMEOUT = "TuneController:_actor_force_cleanup_timeout"
+ACTOR = "Trial:temporary_state.ray_actor"
+
+NAMES = {
+    CLUSTER_STATUS: "the autoscaler's second version goes unnoticed, so a search does not wait "
+    "for machines that it could start",
+    KEY_VALUE: "the autoscaler's first version goes unnoticed, so a search does not wait for "
+    "machines that it could start",
+    SIGNAL_HANDLER: "a SIGTERM may end the process with another status than 130",
+    CONTROLLER: "workers that wait for the next generation may start again, cold",
+    ACTOR_CACHE: "workers that wait for the next generation may start again, cold",
+    CLEANUP_TIMEOUT: "an interrupted search takes up to 10 seconds to give its workers back",
+    ACTOR: "train.time_limit ends no evaluation",
+}
+"""The names, each a module or the class of an object, with the attribute there; and the
+convenience that is lost with it."""
+
+AUTOSCALER_KEY = "__autoscaling_status"
+"""Key under which the autoscaler's first version publishes its report."""
+
+_told: set[str] = set()
+_log = logging.getLogger(__name__)
+
+
+def find(name: str, owner: Any = None) -> Any:
+    """Look up one of `NAMES`.
+
+    Args:
+        name: the name.
+        owner: the object that has the attribute, where the name begins with a class.
+
+    Returns:
+        the attribute; None, after a warning the first time, where this Ray lacks it.
+    """
+    try:
+        return _look_up(name, owner)
+    except (ImportError, AttributeError):
+        if name not in _told:
+            _told.add(name)
+            _log.warning("Ray %s has no %s: %s", ray.__version__, name, NAMES[name])
+        return None
+
+
+def _look_up(name: str, owner: Any) -> Any:
+    place, _, attribute = name.partition(":")
+    return attrgetter(attribute)(importlib.import_module(place) if owner is None else owner)
+
+
+def cluster_status() -> Any:
+    """The `ClusterStatus` of the connected cluster; None where Ray does not tell."""
+    get_cluster_status = find(CLUSTER_STATUS)
+    if get_cluster_status is None:
+        return None
+    return get_cluster_status(ray.get_runtime_context().gcs_address)
+
+
+def autoscaler_report() -> dict[str, Any]:
+    """The report of the autoscaler's first version; empty where there is none."""
+    get = find(KEY_VALUE)
+    status = json.loads((get and get(AUTOSCALER_KEY)) or "{}")
+    return status.get("autoscaler_report") or {}
+
+
+@contextmanager
+def no_signal_handlers() -> Iterator[None]:
+    """Keep a Ray that starts meanwhile from handling signals in C++, SIGTERM among them."""
+    before = find(SIGNAL_HANDLER)
+    if before is None:
+        yield
+        return
+    module, _, name = SIGNAL_HANDLER.partition(":")
+    constants = importlib.import_module(module)
+    setattr(constants, name, True)
+    try:
+        yield
+    finally:
+        setattr(constants, name, before)
+
+
+def keep_workers(wrapper: Any, request: Any, more: int) -> None:
+    """Let Tune keep more idle workers.
+
+    Args:
+        wrapper: the controller, as Tune hands it to schedulers.
+        request: the resources of these workers.
+        more: how many more.
+    """
+    controller = find(CONTROLLER, wrapper)
+    increase = None if controller is None else find(ACTOR_CACHE, controller)
+    if increase is not None:
+        increase(request, by=more)
+
+
+def release_workers(wrapper: Any) -> None:
+    """End all workers of a Tune run, at once."""
+    controller = find(CONTROLLER, wrapper)
+    if controller is None:
+        return
+    if find(CLEANUP_TIMEOUT, controller) is not None:
+        controller._actor_force_cleanup_timeout = 0
+    controller.cleanup()
+
+
+def worker_of(trial: Any) -> Any:
+    """The actor that works on a trial, perhaps still on the way to it; None where there is none."""
+    return find(ACTOR, trial)

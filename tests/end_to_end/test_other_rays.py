@@ -1,0 +1,41 @@
+"""Searches on a Ray that lacks one of the private parts that are used."""
+
+from __future__ import annotations
+
+import pytest
+
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray import internals
+from tests.end_to_end.cli import Cli
+from tests.search.ray.test_internals import take_away
+
+# The first one is used where a Ray is started, and the others share one.
+NAMES = sorted(internals.NAMES, key=lambda name: name != internals.SIGNAL_HANDLER)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_ends_well_and_says_once_what_is_missing(
+    name: str,
+    cli: Cli,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if name != internals.SIGNAL_HANDLER:
+        request.getfixturevalue("one_ray")
+    take_away(name, monkeypatch)
+    settings = {"search__evaluations": "4", "search__population": "4", "train__epochs": "1"}
+    if name == internals.CLEANUP_TIMEOUT:  # used by a search that is interrupted
+        with monkeypatch.context() as patched:
+            patched.setattr(SearchState, "record", interrupt)
+            assert cli.run("search", name="ours", **settings).returncode == 130
+    done = cli.run("search", "--resume", name="ours", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row.status for row in cli.ledger("ours")] == ["ok"] * 4
+    (warning,) = (r for r in caplog.records if r.name == internals.__name__)
+    assert f"has no {name}: {internals.NAMES[name]}" in warning.getMessage()
+
+
+def interrupt(*arguments: object) -> None:
+    """As Ctrl-C would."""
+    raise KeyboardInterrupt

@@ -1,0 +1,87 @@
+"""timm's models: pretrained weights, image sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import save_file
+
+from revo_ray.finetune.network.backbone import load_backbone
+
+HUB_PROGRAM = """
+import hashlib, json, sys, torch
+from revo_ray.errors import UserError
+from revo_ray.finetune.network.backbone import load_backbone
+torch.set_num_threads(1)
+backbone = load_backbone("timm/test_resnet", "pretrained", 3)
+try:
+    load_backbone("timm/test_convnext", "pretrained", 3)
+    message = None
+except UserError as error:
+    message = str(error)
+torch.save(backbone.model.state_dict(), sys.argv[1])
+print(json.dumps([backbone.head, backbone.weights, backbone.weights_sha256, message]))
+"""
+
+
+def test_timm_pretrained_weights_are_found_in_hf_home(tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    state = timm.create_model("test_resnet").state_dict()
+    config = timm.get_pretrained_cfg("test_resnet")
+    assert config is not None
+    repository = str(config.hf_hub_id)
+    commit = "0123456789" * 4
+    cache = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(commit)
+    file = cache / "snapshots" / commit / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(state, file)
+
+    # The hub's client reads its environment when it is imported.
+    out = subprocess.run(
+        [sys.executable, "-c", HUB_PROGRAM, str(tmp_path / "loaded.pth")],
+        env=os.environ
+        | {
+            "HF_HOME": str(tmp_path),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert out.returncode == 0, out.stderr
+    head, weights, digest, message = json.loads(out.stdout.splitlines()[-1])
+    loaded = torch.load(tmp_path / "loaded.pth", weights_only=True)
+    assert head == "fc"
+    assert loaded["fc.weight"].shape[0] == 3
+    assert all(torch.equal(loaded[k], state[k]) for k in state if not k.startswith("fc."))
+    assert repository in weights
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert "\n" not in message
+    assert "timm/test_convnext" in message
+    assert str(tmp_path / "hub") in message
+    assert "HF_HOME" in message
+
+
+def test_a_transformers_position_embedding_is_resized_from_the_file(tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    model = timm.create_model("test_vit")
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    backbone = load_backbone("timm/test_vit", str(tmp_path / "w.pth"), 2, image_size=64)
+    grid = 64 // 16
+    old, new = model.state_dict()["pos_embed"], backbone.model.state_dict()["pos_embed"]
+    assert new.shape[1] == grid * grid + 1
+    # The class token has no place and is kept; the others are interpolated, not drawn again.
+    assert torch.equal(new[:, 0], old[:, 0])
+    assert torch.allclose(new[:, 1:].mean(), old[:, 1:].mean(), atol=1e-3)
+    assert backbone.model(torch.zeros(1, 3, 64, 64)).shape == (1, 2)

@@ -1,0 +1,20 @@
+"""The table of genes holds the evaluations that say something about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from revo_ray.report.figures.genes import read_genes
+from revo_ray.report.loaded_run import load_run
+from revo_ray.rundir import RunDirectory
+from tests.report.evolved import write_evolved
+
+
+def test_what_says_nothing_of_a_gene_is_left_out(tmp_path: Path) -> None:
+    write_evolved(tmp_path, "run", failing=[3, 4], method="revo-binary")
+    genes = read_genes([load_run(RunDirectory(str(tmp_path / "run")))])
+    assert genes is not None
+    assert len(genes.ranks) == 39  # the error is out; what diverged ranks last
+    assert genes.ranks.max() == 1
+    assert genes.powers == {"global_lr"}
+    assert genes.values[:, genes.names.index("global_lr")].max() <= 0

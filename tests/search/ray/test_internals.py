@@ -1,0 +1,98 @@
+"""Private parts of Ray, each taken away in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray._private import ray_constants
+
+from revo_ray.search.ray import internals
+from revo_ray.search.ray.internals import NAMES
+
+
+class Controller:
+    """As much of Tune's controller as is used."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self._actor_cache = SimpleNamespace(increase_max=self._increase)
+        self._actor_force_cleanup_timeout = 10
+
+    def _increase(self, request: str, by: int) -> None:
+        self.calls.append((request, by))
+
+    def cleanup(self) -> None:
+        """End all actors."""
+        self.calls.append(self._actor_force_cleanup_timeout)
+
+
+def keep_and_release() -> list[Any]:
+    """The calls that Tune's controller gets."""
+    controller = Controller()
+    wrapper = SimpleNamespace(_tune_controller=controller)
+    internals.keep_workers(wrapper, "a CPU", 3)
+    internals.release_workers(wrapper)
+    return controller.calls
+
+
+def flag_meanwhile() -> bool:
+    """Ray's flag, while a Ray starts."""
+    with internals.no_signal_handlers():
+        return bool(ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER)
+
+
+def worker() -> Any:
+    """The worker of a trial that has one."""
+    return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
+
+
+WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
+    internals.CLUSTER_STATUS: (internals.cluster_status, None),
+    internals.KEY_VALUE: (internals.autoscaler_report, {}),
+    internals.SIGNAL_HANDLER: (flag_meanwhile, False),
+    internals.CONTROLLER: (keep_and_release, []),
+    internals.ACTOR_CACHE: (keep_and_release, [0]),
+    internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
+    internals.ACTOR: (worker, None),
+}
+"""What uses each name, and its answer where the name is missing."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_name_costs_a_convenience_and_one_warning(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    take_away(name, monkeypatch)
+    use, answer = WITHOUT[name]
+    assert [use(), use()] == [answer, answer]
+    (record,) = caplog.records
+    assert f"has no {name}: {NAMES[name]}" in record.getMessage()
+
+
+def test_this_ray_lacks_no_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(internals, "_told", set())
+    assert callable(internals.find(internals.CLUSTER_STATUS))
+    assert callable(internals.find(internals.KEY_VALUE))
+    assert flag_meanwhile()
+    assert not ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
+    assert keep_and_release() == [("a CPU", 3), 0]
+    assert worker() == "actor"
+    assert not caplog.records
+
+
+def take_away(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a name be missing for a test, and nothing be told yet."""
+    look_up = internals._look_up
+
+    def others(wanted: str, owner: Any) -> Any:
+        if wanted == name:
+            raise AttributeError(name)
+        return look_up(wanted, owner)
+
+    monkeypatch.setattr(internals, "_look_up", others)
+    monkeypatch.setattr(internals, "_told", set())
