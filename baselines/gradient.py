@@ -22,6 +22,7 @@ from revo_ray.methods import (
     Space,
     TrainConfig,
     UnitLike,
+    UserError,
 )
 
 LR, WEIGHT_DECAY = "lr", "wd"
@@ -70,20 +71,33 @@ class Tuned(Method):
         return Proposals(tpe, space.key, budget=search.evaluations, reuse=reuse)
 
     def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
-        """Successive halving, as `method.halving` says.
+        """Ray Tune's asynchronous successive halving with one bracket, or None.
+
+        Its rungs are at grace_period·reduction_factor^k epochs. It stops an evaluation that is
+        worse there than the best 1/reduction_factor of those that came before. (Li et al. 2020, A
+        system for massively parallel hyperparameter tuning.)
 
         Raises:
             UserError: the first rung lies beyond the last epoch.
         """
+        first_rung = self.options.grace_period
         if self.options.halving == "none":
             return None
-        from baselines.halving import make_scheduler
+        if first_rung > train.epochs:
+            raise UserError(
+                f"is {first_rung}; it may be at most train.epochs, {train.epochs}",
+                key="method.grace_period",
+            )
+        from ray.tune.schedulers import ASHAScheduler  # as above
 
-        return make_scheduler(
-            train.epochs,
-            search.metric,
-            reduction_factor=self.options.reduction_factor,
-            grace_period=self.options.grace_period,
+        return ASHAScheduler(
+            max_t=train.epochs,
+            grace_period=first_rung,
+            reduction_factor=self.options.reduction_factor or 4,
+            brackets=1,
+            time_attr="epoch",
+            metric=search.metric.column,
+            mode=search.metric.mode,
         )
 
 

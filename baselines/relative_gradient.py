@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from revo_ray.methods import TunerLike, find_units
 
@@ -28,10 +29,7 @@ class RelativeGradientNorm:
     """
 
     def __init__(
-        self,
-        lr: float,
-        batches: int = 5,
-        norms: Literal["untrained", "with-weight"] = "untrained",
+        self, lr: float, batches: int = 5, norms: Literal["untrained", "with-weight"] = "untrained"
     ) -> None:
         self.lr = lr
         self.batches = batches
@@ -60,14 +58,13 @@ class RelativeGradientNorm:
             # .train() first: some attention layers keep in eval mode values that depend on weights.
             model.train().eval()
             found = torch.autograd.grad(tuner.loss(index), tensors, allow_unused=True)
-            gradients += torch.stack(
-                [torch.zeros((), device=tuner.device) if g is None else _norm(g) for g in found]
-            )
+            zero = torch.zeros((), device=tuner.device)
+            gradients += torch.stack([zero if g is None else vector_norm(g) for g in found])
             tuner.images += len(index)
         model.train()
         for module, mode in modes:
             module.training = mode
-        sizes = torch.stack([_norm(tensor.detach()) for tensor in tensors]).double()
+        sizes = torch.stack([vector_norm(tensor.detach()) for tensor in tensors]).double()
         ratios = torch.where(sizes > 0, gradients / len(batches) / sizes, 0.0).cpu()
         return _relative_to_largest(ratios)
 
@@ -107,10 +104,6 @@ def first_batches(order: Tensor, size: int, count: int) -> list[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches[:count]
-
-
-def _norm(tensor: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(tensor)
 
 
 def _relative_to_largest(ratios: Tensor) -> Tensor:

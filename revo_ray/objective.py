@@ -68,17 +68,14 @@ class Result(Protocol):
     @property
     def evaluation(self) -> int:
         """Its number, in proposal order."""
-        ...
 
     @property
     def status(self) -> str:
         """`ok` and `cached` results are ranked."""
-        ...
 
     @property
     def scores(self) -> Scores:
         """Its scores on the validation images."""
-        ...
 
 
 R = TypeVar("R", bound=Result)
@@ -92,7 +89,7 @@ class Metric:
         name: its key in `Scores`, in `search.objective` and in `result.json`.
         title: its name for people.
         mode: the direction in which it improves, in Ray Tune's words.
-        worst: what stands for a missing value where a scheduler needs a number.
+        worst: number that a scheduler takes in place of a missing value.
     """
 
     name: MetricName

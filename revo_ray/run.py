@@ -119,16 +119,9 @@ def run_study(
         for name, state in states.items():
             state.listeners.append(progress.follow(name, _status(state), state.ledger))
         progress.begin()
-        made = _run(
-            list(states.values()),
-            config.resources,
-            connect,
-            console,
-            progress.tick,
-            progress.finish,
-        )
-        found = {name: made.get(name) or result for name, result in results.items()}
-        return [result for result in found.values() if result is not None]
+        open_states, tick = list(states.values()), progress.tick
+        results |= _run(open_states, config.resources, connect, console, tick, progress.finish)
+        return [result for result in results.values() if result is not None]
 
 
 def _preparation(

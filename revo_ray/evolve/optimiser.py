@@ -14,7 +14,6 @@ class CandidateLike(Protocol):
     @property
     def sample(self) -> Sample:
         """Variable names to plain values."""
-        ...
 
 
 C = TypeVar("C", bound=CandidateLike)
@@ -26,15 +25,12 @@ class Optimiser(Protocol[C]):
     @property
     def population_size(self) -> int | None:
         """Evaluations in a generation; None for an optimiser that is told one by one."""
-        ...
 
     def ask(self) -> C:
         """Sample one candidate from the current distribution."""
-        ...
 
     def tell(self, solutions: list[tuple[C, float]]) -> None:
         """Learn from exactly `population_size` finite values; from one value if that is None."""
-        ...
 
 
 @runtime_checkable
@@ -46,7 +42,6 @@ class Adopting(Protocol):
 
     def adopt(self, sample: Sample) -> Any:
         """Take a recorded sample for the next one, as if `ask` had given it."""
-        ...
 
 
 @runtime_checkable
@@ -55,4 +50,3 @@ class Distributed(Protocol):
 
     def distribution(self) -> Mapping[str, Any]:
         """Distribution of the next samples, for plots."""
-        ...

@@ -87,13 +87,11 @@ class ContinuousGenome:
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: the gene, or ten to the gene's place between the exponents."""
-        rates = ((unit, self._rate(float(sample[unit.name]))) for unit in units)
-        return Plan(tuple(max(lr, LEAST_HEAD_LR) if unit.head else lr for unit, lr in rates))
-
-    def _rate(self, gene: float) -> float:
-        if self.scale == "linear":
-            return gene
-        return _between(self.low, self.high, gene)
+        rates = [float(sample[unit.name]) for unit in units]
+        if self.scale == "log":
+            rates = [_between(self.low, self.high, gene) for gene in rates]
+        least = (LEAST_HEAD_LR if unit.head else 0.0 for unit in units)
+        return Plan(tuple(map(max, rates, least)))
 
 
 @dataclass(frozen=True)

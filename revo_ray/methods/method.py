@@ -18,12 +18,10 @@ class UnitLike(Protocol):
     @property
     def name(self) -> str:
         """Qualified name, such as `layer1.0.conv1`."""
-        ...
 
     @property
     def head(self) -> bool:
         """Whether it is the new classifier head."""
-        ...
 
 
 class Method(ABC):

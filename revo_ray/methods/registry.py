@@ -73,9 +73,7 @@ def _checked(method: Any) -> type[Method]:
 
 
 def make_method(
-    config: MethodConfig,
-    plugins: Iterable[str] = ("baselines",),
-    train: TrainConfig | None = None,
+    config: MethodConfig, plugins: Iterable[str] = ("baselines",), train: TrainConfig | None = None
 ) -> Method:
     """The configured method, with its options checked.
 

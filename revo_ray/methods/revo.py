@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -58,11 +59,7 @@ class Evolved(Method):
         except ValueError as error:
             raise UserError(str(error), key="method.algorithm") from None
         return Proposals(
-            optimiser,
-            space.key,
-            budget=search.evaluations,
-            lookahead=search.lookahead,
-            reuse=True,
+            optimiser, space.key, budget=search.evaluations, lookahead=search.lookahead, reuse=True
         )
 
 
@@ -92,15 +89,7 @@ class RevoBinary(Evolved):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        low, high = _exponents(options)
-        self.genome_type = BinaryGenome(
-            global_lr=options.global_lr,
-            head=options.head,
-            low=low,
-            high=high,
-            start=options.start,
-            frozen=options.frozen,
-        )
+        self.genome_type = _genome(BinaryGenome, options)
 
 
 class RelativeOptions(RateOptions):
@@ -124,13 +113,8 @@ class RevoContinuous(Evolved):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        low, high = _exponents(options)
-        if options.scale == "relative":
-            self.genome_type = _relative(options)
-        else:
-            self.genome_type = ContinuousGenome(
-                scale=options.scale, low=low, high=high, start=options.start
-            )
+        relative = options.scale == "relative"
+        self.genome_type = _genome(RelativeGenome if relative else ContinuousGenome, options)
 
 
 class RevoMixed(Evolved):
@@ -144,24 +128,13 @@ class RevoMixed(Evolved):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.genome_type = _relative(options, options.frozen)
+        self.genome_type = _genome(RelativeGenome, options)
 
 
-def _exponents(options: RateOptions) -> tuple[float, float]:
+def _genome(kind: type[Genome], options: RateOptions) -> Genome:
+    """The genome whose fields are the options of the same names."""
     if options.low >= options.high:
         raise UserError(
             f"is {options.low:g}; it must be below method.high, {options.high:g}", key="method.low"
         )
-    return options.low, options.high
-
-
-def _relative(options: RelativeOptions, frozen: float = 0.0) -> RelativeGenome:
-    low, high = _exponents(options)
-    return RelativeGenome(
-        low=low,
-        high=high,
-        start=options.start,
-        spread=options.spread,
-        weight_decay=options.weight_decay,
-        frozen=frozen,
-    )
+    return kind(**options.model_dump(include={field.name for field in fields(kind)}))

@@ -62,7 +62,14 @@ class BestModel:
     @property
     def owner(self) -> int | None:
         """The evaluation whose weights are stored; None without a readable weight file."""
-        return _owner(self._storage, MODEL)
+        try:
+            (size,) = struct.unpack("<Q", self._storage.read_head(MODEL, 8))
+            header = json.loads(self._storage.read_head(MODEL, min(size, 1 << 26), offset=8))
+            return int(header["__metadata__"]["evaluation"])
+        except (OSError, struct.error, ValueError, LookupError, TypeError):
+            return None
+        except (OverflowError, RecursionError):  # a number or a nest without end
+            return None
 
     def write(self, weights: Mapping[str, Tensor], evaluation: int) -> None:
         """Write weights that were trained again in place of a lost file.
@@ -174,18 +181,6 @@ class BestModel:
 def candidate_path(evaluation: int) -> str:
     """The file in which a worker writes the weights of an evaluation."""
     return f"{CANDIDATES}/{evaluation:06d}.safetensors"
-
-
-def _owner(storage: Storage, path: str) -> int | None:
-    """The evaluation that a weight file's header names; None without a readable file."""
-    try:
-        (size,) = struct.unpack("<Q", storage.read_head(path, 8))
-        header = json.loads(storage.read_head(path, min(size, 1 << 26), offset=8))
-        return int(header["__metadata__"]["evaluation"])
-    except (OSError, struct.error, ValueError, LookupError, TypeError):
-        return None
-    except (OverflowError, RecursionError):  # a number or a nest without end
-        return None
 
 
 def _weight_file(weights: Mapping[str, Tensor], evaluation: int) -> bytes:

@@ -16,7 +16,16 @@ from revo_ray.objective import METRICS, Scores
 Status = Literal["ok", "diverged", "error", "stopped", "cached"]
 
 
-class EpochMetrics(BaseModel):
+class _Scored(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def scores(self) -> Scores:
+        """Scores on the validation images; those of an evaluation are after its last epoch."""
+        return Scores.of_columns(self)
+
+
+class EpochMetrics(_Scored):
     """One point of an evaluation's curve.
 
     Attributes:
@@ -26,8 +35,6 @@ class EpochMetrics(BaseModel):
         images: training images so far.
         seconds: since the evaluation began.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epoch: int
     train_loss: float | None = None
@@ -39,13 +46,8 @@ class EpochMetrics(BaseModel):
     images: int = 0
     seconds: float = 0.0
 
-    @property
-    def scores(self) -> Scores:
-        """Scores on the validation images after the epoch."""
-        return Scores.of_columns(self)
 
-
-class Evaluation(BaseModel):
+class Evaluation(_Scored):
     """A row: one finished evaluation, with all that a reader or a resumed search needs.
 
     Attributes:
@@ -59,8 +61,6 @@ class Evaluation(BaseModel):
         seconds: of training and validation, on one device.
         started_at, finished_at: seconds since 1970, UTC.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     evaluation: int = Field(ge=0)
     generation: int | None = None
@@ -88,11 +88,6 @@ class Evaluation(BaseModel):
     finished_at: float = 0.0
 
     @property
-    def scores(self) -> Scores:
-        """Scores on the validation images after the last epoch."""
-        return Scores.of_columns(self)
-
-    @property
     def whole_plan(self) -> dict[str, Any]:
         """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
         return {"unit_lrs": self.unit_lrs} | self.plan
@@ -104,17 +99,13 @@ _POINT = pa.struct(
     + [(name, pa.float64()) for name in ("train_loss", *_COLUMNS)]
     + [("images", pa.int64()), ("seconds", pa.float64())]
 )
-_TYPES = {
-    "evaluation": pa.int64(),
-    "generation": pa.int64(),
-    "genome": pa.list_(pa.float64()),
-    "unit_lrs": pa.list_(pa.float64()),
-    "source": pa.int64(),
-    "attempts": pa.int64(),
-    "curve": pa.list_(_POINT),
-    "epochs": pa.int64(),
-    "images": pa.int64(),
-} | dict.fromkeys((*_COLUMNS, "seconds", "started_at", "finished_at"), pa.float64())
+_COUNTS = ("evaluation", "generation", "source", "attempts", "epochs", "images")
+_TYPES = (
+    dict.fromkeys(_COUNTS, pa.int64())
+    | dict.fromkeys((*_COLUMNS, "seconds", "started_at", "finished_at"), pa.float64())
+    | dict.fromkeys(("genome", "unit_lrs"), pa.list_(pa.float64()))
+    | {"curve": pa.list_(_POINT)}
+)
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Evaluation.model_fields])
 """Columns of `ledger.parquet`; `sample` and `plan`, which differ by method, are JSON."""
 

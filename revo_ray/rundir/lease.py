@@ -99,7 +99,7 @@ class Lease:
             return
         try:
             with suppress(OSError):
-                if self._is_mine(self._read()):
+                if self._is_mine(_read(self._storage)):
                     self._storage.delete(FILE)
         finally:
             self._mutex.release()
@@ -111,7 +111,7 @@ class Lease:
         # A write that was as slow as others are patient may have replaced a lease in use. Wait
         # until its holder must have noticed.
         time.sleep(settle if _awake() - began < settle / 2 else self._patience)
-        found = self._read()
+        found = _read(self._storage)
         if not self._is_mine(found):
             raise _running(self._storage, found)
 
@@ -125,7 +125,7 @@ class Lease:
         """Rewrite the lease, unless another process has taken it over."""
         while True:
             began = _awake()
-            found = self._read()
+            found = _read(self._storage)
             if not self._is_mine(found):
                 self._taken_by = f"{_who(found)} took"
                 return
@@ -140,9 +140,6 @@ class Lease:
         content = json.dumps(self._identity | {"count": f"{self._count:012d}"})
         self._storage.write(FILE, content.encode())
         self._renewed = began
-
-    def _read(self) -> bytes | None:
-        return _read(self._storage)
 
     def _is_mine(self, content: bytes | None) -> bool:
         return _parse(content).get("token") == self._identity["token"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -45,19 +46,16 @@ class Ledger:
             OSError: the storage is unreachable.
         """
         ledger = cls(storage, objective)
-        names = [name for name in storage.list(cls.FOLDER) if name.endswith(".json")]
-        paths = [f"{cls.FOLDER}/{name}" for name in names]
-        for name, path, content in zip(names, paths, storage.read_many(paths), strict=True):
-            row = read_row(content, f"{storage.uri}/{path}")
+        for path, row in _read_rows(storage, row_files(storage)):
             if row is None:
                 ledger.torn.append(path)
-                continue
-            right = _file_name(row.evaluation)
-            if name != right:
+            elif path != (right := _path(row.evaluation)):
                 raise UserError(
-                    f"{storage.uri}/{path} holds evaluation {row.evaluation}; name it {right}"
+                    f"{storage.uri}/{path} holds evaluation {row.evaluation}; "
+                    f"name it {posixpath.basename(right)}"
                 )
-            ledger._keep(row)
+            else:
+                ledger._keep(row)
         return ledger
 
     def set_torn_aside(self) -> None:
@@ -87,17 +85,15 @@ class Ledger:
         """
         if row.evaluation in self._rows:
             raise ValueError(f"evaluation {row.evaluation} has a row already")
-        self.storage.write(f"{self.FOLDER}/{_file_name(row.evaluation)}", seal_row(row))
+        self.storage.write(_path(row.evaluation), seal_row(row))
         self._keep(row)
 
     def remove(self, evaluations: Iterable[int]) -> None:
         """Take rows back, so that those evaluations are made again; last one first."""
         for evaluation in sorted(evaluations, reverse=True):
-            self.storage.delete(f"{self.FOLDER}/{_file_name(evaluation)}")
+            self.storage.delete(_path(evaluation))
             self._rows.pop(evaluation, None)
-        kept, self._rows, self._best = list(self._rows.values()), {}, None
-        for row in kept:
-            self._keep(row)
+        self._best = self.objective.best(row for row in self if row.status == "ok")
 
     @property
     def best(self) -> Evaluation | None:
@@ -152,20 +148,27 @@ class LedgerTail:
             UserError: a row was edited.
             OSError: the storage is unreachable.
         """
-        names = {n for n in self._storage.list(Ledger.FOLDER) if n.endswith(".json")}
-        if not self._read <= names:
+        paths = row_files(self._storage)
+        if not self._read <= set(paths):
             self._read.clear()
             return None
-        new = sorted(names - self._read)
-        paths = [f"{Ledger.FOLDER}/{name}" for name in new]
-        rows = []
-        for name, path, content in zip(new, paths, self._storage.read_many(paths), strict=True):
-            row = read_row(content, f"{self._storage.uri}/{path}")
-            if row is not None:  # a torn one is made again, and is a row then
-                self._read.add(name)
-                rows.append(row)
-        return rows
+        new = [path for path in paths if path not in self._read]
+        rows = {path: row for path, row in _read_rows(self._storage, new) if row is not None}
+        self._read |= rows.keys()  # without torn ones, which are made again
+        return list(rows.values())
 
 
-def _file_name(evaluation: int) -> str:
-    return f"{evaluation:06d}.json"
+def row_files(storage: Storage) -> list[str]:
+    """Paths of the rows of a ledger, sorted; files that were cut short are among them."""
+    names = storage.list(Ledger.FOLDER)
+    return [f"{Ledger.FOLDER}/{name}" for name in names if name.endswith(".json")]
+
+
+def _path(evaluation: int) -> str:
+    return f"{Ledger.FOLDER}/{evaluation:06d}.json"
+
+
+def _read_rows(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, Evaluation | None]]:
+    """Paths and rows; None for a file that was cut short."""
+    for path, content in zip(paths, storage.read_many(paths), strict=True):
+        yield path, read_row(content, f"{storage.uri}/{path}")

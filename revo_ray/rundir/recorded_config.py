@@ -160,7 +160,7 @@ def _read(storage: Storage) -> tuple[dict[str, Any], dict[str, Any], dict[str, A
 
 def _damaged(storage: Storage) -> UserError:
     return UserError(
-        f"{storage.uri}/{FILE} is missing or damaged; restore it, or choose another name"
+        f"{storage.uri}/{FILE} is missing or damaged; restore it, or put the folder away"
     )
 
 

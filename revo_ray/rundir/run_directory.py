@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Self
 
 import pyarrow.parquet as pq
 
@@ -24,34 +25,25 @@ REPORT = "report"
 TENSORBOARD = "tensorboard"
 
 
-class RunDirectory:
-    """The files of one search, each as a typed thing.
-
-    No other module knows their names. The folder need not exist yet.
+class Folder:
+    """The folder of a search or of a study. It need not exist yet.
 
     Args:
         storage: the folder, or its path or URI.
 
     Raises:
         UserError: no file system can open the URI, or it holds credentials.
-
-    Example:
-        >>> run = RunDirectory("revo_results/search")            # doctest: +SKIP
-        >>> run.config().config.search.evaluations               # doctest: +SKIP
-        >>> run.ledger().best.plan                               # doctest: +SKIP
     """
 
-    CONFIG = recorded_config.FILE
+    CONFIG: ClassVar[str]
     """Name of the configuration's file, for messages."""
 
     def __init__(self, storage: Storage | str) -> None:
         self.storage = Storage(storage) if isinstance(storage, str) else storage
-        self.best = BestModel(self.storage)
-        """The best model so far."""
 
     @classmethod
-    def of(cls, config: SearchConfig) -> RunDirectory:
-        """The run directory of a configured search."""
+    def of(cls, config: SearchConfig) -> Self:
+        """The folder of a configured search or study."""
         return cls(Storage(config.storage).child(config.name))
 
     @property
@@ -61,8 +53,48 @@ class RunDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether a search was begun here: its configuration is recorded."""
-        return self.storage.exists(recorded_config.FILE)
+        """Whether a search or a study was begun here: its configuration is recorded."""
+        return self.storage.exists(self.CONFIG)
+
+    def config_text(self) -> str:
+        """The file of the recorded configuration.
+
+        Raises:
+            OSError: it is missing, or the storage is unreachable.
+        """
+        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
+
+    @property
+    def report(self) -> Storage:
+        """The folder that `revo-ray report` writes."""
+        return self.storage.child(REPORT)
+
+    def lock(
+        self, say: Callable[[str], None] | None = None, *, within: RunLock | None = None
+    ) -> RunLock:
+        """Hold the folder for this process; see `RunLock`.
+
+        Raises:
+            UserError: another process holds it, or the storage cannot be written.
+        """
+        return RunLock(self.storage, say, within=within)
+
+
+class RunDirectory(Folder):
+    """The files of one search, each as a typed thing. No other module knows their names.
+
+    Example:
+        >>> run = RunDirectory("revo_results/search")            # doctest: +SKIP
+        >>> run.config().config.search.evaluations               # doctest: +SKIP
+        >>> run.ledger().best.plan                               # doctest: +SKIP
+    """
+
+    CONFIG = recorded_config.FILE
+
+    def __init__(self, storage: Storage | str) -> None:
+        super().__init__(storage)
+        self.best = BestModel(self.storage)
+        """The best model so far."""
 
     @property
     def is_search(self) -> bool:
@@ -80,14 +112,6 @@ class RunDirectory:
             OSError: the storage is unreachable.
         """
         return recorded_config.read_config(self.storage)
-
-    def config_text(self) -> str:
-        """The file of the recorded configuration.
-
-        Raises:
-            OSError: it is missing, or the storage is unreachable.
-        """
-        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
 
     def write_config(
         self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
@@ -120,7 +144,7 @@ class RunDirectory:
 
     def count_rows(self) -> int:
         """Number of row files; none of them is read."""
-        return sum(name.endswith(".json") for name in self.storage.list(Ledger.FOLDER))
+        return len(ledger.row_files(self.storage))
 
     def torn_rows(self) -> list[str]:
         """Names of the row files that were cut short and set aside."""
@@ -214,21 +238,6 @@ class RunDirectory:
     def tensorboard(self) -> Storage:
         """The folder of TensorBoard's files."""
         return self.storage.child(TENSORBOARD)
-
-    @property
-    def report(self) -> Storage:
-        """The folder that `revo-ray report` writes."""
-        return self.storage.child(REPORT)
-
-    def lock(
-        self, say: Callable[[str], None] | None = None, *, within: RunLock | None = None
-    ) -> RunLock:
-        """Hold the run directory for this process; see `RunLock`.
-
-        Raises:
-            UserError: another process holds it, or the storage cannot be written.
-        """
-        return RunLock(self.storage, say, within=within)
 
 
 def run_directories(storage: Storage) -> dict[str, RunDirectory]:

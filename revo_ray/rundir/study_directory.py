@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import yaml
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.lock import RunLock
-from revo_ray.rundir.run_directory import REPORT, RunDirectory, run_directories
+from revo_ray.rundir.run_directory import Folder, RunDirectory, run_directories
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.study import SEEDED, StudyConfig
 from revo_ray.storage import Storage
 
 
-class StudyDirectory:
-    """The files of a study. The folder need not exist yet.
-
-    Args:
-        storage: the folder, or its path or URI.
-
-    Raises:
-        UserError: no file system can open the URI, or it holds credentials.
-    """
+class StudyDirectory(Folder):
+    """The files of a study."""
 
     CONFIG = "study.yaml"
-    """Name of the configuration's file, for messages."""
-
-    def __init__(self, storage: Storage | str) -> None:
-        self.storage = Storage(storage) if isinstance(storage, str) else storage
-
-    @classmethod
-    def of(cls, config: StudyConfig) -> StudyDirectory:
-        """The folder of a configured study."""
-        return cls(Storage(config.storage).child(config.name))
-
-    @property
-    def uri(self) -> str:
-        """Its absolute path, or its URI."""
-        return self.storage.uri
-
-    @property
-    def exists(self) -> bool:
-        """Whether a study was begun here: its configuration is recorded."""
-        return self.storage.exists(self.CONFIG)
 
     def config(self) -> StudyConfig:
         """The recorded configuration.
@@ -59,14 +30,6 @@ class StudyDirectory:
             return StudyConfig.model_validate(values)
         except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
             raise UserError(f"{self.uri}/{self.CONFIG} is damaged, or of another version") from None
-
-    def config_text(self) -> str:
-        """The file of the recorded configuration.
-
-        Raises:
-            OSError: it is missing, or the storage is unreachable.
-        """
-        return self.storage.read(self.CONFIG).decode("utf-8", "replace")
 
     def write_config(self, config: StudyConfig) -> None:
         """Record the configuration, so that the same study can be run from it.
@@ -88,19 +51,6 @@ class StudyDirectory:
     def runs(self) -> dict[str, RunDirectory]:
         """The run directories that are there, by name."""
         return run_directories(self.storage)
-
-    @property
-    def report(self) -> Storage:
-        """The folder that `revo-ray report` writes."""
-        return self.storage.child(REPORT)
-
-    def lock(self, say: Callable[[str], None] | None = None) -> RunLock:
-        """Hold the study for this process; see `RunLock`.
-
-        Raises:
-            UserError: another process holds it, or the storage cannot be written.
-        """
-        return RunLock(self.storage, say)
 
 
 Directory = RunDirectory | StudyDirectory

@@ -9,7 +9,8 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError, Sample
+from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
+from revo_ray.evolve.space import Sample
 from revo_ray.tune.param_space import ParamSpace
 from revo_ray.tune.saved_state import SavedState, resume_live
 

@@ -10,20 +10,9 @@ from typing import Any
 import numpy as np
 from ray import tune
 from ray.tune.impl.placeholder import inject_placeholders
-from ray.tune.search.sample import (
-    Categorical as TuneCategorical,
-)
-from ray.tune.search.sample import (
-    Domain,
-    Float,
-    LogUniform,
-    Quantized,
-    Sampler,
-    Uniform,
-)
-from ray.tune.search.sample import (
-    Integer as TuneInteger,
-)
+from ray.tune.search.sample import Categorical as TuneCategorical
+from ray.tune.search.sample import Domain, Float, LogUniform, Quantized, Sampler, Uniform
+from ray.tune.search.sample import Integer as TuneInteger
 
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from revo_ray.evolve.proposals import Proposals, ReplayError, Sample
+from revo_ray.evolve.proposals import Proposals, ReplayError
+from revo_ray.evolve.space import Sample
 
 
 class SavedState(BaseModel):

@@ -15,6 +15,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.prepare import Preparation
@@ -110,7 +111,14 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
     ]
     config = SearchConfig.load(None, sets)
     with ExitStack() as stack:
-        state = Preparation(config.storage, False, None, stack).state(config)
+        preparation = Preparation(
+            config.storage,
+            False,
+            stack,
+            prepare_table=prepare_table,
+            early_stopping=lambda method, config: None,
+        )
+        state = preparation.state(config)
         state.task["node"] = ray.get_runtime_context().get_node_id()
         needs = trial_resources(config.resources)
         needs.check()

@@ -88,7 +88,7 @@ def test_once_says_where_a_search_stands(
         ("", "{} holds good; name one of them: {}/good"),
         (
             "broken",
-            "{}/broken/config.yaml is missing or damaged; restore it, or choose another name",
+            "{}/broken/config.yaml is missing or damaged; restore it, or put the folder away",
         ),
     ],
 )

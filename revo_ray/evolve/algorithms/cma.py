@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from cmaes import CMA
 
-from revo_ray.evolve.algorithms.gaussian import GaussianAlgorithm, Scale, unit_bounds
+from revo_ray.evolve.algorithms.gaussian import GaussianAlgorithm, Scale
 from revo_ray.evolve.space import Real, Variable
 
 
@@ -24,13 +24,9 @@ class CMAAlgorithm(GaussianAlgorithm):
                 )
             codes.append((name, Scale(variable)))
         mean, cov = self._lay_out(codes, sigma)
+        bounds = np.tile([0.0, 1.0], (len(mean), 1))
         self._optimizer = CMA(
-            mean,
-            sigma,
-            unit_bounds(len(mean)),
-            seed=seed,
-            population_size=population_size,
-            cov=cov,
+            mean, sigma, bounds, seed=seed, population_size=population_size, cov=cov
         )
 
     def _ask(self) -> tuple[np.ndarray, np.ndarray]:

@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 from cmaes import CMAwM
 
-from revo_ray.evolve.algorithms.gaussian import (
-    Code,
-    GaussianAlgorithm,
-    Scale,
-    Switch,
-    draws,
-    frequencies,
-    unit_bounds,
-)
+from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
 from revo_ray.evolve.space import Categorical, Real, Variable
 
 
@@ -46,7 +38,7 @@ class CMAwMAlgorithm(GaussianAlgorithm):
         self._optimizer = CMAwM(
             mean,
             sigma,
-            unit_bounds(len(mean)),
+            np.tile([0.0, 1.0], (len(mean), 1)),
             np.array(steps),
             seed=seed,
             population_size=population_size,
@@ -91,4 +83,4 @@ class Argmax:
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the probabilities of the choices, estimated by drawing."""
-        return frequencies(np.argmax(draws(mean, cov), axis=1), self.width)
+        return frequencies(mean, cov, lambda x: np.argmax(x, axis=1), self.width)

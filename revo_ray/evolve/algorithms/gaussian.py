@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -134,17 +134,16 @@ class GaussianAlgorithm(Algorithm):
         }
 
 
-def unit_bounds(dimensions: int) -> np.ndarray:
-    """Return the bounds 0 and 1 of every coordinate, shape (dimensions, 2)."""
-    return np.tile([0.0, 1.0], (dimensions, 1))
+def frequencies(
+    mean: np.ndarray, cov: np.ndarray, index: Callable[[np.ndarray], np.ndarray], size: int
+) -> list[float]:
+    """Return the frequencies of choices 0 … size - 1 among 2048 draws from a Gaussian.
 
-
-def draws(mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
-    """Draw from a Gaussian with random numbers of its own; shape (2048, dimensions)."""
+    Args:
+        mean, cov: Parameters of the Gaussian, shapes (width,) and (width, width).
+        index: Gives the choices (draws,) of draws (draws, width).
+        size: Number of choices.
+    """
     rng = np.random.default_rng(0)
-    return rng.multivariate_normal(mean, cov, size=2048, method="eigh", check_valid="ignore")
-
-
-def frequencies(indices: np.ndarray, size: int) -> list[float]:
-    """Return the relative frequencies of 0 … size - 1 among the indices."""
-    return [float(count) for count in np.bincount(indices, minlength=size) / len(indices)]
+    draws = rng.multivariate_normal(mean, cov, size=2048, method="eigh", check_valid="ignore")
+    return (np.bincount(index(draws), minlength=size) / len(draws)).tolist()

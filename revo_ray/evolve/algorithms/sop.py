@@ -11,14 +11,7 @@ import numpy as np
 from cmaes.cmasop import CMASoP
 
 from revo_ray.evolve.algorithms.base import levels
-from revo_ray.evolve.algorithms.gaussian import (
-    Code,
-    GaussianAlgorithm,
-    Scale,
-    Switch,
-    draws,
-    frequencies,
-)
+from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 
 # A plane of two such variables has this number of points squared, and compares every two.
@@ -115,7 +108,7 @@ class Polygon:
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the probabilities of the choices, estimated by drawing."""
-        return frequencies(self._nearest(draws(mean, cov)), self.variable.size)
+        return frequencies(mean, cov, self._nearest, self.variable.size)
 
     def _nearest(self, x: np.ndarray) -> np.ndarray:
         distances = ((x[:, np.newaxis, :] - self.points) ** 2).sum(axis=2)

@@ -1,4 +1,4 @@
-"""`budget: epochs`: what a search that stops evaluations early may still spend."""
+"""`budget: epochs`: the epochs that a search that stops evaluations early may still spend."""
 
 from __future__ import annotations
 

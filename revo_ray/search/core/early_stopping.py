@@ -13,14 +13,11 @@ class EarlyStopping(Protocol):
 
     def rebuild(self, rows: Iterable[Evaluation]) -> None:
         """Take in the curves of finished evaluations."""
-        ...
 
     def add(self, evaluation: int, trial: Any, controller: Any) -> None:
         """An evaluation begins as a trial of Ray Tune's controller."""
-        ...
 
     def result(
         self, evaluation: int, trial: Any, epoch: int, value: float | None, controller: Any
     ) -> str:
         """Judge an evaluation after an epoch: CONTINUE or STOP, in Tune's words."""
-        ...

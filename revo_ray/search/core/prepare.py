@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ class Network:
     weights: SharedFile | None
 
 
+@dataclass
 class Preparation:
     """Makes the state of each search. Searches with the same images or network load them once.
 
@@ -80,27 +81,17 @@ class Preparation:
         within: the lock of the study that the searches belong to.
     """
 
-    def __init__(
-        self,
-        storage: str,
-        resume: bool,
-        stack: ExitStack,
-        *,
-        prepare_table: Callable[[DataConfig, Path], Table],
-        early_stopping: Callable[[Method, SearchConfig], EarlyStopping | None],
-        say: Callable[[str], None] | None = None,
-        within: RunLock | None = None,
-    ) -> None:
-        self._storage = storage
-        self._resume = resume
-        self._stack = stack
-        self._prepare_table = prepare_table
-        self._early_stopping = early_stopping
-        self._say = say
-        self._within = within
-        self._checked: dict[str, Checked] = {}
-        self._tables: dict[str, Table] = {}
-        self._networks: dict[tuple[Any, ...], Network] = {}
+    storage: str
+    resume: bool
+    stack: ExitStack
+    _: KW_ONLY
+    prepare_table: Callable[[DataConfig, Path], Table]
+    early_stopping: Callable[[Method, SearchConfig], EarlyStopping | None]
+    say: Callable[[str], None] | None = None
+    within: RunLock | None = None
+    _checked: dict[str, Checked] = field(default_factory=dict, init=False)
+    _tables: dict[str, Table] = field(default_factory=dict, init=False)
+    _networks: dict[tuple[Any, ...], Network] = field(default_factory=dict, init=False)
 
     def check(self, config: SearchConfig) -> Checked:
         """Lock a search's run directory, and find what is wrong before its network is loaded.
@@ -136,9 +127,9 @@ class Preparation:
             run,
             checked.method,
             list(network.units),
-            _task(config, run, share_table(table, Storage(self._storage)), network.weights),
+            _task(config, run, share_table(table, Storage(self.storage)), network.weights),
             _card(config, table, network),
-            early_stopping=self._early_stopping(checked.method, config),
+            early_stopping=self.early_stopping(checked.method, config),
             guard=checked.lock.check,
         )
 
@@ -154,7 +145,7 @@ class Preparation:
         except UserError:  # the ledger still has all that is needed to write it again
             return None
         if result is None or result.evaluations != run.count_rows():
-            return None
+            return None  # an outcome also stands where its ledger was put away
         if result.best is not None and not run.best.has_weights:
             return None
         run.check_config(resolve(config)[0], {}, RULES)
@@ -168,8 +159,8 @@ class Preparation:
             data.pop("seed")
         key = repr(data)
         if key not in self._tables:
-            folder = tables_folder(self._storage)
-            self._tables[key] = self._prepare_table(config.data, folder)
+            folder = tables_folder(self.storage)
+            self._tables[key] = self.prepare_table(config.data, folder)
         return self._tables[key]
 
     def splits(self, config: SearchConfig) -> Splits:
@@ -192,7 +183,7 @@ class Preparation:
             backbone, units = load_network(config.model, config.data, config.train, table)
             shared = None
             if backbone.loaded is not None:
-                shared = share_weights(backbone.loaded, Storage(self._storage))
+                shared = share_weights(backbone.loaded, Storage(self.storage))
             self._networks[key] = Network(
                 list(units), backbone.mean, backbone.std, backbone.weights_sha256, shared
             )
@@ -202,9 +193,9 @@ class Preparation:
         """Lock the run directory, and refuse one that is not ours to write."""
         check_paths(config)
         run = RunDirectory.of(config)
-        lock = run.lock(self._say, within=self._within)
-        self._stack.callback(lock.close)
-        if not self._resume and run.has_rows:
+        lock = run.lock(self.say, within=self.within)
+        self.stack.callback(lock.close)
+        if not self.resume and run.has_rows:
             raise UserError(
                 f"{run.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"

@@ -15,7 +15,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_errors
 from revo_ray.search.core.early_stopping import EarlyStopping
-from revo_ray.search.core.final_test import FinalTest
+from revo_ray.search.core.final_test import FinalTest, untested
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import Retries
 from revo_ray.settings.schema import SearchConfig
@@ -82,11 +82,7 @@ class SearchState:
         self._resume()
 
     def _resume(self) -> None:
-        """Bring proposals, early stopping, budget and best model to where the ledger stands.
-
-        Raises:
-            UserError: the ledger is not this search's.
-        """
+        """Bring proposals, early stopping, budget and best model to where the ledger stands."""
         self.ledger.set_torn_aside()
         remove_errors(self.ledger, self.proposals)
         try:
@@ -97,9 +93,8 @@ class SearchState:
             raise UserError(self._cannot_resume(error)) from None
         if self.early_stopping is not None:
             self.early_stopping.rebuild(self.ledger)
-        if self._budget is not None:
-            for row in self.ledger:
-                self._budget.spend(row.evaluation, row.epochs)
+        for row in self.ledger:
+            self._spend(row.evaluation, row.epochs)
         self.run.best.repair(self.ledger.best, self._card)
 
     @property
@@ -207,7 +202,7 @@ class SearchState:
             SearchError: too many errors in a row.
         """
         self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
-        self._release(proposal)
+        self._spend(proposal.evaluation, 0)
         if self._retries.lost(proposal.evaluation, cause):
             self.proposals.requeue(proposal.evaluation)
             return
@@ -226,56 +221,48 @@ class SearchState:
 
     def returned(self, proposal: Proposal) -> None:
         """A trial ended before it ran: propose its evaluation again."""
-        self._release(proposal)
+        self._spend(proposal.evaluation, 0)
         self.proposals.requeue(proposal.evaluation)
 
     def tested(self, measured: dict[str, Any]) -> None:
         """Take the best model's scores on the test images.
 
         Raises:
+            OSError: the storage is full or unreachable.
             SearchError: there are none.
         """
-        self.final_test.finish(measured["test"], measured.get("error"))
+        if measured["test"] is None:
+            raise untested(measured["error"])
         assert self.best is not None
         self.run.best.accept(self.best, self._card)  # the description may be missing, too
-
-    def tidy(self) -> None:
-        """Delete weights that workers of a killed driver wrote after this one had begun.
-
-        Raises:
-            OSError: the storage is unreachable.
-        """
-        self.run.best.delete_candidates()
+        self.final_test.scores = measured["test"]
 
     def _test_request(self) -> Request | None:
         if self.best is None or not self.final_test.is_due:
             return None
-        self.final_test.begin()
+        self.final_test.running = True
         retrain = None if self.best_is_stored else self.best.whole_plan
-        return Request(None, self.final_test.request(self.task, self.best.evaluation, retrain))
+        return Request(None, {"task": self.task, "test": self.best.evaluation, "retrain": retrain})
 
     def _request(self, proposal: Proposal) -> Request:
-        best = self.best
         plan = self._plan(proposal)
         epochs = self.config.train.epochs
         if self._budget is not None:
             epochs = self._budget.reserve(proposal.evaluation)
-        return Request(
-            proposal,
-            {
-                "task": self.task,
-                "evaluation": proposal.evaluation,
-                "plan": plan.to_json(),
-                "epochs": epochs,
-                "stepwise": self.early_stopping is not None,
-                "objective": self.objective.name,
-                "best": list(self.objective.rank_of(best)) if best else None,
-            },
-        )
+        config = {
+            "task": self.task,
+            "evaluation": proposal.evaluation,
+            "plan": plan.to_json(),
+            "epochs": epochs,
+            "stepwise": self.early_stopping is not None,
+            "objective": self.objective.name,
+            "best": list(self.objective.rank_of(self.best)) if self.best else None,
+        }
+        return Request(proposal, config)
 
-    def _release(self, proposal: Proposal) -> None:
+    def _spend(self, evaluation: int, epochs: int) -> None:
         if self._budget is not None:
-            self._budget.spend(proposal.evaluation, 0)
+            self._budget.spend(evaluation, epochs)
 
     def _answer(self, proposal: Proposal) -> None:
         """Write the row of a sample that was evaluated before."""
@@ -317,8 +304,7 @@ class SearchState:
     def _append(self, row: Evaluation) -> None:
         self._guard()
         self.ledger.append(row)
-        if self._budget is not None:
-            self._budget.spend(row.evaluation, row.epochs)
+        self._spend(row.evaluation, row.epochs)
         for listener in self.listeners:
             listener(row)
 

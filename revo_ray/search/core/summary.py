@@ -33,7 +33,7 @@ def write_result(state: SearchState) -> SearchResult:
         wall_seconds=round(time.monotonic() - state.began, 3),
         cold_starts=state.cold_starts,
     )
-    state.tidy()
+    state.run.best.delete_candidates()  # late ones, of the workers of a killed driver
     state.ledger.write_parquet()
     state.run.write_outcome(result)
     return result

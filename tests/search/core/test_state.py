@@ -20,6 +20,7 @@ from revo_ray.methods import make_method
 from revo_ray.rundir.best_model import MODEL, candidate_path
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState
@@ -53,11 +54,11 @@ def loss_of(request: Request) -> float:
 
 
 def measure(request: Request, folder: Path, status: str = "ok", **extra: Any) -> dict[str, Any]:
-    """What a worker reports, and the weights that it writes, as `trainable.evaluate` does."""
+    """What a worker reports, and the weights that it writes, as `trial.evaluate` does."""
     loss = loss_of(request) if status == "ok" else None
     best = request.config["best"]
     number = request.config["evaluation"]
-    wrote = loss is not None and (best is None or (loss, number) < tuple(best))
+    wrote = loss is not None and (best is None or (loss, loss, number) < tuple(best))
     if wrote:
         content = save({"w": torch.zeros(1)}, {"evaluation": str(number)})
         Storage(str(folder)).write(candidate_path(number), content)
@@ -387,6 +388,31 @@ def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: P
     again = open_state(tmp_path).next_request()
     assert again is not None
     assert again.config["retrain"] == state.best.whole_plan
+
+
+def test_a_row_answered_by_a_later_one_is_not_the_best_of_the_result(tmp_path: Path) -> None:
+    """Errors that are made again may be answered by rows behind them, which have the weights."""
+    state = open_state(tmp_path)
+    run(state, tmp_path)
+    best = state.best
+    twin = best.model_copy(update={"status": "cached", "evaluation": -1, "source": best.evaluation})
+    result = SearchResult.of_rows("x", "x", [twin, *state.ledger], state.objective)
+    assert result.best["evaluation"] == best.evaluation
+
+
+def test_the_test_counts_when_the_best_model_is_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = open_state(tmp_path)
+    run(state, tmp_path, stop_after=30)
+    assert state.next_request().proposal is None
+    with monkeypatch.context() as full:
+        full.setattr(state.run.best, "accept", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            state.tested({"test": TEST})
+    assert not state.done
+    state.tested({"test": TEST})
+    assert state.done
 
 
 def test_weights_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: Path) -> None:
