@@ -48,8 +48,8 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
         if began is None:
             began, images = time.monotonic(), total
             if console is not None and console.is_terminal:
-                bar.start()
                 bar.add_task("", total=total)
+                bar.start()
             else:
                 say(console, f"preparing {total} images")
         for task in bar.task_ids:
