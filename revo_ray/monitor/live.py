@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
+from subprocess import DEVNULL, PIPE, Popen
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -30,12 +30,8 @@ class LiveLines:
         if console is None or not console.is_terminal:
             return
         one_line = Column(no_wrap=True, overflow="ellipsis")
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}", markup=False, table_column=one_line),
-            console=console,
-        )
+        text = TextColumn("{task.description}", markup=False, table_column=one_line)
+        self._bar = Progress(SpinnerColumn(), BarColumn(bar_width=24), text, console=console)
         self._task = self._bar.add_task("", total=total)
         self._more: Sequence[str] = ()
         self._live = Live(
@@ -73,7 +69,7 @@ class GpuMemory:
 
     def __init__(self) -> None:
         self._program = shutil.which("nvidia-smi")
-        self._asked: subprocess.Popen[str] | None = None
+        self._asked: Popen[str] | None = None
         self._asked_at = float("-inf")
         self._text = ""
 
@@ -82,14 +78,12 @@ class GpuMemory:
         if self._asked is not None and self._asked.poll() is not None:
             self._text = gpu_text(self._asked.communicate()[0])
             self._asked = None
-        if self._program and self._asked is None and self._is_time():
+        now = time.monotonic()
+        if self._program and self._asked is None and now - self._asked_at >= GPU_SECONDS:
+            self._asked_at = now
             query = ["--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
-            self._asked = subprocess.Popen(
-                [self._program, *query],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
+            self._asked = Popen(
+                [self._program, *query], stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, text=True
             )
         return self._text
 
@@ -99,13 +93,6 @@ class GpuMemory:
             self._asked.kill()
             self._asked.communicate()
             self._asked = None
-
-    def _is_time(self) -> bool:
-        now = time.monotonic()
-        if now - self._asked_at < GPU_SECONDS:
-            return False
-        self._asked_at = now
-        return True
 
 
 def gpu_text(answer: str) -> str:

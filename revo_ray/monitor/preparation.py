@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,62 +25,40 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     Raises:
         UserError: as `prepare_table`.
     """
-    with TableProgress(console) as shown:
-        table = prepare_table(config, folder, shown, must_split=True)
+    with table_progress(console) as show:
+        table = prepare_table(config, folder, show, must_split=True)
     for warning in table.warnings:
         say(console, f"warning: {warning}")
     return table
 
 
-class TableProgress:
-    """Shows the progress of one preparation; `prepare_table` calls it, inside a `with`.
+@contextmanager
+def table_progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
+    """Show the progress of one preparation: give `prepare_table` the function that this yields.
 
     Args:
         console: the console to write to; None shows nothing.
     """
+    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(TextColumn("preparing images"), *columns, console=console, transient=True)
+    began, images = None, 0
 
-    def __init__(self, console: Console | None) -> None:
-        self._console = console
-        self._bar: Progress | None = None
-        self._began: float | None = None
-        self._total = 0
-
-    def __enter__(self) -> TableProgress:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show how many images are done."""
-        if self._console is None:
-            return
-        if self._began is None:
-            self._began, self._total = time.monotonic(), total
-            if self._console.is_terminal:
-                self._start_bar(total)
+    def show(done: int, total: int) -> None:
+        nonlocal began, images
+        if began is None:
+            began, images = time.monotonic(), total
+            if console is not None and console.is_terminal:
+                bar.add_task("", total=total)
+                bar.start()
             else:
-                say(self._console, f"preparing {total} images")
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done)
+                say(console, f"preparing {total} images")
+        for task in bar.task_ids:
+            bar.update(task, completed=done)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        if self._began is not None and error is None:
-            seconds = time.monotonic() - self._began
-            say(self._console, f"prepared {self._total} images in {duration(seconds)}")
-
-    def _start_bar(self, total: int) -> None:
-        self._bar = Progress(
-            TextColumn("preparing images"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._bar.start()
-        self._bar.add_task("", total=total)
+    try:
+        yield show
+    finally:
+        if bar.task_ids:  # else it was not started, and to stop it would print an empty line
+            bar.stop()
+    if began is not None:
+        say(console, f"prepared {images} images in {duration(time.monotonic() - began)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from rich.console import Console
@@ -10,8 +11,7 @@ from rich.console import Console
 from revo_ray.monitor.live import GpuMemory, LiveLines
 from revo_ray.monitor.status import Pace, SearchStatus
 from revo_ray.objective import LOSS, METRICS, Metric
-from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir import Evaluation, SearchResult
 from revo_ray.words import duration
 
 TICK_SECONDS = 0.5
@@ -19,7 +19,34 @@ LINES = 20
 """Number of lines in a log for a whole budget, besides those of better results."""
 
 
-class Progress:
+class _Shown(ABC):
+    """Live lines, with the busy workers and the memory of GPUs."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+        self._live = LiveLines(None, 0)
+        self._gpu = GpuMemory()
+        self._workers = ""
+        self._ticked = float("-inf")
+
+    def tick(self, busy: int, slots: int) -> None:
+        """Show how many workers are busy, at most every `TICK_SECONDS`; called all the time."""
+        now = time.monotonic()
+        if self._live.shown and now - self._ticked >= TICK_SECONDS:
+            self._ticked, self._workers = now, f"{busy} of {slots} workers busy"
+            self._show()
+
+    def close(self) -> None:
+        """Take the live lines off the terminal."""
+        self._live.close()
+        self._gpu.close()
+
+    @abstractmethod
+    def _show(self, instead: str = "") -> None:
+        """Draw the lines; `instead` stands for the time left."""
+
+
+class Progress(_Shown):
     """Shows the spent budget, the best plan so far and the time left; a listener of the ledger.
 
     Args:
@@ -28,11 +55,9 @@ class Progress:
     """
 
     def __init__(self, status: SearchStatus, console: Console | None) -> None:
+        super().__init__(console)
         self._status = status
-        self._console = console
         self._said = 0
-        self._shown = _Workers()
-        self._live = LiveLines(None, 0)
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
         """Print the headline, and count the rows that a resumed search starts with."""
@@ -42,10 +67,8 @@ class Progress:
         self._said = status.done
         say(self._console, headline)
         if status.rows:
-            say(
-                self._console,
-                f"resumed with {status.done} {status.unit} done, {status.best_text}",
-            )
+            spent = f"{status.done} {status.unit} done"
+            say(self._console, f"resumed with {spent}, {status.best_text}")
         self._live = LiveLines(self._console, status.total)
         self._show("starting workers")
 
@@ -59,25 +82,15 @@ class Progress:
             self._said = status.done
             say(self._console, plain_line(status))
 
-    def tick(self, busy: int, slots: int) -> None:
-        """Show how many workers are busy; called all the time."""
-        if self._live.shown and self._shown.update(busy, slots):
-            self._show()
-
-    def close(self) -> None:
-        """Take the live lines off the terminal."""
-        self._live.close()
-        self._shown.close()
-
     def _show(self, instead: str = "") -> None:
         status = self._status
-        first = [status.amount_text, status.generation_text, self._shown.text]
+        first = [status.amount_text, status.generation_text, self._workers]
         first.append(instead or status.left_text(time.monotonic()))
-        more = status.best_text, joined(status.counts_text, self._shown.gpu())
+        more = status.best_text, joined(status.counts_text, self._gpu())
         self._live.update(status.done, joined(*first), more)
 
 
-class StudyProgress:
+class StudyProgress(_Shown):
     """Shows the progress of a study's searches; `follow` makes a listener for each ledger.
 
     Args:
@@ -87,14 +100,13 @@ class StudyProgress:
     """
 
     def __init__(self, name: str, searches: int, console: Console | None) -> None:
-        self._name, self._searches, self._console = name, searches, console
+        super().__init__(console)
+        self._name, self._searches = name, searches
         self._statuses: dict[str, SearchStatus] = {}
         self._finished = 0
         self._said = 0.0
         self._pace = Pace(40)
-        self._shown = _Workers()
         self._last = ""
-        self._live = LiveLines(None, 0)
 
     def follow(
         self, name: str, status: SearchStatus, rows: Iterable[Evaluation]
@@ -127,21 +139,9 @@ class StudyProgress:
     def finish(self, result: SearchResult) -> None:
         """Print the outcome of a search that `follow` was called for."""
         self._finished += 1
-        say(
-            self._console,
-            f"{result.name}: {outcome_text(result, self._statuses[result.name].objective)}",
-        )
+        text = outcome_text(result, self._statuses[result.name].objective)
+        say(self._console, f"{result.name}: {text}")
         self._show()
-
-    def tick(self, busy: int, slots: int) -> None:
-        """Show how many workers are busy; called all the time."""
-        if self._live.shown and self._shown.update(busy, slots):
-            self._show()
-
-    def close(self) -> None:
-        """Take the live lines off the terminal."""
-        self._live.close()
-        self._shown.close()
 
     @property
     def _done(self) -> float:
@@ -158,44 +158,19 @@ class StudyProgress:
 
     def _show(self, instead: str = "") -> None:
         text = study_text(self._finished, self._searches, self._statuses.values())
-        first = joined(text, self._shown.text, instead or self._left_text())
+        first = joined(text, self._workers, instead or self._left_text())
         last = self._statuses.get(self._last)
         now = f"{self._last}: {last.amount_text}, {last.best_text}" if last else ""
         done = self._searches - len(self._statuses) + self._done
-        self._live.update(done, first, (now, self._shown.gpu()))
+        self._live.update(done, first, (now, self._gpu()))
 
     def _left_text(self) -> str:
         return study_left_text(self._pace, self._statuses.values(), time.monotonic())
 
 
-class _Workers:
-    """Busy workers and GPU memory, for the line on a terminal."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.gpu = GpuMemory()
-        self._at = float("-inf")
-
-    def update(self, busy: int, slots: int) -> bool:
-        """Note the numbers, at most every `TICK_SECONDS`; returns whether they were noted."""
-        now = time.monotonic()
-        if now - self._at < TICK_SECONDS:
-            return False
-        self._at, self.text = now, f"{busy} of {slots} workers busy"
-        return True
-
-    def close(self) -> None:
-        self.gpu.close()
-
-
 def plain_line(status: SearchStatus, now: float | None = None) -> str:
     """The status of a search in one line of a log."""
-    parts = (
-        status.amount_text,
-        status.best_text,
-        status.counts_text,
-        status.left_text(now),
-    )
+    parts = (status.amount_text, status.best_text, status.counts_text, status.left_text(now))
     return ", ".join(part for part in parts if part)
 
 

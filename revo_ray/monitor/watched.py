@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,7 @@ from dataclasses import dataclass
 from revo_ray.errors import UserError
 from revo_ray.monitor.progress import joined, outcome_text, plain_line, study_left_text
 from revo_ray.monitor.status import Pace, SearchStatus
-from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.outcome import SearchResult
-from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.rundir.study_directory import StudyDirectory
+from revo_ray.rundir import Evaluation, RunDirectory, SearchResult, StudyDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from revo_ray.words import duration
@@ -90,20 +86,7 @@ def missing_text(storage: Storage) -> str:
     return f"{storage.uri} {what}: no search or study has begun there"
 
 
-class Watched(ABC):
-    """A search or a study that another process runs."""
-
-    @abstractmethod
-    def look(self) -> View:
-        """Read the new rows.
-
-        Raises:
-            UserError: something in the run directory is damaged.
-            OSError: the storage cannot be reached.
-        """
-
-
-class WatchedSearch(Watched):
+class WatchedSearch:
     """A search that may run anywhere.
 
     Args:
@@ -138,7 +121,12 @@ class WatchedSearch(Watched):
         return rows
 
     def look(self) -> View:
-        """Read the new rows."""
+        """Read the new rows.
+
+        Raises:
+            UserError: something in the run directory is damaged.
+            OSError: the storage cannot be reached.
+        """
         self.read_new()
         status, now = self.status, time.time()
         name = self._config.name
@@ -151,19 +139,14 @@ class WatchedSearch(Watched):
             return View(0, status.total, text, [], text)
         ended = max(row.finished_at for row in self._lately)
         since = f"last evaluation ended {duration(max(0.0, now - ended))} ago"
-        first = joined(
-            f"{name}: {status.amount_text}",
-            status.generation_text,
-            _busy_text(self._lately),
-            status.left_text(now),
-            since,
-        )
+        amount, busy = f"{name}: {status.amount_text}", _busy_text(self._lately)
+        first = joined(amount, status.generation_text, busy, status.left_text(now), since)
         plain = f"{name}: {plain_line(status)}"
         more = [status.best_text, status.counts_text]
         return View(status.done, status.total, first, more, plain)
 
 
-class WatchedStudy(Watched):
+class WatchedStudy:
     """A study that may run anywhere.
 
     Args:
@@ -184,7 +167,12 @@ class WatchedStudy(Watched):
         self._last = ""
 
     def look(self) -> View:
-        """Read the new rows of the searches that are not finished."""
+        """Read the new rows of the searches that are not finished.
+
+        Raises:
+            UserError: something in a run directory is damaged.
+            OSError: the storage cannot be reached.
+        """
         ended: list[tuple[float, float, str]] = []
         for name, run in list(self._open.items()):
             if name not in self._begun:
@@ -206,10 +194,8 @@ class WatchedStudy(Watched):
         return self._view()
 
     def _view(self) -> View:
-        statuses = [
-            self._begun[name].status if name in self._begun else self._unbegun[name]
-            for name in self._open
-        ]
+        known = self._unbegun | {name: search.status for name, search in self._begun.items()}
+        statuses = [known[name] for name in self._open]
         done = len(self._finished) + sum(s.done / s.total for s in statuses)
         text = f"study {self._name}: {len(self._finished)} of {self._count} searches finished"
         text += f", {self._rows} evaluations"
@@ -223,6 +209,9 @@ class WatchedStudy(Watched):
         left = study_left_text(self._pace, statuses, time.time())
         plain = joined(text, study_left_text(self._pace, statuses, None), *more[:1])
         return View(done, self._count, joined(text, left), more, plain)
+
+
+Watched = WatchedSearch | WatchedStudy
 
 
 def status_of(config: SearchConfig) -> SearchStatus:

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from revo_ray.objective import METRICS
-from revo_ray.report.outcomes import COSTS, SearchOutcome, objectives_of
+from revo_ray.report.outcomes import COSTS, Outcomes, objectives_of
 from revo_ray.report.scores import compared_scores
 from revo_ray.report.tables import cells_of, scores_of
 
 
-def searches_csv(outcomes: Sequence[SearchOutcome]) -> str:
+def searches_csv(outcomes: Outcomes) -> str:
     """One row for each search: costs, and scores from 0 to 1."""
     rows = []
     for o in outcomes:
         row: dict[str, Any] = {"search": o.name, **o.identity._asdict(), "done": int(o.done)}
         row |= {key: getattr(o.result, key) for key in COSTS}
-        row |= {"budget": o.budget, "budget_evaluations": o.budget_evaluations}
+        row |= {"budget": o.config.search.budget, "budget_evaluations": o.budget_evaluations}
         row |= {"budget_epochs": o.budget_epochs}
         for split, scores in (("validation", o.validation), ("test", o.test)):
             for name, metric in METRICS.items():
@@ -31,7 +31,7 @@ def searches_csv(outcomes: Sequence[SearchOutcome]) -> str:
     return to_csv(rows)
 
 
-def means_csv(outcomes: Sequence[SearchOutcome]) -> str:
+def means_csv(outcomes: Outcomes) -> str:
     """One row for each model, data set, fraction, method and quantity."""
     metrics = compared_scores(objectives_of(outcomes))
     rows = []
@@ -41,18 +41,19 @@ def means_csv(outcomes: Sequence[SearchOutcome]) -> str:
         measured: dict[str, list[float]] = {f"test_{m.name}": scores_of(cell, m) for m in metrics}
         measured |= {key: [getattr(outcome.result, key) for outcome in ended] for key in COSTS}
         for quantity, values in measured.items():
-            row = {"searches": len(cell), "quantity": quantity, "n": len(values)}
+            row = place | {"searches": len(cell), "quantity": quantity, "n": len(values)}
             row["mean"] = statistics.fmean(values) if values else None
             row["std"] = statistics.stdev(values) if len(values) > 1 else None
             row |= {"least": min(values, default=None), "most": max(values, default=None)}
-            rows.append(place | row)
+            rows.append(row)
     return to_csv(rows)
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with equal keys as CSV; None is an empty field."""
+    """Rows with equal keys as CSV; None and NaN are empty fields."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({key: None if value != value else value for key, value in row.items()})
     return stream.getvalue()

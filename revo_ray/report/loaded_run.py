@@ -57,15 +57,8 @@ class Run:
         """
         if self.config.method.name == "random":
             return self.rows
-        ahead, search = 0, self.config.search
-        found = []
-        for row in self.rows:
-            if row.generation == 0:
-                found.append(row)
-            elif row.generation == 1 and ahead < search.lookahead:
-                ahead += 1
-                found.append(row)
-        return found
+        first, second = ([row for row in self.rows if row.generation == g] for g in (0, 1))
+        return first + second[: self.config.search.lookahead]
 
 
 def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
@@ -75,7 +68,13 @@ def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
         UserError: a ledger is damaged.
         OSError: the storage is unreachable.
     """
-    return [_load_run(outcome) for outcome in outcomes]
+    runs = []
+    for outcome in outcomes:
+        directory = outcome.directory
+        # The table of a finished search holds all rows: one request to an object store.
+        rows = list(directory.rows(table_first=outcome.done and directory.storage.local is None))
+        runs.append(Run(outcome, rows, _units(directory, rows), directory.torn_rows()))
+    return runs
 
 
 def load_run(directory: RunDirectory) -> Run:
@@ -89,19 +88,10 @@ def load_run(directory: RunDirectory) -> Run:
     return run
 
 
-def _load_run(outcome: SearchOutcome) -> Run:
-    directory = outcome.directory
-    # The table of a finished search holds all rows: one request to an object store.
-    rows = list(directory.rows(table_first=outcome.done and directory.storage.local is None))
-    return Run(outcome, rows, _units(directory, rows), directory.torn_rows())
-
-
 def _units(directory: RunDirectory, rows: list[Evaluation]) -> list[str]:
     count = max((len(row.unit_lrs) for row in rows), default=0)
     try:
-        names = directory.best.card()["units"]
+        names = [str(name) for name in directory.best.card()["units"]]
     except UserError:  # there is no best model yet
-        names = next((list(row.sample) for row in rows if len(row.sample) == count), [])
-    if len(names) == count:
-        return [str(name) for name in names]
-    return [f"unit {number}" for number in range(1, count + 1)]
+        names = []
+    return names if len(names) == count else [f"unit {n}" for n in range(1, count + 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +56,6 @@ class SearchOutcome:
         return self.config.search.metric
 
     @property
-    def budget(self) -> str:
-        """The unit of the budget: `evaluations` or `epochs`."""
-        return self.config.search.budget
-
-    @property
     def budget_evaluations(self) -> int:
         """The budget in evaluations."""
         return self.config.search.evaluations
@@ -83,7 +78,7 @@ class SearchOutcome:
     @property
     def progress(self) -> str:
         """The spent part of the budget: `12/100`, or `24/200 epochs`."""
-        if self.budget == "epochs":
+        if self.config.search.budget == "epochs":
             return f"{self.result.epochs}/{self.budget_epochs} epochs"
         return f"{self.result.evaluations}/{self.budget_evaluations}"
 
@@ -92,11 +87,15 @@ class SearchOutcome:
         """Whether it spent its budget, neither more nor less."""
         if self.result.evaluations == self.budget_evaluations:
             return True  # also with a budget of epochs, if no evaluation was stopped early
-        return self.budget == "epochs" and self.result.epochs == self.budget_epochs
+        by_epochs = self.config.search.budget == "epochs"
+        return by_epochs and self.result.epochs == self.budget_epochs
 
     def score(self, metric: Metric) -> float | None:
         """A test score of a finished search; None if there is none."""
         return metric.value(self.test) if self.done and self.test else None
+
+
+Outcomes = Sequence[SearchOutcome]
 
 
 def load_outcomes(directory: Directory) -> list[SearchOutcome]:
@@ -114,20 +113,21 @@ def load_outcomes(directory: Directory) -> list[SearchOutcome]:
     runs = {"": directory} if isinstance(directory, RunDirectory) else directory.runs()
     if not runs:
         raise UserError(f"{directory.uri} holds no search; name the run directory of a study")
-    configs = {name: run.config() for name, run in runs.items()}
-    identities = identify([recorded.config for recorded in configs.values()])
-    outcomes = []
+    records = [run.config() for run in runs.values()]
+    identities = identify([recorded.config for recorded in records])
     seen: dict[Identity, SearchOutcome] = {}
-    for (name, recorded), identity in zip(configs.items(), identities, strict=True):
-        outcome = _read_outcome(name or recorded.config.name, identity, recorded, runs[name])
+    for (name, run), recorded, identity in zip(runs.items(), records, identities, strict=True):
+        result = run.outcome()
+        so_far = result or run.outcome_so_far(recorded.config)
+        name, done = name or recorded.config.name, result is not None
+        outcome = SearchOutcome(name, identity, run, recorded, so_far, done)
         if (other := seen.setdefault(identity, outcome)) is not outcome:
             raise UserError(
                 f"{other.name} and {outcome.name} in {directory.uri} are the same search "
                 f"({identity.method} on {identity.model}, {identity.data}, fraction "
                 f"{identity.fraction:g}, seed {identity.seed}); take one out of the folder"
             )
-        outcomes.append(outcome)
-    return sorted(outcomes, key=_order)
+    return sorted(seen.values(), key=_order)
 
 
 def methods_of(outcomes: Iterable[SearchOutcome]) -> list[str]:
@@ -153,11 +153,3 @@ def _order(outcome: SearchOutcome) -> tuple[Any, ...]:
     identity = outcome.identity
     seeds = [int(seed) for seed in identity.seed.split("/")]
     return (*outcome.cell, _method_order(identity.method), seeds)
-
-
-def _read_outcome(
-    name: str, identity: Identity, recorded: RecordedConfig, run: RunDirectory
-) -> SearchOutcome:
-    result = run.outcome()
-    so_far = result or run.outcome_so_far(recorded.config)
-    return SearchOutcome(name, identity, run, recorded, so_far, done=result is not None)

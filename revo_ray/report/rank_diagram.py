@@ -18,6 +18,7 @@ from matplotlib.textpath import TextPath
 
 from revo_ray.report.ranking import Ranking
 from revo_ray.report.style import GROUP, INK, MUTED, REFERENCE, styled
+from revo_ray.words import counted
 
 SIZE = 10.0
 """Size of labels in points."""
@@ -51,6 +52,9 @@ class _Label:
         return LINE * (len(self.lines) + 0.45)
 
 
+_Sides = tuple[list[_Label], list[_Label]]
+
+
 @styled()
 def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) -> Figure:
     """Draw one diagram for each ranking, one below the other.
@@ -64,16 +68,15 @@ def draw_ranks(rankings: Mapping[str, Ranking], reference: str | None = None) ->
     widest = max(_width(label.text) for side in sides for label in side)
     titles = [_width(_title(name, ranking), SIZE + 1) for name, ranking in rankings.items()]
     width = 2 * MARGIN + max(2 * (widest + GAP + STUB) + SCALE, *titles)
-    heights = {name: _height(rankings[name], *labels[name]) for name in rankings}
+    heights = {name: _height(rankings[name], labels[name]) for name in rankings}
     height = sum(heights.values()) + 2 * MARGIN
     figure = Figure(figsize=(width, height), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)  # inches, like everything here
-    axes.set_ylim(0, height)
+    axes.set(xlim=(0, width), ylim=(0, height))  # inches, like everything here
     axes.axis("off")
     top = height - MARGIN
     for name, ranking in rankings.items():
-        _draw(axes, name, ranking, *labels[name], top, width)
+        _draw(axes, name, ranking, labels[name], top, width)
         top -= heights[name]
     axes.text(MARGIN, MARGIN / 2, FOOTER, size=SIZE - 1, color=MUTED)
     return figure
@@ -100,18 +103,15 @@ def rank_rows(rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:
     ]
 
 
-def _labels(ranking: Ranking, reference: str | None) -> tuple[list[_Label], list[_Label]]:
+def _labels(ranking: Ranking, reference: str | None) -> _Sides:
     """Labels on the left (better half, best first) and on the right (the others, worst first)."""
+    wrapper = textwrap.TextWrapper(WRAP, break_long_words=False, break_on_hyphens=False)
     labels = [
-        _Label(_wrap(method), rank, method == reference)
+        _Label(wrapper.wrap(method), rank, method == reference)
         for method, rank in zip(ranking.methods, ranking.ranks, strict=True)
     ]
     half = math.ceil(len(labels) / 2)
     return labels[:half], labels[: half - 1 : -1]
-
-
-def _wrap(method: str) -> list[str]:
-    return textwrap.wrap(method, WRAP, break_long_words=False, break_on_hyphens=False)
 
 
 def _width(text: str, size: float = SIZE) -> float:
@@ -121,8 +121,8 @@ def _width(text: str, size: float = SIZE) -> float:
     return float(max(path.get_extents().width for path in paths)) / 72
 
 
-def _height(ranking: Ranking, left: list[_Label], right: list[_Label]) -> float:
-    rows = max(sum(label.height for label in side) for side in (left, right))
+def _height(ranking: Ranking, sides: _Sides) -> float:
+    rows = max(sum(label.height for label in side) for side in sides)
     return TOP + _bars_height(ranking) + rows + 0.35
 
 
@@ -145,15 +145,7 @@ def _stack(ranking: Ranking) -> list[list[tuple[float, float]]]:
     return rows
 
 
-def _draw(
-    axes: Axes,
-    name: str,
-    ranking: Ranking,
-    left: list[_Label],
-    right: list[_Label],
-    top: float,
-    width: float,
-) -> None:
+def _draw(axes: Axes, name: str, ranking: Ranking, sides: _Sides, top: float, width: float) -> None:
     count = len(ranking.methods)
     start = (width - SCALE) / 2
     scale = top - TOP
@@ -168,14 +160,12 @@ def _draw(
     for rank in range(1, count + 1):
         axes.plot([x(rank)] * 2, [scale, scale + 0.08], color=INK, lw=1.2)
         axes.text(x(rank), scale + 0.12, str(rank), size=SIZE - 1, color=INK, ha="center")
-    for side, labels, edge in (
-        ("right", left, start - STUB),
-        ("left", right, start + SCALE + STUB),
-    ):
+    aligned = ("right", start - STUB), ("left", start + SCALE + STUB)
+    for labels, (align, edge) in zip(sides, aligned, strict=True):
         y = scale - _bars_height(ranking)
         for label in labels:
             y -= label.height
-            _draw_label(axes, label, x(label.rank), scale, y + label.height / 2, edge, side)
+            _draw_label(axes, label, x(label.rank), scale, y + label.height / 2, edge, align)
     for row, spans in enumerate(_stack(ranking)):
         y = scale - 0.16 - row * BAR
         for low, high in spans:
@@ -186,25 +176,22 @@ def _draw(
 def _draw_label(
     axes: Axes, label: _Label, x: float, scale: float, y: float, edge: float, align: str
 ) -> None:
-    colour = REFERENCE if label.is_reference else INK
-    order, thickness = (4, 1.8) if label.is_reference else (3, 1.0)  # over equal ranks
+    colour, weight, order, thickness = INK, "normal", 3, 1.0
+    if label.is_reference:  # drawn over equal ranks
+        colour, weight, order, thickness = REFERENCE, "bold", 4, 1.8
     axes.plot([x, x, edge], [scale, y, y], color=colour, lw=thickness, zorder=order)
     axes.plot([x], [scale], marker="o", ms=4, color=colour, zorder=order)
-    away = -GAP if align == "right" else GAP
-    weight = "bold" if label.is_reference else "normal"
-    axes.text(
-        edge + away, y, label.text, size=SIZE, color=colour, weight=weight, ha=align, va="center"
-    )
+    edge += -GAP if align == "right" else GAP
+    axes.text(edge, y, label.text, size=SIZE, color=colour, weight=weight, ha=align, va="center")
 
 
 def _draw_distance(axes: Axes, ranking: Ranking, x: float, unit: float, y: float) -> None:
     """Draw the critical difference as a length, or say that it is longer than the scale."""
     distance = ranking.critical_difference
     assert distance is not None
-    text = f"critical difference {distance:.2f} (Nemenyi, alpha {ranking.alpha:g})"
-    if not ranking.could_decide:
-        text = f"critical difference {distance:.2f}, longer than the scale: nothing can differ"
-    else:
+    text = f"critical difference {distance:.2f}, longer than the scale: nothing can differ"
+    if ranking.could_decide:
+        text = f"critical difference {distance:.2f} (Nemenyi, alpha {ranking.alpha:g})"
         end = x + distance * unit
         axes.plot([x, end], [y, y], color=MUTED, lw=1.6)
         for tick in (x, end):
@@ -213,9 +200,7 @@ def _draw_distance(axes: Axes, ranking: Ranking, x: float, unit: float, y: float
 
 
 def _title(name: str, ranking: Ranking) -> str:
-    title = (
-        f"{name}: average rank over {ranking.blocks} block{'s' * (ranking.blocks != 1)}, 1 is best"
-    )
+    title = f"{name}: average rank over {counted(ranking.blocks, 'block')}, 1 is best"
     if ranking.p is None:
         return title
     p = "p < 0.001" if ranking.p < 0.001 else f"p = {ranking.p:.3f}"

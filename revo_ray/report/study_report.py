@@ -62,28 +62,24 @@ class StudyReport:
     @property
     def tables_markdown(self) -> str:
         """The tables alone."""
-        done = sum(outcome.done for outcome in self.outcomes)
-        every = len(self.outcomes)
-        partial = (
-            "" if done == every else f"**Partial:** {done} of {every} searches are finished.\n\n"
-        )
+        done, every = sum(outcome.done for outcome in self.outcomes), len(self.outcomes)
+        partial = f"**Partial:** {done} of {every} searches are finished.\n\n" * (done < every)
         return "# Tables\n\n" + partial + "\n".join(map(to_markdown, self._grids))
 
     def files(self) -> dict[str, bytes]:
         """The report's files by name; without the rank diagram if nothing can be ranked."""
-        ranks = self.ranks_chart
+        ranks, statistics = self.ranks_chart, self.statistics.to_json()
         texts = {
             "tables.md": self.tables_markdown,
             "tables.tex": "\n".join(map(to_latex, self._grids)),
             "results.csv": searches_csv(self.outcomes),
             "means.csv": means_csv(self.outcomes),
             "statistics.md": to_text(self.statistics, RANK_FILES[0] if ranks else None),
-            "statistics.json": _json(self.statistics),
+            "statistics.json": json.dumps(statistics, indent=2, allow_nan=False) + "\n",
         }
-        charts = (
-            {f"{FIGURES}/{name}": made for name, made in ranks.files().items()} if ranks else {}
-        )
-        return {name: text.encode() for name, text in texts.items()} | charts
+        charts = ranks.files() if ranks else {}
+        files = {name: text.encode() for name, text in texts.items()}
+        return files | {f"{FIGURES}/{name}": made for name, made in charts.items()}
 
     @property
     def _grids(self) -> list[Grid]:
@@ -127,7 +123,3 @@ def write_report(report: StudyReport) -> list[str]:
     for name, content in files.items():
         target.write(name, content)
     return [target.child(name).uri for name in files]
-
-
-def _json(statistics: StudyStatistics) -> str:
-    return json.dumps(statistics.to_json(), indent=2, allow_nan=False) + "\n"

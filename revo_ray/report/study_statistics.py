@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from revo_ray.errors import UserError
 from revo_ray.objective import Metric
-from revo_ray.report.outcomes import SearchOutcome, is_revo, methods_of, objectives_of
+from revo_ray.report.outcomes import Outcomes, is_revo, methods_of, objectives_of
 from revo_ray.report.paired_tests import Comparison, compare
 from revo_ray.report.ranking import Ranking, average_repeats, rank_methods
 from revo_ray.report.scores import compared_scores
@@ -65,7 +64,7 @@ class StudyStatistics:
 
 
 def study_statistics(
-    outcomes: Sequence[SearchOutcome], reference: str | None = None, alpha: float = 0.05
+    outcomes: Outcomes, reference: str | None = None, alpha: float = 0.05
 ) -> StudyStatistics:
     """Compare and rank the methods of a study by their finished searches.
 
@@ -102,11 +101,7 @@ def study_statistics(
 
 
 def _metric_statistics(
-    outcomes: Sequence[SearchOutcome],
-    metric: Metric,
-    methods: list[str],
-    reference: str,
-    alpha: float,
+    outcomes: Outcomes, metric: Metric, methods: list[str], reference: str, alpha: float
 ) -> MetricStatistics:
     scores: dict[str, dict[Any, float]] = {method: {} for method in methods}
     for outcome in outcomes:

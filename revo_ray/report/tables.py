@@ -11,10 +11,8 @@ from typing import Any
 
 from revo_ray.objective import Metric
 from revo_ray.report.grid import MISSING, Cell, Column, Grid
-from revo_ray.report.outcomes import COSTS, SearchOutcome, methods_of, objectives_of
+from revo_ray.report.outcomes import COSTS, Outcomes, SearchOutcome, methods_of, objectives_of
 from revo_ray.report.scores import compared_scores, is_share, objectives_text, optimism_scores
-
-Outcomes = Sequence[SearchOutcome]
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,8 @@ def make_tables(outcomes: Outcomes) -> list[Tables]:
     """Make the tables of each model."""
     tables = []
     for model, mine in _by(outcomes, lambda outcome: outcome.identity.model):
-        costs = [
-            cost_table(here, f"{model}, {data}: what a search cost")
-            for data, here in _by(mine, lambda outcome: outcome.identity.data)
-        ]
+        by_data = _by(mine, lambda outcome: outcome.identity.data)
+        costs = [cost_table(o, f"{model}, {data}: what a search cost") for data, o in by_data]
         scores = score_table(mine, f"{model}: test scores")
         optimism = optimism_table(mine, f"{model}: validation minus test")
         tables.append(Tables(scores, costs, optimism))
@@ -136,11 +132,8 @@ def _by(outcomes: Outcomes, key: Callable[[SearchOutcome], Any]) -> Iterable[tup
 
 
 def _pick(outcomes: Outcomes, method: str, data: str | None = None) -> Outcomes:
-    return [
-        outcome
-        for outcome in outcomes
-        if outcome.identity.method == method and data in (None, outcome.identity.data)
-    ]
+    own = [outcome for outcome in outcomes if outcome.identity.method == method]
+    return [outcome for outcome in own if data in (None, outcome.identity.data)]
 
 
 def _best(cells: dict[str, Outcomes], metric: Metric) -> set[str]:

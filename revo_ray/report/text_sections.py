@@ -28,7 +28,7 @@ def budget_section(run: Run) -> Section:
     outcome = run.outcome
     budget = (
         f"{outcome.budget_evaluations:,} evaluations"
-        if outcome.budget == "evaluations"
+        if run.config.search.budget == "evaluations"
         else f"{outcome.budget_epochs:,} epochs ({outcome.budget_evaluations:,} whole evaluations)"
     )
     exact = " The search spent exactly that." if outcome.done and outcome.spent_exactly else ""
@@ -36,9 +36,8 @@ def budget_section(run: Run) -> Section:
         f"The budget is {budget}.{exact} Images counts the training images that were seen, with "
         "repeats; device-seconds cover training and validation."
     )
-    grid = Grid(
-        "", caption, [Column("status", numbers=False), *map(Column, names)], rows, {len(rows) - 1}
-    )
+    columns = [Column("status", numbers=False), *map(Column, names)]
+    grid = Grid("", caption, columns, rows, {len(rows) - 1})
     return Section("budget", "Budget", _table(grid) + "\n\n" + _time_text(run.rows))
 
 
@@ -55,18 +54,14 @@ def failures_section(runs: Sequence[Run]) -> Section:
     if not found:
         text = f"None of {rows:,} evaluations failed." if rows else "Nothing was evaluated yet."
         return Section("failures", "Failures", "\n\n".join([text, *notes]))
-    several = len(runs) > 1
     table = []
     for (name, status, cause), which in sorted(found.items()):
-        texts = [status, str(len(which)), _numbers(which), _key_line(cause)]
-        table.append([Cell(text) for text in ([name] if several else []) + texts])
-    columns = [
-        *([Column("search", numbers=False)] if several else []),
-        Column("status", numbers=False),
-        Column("evaluations"),
-        Column("which", numbers=False),
-        Column("cause", numbers=False),
-    ]
+        texts = [name, status, str(len(which)), _numbers(which), _key_line(cause)]
+        table.append([Cell(text) for text in texts])
+    names = ("search", "status", "evaluations", "which", "cause")
+    columns = [Column(name, numbers=name == "evaluations") for name in names]
+    if len(runs) == 1:
+        columns, table = columns[1:], [row[1:] for row in table]
     caption = (
         f"{sum(map(len, found.values())):,} of {rows:,} evaluations failed. They count in the "
         "budget, and rank last in their generation."
@@ -132,9 +127,8 @@ def _provenance(runs: Sequence[Run]) -> Grid:
                 found["device"].add(row.device)
     rows = [[Cell(name), Cell(", ".join(sorted(values)))] for name, values in found.items()]
     columns = [Column("what", numbers=False), Column("value", numbers=False)]
-    return Grid(
-        "Made with", "Versions and checksums at the time the run was started.", columns, rows
-    )
+    caption = "Versions and checksums at the time the run was started."
+    return Grid("Made with", caption, columns, rows)
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
@@ -143,8 +137,7 @@ def _mapping(value: Any) -> dict[Any, Any]:
 
 def _costs(rows: Sequence[Evaluation]) -> list[Cell]:
     values = (len(rows), sum(r.epochs for r in rows), sum(r.images for r in rows))
-    seconds = sum(row.seconds for row in rows)
-    return [*(Cell(f"{value:,}") for value in values), Cell(f"{seconds:,.1f}")]
+    return [Cell(f"{value:,}") for value in values] + [Cell(f"{sum(r.seconds for r in rows):,.1f}")]
 
 
 def _time_text(rows: Sequence[Evaluation]) -> str:

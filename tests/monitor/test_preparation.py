@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from revo_ray.data.table import image_table as table_module
-from revo_ray.monitor.preparation import TableProgress, prepare_and_show
+from revo_ray.monitor.preparation import prepare_and_show, table_progress
 from revo_ray.settings.schema import DataConfig
 
 CONFIG = DataConfig(image_size=8, max_images=300)
@@ -55,7 +55,7 @@ def test_an_error_takes_the_bar_off_the_terminal() -> None:
     stream = io.StringIO()
 
     def fail() -> None:
-        with TableProgress(Console(file=stream, force_terminal=True, width=100)) as preparation:
+        with table_progress(Console(file=stream, force_terminal=True, width=100)) as preparation:
             preparation(0, 10)
             preparation(3, 10)
             raise KeyboardInterrupt

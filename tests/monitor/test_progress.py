@@ -83,7 +83,7 @@ def test_a_terminal_shows_generation_workers_plan_and_memory(
     console = terminal()
     shown = Progress(status(), console)
     shown.begin([], "headline")
-    monkeypatch.setattr(shown._shown, "gpu", lambda: "GPU memory 3.1 of 79.6 GiB")
+    monkeypatch.setattr(shown, "_gpu", lambda: "GPU memory 3.1 of 79.6 GiB")
     for number in (0, 1, 2, 3, 12, 4, 5, 6, 7, 8, 9):
         clock.now += 3
         shown(row(number, 1 / (1 + number)))

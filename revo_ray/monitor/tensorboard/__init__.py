@@ -1,8 +1,17 @@
 """TensorBoard's files: one run for the search as a whole, and one below it for each evaluation."""
 
-from base64 import b64encode
+from __future__ import annotations
 
-from revo_ray.monitor.tensorboard.writer import write_tensorboard
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from revo_ray.evolve.space import Space
+from revo_ray.methods import UnitLike
+from revo_ray.monitor.tensorboard.evaluation_curves import EvaluationCurves
+from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
+from revo_ray.monitor.tensorboard.search_curves import SearchCurves
+from revo_ray.rundir import Evaluation, Ledger, RunDirectory
 
 _CHOSEN = b64encode(b'{".": true }').decode()
 
@@ -11,4 +20,43 @@ _CHOSEN = b64encode(b'{".": true }').decode()
 PAGE = "#custom_scalars&_smoothingWeight=0&runSelectionState=" + _CHOSEN
 """End of the address to open first: the page with the layout."""
 
-__all__ = ["PAGE", "write_tensorboard"]
+
+def write_tensorboard(
+    run: RunDirectory,
+    ledger: Ledger,
+    units: Sequence[UnitLike],
+    space: Space,
+    *,
+    population: int,
+    evaluations: int | None,
+    distributions: Sequence[Mapping[str, Any]],
+) -> tuple[Callable[[Evaluation], None], Callable[[], None]]:
+    """Write TensorBoard's files for all rows that have none.
+
+    Args:
+        run: the run directory.
+        ledger: its ledger, whose objective says which evaluation is the best.
+        units: units of the network, input to output.
+        space: the method's space.
+        population, evaluations, distributions: see `SearchCurves`.
+
+    Returns:
+        Two functions. Call the first with each new row, and the second when the proposals have
+        learned of it.
+
+    Raises:
+        OSError: the storage is full or unreachable.
+    """
+    hyperparameters = Hyperparameters(units, space)
+    each = EvaluationCurves(run.tensorboard, hyperparameters)
+    each.catch_up(ledger)
+    whole = SearchCurves(
+        run.tensorboard,
+        ledger,
+        hyperparameters,
+        units,
+        population=population,
+        evaluations=evaluations,
+        distributions=distributions,
+    )
+    return each, whole.advance

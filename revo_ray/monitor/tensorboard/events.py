@@ -64,20 +64,15 @@ def histogram(tag: str, values: np.ndarray) -> Summary.Value:
 
 def layout(layout: Layout) -> Summary.Value:
     """The layout of the page of custom scalars."""
-    return Summary.Value(
-        tag="custom_scalars__config__",
-        metadata=_metadata("custom_scalars"),
-        tensor=TensorProto(
-            dtype="DT_STRING",
-            string_val=[layout.SerializeToString()],
-            tensor_shape=TensorShapeProto(),
-        ),
-    )
+    content, shape = layout.SerializeToString(), TensorShapeProto()
+    tensor = TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=shape)
+    metadata = _metadata("custom_scalars")
+    return Summary.Value(tag="custom_scalars__config__", metadata=metadata, tensor=tensor)
 
 
 def hparams(tag: str, data: HParamsPluginData) -> Summary.Value:
     """Data for the page of hyperparameters: the experiment, or one session."""
-    content = data.SerializeToString()
+    content = data.SerializeToString(deterministic=True)  # else maps have any order
     return Summary.Value(tag=f"_hparams_/{tag}", metadata=_metadata("hparams", content))
 
 

@@ -5,34 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-from tensorboardX.proto.api_pb2 import (
-    DATA_TYPE_FLOAT64,
-    DATA_TYPE_STRING,
-    STATUS_FAILURE,
-    STATUS_SUCCESS,
-    Experiment,
-    HParamInfo,
-    MetricInfo,
-    MetricName,
-)
-from tensorboardX.proto.plugin_hparams_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
-)
+from tensorboardX.proto import api_pb2 as api
+from tensorboardX.proto import plugin_hparams_pb2 as plugin
 from tensorboardX.proto.summary_pb2 import Summary
 
+from revo_ray.methods import UnitLike
 from revo_ray.monitor.tensorboard import events, tags
 from revo_ray.objective import METRICS
 from revo_ray.rundir.evaluation import Evaluation, Status
-
-if TYPE_CHECKING:
-    from revo_ray.methods import UnitLike
-
-FEW = 16
-"""At most so many units, or variables, have a column each; of more there are only summaries."""
 
 
 class Hyperparameters:
@@ -54,45 +36,36 @@ class Hyperparameters:
             "head rate": self._head_rate,
             "mean log10 rate": _mean_log_rate,
         }
-        if len(others) <= FEW:
+        if len(others) <= tags.FEW:
             self._numbers |= {name: partial(_variable, name) for name in others}
-        if len(names) <= FEW:
-            self._numbers |= {
-                f"rate of {name}": partial(_rate, index) for index, name in enumerate(names)
-            }
+        if len(names) <= tags.FEW:
+            self._numbers |= {f"rate of {name}": partial(_rate, i) for i, name in enumerate(names)}
 
     def experiment(self, at: float) -> Summary.Value:
         """The columns of the table. TensorBoard shows the last value of each metric."""
-        status = HParamInfo(name="ended", type=DATA_TYPE_STRING)
+        status = api.HParamInfo(name="ended", type=api.DATA_TYPE_STRING)
         status.domain_discrete.extend(get_args(Status))
-        columns = [HParamInfo(name=name, type=DATA_TYPE_FLOAT64) for name in self._numbers]
-        metrics = [
-            MetricInfo(
-                name=MetricName(tag=tags.validation(metric)),
-                display_name=f"validation {metric.title}",
-            )
-            for metric in METRICS.values()
-        ]
-        found = Experiment(
-            time_created_secs=at, hparam_infos=[status, *columns], metric_infos=metrics
-        )
-        return events.hparams("experiment", HParamsPluginData(experiment=found))
+        columns = [api.HParamInfo(name=n, type=api.DATA_TYPE_FLOAT64) for n in self._numbers]
+        found = api.Experiment(time_created_secs=at, hparam_infos=[status, *columns])
+        for metric in METRICS.values():
+            name = api.MetricName(tag=tags.validation(metric))
+            found.metric_infos.add(name=name, display_name=f"validation {metric.title}")
+        return events.hparams("experiment", plugin.HParamsPluginData(experiment=found))
 
     def session(self, row: Evaluation) -> list[Summary.Value]:
         """The line of an evaluation."""
-        start = SessionStartInfo(group_name=f"{row.evaluation:06d}", start_time_secs=row.started_at)
+        group = f"{row.evaluation:06d}"
+        start = plugin.SessionStartInfo(group_name=group, start_time_secs=row.started_at)
         start.hparams["ended"].string_value = row.status
         for name, number in self._numbers.items():
             value = number(row)
             if value is not None and math.isfinite(value):
                 start.hparams[name].number_value = value
         failed = row.status in ("error", "diverged")
-        status = STATUS_FAILURE if failed else STATUS_SUCCESS
-        end = SessionEndInfo(status=status, end_time_secs=row.finished_at)
-        return [
-            events.hparams("session_start_info", HParamsPluginData(session_start_info=start)),
-            events.hparams("session_end_info", HParamsPluginData(session_end_info=end)),
-        ]
+        status = api.STATUS_FAILURE if failed else api.STATUS_SUCCESS
+        end = plugin.SessionEndInfo(status=status, end_time_secs=row.finished_at)
+        parts = {"session_start_info": start, "session_end_info": end}
+        return [events.hparams(k, plugin.HParamsPluginData(**{k: v})) for k, v in parts.items()]
 
     def _head_rate(self, row: Evaluation) -> float | None:
         return None if self._head is None else _rate(self._head, row)

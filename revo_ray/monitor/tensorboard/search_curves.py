@@ -5,22 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
+from revo_ray.methods import UnitLike
 from revo_ray.monitor.tensorboard import events, tags
 from revo_ray.monitor.tensorboard.event_files import EventFiles
 from revo_ray.monitor.tensorboard.hyperparameters import Hyperparameters
 from revo_ray.objective import METRICS
-from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir import Evaluation, Ledger
 from revo_ray.storage import Storage
-
-if TYPE_CHECKING:
-    from revo_ray.methods import UnitLike
 
 HISTOGRAMS = 64
 """The first so many generations have histograms; later ones ever fewer, see `has_histograms`."""
@@ -66,8 +63,7 @@ class SearchCurves:
         self._failures = 0
         self._spent = dict.fromkeys(tags.COSTS, 0.0)
         self._shown = dict.fromkeys(tags.COSTS, 0)
-        self._rates: list[list[float]] = []
-        """Rates of this generation's samples, shape (samples, units)."""
+        self._rates: list[list[float]] = []  # of this generation's samples: (samples, units)
         self._files = EventFiles(storage)
         self._stream = self._steps()
         self.advance()
@@ -148,11 +144,8 @@ class SearchCurves:
         if len(means):
             values[tags.MEAN] = float(means.mean())
         if len(found["variables"]) <= tags.FEW:
-            values |= {
-                f"{tags.MEAN_OF}/{name}": mean
-                for name, mean in found["variables"].items()
-                if isinstance(mean, float)
-            }
+            known = {k: v for k, v in found["variables"].items() if isinstance(v, float)}
+            values |= {f"{tags.MEAN_OF}/{name}": mean for name, mean in known.items()}
         event = events.scalars(self._now, generation, values)
         if len(means) and has_histograms(generation):
             event.summary.value.append(events.histogram(tags.MEANS, means))

@@ -22,7 +22,7 @@ COSTS = {"evaluations": "evaluations", "epochs": "epochs", "device_seconds": "de
 """Costs that the best so far is shown by, with their names for people."""
 
 FEW = 16
-"""At most so many variables have a curve of their mean each."""
+"""At most so many variables have a curve of their mean, or variables and units a column, each."""
 
 
 def validation(metric: Metric) -> str:
@@ -48,21 +48,13 @@ def layout(objective: Metric, variables: int) -> Layout:
         variables: number of variables of the search distribution; 0 if the method has none.
     """
     metrics = sorted(METRICS.values(), key=lambda metric: metric is not objective)
-    distribution = [
-        _chart("Sigma", SIGMA),
-        _chart("Mean of all genes, each on its scale from 0 to 1", MEAN),
-    ]
+    means = "Mean of all genes, each on its scale from 0 to 1"
+    distribution = [_chart("Sigma", SIGMA), _chart(means, MEAN)]
     if variables <= FEW:
         distribution.append(_chart("Mean of each", f"{MEAN_OF}/.*"))
-    search = [
-        _chart(
-            f"{objective.title[0].upper()}{objective.title[1:]} of each, and the best",
-            each(objective),
-            best(objective, "evaluations"),
-        ),
-        _chart("Fraction of units frozen", FROZEN),
-        _chart("Failures so far", FAILURES),
-    ]
+    title = f"{objective.title[0].upper()}{objective.title[1:]} of each, and the best"
+    search = [_chart(title, each(objective), best(objective, "evaluations"))]
+    search += [_chart("Fraction of units frozen", FROZEN), _chart("Failures so far", FAILURES)]
     training = [_chart("Training loss", TRAIN_LOSS)]
     training += [_chart(f"Validation {metric.title}", validation(metric)) for metric in metrics]
     drawn_from = Category(title="The search distribution, by generation", chart=distribution)

@@ -12,17 +12,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 from scipy import stats
 
 from revo_ray.objective import Metric
-from revo_ray.report.figures.chart import Chart
+from revo_ray.report.figures.chart import FLOATS, Chart
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.scores import is_share
 from revo_ray.report.style import MUTED, looks, styled
 from revo_ray.rundir import Evaluation
 
-FLOATS = NDArray[np.float64]
 Bands = dict[str, FLOATS]
 """Curves `low`, `median` and `high` of the best of n draws; empty with fewer than two draws."""
 
@@ -108,13 +106,8 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     axes.set_xlim(0.5, max(len(rows), 2) + 0.5)
     figure.legend(loc="outside upper left", ncols=3 if failed or len(run.method) > 24 else 4)
     caption = f"The best validation {objective.title} after each evaluation. "
-    return Chart(
-        "best-so-far",
-        "Best so far",
-        caption + _comparison_text(run, random, draws),
-        figure,
-        _curve_rows(run, best, bands),
-    )
+    caption += _comparison_text(run, random, draws)
+    return Chart("best-so-far", "Best so far", caption, figure, _curve_rows(run, best, bands))
 
 
 def style_values(axes: Axes, objective: Metric) -> None:
@@ -135,11 +128,9 @@ def style_values(axes: Axes, objective: Metric) -> None:
 def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
     if len(draws) < 2:
         return {}
-    ordered = [
-        objective.value(row.scores) if objective.counts(row) else None
-        for row in sorted(draws, key=objective.rank_of)
-    ]
-    values = np.array(ordered, dtype=np.float64)
+    ordered = sorted(draws, key=objective.rank_of)
+    found = [objective.value(row.scores) if objective.counts(row) else None for row in ordered]
+    values = np.array(found, dtype=np.float64)
     quantiles = QUANTILES[::-1] if is_share(objective) else QUANTILES
     curves = (best_of_draws(values.tolist(), quantile) for quantile in quantiles)
     return dict(zip(("low", "median", "high"), curves, strict=True))
@@ -210,20 +201,16 @@ def _curve_rows(run: Run, best: FLOATS, bands: Bands) -> list[dict[str, Any]]:
             "evaluation": row.evaluation,
             "status": row.status,
             column: run.objective.value(row.scores),
-            f"best_{column}": _finite(best[index]),
+            f"best_{column}": best[index],
             "epochs": epochs,
             "images": images,
             "device_seconds": seconds,
         }
         for name in ("low", "median", "high"):
             band = bands.get(name, ())
-            values[f"uninformed_{name}"] = _finite(band[index]) if index < len(band) else None
+            values[f"uninformed_{name}"] = band[index] if index < len(band) else None
         found.append(values)
     return found
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _limits(objective: Metric, values: FLOATS, curves: FLOATS) -> tuple[float, float]:

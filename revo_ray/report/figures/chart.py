@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from revo_ray.report.csv_tables import to_csv
 from revo_ray.report.style import figure_bytes
+
+FLOATS = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,11 @@ class Chart:
         """The picture as SVG."""
         return figure_bytes(self.figure, "svg")
 
-    @cached_property
-    def png(self) -> bytes:
-        """The picture as PNG."""
-        return figure_bytes(self.figure, "png")
-
     def files(self) -> dict[str, bytes]:
         """Picture and data by file name."""
         return {
             f"{self.name}.svg": self.svg,
-            f"{self.name}.png": self.png,
+            f"{self.name}.png": figure_bytes(self.figure, "png"),
             f"{self.name}.csv": to_csv(self.rows).encode(),
         }
 
@@ -59,8 +58,3 @@ class Chart:
 def slug(text: str) -> str:
     """A label as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
-
-
-def some(*charts: Chart | None) -> list[Chart]:
-    """The charts that could be drawn."""
-    return [chart for chart in charts if chart is not None]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from revo_ray.objective import LOSS, Metric
+from revo_ray.report.figures.chart import FLOATS
 from revo_ray.report.loaded_run import Run
 from revo_ray.rundir import Evaluation
 
-FLOATS = NDArray[np.float64]
 DECADES = 50
 """A gene whose largest value is more than this times the smallest is drawn as powers of ten."""
 
@@ -63,14 +63,8 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
         return None
     powers = frozenset(key for key, column in columns.items() if _spans_decades(column))
     logs = [_powers(c) if key in powers else c for key, c in columns.items()]
-    return Genes(
-        list(columns),
-        np.stack(logs, axis=1),
-        np.array(ranks),
-        np.array(searches),
-        powers,
-        runs[0].objective,
-    )
+    values, objective = np.stack(logs, axis=1), runs[0].objective
+    return Genes(list(columns), values, np.array(ranks), np.array(searches), powers, objective)
 
 
 def _is_evidence(row: Evaluation, objective: Metric) -> bool:

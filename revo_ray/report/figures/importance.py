@@ -11,8 +11,8 @@ from scipy import stats
 from sklearn import config_context
 from sklearn.ensemble import ExtraTreesRegressor
 
-from revo_ray.report.figures.chart import Chart
-from revo_ray.report.figures.genes import FLOATS, Genes
+from revo_ray.report.figures.chart import FLOATS, Chart
+from revo_ray.report.figures.genes import Genes
 from revo_ray.report.scores import is_share
 from revo_ray.report.style import BLUE, FAINT, MUTED, styled
 
@@ -99,18 +99,17 @@ def _measure(genes: Genes, rng: np.random.Generator) -> Importance:
         highs=highs,
         explained=(float(scores.mean()), float(low), float(high)),
         threshold=max(0.0, float(np.quantile(largest, 0.95))),
-        directions=np.array([_spearman(column, sign * genes.ranks) for column in genes.values.T]),
+        directions=np.array([stats.spearmanr(c, sign * genes.ranks)[0] for c in genes.values.T]),
     )
 
 
 @styled()
 def importance_chart(importance: Importance, name: str, title: str) -> Chart:
     """Draw the most important genes with their intervals, and the range that chance reaches."""
-    order = importance.order[:SHOWN]
-    names = importance.genes.names
+    order, names = importance.order[:SHOWN], importance.genes.names
     longest = max(len(names[gene]) for gene in order)
-    figure = Figure(figsize=(5.6 + 0.07 * min(longest, 40), 1.2 + 0.24 * len(order)))
-    figure.set_layout_engine("constrained")
+    size = 5.6 + 0.07 * min(longest, 40), 1.2 + 0.24 * len(order)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     decided = set(importance.decided)
     for place, gene in enumerate(order):
@@ -124,14 +123,12 @@ def importance_chart(importance: Importance, name: str, title: str) -> Chart:
     right = max(right, importance.threshold * 1.1)
     axes.axvspan(left, importance.threshold, color=FAINT, alpha=0.5, lw=0, zorder=0)
     axes.set_xlim(left, right)
-    axes.set_yticks(
-        range(len(order)),
-        [f"{names[gene]} {_arrow(importance.directions[gene])}" for gene in order],
-        fontsize=8,
-    )
+    labels = [f"{names[gene]} {_arrow(importance.directions[gene])}" for gene in order]
+    axes.set_yticks(range(len(order)), labels, fontsize=8)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("drop in explained variance (R²) when the gene is shuffled")
+    fit = dict(zip(("r2", "r2_low", "r2_high"), importance.explained, strict=True))
     rows = [
         {
             "gene": names[gene],
@@ -141,7 +138,9 @@ def importance_chart(importance: Importance, name: str, title: str) -> Chart:
             "spearman": float(importance.directions[gene]),
             "decided": int(gene in decided),
             "threshold": importance.threshold,
+            "rows": len(importance.genes.ranks),
         }
+        | fit
         for gene in map(int, importance.order)
     ]
     return Chart(name, title, importance_text(importance), figure, rows)
@@ -204,10 +203,6 @@ def _shuffle(genes: Genes, rng: np.random.Generator) -> FLOATS:
         own = genes.searches == search
         shuffled[own] = rng.permutation(shuffled[own])
     return shuffled
-
-
-def _spearman(column: FLOATS, ranks: FLOATS) -> float:
-    return float(stats.spearmanr(column, ranks).statistic)
 
 
 def _arrow(direction: float) -> str:

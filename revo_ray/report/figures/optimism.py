@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.loaded_run import Run
-from revo_ray.report.outcomes import SearchOutcome, objectives_of
+from revo_ray.report.outcomes import Outcomes, objectives_of
 from revo_ray.report.scores import drawn_score
 from revo_ray.report.style import BLUE, INK, MUTED, VERMILLION, looks, styled
 
@@ -68,7 +67,7 @@ def chosen_chart(run: Run) -> Chart | None:
 
 
 @styled()
-def optimism_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
+def optimism_chart(outcomes: Outcomes) -> Chart | None:
     """Draw validation against test score of the best model of each finished search.
 
     None with fewer than two such searches.

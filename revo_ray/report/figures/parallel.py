@@ -9,15 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from revo_ray.report.figures.chart import Chart
+from revo_ray.report.figures.chart import FLOATS, Chart
 from revo_ray.report.figures.genes import Genes
 from revo_ray.report.figures.importance import Importance
 from revo_ray.report.figures.network import groups
 from revo_ray.report.style import FAINT, INK, SCALE, VERMILLION, styled
 
-FLOATS = NDArray[np.float64]
 MOST = 8
 """Most axes of genes."""
 LINES = 600

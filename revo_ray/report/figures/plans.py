@@ -25,9 +25,8 @@ def plan_chart(run: Run) -> Chart | None:
     known = values[~np.isnan(values)]
     low, high = exponent_range(known)
     frozen_at = low - 0.35
-    longest = max(map(len, run.units))
-    figure = Figure(figsize=(5.2 + 0.075 * min(longest, 40), 1.1 + 0.185 * count))
-    figure.set_layout_engine("constrained")
+    size = 5.2 + 0.075 * min(max(map(len, run.units)), 40), 1.1 + 0.185 * count
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     look = looks([run.method])[run.method]
     for index, (_, start, end) in enumerate(groups(run.units)):
@@ -37,9 +36,8 @@ def plan_chart(run: Run) -> Chart | None:
     trains = ~np.isnan(values)
     axes.hlines(places[trains], frozen_at, values[trains], color=look.colour, alpha=0.45, lw=1.4)
     axes.plot(values[trains], places[trains], look.marker, color=look.colour, ms=5)
-    axes.plot(
-        np.full((~trains).sum(), frozen_at), places[~trains], "o", mfc="white", mec=MUTED, ms=5
-    )
+    stay = places[~trains]
+    axes.plot(np.full(len(stay), frozen_at), stay, "o", mfc="white", mec=MUTED, ms=5)
     axes.set_yticks(places, [shortened(unit) for unit in run.units], fontsize=8)
     axes.set_ylim(count - 0.4, -0.6)
     axes.set_xlim(frozen_at - 0.2, high + 0.1)
@@ -51,17 +49,15 @@ def plan_chart(run: Run) -> Chart | None:
     axes.tick_params(axis="x", labeltop=True)
     axes.grid(axis="y", visible=False)
     uniform = len(known) > 1 and known.min() == known.max()
-    policy = best.plan.get("policy")
-    frozen = int((~trains).sum())
     caption = (
         f"Plan of evaluation {best.evaluation}, from the network's input at the top to its new "
-        f"head. {frozen} of {count} units are frozen (open circles): they keep their pretrained "
+        f"head. {len(stay)} of {count} units are frozen (open circles): they keep their pretrained "
         "weights and BatchNorm statistics. Shaded bands are blocks or stages."
     )
     caption += " All units that train have the same rate." if uniform else ""
-    caption += " Its policy changes these rates while it trains." if policy else ""
+    caption += " Its policy changes these rates while it trains." if best.plan.get("policy") else ""
     rows = [
-        {"unit": unit, "position": index, "learning_rate": rate}
+        {"unit": unit, "position": index, "learning_rate": rate, "frozen": int(rate == 0)}
         for index, (unit, rate) in enumerate(zip(run.units, best.unit_lrs, strict=True))
     ]
     return Chart("best-plan", "The best plan along the network", caption, figure, rows)
@@ -77,19 +73,12 @@ def plans_chart(runs: Sequence[Run]) -> Chart | None:
     values = exponents(bests)
     units = shown[0].units
     low, high = exponent_range(values[~np.isnan(values)])
-    height = 1.5 + 0.2 * len(shown)
-    figure = Figure(figsize=(10.5, height), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.5 + 0.2 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     colours = matplotlib.colormaps[SCALE].with_extremes(bad="#E4E4E4")
-    mesh = axes.pcolormesh(
-        np.arange(len(units) + 1) - 0.5,
-        np.arange(len(shown) + 1) - 0.5,
-        np.ma.masked_invalid(values),
-        cmap=colours,
-        vmin=low,
-        vmax=high,
-        rasterized=True,
-    )
+    known = np.ma.masked_invalid(values)
+    x, y = (np.arange(count + 1) - 0.5 for count in (len(units), len(shown)))
+    mesh = axes.pcolormesh(x, y, known, cmap=colours, vmin=low, vmax=high, rasterized=True)
     axes.set_facecolor("#E4E4E4")
     axes.set_yticks(range(len(shown)), _search_labels(shown), fontsize=8)
     axes.invert_yaxis()
@@ -119,9 +108,5 @@ def _search_labels(runs: Sequence[Run]) -> list[str]:
     """Method and seed of each search, with data and fraction if they differ."""
     identities = [run.outcome.identity for run in runs]
     several = len({(i.data, i.fraction) for i in identities}) > 1
-    return [
-        f"{i.method}"
-        + (f" · {i.data} {100 * i.fraction:g} %" if several else "")
-        + f" · seed {i.seed}"
-        for i in identities
-    ]
+    places = [f" · {i.data} {100 * i.fraction:g} %" if several else "" for i in identities]
+    return [f"{i.method}{p} · seed {i.seed}" for i, p in zip(identities, places, strict=True)]

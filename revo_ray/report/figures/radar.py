@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.outcomes import SearchOutcome, is_revo, methods_of
+from revo_ray.report.outcomes import Outcomes, is_revo, methods_of
 from revo_ray.report.scores import AUC
 from revo_ray.report.style import INK, MUTED, Look, add_legend, looks, styled
 
@@ -22,10 +21,12 @@ INNER = 0.2
 
 PanelScores = dict[str, dict[str, list[float]]]
 """Scores by axis, then by method: one for each seed."""
+Means = dict[str, dict[str, float]]
+"""Mean scores by axis, then by method."""
 
 
 @styled()
-def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
+def radar_chart(outcomes: Outcomes) -> Chart | None:
     """Draw one radar of the test AUC for each model and fraction; an axis is a data set.
 
     With fewer than three data sets, an axis is a data set and a fraction. With fewer than three of
@@ -46,14 +47,16 @@ def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     figure = Figure(figsize=(size[0] * columns, size[1] * lines + 0.9), layout="constrained")
     rows: list[dict[str, Any]] = []
     for index, (title, scores) in enumerate(panels.items()):
-        position = (lines, columns, index + 1)
-        if all_radars:
-            _draw_radar(figure, position, title, scores, methods, look)
-        else:
-            _draw_dots(figure, position, title, scores, methods, look)
+        projection = "polar" if all_radars else None
+        axes = figure.add_subplot(lines, columns, index + 1, projection=projection)
+        means = {
+            axis: {m: statistics.fmean(v) for m, v in of.items()} for axis, of in scores.items()
+        }
+        draw = _draw_radar if all_radars else _draw_dots
+        draw(axes, title, means, {method: look[method] for method in methods})
         rows += [
             {"panel": title, "axis": axis, "method": method, "n": len(values)}
-            | {"test_auc": statistics.fmean(values)}
+            | {"test_auc": means[axis][method]}
             for axis, of in scores.items()
             for method, values in of.items()
         ]
@@ -74,7 +77,7 @@ def radar_chart(outcomes: Sequence[SearchOutcome]) -> Chart | None:
     )
 
 
-def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, PanelScores]:
+def _panels(outcomes: Outcomes) -> dict[str, PanelScores]:
     """Scores of each radar by its title: data sets at one fraction, or data sets × fractions."""
     panels: dict[str, PanelScores] = {}
     models = sorted({outcome.identity.model for outcome in outcomes})
@@ -96,33 +99,23 @@ def _panels(outcomes: Sequence[SearchOutcome]) -> dict[str, PanelScores]:
     return {title: scores for title, scores in compared.items() if scores}
 
 
-def _draw_radar(
-    figure: Figure,
-    position: Any,
-    title: str,
-    scores: PanelScores,
-    methods: Sequence[str],
-    look: dict[str, Look],
-) -> None:
-    axes: Any = figure.add_subplot(*position, projection="polar")
+def _draw_radar(axes: Any, title: str, means: Means, look: dict[str, Look]) -> None:
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
-    names = list(scores)
-    angles = np.linspace(0, 2 * math.pi, len(names), endpoint=False)
-    means = {name: {m: statistics.fmean(v) for m, v in of.items()} for name, of in scores.items()}
+    angles = np.linspace(0, 2 * math.pi, len(means), endpoint=False)
     labels = [
         f"{name}\n{100 * min(of.values()):.1f}–{100 * max(of.values()):.1f}"
         for name, of in means.items()
     ]
-    for method in methods:
-        radii = [_radius(means[name], method) for name in names]
+    for method, own in look.items():
+        radii = [_radius(of, method) for of in means.values()]
         known = [(a, r) for a, r in zip(angles, radii, strict=True) if r is not None]
         if not known:
             continue
-        closed = [*known, known[0]] if len(known) == len(names) else known
-        own = is_revo(method)
-        axes.plot(*zip(*closed, strict=True), marker=look[method].marker, ms=4.5 if own else 3.5,
-                  lw=2.4 if own else 1.3, zorder=4 if own else 3, **look[method].line)  # fmt: skip
+        closed = [*known, known[0]] if len(known) == len(means) else known
+        size, width, order = (4.5, 2.4, 4) if is_revo(method) else (3.5, 1.3, 3)
+        axes.plot(*zip(*closed, strict=True), marker=own.marker, ms=size, lw=width, zorder=order,
+                  **own.line)  # fmt: skip
     axes.set_xticks(angles, labels, fontsize=8.5)
     for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
         side = math.sin(angle)
@@ -135,25 +128,15 @@ def _draw_radar(
     axes.set_title(title, pad=22, loc="center")
 
 
-def _draw_dots(
-    figure: Figure,
-    position: Any,
-    title: str,
-    scores: PanelScores,
-    methods: Sequence[str],
-    look: dict[str, Look],
-) -> None:
-    axes = figure.add_subplot(*position)
-    names = list(scores)
-    count = len(methods)
-    for index, method in enumerate(methods):
+def _draw_dots(axes: Any, title: str, means: Means, look: dict[str, Look]) -> None:
+    count = len(look)
+    for index, (method, own) in enumerate(look.items()):
         shift = 0.5 * (index - (count - 1) / 2) / max(count - 1, 1)
-        for place, name in enumerate(names):
-            if values := scores[name].get(method):
-                mean = 100 * statistics.fmean(values)
-                axes.plot([mean], [place + shift], look[method].marker, color=look[method].colour)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.45, -0.55)
+        for place, of in enumerate(means.values()):
+            if method in of:
+                axes.plot([100 * of[method]], [place + shift], own.marker, color=own.colour)
+    axes.set_yticks(range(len(means)), list(means))
+    axes.set_ylim(len(means) - 0.45, -0.55)
     axes.set_xlabel("test AUC, %", color=INK)
     axes.set_title(title)
     axes.tick_params(axis="y", length=0, color=MUTED)

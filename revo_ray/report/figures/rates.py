@@ -11,24 +11,17 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from revo_ray.report.figures.chart import Chart, slug
+from revo_ray.report.figures.chart import FLOATS, Chart, slug
 from revo_ray.report.figures.network import depth_axis
 from revo_ray.report.loaded_run import Run
-from revo_ray.report.style import (
-    BLUE,
-    MUTED,
-    SCALE,
-    SEQUENCE,
-    log_ticks,
-    styled,
-)
-from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.report.style import BLUE, MUTED, SCALE, SEQUENCE, log_ticks, styled
+from revo_ray.rundir import Evaluation
 
-FLOATS = NDArray[np.float64]
+Part = tuple[str, FLOATS, Any]
+"""Plans that are drawn together: their label, exponents `plans × units`, and colour."""
 GOOD = 0.2
 """Share of a search's evaluations whose plans count as good."""
 
@@ -52,22 +45,13 @@ def rates_by_depth(run: Run) -> Chart | None:
     count = max(3, math.ceil(GOOD * len(order)))
     parts = {"best": order[:count], "others": order[count:]}
     values = {name: exponents(part) for name, part in parts.items()}
-    everything = np.concatenate(list(values.values()))
-    some_frozen = bool(np.isnan(everything).any())
+    some_frozen = any(np.isnan(part).any() for part in values.values())
     figure = Figure(figsize=(9.2, 5.0 if some_frozen else 3.7), layout="constrained")
     heights = [3, 1.3] if some_frozen else [3]
     grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    names = {"best": f"best {count} of {len(order)} evaluations", "others": "the others"}
-    for name, colour in (("others", MUTED), ("best", BLUE)):
-        _draw_quartiles(grid[0], values[name], colour, names[name])
-        if some_frozen:
-            share = np.isnan(values[name]).mean(axis=0)
-            grid[1].step(np.arange(len(share)), share, where="mid", color=colour, lw=1.6)
-    _rate_axis(grid[0], everything)
+    best = f"best {count} of {len(order)} evaluations", values["best"], BLUE
+    _draw_by_depth(grid, [("the others", values["others"], MUTED), best], run.units)
     grid[0].legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2)
-    if some_frozen:
-        grid[1].set(ylim=(0, 1), ylabel="share frozen", yticks=[0, 0.5, 1])
-    depth_axis(grid[-1], run.units)
     rows = [
         {"plans": name} | row
         for name, part in values.items()
@@ -99,31 +83,25 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
         return None
     parts = dict(sorted(parts.items()))
     values = {key: exponents(bests) for key, bests in parts.items()}
-    everything = np.concatenate(list(values.values()))
-    names = {key: f"{100 * key:g} %" if by == "fraction" else str(key) for key in parts}
-    colours = _colours(list(parts), by)
-    some_frozen = bool(np.isnan(everything).any())
+    some_frozen = any(np.isnan(part).any() for part in values.values())
     figure = Figure(figsize=(10.2, 5.2 if some_frozen else 4.0), layout="constrained")
     grid = figure.subplots(
         1 + some_frozen, 2, squeeze=False, sharex="col", width_ratios=[4, 1.1],
         height_ratios=[3, 1.3][: 1 + some_frozen],
     )  # fmt: skip
-    for key, part in values.items():
-        _draw_quartiles(grid[0, 0], part, colours[key], f"{names[key]} (n = {len(part)})")
-        if some_frozen:
-            share = np.isnan(part).mean(axis=0)
-            grid[1, 0].step(np.arange(len(share)), share, where="mid", color=colours[key], lw=1.6)
-    _rate_axis(grid[0, 0], everything)
-    _draw_all_units(grid[:, 1], values, names, colours)
-    if some_frozen:
-        grid[1, 0].set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel="share frozen")
+    names = [f"{100 * key:g} %" if by == "fraction" else str(key) for key in parts]
+    shown = list(zip(names, values.values(), _colours(len(parts), by), strict=True))
+    units = next(run.units for run in runs if run.best is not None and run.best.unit_lrs)
+    counted = [(f"{name} (n = {len(part)})", part, colour) for name, part, colour in shown]
+    _draw_by_depth(grid[:, 0], counted, units)
+    _draw_all_units(grid[:, 1], shown)
     grid[0, 1].sharey(grid[0, 0])
     grid[0, 1].tick_params(labelleft=False)
-    units = next(run.units for run in runs if run.best is not None and run.best.unit_lrs)
-    depth_axis(grid[-1, 0], units)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     identity = runs[0].outcome.identity
-    what = "data set" if by == "data" else "data fraction"
+    what, pooled = "data set", "fractions and seeds of a data set"
+    if by == "fraction":
+        what, pooled = "data fraction", "data sets and seeds of a fraction"
     rows = [{by: key} | row for key, part in values.items() for row in _quartile_rows(part, units)]
     return Chart(
         f"rates-by-{by}-{slug(identity.method)}-{slug(identity.model)}",
@@ -132,7 +110,7 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
         "Left: median and middle half over searches, along the network. Right: all units (box: "
         "middle half, whiskers: 5–95 %)."
         + (" Frozen units count in the share below, not above." if some_frozen else "")
-        + f" n counts searches; {_other(by)}",
+        + f" n counts searches; {pooled} are pooled.",
         figure,
         rows,
     )
@@ -145,65 +123,60 @@ def varies(rows: Sequence[Evaluation]) -> bool:
     return unequal or len(patterns) > 1
 
 
-def _other(by: str) -> str:
-    return (
-        "fractions and seeds of a data set are pooled."
-        if by == "data"
-        else "data sets and seeds of a fraction are pooled."
-    )
-
-
-def _colours(keys: Sequence[Any], by: str) -> dict[Any, Any]:
-    """Colours by key: fractions, which have an order, by brightness; data sets by hue."""
+def _colours(count: int, by: str) -> list[Any]:
+    """Colours of data sets, by hue, or of fractions, which have an order, by brightness."""
     if by == "data":
-        return {key: SEQUENCE[index % len(SEQUENCE)] for index, key in enumerate(keys)}
+        return [SEQUENCE[index % len(SEQUENCE)] for index in range(count)]
     scale: Callable[[float], Any] = matplotlib.colormaps[SCALE]
-    return {key: scale(0.82 * index / max(len(keys) - 1, 1)) for index, key in enumerate(keys)}
+    return [scale(0.82 * index / max(count - 1, 1)) for index in range(count)]
 
 
-def _draw_quartiles(axes: Axes, values: FLOATS, colour: Any, label: str) -> None:
-    low, middle, high = _quartiles(values)
-    places = np.arange(values.shape[1])
-    axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
-    axes.plot(places, middle, ".-", color=colour, lw=1.6, ms=5, label=label)
-
-
-def _draw_all_units(
-    column: NDArray[Any], values: dict[Any, FLOATS], names: dict[Any, str], colours: dict[Any, Any]
-) -> None:
-    """Draw the rates of all units, and below them the shares of frozen units if there are two axes.
+def _draw_by_depth(column: NDArray[Any], parts: Sequence[Part], units: Sequence[str]) -> None:
+    """Draw quartiles of rates along the network, and the shares of frozen units on a second axis.
 
     Args:
         column: one or two axes.
-        values: exponents by data set or fraction.
-        names, colours: labels and colours of the same keys.
+        parts: sets of plans.
+        units: names of the network's units.
     """
-    places = range(1, len(values) + 1)
-    shades = [colours[key] for key in values]
-    _draw_boxes(column[0], list(values.values()), shades)
-    column[0].set_title("all units", fontsize=9, weight="normal")
-    if len(column) > 1:
-        shares = [float(np.isnan(part).mean()) for part in values.values()]
-        column[1].bar(places, shares, color=shades, width=0.55)
-        column[1].set(ylim=(0, 1), yticks=[0, 0.5, 1])
-        column[1].tick_params(labelleft=False)
-    column[-1].set_xticks(
-        list(places), [shortened(names[key], 14) for key in values], rotation=38, ha="right",
-        rotation_mode="anchor", fontsize=8,
-    )  # fmt: skip
-    column[-1].grid(axis="x", visible=False)
+    places = np.arange(len(units))
+    for label, values, colour in parts:
+        low, middle, high = _quartiles(values)
+        column[0].fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
+        column[0].plot(places, middle, ".-", color=colour, lw=1.6, ms=5, label=label)
+        for axes in column[1:]:
+            axes.step(places, np.isnan(values).mean(axis=0), where="mid", color=colour, lw=1.6)
+    everything = np.concatenate([values for _, values, _ in parts])
+    bottom, top = exponent_range(everything[~np.isnan(everything)])
+    column[0].set_ylim(bottom - 0.05, top + 0.05)
+    log_ticks(column[0].yaxis, bottom, top)
+    column[0].set_ylabel("learning rate")
+    for axes in column[1:]:
+        axes.set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel="share frozen")
+    depth_axis(column[-1], units)
 
 
-def _draw_boxes(axes: Axes, parts: Sequence[FLOATS], colours: Sequence[Any]) -> None:
-    for place, (part, colour) in enumerate(zip(parts, colours, strict=True), 1):
-        known = part[~np.isnan(part)]
-        if len(known):
-            axes.boxplot(
+def _draw_all_units(column: NDArray[Any], parts: Sequence[Part]) -> None:
+    """Draw the rates of all units together, and the shares of frozen units on a second axis."""
+    places = range(1, len(parts) + 1)
+    for place, (_, values, colour) in zip(places, parts, strict=True):
+        if len(known := values[~np.isnan(values)]):
+            column[0].boxplot(
                 [known], positions=[place], widths=0.55, whis=(5, 95), showfliers=False,
                 patch_artist=True, boxprops={"facecolor": colour, "alpha": 0.35, "lw": 0},
                 medianprops={"color": colour, "lw": 2}, whiskerprops={"color": colour},
                 capprops={"color": colour},
             )  # fmt: skip
+        for axes in column[1:]:
+            axes.bar([place], [np.isnan(values).mean()], color=[colour], width=0.55)
+    column[0].set_title("all units", fontsize=9, weight="normal")
+    for axes in column[1:]:
+        axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+        axes.tick_params(labelleft=False)
+    names = [shortened(name, 14) for name, _, _ in parts]
+    slanted = {"rotation": 38, "ha": "right", "rotation_mode": "anchor"}
+    column[-1].set_xticks(places, names, fontsize=8, **slanted)
+    column[-1].grid(axis="x", visible=False)
 
 
 def _quartile_rows(values: FLOATS, units: Sequence[str]) -> list[dict[str, Any]]:
@@ -211,9 +184,8 @@ def _quartile_rows(values: FLOATS, units: Sequence[str]) -> list[dict[str, Any]]
     low, middle, high = _quartiles(values)
     return [
         {"n": len(values), "unit": unit, "position": index}
-        | {"log10_rate_q25": _number(low[index]), "log10_rate_median": _number(middle[index])}
-        | {"log10_rate_q75": _number(high[index])}
-        | {"share_frozen": float(np.isnan(values[:, index]).mean())}
+        | {"log10_rate_q25": low[index], "log10_rate_median": middle[index]}
+        | {"log10_rate_q75": high[index], "share_frozen": np.isnan(values[:, index]).mean()}
         for index, unit in enumerate(units)
     ]
 
@@ -226,23 +198,12 @@ def _quartiles(values: FLOATS) -> FLOATS:
     return np.where(empty, np.nan, found)
 
 
-def _rate_axis(axes: Axes, values: FLOATS) -> None:
-    low, high = exponent_range(values[~np.isnan(values)])
-    axes.set_ylim(low - 0.05, high + 0.05)
-    log_ticks(axes.yaxis, low, high)
-    axes.set_ylabel("learning rate")
-
-
 def exponent_range(values: FLOATS) -> tuple[float, float]:
     """Integers around all exponents."""
     if len(values) == 0:
         return -4.0, 0.0
     low, high = math.floor(values.min() + 1e-9), math.ceil(values.max() - 1e-9)
     return float(low), float(max(high, low + 1))
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def shortened(name: str, most: int = 40) -> str:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from revo_ray.objective import Metric
-from revo_ray.report.figures.best_so_far import FLOATS, best_so_far, style_values
-from revo_ray.report.figures.chart import Chart
+from revo_ray.report.figures.best_so_far import best_so_far, style_values
+from revo_ray.report.figures.chart import FLOATS, Chart
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import is_revo
 from revo_ray.report.scores import objectives_text

@@ -43,7 +43,8 @@ class Section:
         name: name of its anchor.
         title: heading.
         text, below: Markdown above and below the charts.
-        tiles, charts, blocks: its numbers, figures and texts to copy.
+        tiles, blocks: its numbers and texts to copy.
+        charts: its figures; None for one that could not be drawn.
     """
 
     name: str
@@ -51,8 +52,13 @@ class Section:
     text: str = ""
     below: str = ""
     tiles: Sequence[Tile] = ()
-    charts: Sequence[Chart] = ()
+    charts: Sequence[Chart | None] = ()
     blocks: Sequence[Block] = ()
+
+    @property
+    def drawn(self) -> list[Chart]:
+        """The charts that could be drawn."""
+        return [chart for chart in self.charts if chart is not None]
 
     @property
     def text_html(self) -> Markup:
@@ -67,7 +73,7 @@ class Section:
     @property
     def empty(self) -> bool:
         """Whether the section has no content."""
-        return not (self.text or self.below or self.tiles or self.charts or self.blocks)
+        return not (self.text or self.below or self.tiles or self.drawn or self.blocks)
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,8 @@ class Page:
     def files(self) -> dict[str, bytes]:
         """The figures' files, then the page, by path in `report/`."""
         shown = [section for section in self.sections if not section.empty]
-        charts = [chart for section in shown for chart in section.charts]
-        files = {
-            f"{FIGURES}/{name}": content
-            for chart in charts
-            for name, content in chart.files().items()
-        }
+        charts = [chart.files() for section in shown for chart in section.drawn]
+        files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
         html = _template().render(
             title=self.title,
             lead=self.lead,
@@ -126,11 +128,9 @@ def _markdown() -> MarkdownIt:
 
 @cache
 def _template() -> Template:
-    text = (
-        resources.files("revo_ray.report.pages").joinpath("templates/page.html").read_text("utf-8")
-    )
+    path = resources.files("revo_ray.report.pages").joinpath("templates/page.html")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    return environment.from_string(text)
+    return environment.from_string(path.read_text("utf-8"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from revo_ray.errors import UserError
 from revo_ray.objective import METRICS
 from revo_ray.report.figures.best_so_far import search_curve
-from revo_ray.report.figures.chart import Chart, some
 from revo_ray.report.figures.genes import read_genes
 from revo_ray.report.figures.importance import LEAST_ROWS, importance_chart, measure
 from revo_ray.report.figures.optimism import chosen_chart
@@ -33,21 +32,17 @@ def search_page(run: Run) -> Page:
         f"A search of revo-ray: {identity.method} on {identity.model}, {identity.data}, "
         f"{100 * identity.fraction:g} % of the images for training."
     )
+    luck = chosen_chart(run)
     return Page(
         title=config.name,
         lead=lead,
         warnings=_warnings(run),
         sections=[
             _result(run),
-            _figures("curve", "Best so far", search_curve(run, _random_beside(run))),
-            _figures("plan", "The best plan", plan_chart(run), rates_by_depth(run)),
+            Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
+            Section("plan", "The best plan", charts=[plan_chart(run), rates_by_depth(run)]),
             _genes(run),
-            Section(
-                "optimism",
-                "Validation against test",
-                _score_table(run),
-                charts=some(chosen_chart(run)),
-            ),
+            Section("optimism", "Validation against test", _score_table(run), charts=[luck]),
             budget_section(run),
             failures_section([run]),
             repeat_section(run.outcome.directory, [run]),
@@ -75,29 +70,23 @@ def _result(run: Run) -> Section:
     best, test, objective = run.best, run.outcome.test, run.objective
     if best is None:
         return Section("result", "Result", "There is none.")
-    tiles = [
-        Tile(
-            f"validation {metric.title}",
-            score_text(metric, metric.value(best.scores)),
-            f"evaluation {best.evaluation}" if metric == objective else "",
-        )
-        for metric in headline_scores(objective)
-    ]
+    tiles, metrics = [], headline_scores(objective)
+    for m in metrics:
+        note = f"evaluation {best.evaluation}" if m == objective else ""
+        tiles.append(Tile(f"validation {m.title}", score_text(m, m.value(best.scores)), note))
     if test:
-        tiles += [
-            Tile(f"test {metric.title}", score_text(metric, metric.value(test)), "measured once")
-            for metric in headline_scores(objective)
-        ]
-    frozen = sum(rate == 0 for rate in best.unit_lrs)
+        once = "measured once"
+        tiles += [Tile(f"test {m.title}", score_text(m, m.value(test)), once) for m in metrics]
+    units, frozen = len(best.unit_lrs), best.unit_lrs.count(0)
+    tested = (
+        "Its model was tested once, on images that the search never saw."
+        if test
+        else "Its model is tested when the search ends."
+    )
     text = (
         f"Evaluation {best.evaluation} has the best validation {objective.title} of "
-        f"{len(run.rows)}. It trains {len(best.unit_lrs) - frozen} of {len(best.unit_lrs)} units "
-        f"and freezes {frozen}. "
-        + (
-            "Its model was tested once, on images that the search never saw."
-            if test
-            else "Its model is tested when the search ends."
-        )
+        f"{len(run.rows)}. It trains {units - frozen} of {units} units and freezes {frozen}. "
+        f"{tested}"
     )
     return Section("result", "Result", text, tiles=tiles)
 
@@ -114,8 +103,9 @@ def _genes(run: Run) -> Section:
             f"{len(genes.ranks)} evaluations cannot tell which of {len(genes.names)} genes "
             f"mattered; that takes at least {LEAST_ROWS}."
         )
-        return Section("genes", title, text, charts=some(parallel))
-    return _figures("genes", title, importance_chart(importance, "importance", title), parallel)
+        return Section("genes", title, text, charts=[parallel])
+    chart = importance_chart(importance, "importance", title)
+    return Section("genes", title, charts=[chart, parallel])
 
 
 def _score_table(run: Run) -> str:
@@ -169,7 +159,3 @@ def _draws_same_genome(directory: RunDirectory, run: Run, genome: tuple[str, ...
         and (config.data, config.model, config.train)
         == (run.config.data, run.config.model, run.config.train)
     )
-
-
-def _figures(name: str, title: str, *charts: Chart | None) -> Section:
-    return Section(name, title, charts=some(*charts))

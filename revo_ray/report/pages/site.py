@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from revo_ray.report.loaded_run import load_runs
-from revo_ray.report.pages.page import FIGURES, FILE, Page
+from revo_ray.report.pages.page import FIGURES, FILE
 from revo_ray.report.pages.search_page import search_page
 from revo_ray.report.pages.study_page import study_page
 from revo_ray.report.study_report import StudyReport
@@ -27,19 +27,6 @@ class Written:
     count: int
 
 
-def make_page(report: StudyReport) -> Page:
-    """Make the page of a study or of a search.
-
-    Raises:
-        UserError: a ledger is damaged.
-        OSError: the storage is unreachable.
-    """
-    runs = load_runs(report.outcomes)
-    if isinstance(report.directory, RunDirectory):
-        return search_page(runs[0])
-    return study_page(report, runs)
-
-
 def write_page(report: StudyReport) -> Written:
     """Write the page beside the tables, and delete figures that it no longer has.
 
@@ -47,7 +34,8 @@ def write_page(report: StudyReport) -> Written:
         UserError: a ledger is damaged.
         OSError: the storage is full, read-only or unreachable.
     """
-    files = make_page(report).files()
+    runs, alone = load_runs(report.outcomes), isinstance(report.directory, RunDirectory)
+    files = (search_page(runs[0]) if alone else study_page(report, runs)).files()
     target = report.directory.report
     for name in target.list(FIGURES):
         if (path := f"{FIGURES}/{name}") not in files:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from revo_ray.report.figures.chart import Chart, slug, some
+from revo_ray.report.figures.chart import Chart, slug
 from revo_ray.report.figures.genes import read_genes
 from revo_ray.report.figures.importance import importance_chart, measure
 from revo_ray.report.figures.optimism import optimism_chart
@@ -26,43 +27,25 @@ from revo_ray.report.text_sections import failures_section, folder_name, repeat_
 
 def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:
     """Make the page: methods compared, best plans, costs, failures, and how to repeat the study."""
-    statistics, outcomes = report.statistics, report.outcomes
-    groups = _by(_searched(runs), lambda run: (run.outcome.identity.model, run.method))
+    statistics, outcomes, tables = report.statistics, report.outcomes, report.tables
+    methods = len(statistics.methods) + len(statistics.waiting)
+    models = _by(_searched(runs), attrgetter("outcome.identity.model"))
+    scores, costs = [t.scores for t in tables], [grid for t in tables for grid in t.costs]
+    compared = to_text(statistics).removeprefix("# Statistics").strip()
+    optimism, luck = _markdown([t.optimism for t in tables]), optimism_chart(outcomes)
     return Page(
         title=folder_name(report.directory),
-        lead=(
-            f"A study of revo-ray: {len(runs)} searches, "
-            f"{len(statistics.methods) + len(statistics.waiting)} methods."
-        ),
+        lead=f"A study of revo-ray: {len(runs)} searches, {methods} methods.",
         warnings=_warnings(report, runs),
         sections=[
-            Section(
-                "result",
-                "Result",
-                _markdown([tables.scores for tables in report.tables]),
-                tiles=_tiles(report, runs),
-            ),
-            _figures("methods", "Methods over data sets", radar_chart(outcomes)),
-            _figures("curves", "Best so far", study_curves(runs)),
-            Section(
-                "statistics",
-                "Statistics",
-                below=to_text(statistics).removeprefix("# Statistics").strip(),
-                charts=some(report.ranks_chart),
-            ),
-            _figures("plans", "Best plans", *_plan_charts(runs, groups)),
-            _figures("genes", "Which genes mattered", *_gene_charts(groups)),
-            Section(
-                "optimism",
-                "Validation against test",
-                below=_markdown([tables.optimism for tables in report.tables]),
-                charts=some(optimism_chart(outcomes)),
-            ),
-            Section(
-                "budget",
-                "Budget",
-                _markdown([grid for tables in report.tables for grid in tables.costs]),
-            ),
+            Section("result", "Result", _markdown(scores), tiles=_tiles(report, runs)),
+            Section("methods", "Methods over data sets", charts=[radar_chart(outcomes)]),
+            Section("curves", "Best so far", charts=[study_curves(runs)]),
+            Section("statistics", "Statistics", below=compared, charts=[report.ranks_chart]),
+            Section("plans", "Best plans", charts=_plan_charts(models)),
+            Section("genes", "Which genes mattered", charts=_gene_charts(models)),
+            Section("optimism", "Validation against test", below=optimism, charts=[luck]),
+            Section("budget", "Budget", _markdown(costs)),
             failures_section(runs),
             repeat_section(report.directory, runs),
         ],
@@ -93,34 +76,29 @@ def _tiles(report: StudyReport, runs: Sequence[Run]) -> list[Tile]:
     ]
 
 
-def _plan_charts(runs: Sequence[Run], groups: Sequence[list[Run]]) -> list[Chart | None]:
+def _plan_charts(models: Sequence[list[Run]]) -> list[Chart | None]:
     charts: list[Chart | None] = []
-    for of_model in _by(_searched(runs), lambda run: run.outcome.identity.model):
-        for group in groups:
-            if group[0].outcome.identity.model == of_model[0].outcome.identity.model:
-                charts += [rates_over(group, "data", 3), rates_over(group, "fraction", 4)]
+    for of_model in models:
+        for group in _by(of_model, attrgetter("method")):
+            charts += [rates_over(group, "data", 3), rates_over(group, "fraction", 4)]
         charts.append(plans_chart(of_model))
     return charts
 
 
-def _gene_charts(groups: Sequence[list[Run]]) -> list[Chart | None]:
+def _gene_charts(models: Sequence[list[Run]]) -> list[Chart | None]:
     """Charts of the searches of one method and model together: their genes are the same."""
     charts: list[Chart | None] = []
-    for group in groups:
-        genes = read_genes(group)
-        if genes is None:
+    for group in (group for of_model in models for group in _by(of_model, attrgetter("method"))):
+        if (genes := read_genes(group)) is None:
             continue
-        identity = group[0].outcome.identity
-        name = slug(f"{identity.method} {identity.model}")
+        identity, units = group[0].outcome.identity, group[0].units
         title = f"{identity.method}, {identity.model}"
+        name = slug(title)
         importance = measure(genes)
         if importance is not None:
             charts.append(importance_chart(importance, f"importance-{name}", f"Genes: {title}"))
-        charts.append(
-            parallel_chart(
-                genes, importance, group[0].units, f"parallel-{name}", f"Evaluations: {title}"
-            )
-        )
+        title = f"Evaluations: {title}"
+        charts.append(parallel_chart(genes, importance, units, f"parallel-{name}", title))
     return charts
 
 
@@ -132,10 +110,6 @@ def _searched(runs: Sequence[Run]) -> list[Run]:
 
 def _by(runs: Sequence[Run], key: Callable[[Run], Any]) -> list[list[Run]]:
     return [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
-
-
-def _figures(name: str, title: str, *charts: Chart | None) -> Section:
-    return Section(name, title, charts=some(*charts))
 
 
 def _markdown(tables: Sequence[Grid]) -> str:
