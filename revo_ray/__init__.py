@@ -15,14 +15,7 @@ if TYPE_CHECKING:
     from revo_ray.settings.study import StudyConfig
     from revo_ray.tune import CMAMVSearch
 
-__all__ = [
-    "CMAMVSearch",
-    "SearchConfig",
-    "SearchResult",
-    "StudyConfig",
-    "run_search",
-    "run_study",
-]
+__all__ = ["CMAMVSearch", "SearchConfig", "SearchResult", "StudyConfig", "run_search", "run_study"]
 
 __version__ = "0.1.0"
 

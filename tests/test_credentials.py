@@ -32,7 +32,12 @@ CASES = {
     ),
     "inspect": (["data", "inspect", "--set", "data.root=URI"], None, "data.root"),
     "train": (["train", "FILE", "--plan", "plan.json"], {"storage": "URI"}, "storage"),
+    "train-plan": (["train", "FILE", "--plan", "URI"], {}, "--plan"),
     "report": (["report", "URI"], None, "storage"),
+    "watch": (["watch", "URI"], None, "storage"),
+    "export": (["export", "URI", "--to", "onnx", "--out", "model.onnx"], None, "storage"),
+    "predict": (["predict", "URI", "FILE"], {}, "storage"),
+    "predict-images": (["predict", "run", "URI"], None, "IMAGES"),
 }
 
 

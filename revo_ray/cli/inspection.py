@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
+from revo_ray.data.files.image_files import without_password
 from revo_ray.data.findings import NAMED, Inspection
-from revo_ray.data.sources.root import shown_root
 from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
@@ -37,14 +37,7 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
-    """Print the findings.
-
-    Args:
-        found: the findings.
-        config: the data section that was inspected.
-        folder: the folder in which a search prepares the image table.
-        console: prints them.
-    """
+    """Print the findings about `config`; a search would prepare its image table in `folder`."""
 
     def say(text: str = "") -> None:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
@@ -73,7 +66,7 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
 
 
 def _headline(found: Inspection, config: DataConfig) -> str:
-    root = f" in {shown_root(config.root)}" if config.root is not None else ""
+    root = "" if config.root is None else f" in {without_password(repr(config.root))}"
     usable = int(found.counts.sum())
     of = f" of {found.listed:,}" if usable != found.listed else ""
     return f"{config.source}{root}: {usable:,}{of} images in {len(found.classes):,} classes"
@@ -81,15 +74,9 @@ def _headline(found: Inspection, config: DataConfig) -> str:
 
 def _class_rows(found: Inspection) -> list[list[str]]:
     columns = {**found.splits, "images": found.counts}
-    rows = [
-        [name, *(f"{counts[c]:,}" for counts in columns.values())]
-        for c, name in enumerate(found.classes)
-    ]
-    return [
-        ["class", *columns],
-        *rows,
-        ["all", *(f"{counts.sum():,}" for counts in columns.values())],
-    ]
+    numbers = [*zip(*columns.values(), strict=True), [counts.sum() for counts in columns.values()]]
+    rows = zip([*found.classes, "all"], numbers, strict=True)
+    return [["class", *columns], *([name, *(f"{n:,}" for n in row)] for name, row in rows)]
 
 
 def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tuple[str, str]]:

@@ -80,8 +80,7 @@ def submit(
         typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard."),
     ] = "http://127.0.0.1:8265",
     working_dir: Annotated[
-        Path,
-        typer.Option(help="Folder to upload: the configuration, plugins, perhaps a checkout."),
+        Path, typer.Option(help="Folder to upload: the configuration, plugins, perhaps a checkout.")
     ] = Path("."),
     study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
     runtime_env: Annotated[

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_result(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
-    """Print a result.
-
-    Args:
-        result: the result of a search.
-        config, overrides: as they were given to the search; the next command repeats them.
-    """
+    """Print a result; the next command repeats the `config` and `overrides` of the search."""
     say(
         f"{result.evaluations} evaluations ({status_counts(result)}) "
         f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "

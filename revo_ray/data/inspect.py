@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +21,7 @@ from revo_ray.data.splits.split import split_records
 from revo_ray.data.splits.subset import limit_records
 from revo_ray.data.table.bad_images import bad_images_error, check_classes
 from revo_ray.data.table.fingerprint import table_path
-from revo_ray.data.table.threads import in_order
-from revo_ray.data.table.writer import Progress
+from revo_ray.data.table.writer import Progress, decode_all
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -60,24 +58,24 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
         records = limit_records(records, config)
     except UserError as error:
         obstacles.append(error)
-    images, undecoded = _decode(records, config.image_size, progress)
-    problems = [*source.problems, *undecoded]
+    looked_at = list(decode_all(partial(_look, size=config.image_size), records, progress))
+    problems = [*source.problems, *(found for found in looked_at if isinstance(found, Problem))]
     if problems and config.on_bad_image == "stop":
         obstacles.insert(0, bad_images_error(problems))
-    usable = [(record, image) for record, image in zip(records, images, strict=True) if image]
-    kept = [record for record, _ in usable]
+    kept = [r for r, found in zip(records, looked_at, strict=True) if isinstance(found, _Image)]
+    images = [found for found in looked_at if isinstance(found, _Image)]
     labels = np.array([source.classes.index(record.label) for record in kept], np.int64)
     parts = _split(source, kept, config, obstacles)
     groups = _count_groups(kept)
-    hashes = [image.hashes for _, image in usable]
+    hashes = [image.hashes for image in images]
     duplicates = find_near_duplicates(hashes, [parts[name] for name in SPLITS]) if parts else []
     return Inspection(
         classes=source.classes,
         listed=len(source.records),
         counts=_per_class(source, labels),
         splits={name: _per_class(source, labels[part]) for name, part in parts.items()},
-        sizes=_sizes([image.size for _, image in usable]),
-        kinds=dict(Counter(image.kind for _, image in usable).most_common()),
+        sizes=_sizes([image.size for image in images]),
+        kinds=dict(Counter(image.kind for image in images).most_common()),
         groups=groups,
         problems=tuple(problems),
         overlaps=tuple(_overlap(pair, kept) for pair in duplicates),
@@ -88,32 +86,15 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     )
 
 
-def _decode(
-    records: Sequence[Record], size: int, progress: Progress | None
-) -> tuple[list[_Image | None], list[Problem]]:
-    """Decode each image; return None and a problem for each that cannot be decoded."""
-
-    def decode(record: Record) -> _Image | Problem:
-        try:
-            image = record.picture.open()
-            kind = f"{image.format or ''} {image.mode}".strip()
-            dimensions = image.size  # read before `square`, which may decode a smaller image
-            return _Image(dimensions, kind, ImageHashes.of(square(image, size)))
-        except Exception as error:  # whatever a decoder raises
-            return Problem(record.name, explain(error))
-
-    report = progress or (lambda done, total: None)
-    report(0, len(records))
-    images: list[_Image | None] = []
-    problems = []
-    with warnings.catch_warnings(), closing(in_order(decode, records)) as results:
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
-        for done, result in enumerate(results, start=1):
-            if isinstance(result, Problem):
-                problems.append(result)
-            images.append(result if isinstance(result, _Image) else None)
-            report(done, len(records))
-    return images, problems
+def _look(record: Record, size: int) -> _Image | Problem:
+    """Decode an image as the preparation of a table would."""
+    try:
+        image = record.picture.open()
+        kind = f"{image.format or ''} {image.mode}".strip()
+        dimensions = image.size  # read before `square`, which may decode a smaller image
+        return _Image(dimensions, kind, ImageHashes.of(square(image, size)))
+    except Exception as error:  # whatever a decoder raises
+        return Problem(record.name, explain(error))
 
 
 def _split(

@@ -47,11 +47,7 @@ class SharedFile:
 
 
 def cache_folder(kind: str = TABLES) -> Path:
-    """Folder for this machine's copies of shared files.
-
-    Args:
-        kind: folder of such files in a storage.
-    """
+    """Folder for this machine's copies of the files that a storage holds in the folder `kind`."""
     chosen = os.environ.get(CACHE)
     root = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "revo_ray"
     return root / kind.removeprefix(".")
@@ -63,11 +59,7 @@ def making_folder(storage: Storage, kind: str) -> Path:
 
 
 def tables_folder(storage: str) -> Path:
-    """Folder in which image tables are prepared.
-
-    Args:
-        storage: path or URI of the configured storage.
-    """
+    """Folder in which image tables are prepared, for a configured storage (path or URI)."""
     return making_folder(Storage(storage), TABLES)
 
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from revo_ray.model.description import INPUT, OUTPUT, Description
+from revo_ray.model.description import Description
 
 
-class Classifier(Protocol):
+@dataclass(frozen=True)
+class Classifier:
     """A model, in one of its forms.
 
     Attributes:
         description: its input and output.
+        logits: computes logits (N, C), float32, of images (N, 3, S, S), uint8 RGB.
     """
 
     description: Description
-
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute logits (N, C) of images (N, 3, S, S)."""
+    logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Normalised(nn.Module):
@@ -52,8 +53,10 @@ class Normalised(nn.Module):
         return logits.float()
 
 
-class TorchClassifier:
-    """A torch module that takes uint8 images.
+def torch_classifier(
+    module: nn.Module, description: Description, *, bf16: bool = False
+) -> Classifier:
+    """Make a classifier of a torch module.
 
     Args:
         module: maps uint8 images to logits, as `Normalised` does.
@@ -61,34 +64,9 @@ class TorchClassifier:
         bf16: compute in automatic mixed precision.
     """
 
-    def __init__(self, module: nn.Module, description: Description, *, bf16: bool = False) -> None:
-        self.description = description
-        self._module = module
-        self._bf16 = bf16
+    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found: NDArray[np.float32] = module(torch.from_numpy(images)).float().numpy()
+        return found
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute logits (N, C) of images (N, 3, S, S)."""
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=self._bf16),
-        ):
-            logits: NDArray[np.float32] = self._module(torch.from_numpy(images)).float().numpy()
-        return logits
-
-
-class OnnxClassifier:
-    """An ONNX Runtime session on the CPU.
-
-    Args:
-        session: has an input `images` and an output `logits`.
-        description: its input and output.
-    """
-
-    def __init__(self, session: Any, description: Description) -> None:
-        self.description = description
-        self._session = session
-
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute logits (N, C) of images (N, 3, S, S)."""
-        (logits,) = self._session.run([OUTPUT], {INPUT: images})
-        return np.asarray(logits, np.float32)
+    return Classifier(description, logits)

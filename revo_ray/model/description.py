@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from revo_ray.errors import UserError
 
 INPUT = "images"
 OUTPUT = "logits"
@@ -54,19 +57,24 @@ class Description:
         }
 
     @classmethod
-    def from_strings(cls, values: Mapping[str, str]) -> Description:
-        """Read the text that `to_strings` wrote.
+    def from_strings(cls, values: Mapping[str, str], path: Path) -> Description:
+        """Read the text that `to_strings` wrote into the metadata of the file `path`.
 
         Raises:
-            KeyError, TypeError, ValueError: a value is missing or malformed.
+            UserError: a value is missing or malformed.
         """
-        return cls(
-            model=values["model"],
-            labels=tuple(map(str, json.loads(values["labels"]))),
-            image_size=int(values["image_size"]),
-            mean=_floats(json.loads(values["mean"])),
-            std=_floats(json.loads(values["std"])),
-        )
+        try:
+            return cls(
+                model=values["model"],
+                labels=tuple(map(str, json.loads(values["labels"]))),
+                image_size=int(values["image_size"]),
+                mean=_floats(json.loads(values["mean"])),
+                std=_floats(json.loads(values["std"])),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{str(path)!r} has no labels in its metadata: `revo-ray export` did not write it"
+            ) from None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Description:

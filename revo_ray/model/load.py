@@ -115,10 +115,7 @@ def _load_network(
     from safetensors import SafetensorError
 
     backbone = load_backbone(
-        config.model.name,
-        "none",
-        len(description.labels),
-        image_size=description.image_size,
+        config.model.name, "none", len(description.labels), image_size=description.image_size
     )
     network: Any = backbone.model
     if hasattr(network, "transform_input"):  # GoogLeNet's, which the pretrained weights expect

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.data.files.decode import explain, square
 from revo_ray.data.files.image_files import File, ImageFiles
 from revo_ray.data.files.stored_file import StoredFile
 from revo_ray.data.image_records import Problem
 from revo_ray.data.table.threads import in_order
 from revo_ray.errors import UserError
-from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.export.hub_folder import CONFIG, open_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx
@@ -44,14 +47,6 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
-class Image:
-    """An image file, with its path for messages and predictions."""
-
-    path: str
-    file: File
-
-
 def open_model(model: str) -> Classifier:
     """Open a model in any of its forms.
 
@@ -74,41 +69,41 @@ def open_model(model: str) -> Classifier:
         return open_folder(path)
     best = load_best_model(RunDirectory(model))
     network = Normalised(best.network, best.description)
-    return TorchClassifier(network, best.description, bf16=best.config.train.precision == "bf16")
+    return torch_classifier(network, best.description, bf16=best.config.train.precision == "bf16")
 
 
-def find_images(names: Sequence[str]) -> tuple[list[Image], list[Problem]]:
+def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
     """Find image files by name, and those in named folders and zip archives.
 
     Returns:
-        The images, those of a folder sorted by path; and the files that cannot be used, with the
-        reason.
+        The images, those of a folder sorted by path, and the files that cannot be used. All have
+        paths that begin with the name under which they were found.
 
     Raises:
         UserError: a name does not exist, or a folder holds no image.
     """
-    images: list[Image] = []
+    images: list[File] = []
     problems: list[Problem] = []
     for name in names:
+        refuse_credentials(name, "IMAGES")
         path = os.path.abspath(os.path.expanduser(name))
         if "://" not in name and os.path.isfile(path) and not path.lower().endswith(".zip"):
             status = os.stat(path)
-            images.append(Image(name, File(name, status.st_size, StoredFile.on_disk(path, status))))
+            images.append(File(name, status.st_size, StoredFile.on_disk(path, status)))
             continue
         try:
-            tree = ImageFiles.open(name)
+            files = ImageFiles.open(name)
         except UserError as error:  # its configuration key says nothing here
             raise UserError(str(error.args[0])) from None
-        found = tree.images()
-        if not found and not tree.problems:
+        if not files.images() and not files.problems:
             raise UserError(f"{name!r} holds no image")
-        images += [Image(os.path.join(name, file.path), file) for file in found]
-        problems += [Problem(os.path.join(name, p.name), p.cause) for p in tree.problems]
+        images += [replace(file, path=os.path.join(name, file.path)) for file in files.images()]
+        problems += [Problem(os.path.join(name, p.name), p.cause) for p in files.problems]
     return images, problems
 
 
 def predict(
-    classifier: Classifier, images: Iterable[Image], top: int = 1
+    classifier: Classifier, images: Sequence[File], top: int = 1
 ) -> Iterator[Prediction | Problem]:
     """Predict images in batches, in the order given, decoded and cut as in a search.
 
@@ -120,35 +115,29 @@ def predict(
     Yields:
         For each image a prediction, or the reason why it cannot be read.
     """
-    labels, size = classifier.description.labels, classifier.description.image_size
+    size = classifier.description.image_size
     length = max(1, BATCH_PIXELS // size**2)
 
-    def decode(image: Image) -> NDArray[np.uint8] | Problem:
+    def decode(image: File) -> NDArray[np.uint8] | Problem:
         try:
-            return square(image.file.open(), size)
+            return square(image.open(), size)
         except Exception as error:  # decoders raise anything
             return Problem(image.path, explain(error))
 
-    batch: list[tuple[Image, NDArray[np.uint8] | Problem]] = []
-    listed = list(images)
-    with warnings.catch_warnings(), closing(in_order(decode, listed)) as decoded:
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and the like
-        for image, pixels in zip(listed, decoded, strict=True):
-            batch.append((image, pixels))
-            if len(batch) == length:
-                yield from _answer(classifier, labels, batch, top)
-                batch = []
-        yield from _answer(classifier, labels, batch, top)
+    # Pillow warns of odd metadata and the like.
+    with warnings.catch_warnings(action="ignore"), closing(in_order(decode, images)) as decoded:
+        pairs = zip(images, decoded, strict=True)
+        while batch := list(islice(pairs, length)):
+            yield from _answer(classifier, batch, top)
 
 
 def _answer(
-    classifier: Classifier,
-    labels: Sequence[str],
-    batch: Sequence[tuple[Image, NDArray[np.uint8] | Problem]],
-    top: int,
+    classifier: Classifier, batch: Sequence[tuple[File, NDArray[np.uint8] | Problem]], top: int
 ) -> Iterator[Prediction | Problem]:
+    labels = classifier.description.labels
     pixels = [found for _, found in batch if not isinstance(found, Problem)]
-    rows = iter(_probabilities(classifier.logits(np.stack(pixels))) if pixels else ())
+    logits = classifier.logits(np.stack(pixels)) if pixels else np.empty((0, len(labels)))
+    rows = iter(softmax(logits.astype(np.float64), axis=1))
     for image, found in batch:
         if isinstance(found, Problem):
             yield found
@@ -156,11 +145,3 @@ def _answer(
         row: NDArray[np.float64] = next(rows)
         best = np.argsort(-row, kind="stable")[:top]
         yield Prediction(image.path, tuple((labels[i], float(row[i])) for i in best))
-
-
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax of logits (N, C)."""
-    from scipy.special import softmax
-
-    probabilities: NDArray[np.float64] = softmax(logits.astype(np.float64), axis=1)
-    return probabilities

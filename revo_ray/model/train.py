@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import SearchError, UserError
@@ -48,6 +49,7 @@ def read_plan(path: str | Path) -> Plan:
         UserError: it cannot be read, or is not a plan.
     """
     uri = str(path)
+    refuse_credentials(uri, "--plan")
     try:
         text = Storage(uri).read("") if "://" in uri else Path(path).expanduser().read_bytes()
         return Plan.from_json(json.loads(text))
@@ -84,8 +86,7 @@ def train_plan(
     table = prepare_table(config.data, tables_folder(config.storage))
     splits = split_table(table, config.data)
     if with_validation:
-        train = np.sort(np.concatenate([splits.train, splits.validation]))
-        splits = replace(splits, train=train)
+        splits = replace(splits, train=np.sort(np.concatenate([splits.train, splits.validation])))
     backbone, units = load_network(config.model, config.data, config.train, table)
     if len(plan.unit_lrs) != len(units):
         raise UserError(

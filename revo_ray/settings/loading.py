@@ -61,11 +61,8 @@ def explain(
         config: the configuration's class, whose keys are suggested for unknown ones.
         origins: the origin of each dotted key.
     """
-    parts: list[str] = []
-    for detail in error.errors():
-        part = _explain_one(detail, config, origins or {})
-        if part not in parts:
-            parts.append(part)
+    each = (_explain_one(detail, config, origins or {}) for detail in error.errors())
+    parts = list(dict.fromkeys(each))
     more = [f"and {len(parts) - MOST_ERRORS} more"] if len(parts) > MOST_ERRORS else []
     return "; ".join(parts[:MOST_ERRORS] + more)
 
@@ -174,10 +171,8 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _nearest_key(key: str, config: type[BaseModel]) -> str:
     """`; did you mean X?` for the known key that is nearest to an unknown one, or nothing."""
-    known = _keys(config, "")
-    by_last: dict[str, str] = {}
-    for candidate in known:
-        by_last.setdefault(candidate.rpartition(".")[2], candidate)
+    known = list(_keys(config, ""))
+    by_last = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     if not close:
         last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.6)
@@ -185,11 +180,9 @@ def _nearest_key(key: str, config: type[BaseModel]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _keys(section: type[BaseModel], prefix: str) -> list[str]:
+def _keys(section: type[BaseModel], prefix: str) -> Iterator[str]:
     """All dotted keys of a section and of the sections in it."""
-    keys = []
     for name, field in section.model_fields.items():
-        keys.append(prefix + name)
+        yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _keys(field.annotation, f"{prefix}{name}.")
-    return keys
+            yield from _keys(field.annotation, f"{prefix}{name}.")

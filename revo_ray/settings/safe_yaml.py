@@ -68,15 +68,10 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0) -> tuple[int, int]:
-    """Count the values below a node, aliases resolved, and its depth.
+    """Count the values below a node, aliases resolved, and its depth; refuse what is too large.
 
-    Args:
-        node: the node.
-        known: counts and depths so far, by `id` of the node.
-        above: depth of the node in the document.
-
-    Raises:
-        yaml.YAMLError: there are too many values, the nesting is too deep, or a number too long.
+    `known` holds the counts and depths so far, by `id` of the node. The node itself is `above`
+    levels deep in the document.
     """
     if id(node) not in known:
         parts = node.value if isinstance(node, yaml.CollectionNode) else []

@@ -106,7 +106,7 @@ class ImageFiles:
                 raise
             where = getattr(error, "filename", None) or uri
             reason = decode.explain(error) if isinstance(error, OSError) else error
-            raise _error(f"cannot read {where!r}: {reason}") from None
+            raise root_error(f"cannot read {where!r}: {reason}") from None
         return _sorted(listing)
 
     def below(self, folder: str) -> ImageFiles:
@@ -145,7 +145,7 @@ def _list(uri: str) -> Listing:
     else:
         kind = system.get_file_info(root).type
     if kind == fs.FileType.NotFound:
-        raise _error(f"no such folder or zip archive {uri!r}")
+        raise root_error(f"no such folder or zip archive {uri!r}")
     if kind == fs.FileType.Directory:
         return list_local(root) if system is None else list_remote(system, root, uri)
     listing = Listing()
@@ -156,7 +156,7 @@ def _list(uri: str) -> Listing:
     except zipfile.BadZipFile as error:
         if root.lower().endswith(".zip"):
             raise _damaged(uri, error) from None
-        raise _error(f"{uri!r} is neither a folder nor a zip archive") from None
+        raise root_error(f"{uri!r} is neither a folder nor a zip archive") from None
     return listing
 
 
@@ -199,11 +199,16 @@ def _sorted(listing: Listing) -> ImageFiles:
 
 
 def _damaged(archive: str, error: Exception) -> UserError:
-    return _error(
+    return root_error(
         f"the zip archive {archive!r} is damaged ({error}); perhaps it was not copied whole"
     )
 
 
-def _error(message: str) -> UserError:
+def root_error(message: str) -> UserError:
     """An error about `data.root` that shows no password of a URI."""
-    return UserError(re.sub("://[^/@]*@", "://…@", message), key="data.root")
+    return UserError(without_password(message), key="data.root")
+
+
+def without_password(text: str) -> str:
+    """Hide the password that a URI in a text may hold."""
+    return re.sub("://[^/@]*@", "://…@", text)

@@ -64,7 +64,9 @@ def list_local(root: str) -> Listing:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
-            path = posixpath.join(prefix, _utf8(entry.name))
+            path = posixpath.join(
+                prefix, os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+            )
             if is_clutter(entry.name):
                 continue
             if not _is_folder(entry):
@@ -73,7 +75,8 @@ def list_local(root: str) -> Listing:
             trail = passed  # real paths of the folders whose links were followed to get here
             if entry.is_symlink():
                 trail = (*passed, os.path.realpath(folder))
-                if _holds(os.path.realpath(entry.path), trail):
+                target = os.path.realpath(entry.path)
+                if any(os.path.commonpath([target, path]) == target for path in trail):
                     continue
             listing.folders.add(path)
             waiting.append((entry.path, path, trail))
@@ -111,11 +114,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _holds(folder: str, paths: tuple[str, ...]) -> bool:
-    """Whether one of the paths is the folder or lies in it."""
-    return any(os.path.commonpath([folder, path]) == folder for path in paths)
-
-
 def _add_local(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
     try:
         status = entry.stat()
@@ -130,7 +128,3 @@ def _add_local(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
             cause = "two files whose names differ in bytes that are no UTF-8"
     if decode.is_image(path):
         listing.problems.append(Problem(path, cause))
-
-
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

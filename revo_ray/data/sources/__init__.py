@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from revo_ray.data.image_records import Source
-from revo_ray.data.sources.busi import read as read_busi
 from revo_ray.data.sources.csv import read as read_csv
 from revo_ray.data.sources.digits import read as read_digits
 from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
 from revo_ray.data.sources.folder import read as read_folder
 from revo_ray.data.sources.ham10000 import read as read_ham10000
-from revo_ray.data.sources.leaves import read as read_leaves
+from revo_ray.data.sources.published import read_busi, read_leaves
 from revo_ray.data.sources.srsmas import read as read_srsmas
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
-READERS: Mapping[str, Callable[[DataConfig], Source]] = MappingProxyType(
-    {
-        "folder": read_folder,
-        "csv": read_csv,
-        "ham10000": read_ham10000,
-        "busi": read_busi,
-        "leaves": read_leaves,
-        "srsmas": read_srsmas,
-        "fashion-mnist": read_fashion_mnist,
-        "digits": read_digits,
-    }
-)
+READERS: Mapping[str, Callable[[DataConfig], Source]] = {
+    "folder": read_folder,
+    "csv": read_csv,
+    "ham10000": read_ham10000,
+    "busi": read_busi,
+    "leaves": read_leaves,
+    "srsmas": read_srsmas,
+    "fashion-mnist": read_fashion_mnist,
+    "digits": read_digits,
+}
 """Reader for each value of `data.source`; readers find their files at `data.root`."""
 
 

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import GivenSplit
-from revo_ray.errors import UserError
 
 SPLIT_NAMES: Mapping[str, GivenSplit] = {
     "train": "train",
@@ -34,9 +34,7 @@ def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
     """
     classes = sorted(set(names))
     if len(classes) == 1:
-        raise UserError(
-            f"there is one class only, {classes[0]!r}; there must be two at least", key="data.root"
-        )
+        raise root_error(f"there is one class only, {classes[0]!r}; there must be two at least")
     if all(re.fullmatch("-?[0-9]{1,18}", name) for name in classes):
         classes.sort(key=int)
     return tuple(classes)

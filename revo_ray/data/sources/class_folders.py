@@ -6,10 +6,9 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import GivenSplit, Problem, Record
 from revo_ray.data.sources.root import quoted
-from revo_ray.errors import UserError
 
 NO_CLASS = "lies in no class folder"
 
@@ -58,9 +57,8 @@ def class_records(
             filled.add(name)
     if empty := [posixpath.join(folder, name) for name in labels if name not in filled]:
         folders = "class folders" if len(empty) > 1 else "the class folder"
-        raise UserError(
-            f"no image lies in {folders} {quoted(empty)}; put some there, or take the folder away",
-            key="data.root",
+        raise root_error(
+            f"no image lies in {folders} {quoted(empty)}; put some there, or take the folder away"
         )
     return records, problems
 
@@ -89,13 +87,11 @@ def shallowest(folders: Iterable[str], warnings: list[str]) -> str | None:
     """Choose the folder nearest to the root; warn if a data set lies in several folders."""
     ordered = sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
     if len(ordered) > 1:
-        others = quoted(ordered[1:])
-        warnings.append(
-            f"the data set lies in several folders: {shown(ordered[0])} is read, {others} not"
-        )
+        read, others = shown_folder(ordered[0]), quoted(ordered[1:])
+        warnings.append(f"the data set lies in several folders: {read} is read, {others} not")
     return ordered[0] if ordered else None
 
 
-def shown(folder: str) -> str:
+def shown_folder(folder: str) -> str:
     """Quote a folder below the root for a message."""
     return repr(folder) if folder else "data.root itself"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 
+from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
 from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.manifest import Lookup, open_manifest
-from revo_ray.data.sources.root import needed_root, shown_root
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import needed_root
 from revo_ray.settings.schema import DataConfig
 
 COLUMNS = ("path", "label", "group", "split")
@@ -28,15 +29,14 @@ def read(config: DataConfig) -> Source:
     """
     uri = needed_root(config, "the csv or tsv file")
     content, lookup = open_manifest(uri)
-    rows = read_rows(content, shown_root(uri), COLUMNS[:2])
+    rows = read_rows(content, repr(uri), COLUMNS[:2])
     if not rows:
-        raise UserError(f"{shown_root(uri)} lists no image", key="data.root")
+        raise root_error(f"{uri!r} lists no image")
     records, problems, repeated = _records(rows, lookup, strict=config.splits == "given")
     if not records:
-        raise UserError(
-            f"none of the {len(rows):,} rows of {shown_root(uri)} can be used; the first: "
-            f"{problems[0].name}: {problems[0].cause}",
-            key="data.root",
+        raise root_error(
+            f"none of the {len(rows):,} rows of {uri!r} can be used; the first: "
+            f"{problems[0].name}: {problems[0].cause}"
         )
     warnings = [f"{repeated:,} rows repeat an earlier one and are left out"] if repeated else []
     unread = [name for name in rows[0].cells if name and name not in COLUMNS]
@@ -46,12 +46,7 @@ def read(config: DataConfig) -> Source:
             "images belong together 'group', and the one with the split 'split'"
         )
     labels = {class_name(row.cells["label"]) for row in rows if not row.surplus}
-    return Source(
-        ordered_classes(labels - {""}),
-        tuple(records),
-        tuple(problems),
-        tuple(warnings),
-    )
+    return Source(ordered_classes(labels - {""}), tuple(records), tuple(problems), tuple(warnings))
 
 
 def _records(
@@ -70,7 +65,7 @@ def _records(
             continue
         record = Record(found.path, class_name(row.cells["label"]), found, group, _split(row))
         line, earlier = first.setdefault(found.path, (row.line, record))
-        if record != earlier:
+        if record != replace(earlier, picture=found):
             clashes.setdefault(found.path, (line, row.line))
         elif line != row.line:
             repeated += 1
@@ -90,14 +85,7 @@ def _split(row: Row) -> GivenSplit | None:
 
 
 def _fault(row: Row, strict: bool) -> str | None:
-    """Find a fault of the row itself.
-
-    Args:
-        strict: whether an unknown split is a fault.
-
-    Returns:
-        The cause, or None.
-    """
+    """Name a fault of the row itself, if it has one; `strict`: an unknown split is one."""
     if row.surplus:
         return f"{row.surplus} more cells than the header; put quotes around text with delimiters"
     if not row.cells["path"]:

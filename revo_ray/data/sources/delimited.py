@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from revo_ray.data.files.image_files import root_error
 from revo_ray.data.sources.root import quoted
-from revo_ray.errors import UserError
 
 
 class Row(NamedTuple):
@@ -40,9 +40,7 @@ def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{name} is not UTF-8 text (line {line}); save it as UTF-8", key="data.root"
-        ) from None
+        raise root_error(f"{name} is not UTF-8 text (line {line}); save it as UTF-8") from None
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=_delimiter(text),
@@ -65,9 +63,9 @@ def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
                 rows.append(Row(begin, values, max(0, len(cells) - len(header))))
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{name}, line {begin}: {error}", key="data.root") from None
+        raise root_error(f"{name}, line {begin}: {error}") from None
     if not header:
-        raise UserError(f"{name} is empty; it needs {_columns(needed)}", key="data.root")
+        raise root_error(f"{name} is empty; it needs {_columns(needed)}")
     return rows
 
 
@@ -80,12 +78,9 @@ def _delimiter(text: str) -> str:
 def _check_header(header: Sequence[str], name: str, needed: Sequence[str]) -> None:
     there = [column for column in header if column]
     if missing := [column for column in needed if column not in there]:
-        raise UserError(
-            f"{name} has no {_columns(missing)}; its columns are {quoted(there)}",
-            key="data.root",
-        )
+        raise root_error(f"{name} has no {_columns(missing)}; its columns are {quoted(there)}")
     if doubled := sorted({column for column in there if there.count(column) > 1}):
-        raise UserError(f"{name} has {_columns(doubled)} twice", key="data.root")
+        raise root_error(f"{name} has {_columns(doubled)} twice")
 
 
 def _columns(names: Sequence[str]) -> str:

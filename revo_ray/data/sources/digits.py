@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.files.image_files import ImageFiles, without_password
 from revo_ray.data.image_records import ArrayPicture, Record, Source
-from revo_ray.data.sources.root import shown_root
 from revo_ray.settings.schema import DataConfig
 
 
@@ -21,7 +20,8 @@ def read(config: DataConfig) -> Source:
     warnings = []
     if config.root is not None:
         ImageFiles.open(config.root)
-        warnings.append(f"the source digits needs no files: {shown_root(config.root)} is not read")
+        root = without_password(repr(config.root))
+        warnings.append(f"the source digits needs no files: {root} is not read")
     digits = load_digits()
     # The grey levels are 0 … 16.
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)

@@ -10,10 +10,9 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.image_records import ArrayPicture, GivenSplit, Record, Source
-from revo_ray.data.sources.root import read_file, shown_root
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import read_file
 from revo_ray.settings.schema import DataConfig
 
 CLASSES = (
@@ -34,6 +33,7 @@ PARTS: dict[str, tuple[GivenSplit, int]] = {"train": ("train", 60_000), "t10k": 
 """Split and number of images of each part, by the prefix of the names of its files."""
 FOLDERS = ("", "raw", "FashionMNIST/raw")
 """Folders below the root that may hold the files: those of Debian's package and torchvision."""
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
@@ -50,15 +50,14 @@ def read(config: DataConfig) -> Source:
     if root is None:
         root = DEBIAN
         if not os.path.isdir(root):
-            raise UserError(
+            raise root_error(
                 f"is null and {DEBIAN} is not there: install the Debian package "
-                "dataset-fashion-mnist, or give the folder of the idx files",
-                key="data.root",
+                "dataset-fashion-mnist, or give the folder of the idx files"
             )
     files = _find_files(ImageFiles.open(root), root)
     records: list[Record] = []
     for part, (split, whole) in PARTS.items():
-        images, labels = _read_part(files[_images_name(part)], files[_labels_name(part)], whole)
+        images, labels = _read_part(files[f"{part}-{IMAGES}"], files[f"{part}-{LABELS}"], whole)
         records += (
             Record(f"{split}-{i:05d}", CLASSES[label], ArrayPicture(image), split=split)
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
@@ -66,28 +65,18 @@ def read(config: DataConfig) -> Source:
     return Source(CLASSES, tuple(records))
 
 
-def _images_name(part: str) -> str:
-    return f"{part}-images-idx3-ubyte"
-
-
-def _labels_name(part: str) -> str:
-    return f"{part}-labels-idx1-ubyte"
-
-
 def _read_part(images_file: File, labels_file: File, whole: int) -> tuple[Pixels, list[int]]:
     """Read at most `whole` images and their labels."""
     images = _read_idx(images_file, (whole, SIDE, SIDE))
     labels = _read_idx(labels_file, (whole,)).tolist()
     if len(images) != len(labels):
-        raise UserError(
+        raise root_error(
             f"{images_file.path!r} holds {len(images):,} images and {labels_file.path!r} "
-            f"{len(labels):,} labels",
-            key="data.root",
+            f"{len(labels):,} labels"
         )
     if labels and max(labels) >= len(CLASSES):
-        raise UserError(
-            f"{labels_file.path!r} holds the label {max(labels)}; Fashion-MNIST's are 0 to 9",
-            key="data.root",
+        raise root_error(
+            f"{labels_file.path!r} holds the label {max(labels)}; Fashion-MNIST's are 0 to 9"
         )
     return images, labels
 
@@ -95,7 +84,7 @@ def _read_part(images_file: File, labels_file: File, whole: int) -> tuple[Pixels
 def _find_files(image_files: ImageFiles, root: str) -> dict[str, File]:
     """Find the four files by name without `.gz`, all in the first folder that holds any."""
     files = {file.path: file for file in image_files.all}
-    names = [name(part) for part in PARTS for name in (_images_name, _labels_name)]
+    names = [f"{part}-{content}" for part in PARTS for content in (IMAGES, LABELS)]
     for folder in FOLDERS:
         found = {}
         for name in names:
@@ -106,41 +95,33 @@ def _find_files(image_files: ImageFiles, root: str) -> dict[str, File]:
             break
     if missing := [name for name in names if name not in found]:
         below = " or ".join(f"{folder}/" for folder in FOLDERS if folder)
-        raise UserError(
-            f"no {' and no '.join(missing)} (nor the same with .gz) at {shown_root(root)} "
-            f"or in {below} there",
-            key="data.root",
+        raise root_error(
+            f"no {' and no '.join(missing)} (nor the same with .gz) at {root!r} or in {below} there"
         )
     return found
 
 
 def _read_idx(file: File, whole: tuple[int, ...]) -> Pixels:
-    """Read an idx file of bytes: at most `whole[0]` items of shape `whole[1:]`.
-
-    Raises:
-        UserError: the file is damaged, or its array has another shape.
-    """
+    """Read an idx file of bytes: at most `whole[0]` items of shape `whole[1:]`."""
     start = 4 + 4 * len(whole)
     content = read_file(file)
     if file.path.endswith(".gz"):
         content = _inflate(content, start + math.prod(whole), file.path)
     if len(content) < start:
-        raise UserError(f"{file.path!r} is truncated", key="data.root")
+        raise root_error(f"{file.path!r} is truncated")
     magic, *shape = struct.unpack_from(f">{1 + len(whole)}I", content)
     if magic != 0x800 + len(whole):
-        raise UserError(f"{file.path!r} is no idx{len(whole)} file", key="data.root")
+        raise root_error(f"{file.path!r} is no idx{len(whole)} file")
     if shape[0] > whole[0] or shape[1:] != list(whole[1:]):
-        raise UserError(
+        raise root_error(
             f"{file.path!r} declares {'×'.join(map(str, shape))} bytes; Fashion-MNIST's are "
-            f"{'×'.join(map(str, whole))}",
-            key="data.root",
+            f"{'×'.join(map(str, whole))}"
         )
     size = math.prod(shape)
     if len(content) != start + size:
-        raise UserError(
+        raise root_error(
             f"{file.path!r} declares {size:,} bytes and holds {len(content) - start:,}: "
-            "it is truncated or damaged",
-            key="data.root",
+            "it is truncated or damaged"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -151,8 +132,8 @@ def _inflate(packed: bytes, most: int, path: str) -> bytes:
     try:
         content = stream.decompress(packed, most + 1)
     except zlib.error as error:
-        raise UserError(f"{path!r} is damaged ({error})", key="data.root") from None
+        raise root_error(f"{path!r} is damaged ({error})") from None
     if not stream.eof:
         cause = "truncated" if len(content) <= most else f"larger than {most:,} bytes"
-        raise UserError(f"{path!r} is {cause}", key="data.root")
+        raise root_error(f"{path!r} is {cause}")
     return content

@@ -6,12 +6,11 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 
-from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
 from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
 from revo_ray.data.sources.class_folders import NO_CLASS, class_records, other_files, subfolders
-from revo_ray.data.sources.root import needed_root, quoted, shown_root, unread
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import needed_root, quoted, unread
 from revo_ray.settings.schema import DataConfig
 
 
@@ -68,7 +67,7 @@ def read_class_folders(config: DataConfig, files: ImageFiles, folder: str) -> So
         place = posixpath.join(folder, name) if name else folder
         labels = {child: class_name(child) for child in subfolders(files, place)}
         if not labels:
-            raise UserError(_no_classes(config, files, place), key="data.root")
+            raise root_error(_no_classes(config, files, place))
         found = class_records(files, place, labels, split)
         records += found[0]
         problems += found[1]
@@ -96,15 +95,14 @@ def split_folders(files: ImageFiles, folder: str) -> dict[str, GivenSplit]:
     if "train" not in kinds:
         if others:
             return {}
-        raise UserError(f"beside {quoted(children)} there is no folder 'train'", key="data.root")
+        raise root_error(f"beside {quoted(children)} there is no folder 'train'")
     if others:
-        raise UserError(
+        raise root_error(
             f"beside the split folders {quoted(list(splits))} lie other folders: "
-            f"{quoted(others)}; take either away",
-            key="data.root",
+            f"{quoted(others)}; take either away"
         )
     if len(kinds) < len(splits):
-        raise UserError(f"two of {quoted(children)} are the same split", key="data.root")
+        raise root_error(f"two of {quoted(children)} are the same split")
     return splits
 
 
@@ -117,15 +115,14 @@ def _check_same_classes(held: Mapping[str, set[str]]) -> None:
         if labels != classes
     ]
     if lacks:
-        raise UserError(
+        raise root_error(
             f"each split must hold the same classes, and {'; '.join(lacks)} "
-            "(data.splits=drawn draws the splits from all images)",
-            key="data.root",
+            "(data.splits=drawn draws the splits from all images)"
         )
 
 
 def _no_classes(config: DataConfig, files: ImageFiles, place: str) -> str:
     images = len(files.below(place).images())
-    where = repr(place) if place else shown_root(config.root or "")
+    where = repr(place) if place else repr(config.root)
     held = f"{images:,} images, but no class folder" if images else "no class folder"
     return f"{where} holds {held}; give each class a folder of its own{unread(files)}"

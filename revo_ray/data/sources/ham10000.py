@@ -6,12 +6,11 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Sequence
 
-from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.image_records import Problem, Record, Source
 from revo_ray.data.sources.class_and_split_names import ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
-from revo_ray.data.sources.root import needed_root, quoted, read_file, shown_root, unread
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import needed_root, quoted, read_file, unread
 from revo_ray.settings.schema import DataConfig
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -28,9 +27,8 @@ def read(config: DataConfig) -> Source:
     files = ImageFiles.open(uri, unpack=True)
     metadata = files.find(*METADATA)
     if metadata is None:
-        raise UserError(
-            f"no {METADATA[0]} (nor .tab, nor without ending) at {shown_root(uri)}{unread(files)}",
-            key="data.root",
+        raise root_error(
+            f"no {METADATA[0]} (nor .tab, nor without ending) at {uri!r}{unread(files)}"
         )
     images, warnings = _by_id(files)
     rows = read_rows(read_file(metadata), repr(metadata.path), ("image_id", "lesion_id", "dx"))
@@ -44,10 +42,9 @@ def read(config: DataConfig) -> Source:
             problems.append(Problem(name, f"no image of that name (line {line})"))
     if not records:
         first = f"; the first: {problems[0].name}: {problems[0].cause}" if problems else ""
-        raise UserError(
+        raise root_error(
             f"none of the {len(rows):,} rows of {metadata.path!r} gives an image{first}; beside it "
-            f"belong HAM10000_images_part_1.zip and _part_2.zip, or their content{unread(files)}",
-            key="data.root",
+            f"belong HAM10000_images_part_1.zip and _part_2.zip, or their content{unread(files)}"
         )
     ids = {row.cells["image_id"].lower() for row in rows}
     if spare := [image.path for name, image in images.items() if name not in ids]:

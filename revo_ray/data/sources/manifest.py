@@ -12,10 +12,9 @@ import pyarrow as pa
 from pyarrow import fs
 
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.files.stored_file import StoredFile
-from revo_ray.data.sources.root import read_file, shown_root
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import read_file
 
 Lookup = Callable[[str], File | str]
 """Finds the file at a path of the manifest; returns the cause if there is none."""
@@ -31,15 +30,13 @@ def open_manifest(uri: str) -> tuple[bytes, Lookup]:
         UserError: the manifest does not exist or cannot be read.
     """
     if "://" not in uri:
-        return _open_local(os.path.expanduser(uri), shown_root(uri))
+        return _open_local(os.path.expanduser(uri), repr(uri))
     try:
         system, path = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(
-            f"cannot read {shown_root(uri)}: {explain(error)}", key="data.root"
-        ) from None
+        raise root_error(f"cannot read {uri!r}: {error}") from None
     if isinstance(system, fs.LocalFileSystem):
-        return _open_local(path, shown_root(uri))
+        return _open_local(path, repr(uri))
     return _open_remote(uri)
 
 
@@ -57,7 +54,7 @@ def _open_local(path: str, name: str) -> tuple[bytes, Lookup]:
                 return explain(error)
             if not stat.S_ISREG(status.st_mode):
                 return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            return File(spelling, status.st_size, StoredFile(None, place, _stamp(place, status)))
+            return File(spelling, status.st_size, StoredFile.on_disk(place, status))
         return "no such file"
 
     return _read_local(path, name), lookup
@@ -67,18 +64,17 @@ def _read_local(path: str, name: str) -> bytes:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise UserError(
+            raise root_error(
                 f"{name} is a folder, and the source csv needs a csv or tsv file; the source "
-                "folder reads class folders",
-                key="data.root",
+                "folder reads class folders"
             )
         if not stat.S_ISREG(mode):
-            raise UserError(f"{name} is no regular file", key="data.root")
+            raise root_error(f"{name} is no regular file")
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"no such file or folder {name}", key="data.root") from None
+        raise root_error(f"no such file or folder {name}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {name}: {explain(error)}", key="data.root") from None
+        raise root_error(f"cannot read {name}: {explain(error)}") from None
 
 
 def _open_remote(uri: str) -> tuple[bytes, Lookup]:
@@ -88,7 +84,7 @@ def _open_remote(uri: str) -> tuple[bytes, Lookup]:
     files = {file.path: file for file in listed_files.all}
     refused = dict(listed_files.problems)
     if base not in files:
-        raise UserError(f"no such file or folder {shown_root(uri)}", key="data.root")
+        raise root_error(f"no such file or folder {uri!r}")
 
     def lookup(listed: str) -> File | str:
         if listed.startswith(("/", "../")):
@@ -106,7 +102,3 @@ def _spellings(path: str) -> list[str]:
     slashed = path.replace("\\", "/")
     forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, slashed, *forms]))
-
-
-def _stamp(path: str, status: os.stat_result) -> str:
-    return f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

@@ -1,51 +1,73 @@
-"""Published data sets whose class folders have fixed names."""
+"""BUSI and Leaves: published data sets whose class folders have fixed names.
+
+BUSI is breast ultrasound: `Dataset_BUSI_with_GT/{benign,malignant,normal}/benign (1).png`. Leaves
+are diseases of citrus leaves: `Citrus/Leaves/{Black spot,canker,greening,healthy}/*.png`.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from posixpath import basename
 
-from revo_ray.data.files.image_files import ImageFiles
+from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources.class_and_split_names import class_name
 from revo_ray.data.sources.class_folders import (
     class_records,
     other_files,
     shallowest,
-    shown,
+    shown_folder,
     subfolders,
 )
-from revo_ray.data.sources.root import needed_root, quoted, shown_root, unread
-from revo_ray.errors import UserError
+from revo_ray.data.sources.root import needed_root, quoted, unread
 from revo_ray.settings.schema import DataConfig
 
+BUSI = ("benign", "malignant", "normal")
+LEAVES = ("Black spot", "canker", "greening", "healthy")
 
-def read_published(
-    config: DataConfig,
-    classes: Sequence[str],
-    home: str,
-    wanted: Callable[[str], bool] = lambda path: True,
-) -> Source:
-    """Read the images in class folders of these names, wherever below the root they lie.
 
-    Args:
-        config: its `root` is the folder of the class folders, any folder above it, or an archive.
-        classes: class names, in order; folders may spell them in any case.
-        home: the data set's own name for the folder of the class folders, for messages.
-        wanted: whether a path belongs to the data set.
+def read_busi(config: DataConfig) -> Source:
+    """Read BUSI's images without their masks. The data set does not name its patients.
 
     Raises:
-        UserError: no folder holds two of the class folders, or a class folder holds no image.
+        UserError: `data.root` does not hold the data set.
+    """
+    return _read(
+        config, BUSI, "Dataset_BUSI_with_GT", lambda path: "_mask" not in basename(path).lower()
+    )
+
+
+def read_leaves(config: DataConfig) -> Source:
+    """Read the leaves, and not the fruits, whose folders have the same names.
+
+    Raises:
+        UserError: `data.root` does not hold the data set.
+    """
+    return _read(
+        config,
+        LEAVES,
+        "Citrus/Leaves",
+        lambda path: "fruits" not in path.casefold().split("/")[:-1],
+    )
+
+
+def _read(
+    config: DataConfig, classes: Sequence[str], home: str, wanted: Callable[[str], bool]
+) -> Source:
+    """Read the images in class folders of these names, in any case, wherever they lie.
+
+    `home` is the data set's own name for the folder of the class folders. `wanted` tells whether a
+    path belongs to the data set.
     """
     uri = needed_root(config, f"the folder or archive of {home}")
     files = ImageFiles.open(uri, unpack=True)
     warnings: list[str] = []
     folder = _find_home(files, classes, wanted, warnings)
     if folder is None:
-        raise UserError(
-            f"no {home} at {shown_root(uri)}: no folder there holds two or more of "
-            f"{quoted(classes)}{unread(files)}",
-            key="data.root",
+        raise root_error(
+            f"no {home} at {uri!r}: no folder there holds two or more of "
+            f"{quoted(classes)}{unread(files)}"
         )
     by_case = {label.casefold(): label for label in classes}
     children = subfolders(files, folder)
@@ -60,7 +82,7 @@ def read_published(
         warnings.append(f"folders that are no class of {config.source} are left out: {counted}")
     present = set(labels.values())
     if missing := [label for label in classes if label not in present]:
-        warnings.append(f"{shown(folder)} has no folder {quoted(missing)}")
+        warnings.append(f"{shown_folder(folder)} has no folder {quoted(missing)}")
     return Source(
         tuple(label for label in classes if label in present),
         tuple(records),
@@ -84,10 +106,7 @@ def _count_images(
 
 
 def _find_home(
-    files: ImageFiles,
-    classes: Sequence[str],
-    wanted: Callable[[str], bool],
-    warnings: list[str],
+    files: ImageFiles, classes: Sequence[str], wanted: Callable[[str], bool], warnings: list[str]
 ) -> str | None:
     """Find the folder that holds the most class folders, at least two of them."""
     names = {label.casefold() for label in classes}

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from revo_ray.data.files.decode import explain
-from revo_ray.data.files.image_files import File, ImageFiles
-from revo_ray.errors import UserError
+from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.settings.schema import DataConfig
 
 
 def needed_root(config: DataConfig, needed: str) -> str:
     """Return `data.root` for a source that cannot do without it.
 
-    Args:
-        needed: what the user must give, for the message.
-
     Raises:
-        UserError: `data.root` is null.
+        UserError: `data.root` is null; the message names what is `needed`.
     """
     if config.root is None:
-        raise UserError(
-            f"is null, and the source {config.source} needs it: give {needed}", key="data.root"
-        )
+        raise root_error(f"is null, and the source {config.source} needs it: give {needed}")
     return config.root
 
 
@@ -36,18 +29,13 @@ def read_file(file: File) -> bytes:
     try:
         return file.read()
     except OSError as error:
-        raise UserError(f"cannot read {file.path!r}: {explain(error)}", key="data.root") from None
+        raise root_error(f"cannot read {file.path!r}: {explain(error)}") from None
 
 
 def quoted(names: Sequence[str], most: int = 8) -> str:
     """List names for a message: all of them, or the first `most` and the number of the others."""
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + rest
-
-
-def shown_root(uri: str) -> str:
-    """Quote a root for a message, without the password that a URI may hold."""
-    return repr(re.sub("://[^/@]*@", "://…@", uri))
 
 
 def unread(files: ImageFiles) -> str:

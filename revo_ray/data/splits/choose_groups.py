@@ -92,12 +92,7 @@ class _Choice:
     """
 
     def __init__(
-        self,
-        groups: Groups,
-        order: list[int],
-        quotas: Indices,
-        keep: int,
-        need: Sequence[int],
+        self, groups: Groups, order: list[int], quotas: Indices, keep: int, need: Sequence[int]
     ) -> None:
         self.groups, self.order, self.keep, self.need = groups, order, keep, need
         self.rank = np.full(len(groups.size), -1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
+from revo_ray.words import counted
 
 
 def bad_images_error(problems: Sequence[Problem], *, named: bool = False) -> UserError:
@@ -17,10 +19,9 @@ def bad_images_error(problems: Sequence[Problem], *, named: bool = False) -> Use
     """
     them = "it" if len(problems) == 1 else "them"
     which = f": {_names(problems)}" if named else ", as listed"
-    return UserError(
-        f"{_count(problems)} cannot be used{which}; mend or remove {them}, or leave {them} out "
-        "with data.on_bad_image: skip",
-        key="data.root",
+    return root_error(
+        f"{counted(len(problems), 'image')} cannot be used{which}; mend or remove {them}, or leave "
+        f"{them} out with data.on_bad_image: skip"
     )
 
 
@@ -29,29 +30,19 @@ def check_classes(
 ) -> None:
     """Check that every class has an image.
 
-    Args:
-        classes: class names.
-        labels: class of each image.
-        problems: images that were left out, for the message.
-
     Raises:
-        UserError: a class has no image.
+        UserError: a class has no image; the message names the `problems` that were left out.
     """
     empty = sorted(set(classes) - set(labels))
     if empty:
         names = ", ".join(map(repr, empty))
         one = len(empty) == 1
         which = f"class {names} has" if one else f"classes {names} have"
-        left_out = f" after {_count(problems)} were left out: {_names(problems)}"
-        raise UserError(
+        left_out = f" after {counted(len(problems), 'image')} were left out: {_names(problems)}"
+        raise root_error(
             f"{which} no image"
-            + (left_out if problems else f"; remove {'it' if one else 'them'} or add images"),
-            key="data.root",
+            + (left_out if problems else f"; remove {'it' if one else 'them'} or add images")
         )
-
-
-def _count(problems: Sequence[Problem]) -> str:
-    return f"{len(problems):,} image{'s' if len(problems) != 1 else ''}"
 
 
 def _names(problems: Sequence[Problem]) -> str:

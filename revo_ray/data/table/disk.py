@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ABANDONED_S = 3600.0
@@ -39,10 +39,8 @@ def exclusive(path: Path) -> Iterator[None]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
+            with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError:
-                pass
             if _is_open_as(path, descriptor):  # else its holder has removed it meanwhile
                 try:
                     yield
@@ -56,11 +54,9 @@ def exclusive(path: Path) -> Iterator[None]:
 def sweep(folder: Path) -> None:
     """Delete the temporary files of processes that were killed."""
     for path in folder.glob(".*.tmp"):
-        try:
+        with suppress(OSError):  # another process was faster, or it is not ours
             if time.time() - path.stat().st_mtime > ABANDONED_S:
                 path.unlink()
-        except OSError:  # another process was faster, or it is not ours
-            pass
 
 
 def _is_open_as(path: Path, descriptor: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,10 @@ def _read(index: Path) -> dict[str, StampedDigest]:
 
 
 def _write(index: Path, entries: Mapping[str, StampedDigest]) -> None:
-    try:
+    with suppress(OSError):
         index.parent.mkdir(parents=True, exist_ok=True)
         with replacing(index) as temporary:
             temporary.write_text(json.dumps(entries))
-    except OSError:
-        pass
 
 
 def _hash(*parts: Any) -> str:

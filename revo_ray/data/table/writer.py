@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from revo_ray.data.table.disk import replacing
 from revo_ray.data.table.threads import in_order
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BATCH_BYTES = 2**24
 """Bytes of pixels in one record batch, which is held in memory and then written."""
@@ -68,7 +72,7 @@ def write_table(
         pa.ipc.new_file(file, schema) as writer,
         closing(_decoded(records, digests, config.image_size, progress)) as decoded,
     ):
-        for kept, pixels in _batches(decoded, width, problems):
+        for kept, pixels in _batches(zip(records, decoded, strict=True), width, problems):
             labels.update(record.label for record in kept)
             writer.write_batch(_batch(schema, position, kept, pixels))
         if problems and config.on_bad_image == "stop":
@@ -79,13 +83,26 @@ def write_table(
         writer.write_batch(nothing, custom_metadata=end)
 
 
+def decode_all(
+    decode: Callable[[T], R], images: Sequence[T], progress: Progress | None
+) -> Generator[R, None, None]:
+    """Yield what `decode` returns for each image, in order, from all cores; report the progress."""
+    report = progress or (lambda done, total: None)
+    report(0, len(images))
+    # Pillow warns of odd metadata.
+    with warnings.catch_warnings(action="ignore"), closing(in_order(decode, images)) as results:
+        for done, result in enumerate(results, start=1):
+            yield result
+            report(done, len(images))
+
+
 def _decoded(
     records: Sequence[Record],
     digests: Sequence[str | Problem],
     size: int,
     progress: Progress | None,
-) -> Generator[tuple[Record, NDArray[np.uint8] | Problem], None, None]:
-    """Yield each record with its pixels (3, S, S), or with its problem."""
+) -> Generator[NDArray[np.uint8] | Problem, None, None]:
+    """Yield the pixels (3, S, S) of each record, or its problem."""
 
     def decode(work: tuple[Record, str | Problem]) -> NDArray[np.uint8] | Problem:
         record, digest = work
@@ -97,16 +114,7 @@ def _decoded(
             _check_unchanged(record, digest)
             return Problem(record.name, explain(error))
 
-    report = progress or (lambda done, total: None)
-    report(0, len(records))
-    with (
-        warnings.catch_warnings(),
-        closing(in_order(decode, zip(records, digests, strict=True))) as results,
-    ):
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
-        for done, (record, result) in enumerate(zip(records, results, strict=True), start=1):
-            yield record, result
-            report(done, len(records))
+    return decode_all(decode, list(zip(records, digests, strict=True)), progress)
 
 
 def _check_unchanged(record: Record, digest: str) -> None:
@@ -168,11 +176,9 @@ def _batch(
     image = pa.FixedSizeBinaryArray.from_buffers(
         schema.field("image").type, len(records), [None, pa.py_buffer(pixels)]
     )
-    columns = [
-        image,
-        pa.array([position[record.label] for record in records], pa.int32()),
-        pa.array([record.name for record in records], pa.string()),
-        pa.array([record.group for record in records], pa.string()),
-        pa.array([record.split for record in records], pa.string()),
-    ]
-    return pa.record_batch(columns, schema=schema)
+    labels = pa.array([position[record.label] for record in records], pa.int32())
+    texts = (
+        pa.array([getattr(record, name) for record in records], pa.string())
+        for name in ("name", "group", "split")
+    )
+    return pa.record_batch([image, labels, *texts], schema=schema)

@@ -14,8 +14,6 @@ from revo_ray.rundir.outcome import SearchResult
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text
 
-FORMATS = ("safetensors", "onnx", "torch-export")
-
 
 def model_card(
     model: LoadedModel, result: SearchResult, unfinished: str | None, form: str, name: str
@@ -26,7 +24,7 @@ def model_card(
         model: the exported model.
         result: the outcome of its search, so far if the search is unfinished.
         unfinished: progress of an unfinished search, such as `12/100`; None if it is finished.
-        form: one of `FORMATS`.
+        form: `safetensors`, `onnx` or `torch-export`.
         name: file name of the exported folder or file.
     """
     config, description = model.config, model.description
@@ -150,7 +148,8 @@ def _data(config: SearchConfig) -> str:
     root = config.data.root
     if root is None:
         return _code(config.data.source)
-    return f"{_code(config.data.source)} ({_code(posixpath.basename(root.rstrip('/')))})"
+    path = root.partition("?")[0] if "://" in root else root  # without the store's options
+    return f"{_code(config.data.source)} ({_code(posixpath.basename(path.rstrip('/')))})"
 
 
 def _data_entries(model: LoadedModel) -> list[tuple[str, object]]:

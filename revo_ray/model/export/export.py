@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
-from revo_ray.model.export.card import FORMATS, model_card
+from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
+from revo_ray.model.export.card import model_card
 from revo_ray.model.export.hub_folder import open_folder, write_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx, write_onnx
@@ -61,8 +61,9 @@ def export_model(directory: str, form: str, out: str | Path) -> Exported:
         SearchError: the model cannot be written in that form, or its logits differ.
         OSError: the storage is unreachable, or the disk full.
     """
-    if form not in FORMATS:
-        raise UserError(f"--to: no format {form!r}; there are {', '.join(FORMATS)}")
+    if form not in _FORMS:
+        raise UserError(f"--to: no format {form!r}; there are {', '.join(_FORMS)}")
+    write, reopen = _FORMS[form]
     path = _check_out(str(out), form)
     model = load_best_model(RunDirectory(directory))
     result = model.run.outcome()
@@ -72,8 +73,8 @@ def export_model(directory: str, form: str, out: str | Path) -> Exported:
         unfinished = _progress(model.config, result)
     card = model_card(model, result, unfinished, form, path.name)
     with _beside(path) as made:
-        classifier = _WRITERS[form](model, made, card)
-        difference, images = _compare(model, classifier, exact=form == "safetensors")
+        write(model, made, card)
+        difference, images = _compare(model, reopen(made), exact=form == "safetensors")
         made.replace(path)
     return Exported(path, model.evaluation, unfinished, difference, images)
 
@@ -111,40 +112,18 @@ def _beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder(model: LoadedModel, path: Path, card: str) -> Classifier:
-    path.mkdir()
-    write_folder(model, path, card)
-    return open_folder(path)
-
-
-def _onnx(model: LoadedModel, path: Path, card: str) -> Classifier:
-    write_onnx(model, path, card)
-    return open_onnx(path)
-
-
-def _program(model: LoadedModel, path: Path, card: str) -> Classifier:
-    write_program(model, path, card)
-    return open_program(path)
-
-
-_WRITERS: dict[str, Callable[[LoadedModel, Path, str], Classifier]] = {
-    "safetensors": _folder,
-    "onnx": _onnx,
-    "torch-export": _program,
+_FORMS: dict[str, tuple[Callable[[LoadedModel, Path, str], None], Callable[[Path], Classifier]]] = {
+    "safetensors": (write_folder, open_folder),
+    "onnx": (write_onnx, open_onnx),
+    "torch-export": (write_program, open_program),
 }
+"""Functions that write a model with its card in each form, and that open it again."""
 
 
 def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
-    """Compare an exported model with the original on real images.
-
-    Returns:
-        The largest difference of a logit, and a description of the images.
-
-    Raises:
-        SearchError: the difference is too large, or the exported description is wrong.
-    """
+    """Compare with the original on real images: the largest difference of a logit, and on what."""
     images, source = sample_images(model.config.data)
-    own = TorchClassifier(Normalised(model.network, model.description), model.description)
+    own = torch_classifier(Normalised(model.network, model.description), model.description)
     # One batch of all images and one of a single image: the batch size must be free.
     wanted = np.concatenate([own.logits(images), own.logits(images[:1])])
     got = np.concatenate([classifier.logits(images), classifier.logits(images[:1])])

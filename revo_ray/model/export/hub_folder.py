@@ -13,7 +13,7 @@ from torch import nn
 
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import INTERPOLATION, Description
 from revo_ray.model.load import LoadedModel
 
@@ -31,9 +31,10 @@ _OF_PRETRAINED_WEIGHTS = (
 
 
 def write_folder(model: LoadedModel, folder: Path, card: str) -> None:
-    """Write `model.safetensors`, `config.json` and `README.md` into an existing folder."""
+    """Write `model.safetensors`, `config.json` and `README.md` into a new folder."""
     from safetensors.torch import save_file
 
+    folder.mkdir()
     tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     is_timm = model.description.library == "timm"
@@ -60,7 +61,7 @@ def open_folder(folder: Path) -> Classifier:
     # The loaders raise errors of any kind: the file is damaged, or the library is another version.
     except Exception as error:
         raise UserError(f"cannot load {str(folder)!r}: {first_line(error)}") from None
-    return TorchClassifier(Normalised(network.eval(), description), description)
+    return torch_classifier(Normalised(network.eval(), description), description)
 
 
 def _load(folder: Path, config: dict[str, Any]) -> nn.Module:

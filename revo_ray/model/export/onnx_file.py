@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.classifier import Classifier, OnnxClassifier
+from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
 from revo_ray.model.load import LoadedModel
@@ -73,13 +75,13 @@ def open_onnx(path: Path) -> Classifier:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an error class for each cause
         raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
-    try:
-        meta = session.get_modelmeta().custom_metadata_map
-        return OnnxClassifier(session, Description.from_strings(meta))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{str(path)!r} has no labels in its metadata: `revo-ray export` did not write it"
-        ) from None
+    meta = session.get_modelmeta().custom_metadata_map
+
+    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (found,) = session.run([OUTPUT], {INPUT: images})
+        return np.asarray(found, np.float32)
+
+    return Classifier(Description.from_strings(meta, path), logits)
 
 
 def _need(*packages: str) -> None:
@@ -106,8 +108,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)

@@ -10,7 +10,7 @@ from torch.export import Dim, ExportedProgram
 
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.network.weights import first_line
-from revo_ray.model.classifier import Classifier, Normalised, TorchClassifier
+from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import Description
 from revo_ray.model.load import LoadedModel
 
@@ -32,8 +32,7 @@ def trace(model: LoadedModel) -> ExportedProgram:
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     module = Normalised(model.network, model.description)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), torch.no_grad():
             return torch.export.export(module, (example,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # the kind depends on the operations of the model
         raise SearchError(
@@ -52,8 +51,7 @@ def write_program(model: LoadedModel, path: Path, card: str) -> None:
         for note in _SOURCE_NOTES:  # source lines and paths of this machine
             node.meta.pop(note, None)
     extra = model.description.to_strings() | {README: card}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         torch.export.save(program, path, extra_files=extra)
 
 
@@ -65,16 +63,10 @@ def open_program(path: Path) -> Classifier:
     """
     extra = dict.fromkeys(_KEYS, "")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             program = torch.export.load(path, extra_files=extra)
         module = program.module()
     # The loader raises errors of many kinds on a file that is no program.
     except Exception as error:
         raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
-    try:
-        return TorchClassifier(module, Description.from_strings(extra))
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{str(path)!r} has no labels in its extra files: `revo-ray export` did not write it"
-        ) from None
+    return torch_classifier(module, Description.from_strings(extra, path))

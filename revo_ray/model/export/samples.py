@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,10 @@ def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
         reason = f"the data set is not available here: {error}"
     else:
         pixels = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and the like
+        with warnings.catch_warnings(action="ignore"):  # Pillow warns of odd metadata
             for record in records[:: max(1, len(records) // COUNT)][:COUNT]:
-                try:
+                with suppress(Exception):  # decoders raise anything; the other images suffice
                     pixels.append(square(record.picture.open(), config.image_size))
-                except Exception:  # decoders raise anything; the other images suffice
-                    continue
         if pixels:
             return np.stack(pixels), f"{len(pixels)} images of the data set"
         reason = "no image of the data set can be read"

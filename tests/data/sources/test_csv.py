@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pyarrow import fs
 
+from revo_ray.data.files import stored_file
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
@@ -264,10 +265,15 @@ def test_a_root_that_is_no_table(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path)
     os.mkfifo(tmp_path / "list.csv")
     assert "no regular file" in refusal(tmp_path / "list.csv")
-    assert "gopher" in refusal("gopher://host/list.csv")
+    line = refusal("gopher://host/list.csv")
+    assert "gopher" in line
+    assert "damaged" not in line
 
 
-def test_a_changed_file_has_another_stamp_and_digest(tmp_path: Path) -> None:
+def test_a_changed_file_has_another_stamp_and_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
     path = table(tmp_path, [["path", "label"], ["0.png", "a"], ["1.png", "b"]])
     one, two = (read(path).records for _ in range(2))
     assert [r.picture.stamp for r in one] == [r.picture.stamp for r in two]
@@ -277,6 +283,16 @@ def test_a_changed_file_has_another_stamp_and_digest(tmp_path: Path) -> None:
     assert changed[0].picture.stamp != one[0].picture.stamp
     assert changed[0].picture.digest() != before
     assert changed[1].picture.stamp == one[1].picture.stamp
+
+
+def test_a_file_that_may_still_change_never_keeps_its_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_file, "RECENT_NS", 10**12)
+    path = table(tmp_path, [["path", "label"], ["0.png", "a"], ["1.png", "b"]])
+    one, two = (read(path).records[0].picture for _ in range(2))
+    assert one.stamp != two.stamp
+    assert one.digest() == two.digest()
 
 
 def test_a_table_in_an_object_store() -> None:

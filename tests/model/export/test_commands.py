@@ -20,8 +20,10 @@ from safetensors.torch import load_file, save_file
 from revo_ray.cli.main import main
 from revo_ray.data.files.decode import open_image, square
 from revo_ray.model.description import Description
+from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
 from revo_ray.model.predict import Prediction, find_images, open_model, predict
+from revo_ray.settings.schema import DataConfig, SearchConfig
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import search
 from tests.object_store import object_store
@@ -157,15 +159,13 @@ def test_nothing_is_overwritten(
 def test_a_form_that_answers_otherwise_is_not_left_there(
     typed: Typed, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(searched: Any, folder: Path, card: str) -> Any:
-        folder.mkdir()
+    def write(searched: Any, folder: Path, card: str) -> None:
         export_run.write_folder(searched, folder, card)
         tensors = load_file(folder / "model.safetensors")
         tensors["classifier.bias"][3] += 1e-6
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        return export_run.open_folder(folder)
 
-    monkeypatch.setitem(export_run._WRITERS, "safetensors", write)
+    monkeypatch.setitem(export_run._FORMS, "safetensors", (write, export_run.open_folder))
     status, _, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 3
     assert "nothing was written: the exported model differs from the search's by" in err
@@ -278,6 +278,12 @@ def test_what_cannot_be_predicted_is_one_line(
     status, out, err = typed("predict", places.get(model, tmp_path / model), tmp_path / image)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert says in err
+
+
+def test_a_card_names_the_data_sets_folder_and_not_its_server() -> None:
+    root = "s3://bucket/private/birds?endpoint_override=http://10.0.0.5:9000"
+    config = SearchConfig(data=DataConfig(source="folder", root=root))
+    assert card._data(config) == "`folder` (`birds`)"
 
 
 class Recorder:
