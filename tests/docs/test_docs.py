@@ -84,7 +84,7 @@ def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr == ""
-    text = (tmp_path / "api/revo_ray/rundir/ledger.html").read_text()
+    text = (tmp_path / "api/revo_ray/rundir/evaluation.html").read_text()
     assert "One point of an evaluation" in text
     assert (tmp_path / "api/index.html").exists()
     assert "run_search" in (tmp_path / "api/revo_ray.html").read_text()
