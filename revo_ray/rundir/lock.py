@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import errno
 from collections.abc import Callable
+
+from filelock import FileLock, Timeout
 
 from revo_ray.errors import UserError
 from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_alive
 from revo_ray.storage import Storage
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""Errors of disks that have no file locks."""
 
 
 class RunLock:
@@ -38,7 +42,7 @@ class RunLock:
         patience: float = PATIENCE,
         settle: float = SETTLE,
     ) -> None:
-        self._file: int | None = None
+        self._file: FileLock | None = None
         self._lease: Lease | None = None
         self._within = within
         if storage.local is not None:
@@ -70,34 +74,32 @@ class RunLock:
     def close(self) -> None:
         """Release the lock."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.release()
             self._file = None
         if self._lease is not None:
             self._lease.close()
             self._lease = None
 
 
-def _lock_file(storage: Storage) -> int:
+def _lock_file(storage: Storage) -> FileLock:
     folder = storage.local
     assert folder is not None
+    # A soft lock would outlive the process that is killed.
+    lock = FileLock(folder / ".lock", timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
-        ) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
+        lock.acquire()
+    except Timeout:
         raise UserError(
             f"another search is running in {storage.uri}; wait for it or stop it"
         ) from None
     except OSError as error:
-        os.close(file)
+        if error.errno in NO_LOCKS:
+            raise UserError(
+                f"{storage.uri!r} has no file locks ({error.strerror}); choose another disk",
+                key="storage",
+            ) from None
         raise UserError(
-            f"{storage.uri!r} has no file locks ({error.strerror}); choose another disk",
-            key="storage",
+            f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
         ) from None
-    return file
+    return lock

@@ -90,6 +90,10 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     or 1/8 scale, so that twice the size is left; on photographs this changes the result by less
     than one grey level in mean. The scale of `image` itself changes then.
 
+    `ImageOps.fit` and `ImageOps.exif_transpose` give other pixels: the one does not know that the
+    size of a reduced JPEG is a part of a pixel less, the other turns the large image, since a
+    flattened one has no metadata.
+
     Args:
         image: in any mode and size, with its pixels decoded or not.
         size: S, in pixels.

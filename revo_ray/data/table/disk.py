@@ -34,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def exclusive(path: Path) -> Iterator[None]:
     """Wait for all other processes and threads of this machine that hold the same lock file.
 
-    It is there only while somebody holds it or waits. On a disk without locks nobody waits.
+    Unlike `filelock`'s, the file is there only while somebody holds it or waits, and on a disk
+    without locks nobody waits.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

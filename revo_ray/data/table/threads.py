@@ -20,7 +20,9 @@ def usable_cores() -> int:
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """What `function` returns for each item, in order, at most three items a thread ahead.
 
-    There is a thread more than cores, for one waits now and then for a disk or for the lock.
+    Unlike `joblib.Parallel(return_as="generator")`, it never runs further ahead of a slow consumer
+    than that, and it yields all results before the first exception. There is a thread more than
+    cores, for one waits now and then for a disk or for the lock.
     Close it where it is left early (`contextlib.closing`): that ends the threads.
     """
     threads = usable_cores() + 1
