@@ -34,7 +34,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings an image of each EXIF orientation upright."""
+"""Transpositions that bring an image of each EXIF orientation upright."""
 
 
 class DecodeError(ValueError):
@@ -90,9 +90,9 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     or 1/8 scale, so that twice the size is left; on photographs this changes the result by less
     than one grey level in mean. The scale of `image` itself changes then.
 
-    `ImageOps.fit` and `ImageOps.exif_transpose` give other pixels: the one does not know that the
-    size of a reduced JPEG is a part of a pixel less, the other turns the large image, since a
-    flattened one has no metadata.
+    `ImageOps.fit` and `ImageOps.exif_transpose` would give other pixels: the first does not know
+    that a reduced JPEG is smaller by a part of a pixel, and the second has to turn the image before
+    it is resized.
 
     Args:
         image: in any mode and size, with its pixels decoded or not.

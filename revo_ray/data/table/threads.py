@@ -18,12 +18,12 @@ def usable_cores() -> int:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-    """What `function` returns for each item, in order, at most three items a thread ahead.
+    """Call a function with each item in threads; yield the results in order.
 
-    Unlike `joblib.Parallel(return_as="generator")`, it never runs further ahead of a slow consumer
-    than that, and it yields all results before the first exception. There is a thread more than
-    cores, for one waits now and then for a disk or for the lock.
-    Close it where it is left early (`contextlib.closing`): that ends the threads.
+    It runs at most three items a thread ahead of its consumer, and it yields all results before
+    the first exception; `joblib.Parallel(return_as="generator")` does neither. There is one thread
+    more than cores, since a thread waits now and then for a disk or for the interpreter's lock.
+    Close a generator that is left early (`contextlib.closing`), which ends the threads.
     """
     threads = usable_cores() + 1
     pending: deque[Future[R]] = deque()
