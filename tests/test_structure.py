@@ -124,3 +124,8 @@ def test_no_docstring_opens_with_a_noun_clause() -> None:
         for line in noun_clauses(path.read_text())
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_two_modules_share_a_name() -> None:
+    names = [path.name for path in programs() if path.name != "__init__.py"]
+    assert len(names) == len(set(names)), sorted(n for n in set(names) if names.count(n) > 1)

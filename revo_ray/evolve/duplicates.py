@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from revo_ray.evolve.outcome import Outcome
+from revo_ray.evolve.told_values import Outcome
 
 
 class Duplicates:

@@ -15,9 +15,9 @@ from typing import Any, Generic
 
 from revo_ray.evolve.duplicates import Duplicates
 from revo_ray.evolve.optimiser import Adopting, C, Distributed, Optimiser
-from revo_ray.evolve.outcome import OneByOne, generation_values
-from revo_ray.evolve.outcome import Outcome as Outcome
 from revo_ray.evolve.space import Sample
+from revo_ray.evolve.told_values import OneByOne, generation_values
+from revo_ray.evolve.told_values import Outcome as Outcome
 from revo_ray.words import shown
 
 PROPOSAL_RULES = 1
