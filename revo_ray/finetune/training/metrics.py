@@ -31,6 +31,8 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     Raises:
         ValueError: no images, or the shapes do not fit together.
     """
+    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
+
     scores = torch.as_tensor(logits).detach().to("cpu", torch.float64)
     target = torch.as_tensor(labels).detach().to("cpu", torch.int64)
     if scores.ndim != 2 or target.shape != scores.shape[:1] or not len(target):
@@ -38,25 +40,17 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     accuracy = (scores.argmax(1) == target).double().mean().item()
     if not scores.isfinite().all():
         return Scores(loss=float("nan"), accuracy=accuracy)
-    balanced_accuracy, macro_f1 = _by_class(scores, target)
-    return Scores(
-        loss=functional.cross_entropy(scores, target).item(),
-        accuracy=accuracy,
-        auc=_macro_auc(scores, target.numpy()),
-        balanced_accuracy=balanced_accuracy,
-        macro_f1=macro_f1,
-    )
-
-
-def _by_class(scores: Tensor, target: Tensor) -> tuple[float, float]:
-    """Balanced accuracy and macro F1."""
-    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
-
     predicted, true = scores.argmax(1).numpy(), target.numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a predicted class without images
-        balanced = balanced_accuracy_score(true, predicted)
-    return float(balanced), float(f1_score(true, predicted, average="macro", zero_division=0))
+        balanced_accuracy = float(balanced_accuracy_score(true, predicted))
+    return Scores(
+        loss=functional.cross_entropy(scores, target).item(),
+        accuracy=accuracy,
+        auc=_macro_auc(scores, true),
+        balanced_accuracy=balanced_accuracy,
+        macro_f1=float(f1_score(true, predicted, average="macro", zero_division=0)),
+    )
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:

@@ -10,12 +10,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from revo_ray.finetune.network.units import Unit
+from revo_ray.finetune.plan import Rates
 from revo_ray.settings.schema import TrainConfig
 
 
-def rates_by_parameter(
-    units: Sequence[Unit], rates: Sequence[float] | Mapping[str, float]
-) -> Mapping[str, float]:
+def rates_by_parameter(units: Sequence[Unit], rates: Rates) -> Mapping[str, float]:
     """The rates of parameters by name, from those of the units in their order.
 
     Raises:
@@ -66,8 +65,8 @@ def make_optimizer(
     return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
 
 
-def make_scheduler(
-    optimizer: torch.optim.Optimizer, train: TrainConfig, steps: int, done: int = 0
+def make_lr_scheduler(
+    optimizer: torch.optim.Optimizer, train: TrainConfig, steps: int, done: int
 ) -> LambdaLR:
     """The schedule that `train` names, for all groups.
 

@@ -24,7 +24,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from revo_ray.finetune.training.epoch import Epoch
+    from revo_ray.finetune.training.loop import Epoch
     from revo_ray.finetune.training.tuner import FineTuner
 
 MAX_TUNERS = 2
