@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.network.model_names import split_name
 from revo_ray.finetune.network.weights import first_line
 
-Statistics = tuple[float, float, float]
+Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
 
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
@@ -77,13 +76,10 @@ def load_backbone(
     with _seeded(seed):
         # Each library takes a second to import.
         if library == "torchvision":
-            from revo_ray.finetune.network import torchvision_models
-
-            backbone = torchvision_models.load(known_name, weights, num_classes, seed, image_size)
+            from revo_ray.finetune.network.torchvision_models import load
         else:
-            from revo_ray.finetune.network import timm_models
-
-            backbone = timm_models.load(known_name, weights, num_classes, seed, image_size)
+            from revo_ray.finetune.network.timm_models import load
+        backbone = load(known_name, weights, num_classes, seed, image_size)
         if image_size is not None:
             _try_image_size(backbone, image_size)
     return backbone
@@ -92,19 +88,9 @@ def load_backbone(
 def state_without(model: nn.Module, modules: Sequence[str]) -> Mapping[str, Tensor]:
     """The state dict without some modules. It keeps the versions of the other modules."""
     state: Any = model.state_dict()
-    kept: Any = OrderedDict(
-        (key, tensor)
-        for key, tensor in state.items()
-        if not any(key.startswith(f"{module}.") for module in modules)
-    )
-    kept._metadata = state._metadata
-    return cast(Mapping[str, Tensor], kept)
-
-
-def three(values: Any) -> Statistics:
-    """Three numbers as `Statistics`."""
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+    for key in [key for key in state if key.startswith(tuple(f"{module}." for module in modules))]:
+        del state[key]
+    return cast(Mapping[str, Tensor], state)
 
 
 def _try_image_size(backbone: Backbone, image_size: int) -> None:

@@ -40,12 +40,8 @@ def load_matching(
     Raises:
         UserError: names are missing, unexpected or of another shape; the message has the first.
     """
-
-    def counts(key: str) -> bool:
-        return not any(key.startswith(f"{module}.") for module in ignored)
-
-    own = model.state_dict()
-    kept = OrderedDict((key, tensor) for key, tensor in tensors.items() if counts(key))
+    aside, own = tuple(f"{module}." for module in ignored), model.state_dict()
+    kept = OrderedDict((key, each) for key, each in tensors.items() if not key.startswith(aside))
     wrong = [key for key in kept if key in own and own[key].shape != kept[key].shape]
     shapes = [
         f"{key} is {tuple(kept.pop(key).shape)} in it, {tuple(own[key].shape)} in the model"
@@ -58,9 +54,9 @@ def load_matching(
         missing, unexpected = model.load_state_dict(kept, strict=False)
     except (RuntimeError, ValueError) as error:
         raise mismatch(source, first_line(error)) from None
-    missing = [key for key in missing if counts(key) and key not in wrong]
+    missing = [key for key in missing if not key.startswith(aside) and key not in wrong]
     differences = [
-        f"{len(names)} {kind} ({_few(names, separator)})"
+        f"{len(names)} {kind} ({separator.join([*names[:3], '…'] if len(names) > 3 else names)})"
         for kind, names, separator in (
             ("missing", missing, ", "),
             ("unexpected", unexpected, ", "),
@@ -77,7 +73,3 @@ def mismatch(source: Weights, *differences: str) -> UserError:
     return UserError(
         f"{source.label} does not fit the model: {'; '.join(differences)}", key="model.weights"
     )
-
-
-def _few(names: list[str], separator: str) -> str:
-    return separator.join(names[:3]) + (f"{separator}…" if len(names) > 3 else "")

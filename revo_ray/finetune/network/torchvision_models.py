@@ -14,13 +14,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from revo_ray.errors import UserError
-from revo_ray.finetune.network.backbone import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Backbone,
-    state_without,
-    three,
-)
+from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.matching import load_matching, mismatch, named_for
 from revo_ray.finetune.network.weights import Weights, file_sha256, first_line, weights_source
 
@@ -52,8 +46,8 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
         name=f"torchvision/{name}",
         model=model,
         head=head,
-        mean=three(getattr(transforms, "mean", IMAGENET_MEAN)),
-        std=three(getattr(transforms, "std", IMAGENET_STD)),
+        mean=tuple(map(float, getattr(transforms, "mean", IMAGENET_MEAN))),
+        std=tuple(map(float, getattr(transforms, "std", IMAGENET_STD))),
         weights=source.label,
         weights_sha256=source.sha256,
         loaded=loaded,

@@ -130,16 +130,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for key in sorted(tensors):
-        tensor = tensors[key].detach().contiguous()
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def first_line(error: Exception) -> str:
     """The first line of an error's message that is not empty; else the error's type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

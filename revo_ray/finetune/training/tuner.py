@@ -33,8 +33,8 @@ from revo_ray.finetune.training.norms import (
 )
 from revo_ray.finetune.training.optimizer import (
     freeze_others,
-    make_optimizer,
     make_lr_scheduler,
+    make_optimizer,
     rates_by_parameter,
 )
 from revo_ray.finetune.training.pretrained import PretrainedState
