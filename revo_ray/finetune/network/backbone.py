@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.model_names import split_name
-from revo_ray.finetune.network.weights import first_line
 
 Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
@@ -73,7 +71,9 @@ def load_backbone(
             cannot take the image size.
     """
     library, known_name = split_name(name)
-    with _seeded(seed):
+    # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         # Each library takes a second to import.
         if library == "torchvision":
             from revo_ray.finetune.network.torchvision_models import load
@@ -104,12 +104,3 @@ def _try_image_size(backbone: Backbone, image_size: int) -> None:
             key="data.image_size",
         ) from None
     model.train()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the CPU's generator, and put it back afterwards."""
-    # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from revo_ray.errors import UserError
-from revo_ray.finetune.network.weights import Weights, first_line
+from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.weights import Weights
 
 
 def named_for(model: nn.Module, source: Weights) -> Mapping[str, Tensor] | None:

@@ -12,10 +12,10 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor, nn
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.matching import load_matching, named_for
-from revo_ray.finetune.network.weights import Weights, file_sha256, first_line, weights_source
+from revo_ray.finetune.network.weights import Weights, file_sha256, weights_source
 
 
 def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.matching import load_matching, mismatch, named_for
-from revo_ray.finetune.network.weights import Weights, file_sha256, first_line, weights_source
+from revo_ray.finetune.network.weights import Weights, file_sha256, weights_source
 
 _AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 """Classifiers in the middle of two models. Their files hold them; fine-tuning does not use them."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -128,9 +128,3 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message that is not empty; else the error's type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -56,10 +56,6 @@ class Feed:
         resident = self._resident
         return self._read(index.cpu().numpy()) if resident is None else resident[index]
 
-    def shuffled(self, generator: torch.Generator) -> Tensor:
-        """All positions (n,) in the split, in an order that the generator draws."""
-        return torch.randperm(len(self), generator=generator).to(self.in_order.device)
-
     def _read(self, index: Indices) -> Tensor:
         images = torch.from_numpy(self._images[self._indices[index]])
         if self.device.type == "cpu":

@@ -59,6 +59,8 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     That equals the area under the ROC curve, also with ties, and takes one sort for all classes.
     scikit-learn's function takes longer than the training of a small head, mostly for checks.
     """
+    from scipy.stats import rankdata  # scikit-learn has imported it by now
+
     # Only ranks count. These increase with a class's probability, but do not saturate at 1.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
     positive = labels[:, None] == np.arange(logits.shape[1])
@@ -66,13 +68,5 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     defined = (inside > 0) & (outside > 0)
     if not defined.any():
         return None
-    ranks = _ranks(scores.T.contiguous()).T.numpy()
-    above = (ranks * positive).sum(0) - inside * (inside + 1) / 2
+    above = (rankdata(scores.numpy(), axis=0) * positive).sum(0) - inside * (inside + 1) / 2
     return float(np.mean(above[defined] / (inside[defined] * outside[defined])))
-
-
-def _ranks(scores: Tensor) -> Tensor:
-    """The rank of each score in its row, from 1; equal scores share their mean rank."""
-    ordered = scores.sort(1).values
-    below = torch.searchsorted(ordered, scores)
-    return (below + torch.searchsorted(ordered, scores, right=True) + 1).double() / 2

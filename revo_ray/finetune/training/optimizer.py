@@ -48,10 +48,23 @@ def freeze_others(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, fl
 def make_optimizer(
     parameters: Mapping[str, nn.Parameter],
     rates: Mapping[str, float],
-    train: TrainConfig,
     weight_decay: float,
-) -> torch.optim.Optimizer | None:
-    """An optimizer with one parameter group for each rate above 0; None if there is none."""
+    train: TrainConfig,
+    steps: int,
+    done: int,
+) -> LambdaLR | None:
+    """An optimizer, with the schedule that `train` names; None if no rate is above 0.
+
+    It has one parameter group for each rate.
+
+    Args:
+        parameters: all parameters by name.
+        rates: rates of parameters by name; the others have none.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        train: the kind of optimizer, momentum, schedule and number of epochs.
+        steps: steps of an epoch.
+        done: steps that other optimizers of the run have taken.
+    """
     by_rate: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         if (rate := rates.get(name, 0.0)) > 0:
@@ -59,25 +72,15 @@ def make_optimizer(
     groups = [{"params": tensors, "lr": rate} for rate, tensors in by_rate.items()]
     if not groups:
         return None
+    optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=train.momentum, weight_decay=weight_decay)
-    # Fused AdamW passes over the weights once, not seven times. SGD gains nothing by it.
-    return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-
-
-def make_lr_scheduler(
-    optimizer: torch.optim.Optimizer, train: TrainConfig, steps: int, done: int
-) -> LambdaLR:
-    """The schedule that `train` names, for all groups.
-
-    Args:
-        steps: steps of the whole run.
-        done: steps that other optimizers of the run have taken.
-    """
+        optimizer = torch.optim.SGD(groups, momentum=train.momentum, weight_decay=weight_decay)
+    else:  # fused, it passes over the weights once, not seven times; SGD gains nothing by it
+        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
 
     def factor(step: int) -> float:
         if train.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (done + step) / steps))
+        return 0.5 * (1 + math.cos(math.pi * (done + step) / (steps * train.epochs)))
 
     return LambdaLR(optimizer, factor)

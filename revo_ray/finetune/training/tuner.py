@@ -33,7 +33,6 @@ from revo_ray.finetune.training.norms import (
 )
 from revo_ray.finetune.training.optimizer import (
     freeze_others,
-    make_lr_scheduler,
     make_optimizer,
     rates_by_parameter,
 )
@@ -147,9 +146,11 @@ class FineTuner:
         started = time.perf_counter()
         self.begin(rates, weight_decay)
         logits = self._logits_of_features() if policy is None else self._logits_of_images
+        in_order = self.feeds["train"].in_order
         for epoch in range(1, self.train.epochs + 1):
             with self._random.lent():
-                self.order = self.feeds["train"].shuffled(self._random.order)
+                shuffled = torch.randperm(len(in_order), generator=self._random.order)
+                self.order = shuffled.to(in_order.device)
                 if policy is not None:
                     self._ask(policy, epoch, weight_decay)
                 train_loss = self._train_epoch(logits)
@@ -272,12 +273,9 @@ class FineTuner:
         self._frozen = frozen_modules(self.model, self.units, self._trained)
         training_mode(self.model, self._frozen)
         self._pretrained.will_train(self._trained)
-        optimizer = make_optimizer(self._parameters, rates, self.train, weight_decay)
         steps = len(batches(self.feeds["train"].in_order, self.train.batch_size))
-        self._scheduler = None
-        if optimizer is not None:
-            total, done = steps * self.train.epochs, steps * (epoch - 1)
-            self._scheduler = make_lr_scheduler(optimizer, self.train, total, done)
+        parameters, done = self._parameters, steps * (epoch - 1)
+        self._scheduler = make_optimizer(parameters, rates, weight_decay, self.train, steps, done)
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""

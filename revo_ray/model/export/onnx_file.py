@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from revo_ray.errors import SearchError, UserError
-from revo_ray.finetune.network.weights import first_line
+from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier, OnnxClassifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
