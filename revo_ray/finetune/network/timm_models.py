@@ -14,8 +14,13 @@ from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
-from revo_ray.finetune.network.matching import load_matching, named_for
-from revo_ray.finetune.network.weights import Weights, file_sha256, weights_source
+from revo_ray.finetune.network.weights import (
+    Weights,
+    file_sha256,
+    load_matching,
+    named_for,
+    weights_source,
+)
 
 
 def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:
@@ -41,24 +46,13 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
             f"timm/{name} has {len(heads)} classifiers, not one; choose another model",
             key="model.name",
         )
-    return Backbone(
-        name=f"timm/{name}",
-        model=model,
-        head=heads[0],
-        mean=tuple(map(float, model.pretrained_cfg.get("mean", IMAGENET_MEAN))),
-        std=tuple(map(float, model.pretrained_cfg.get("std", IMAGENET_STD))),
-        weights=source.label,
-        weights_sha256=source.sha256,
-        loaded=loaded,
-    )
+    mean = tuple(map(float, model.pretrained_cfg.get("mean", IMAGENET_MEAN)))
+    std = tuple(map(float, model.pretrained_cfg.get("std", IMAGENET_STD)))
+    return Backbone(f"timm/{name}", model, heads[0], mean, std, source.label, source.sha256, loaded)
 
 
 def _pretrained(name: str) -> tuple[nn.Module, Weights]:
-    """A model that timm built and filled with its own weights, downloaded if they are not here.
-
-    Raises:
-        UserError: there are none, or they cannot be had.
-    """
+    """A model that timm built and filled with its own weights, downloaded if they are not here."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise UserError(f"timm/{name} has no pretrained weights; give a file", key="model.weights")

@@ -22,6 +22,7 @@ from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
 from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
+from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
 from revo_ray.finetune.training.loop import Epoch, LogitsAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import (
@@ -36,8 +37,6 @@ from revo_ray.finetune.training.optimizer import (
     make_optimizer,
     rates_by_parameter,
 )
-from revo_ray.finetune.training.pretrained import PretrainedState
-from revo_ray.finetune.training.random_state import RandomState
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 

@@ -7,6 +7,7 @@ one search leaves idle at its barrier serves another, and stays warm.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -181,12 +182,10 @@ def run_experiment(
     Raises:
         SearchError, OSError: it stopped; every search can be resumed.
     """
-
     generations = sum(s.config.search.population + s.config.search.lookahead for s in states)
 
     def slots() -> int:
-        held = needs.slots(wanted=generations)
-        return min(held, max_concurrent) if max_concurrent else held
+        return min(needs.slots(wanted=generations), max_concurrent or sys.maxsize)
 
     assignments = Assignments(states, slots, finish)
     scheduler = Scheduler(assignments)
