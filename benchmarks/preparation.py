@@ -172,12 +172,11 @@ def use_table(folder: Path, size: int) -> dict[str, float]:
     table = Table.open(path)
     feed = Feed(table, np.arange(len(table.images)), torch.device("cpu"), resident=False)
     order = torch.randperm(len(feed)).split(BATCH)
-    batches = [timed(partial(feed.batch, index)) for index in order]
+    batches = [timed(partial(feed.pixels, index)) for index in order]
 
     model = torchvision.models.resnet18(num_classes=len(table.classes))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    images, labels = feed.batch(order[0])
-    x = images.float() / 255
+    x, labels = feed.pixels(order[0]).float() / 255, feed.labels[order[0]]
 
     def step() -> None:
         optimizer.zero_grad()

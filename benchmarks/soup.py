@@ -56,10 +56,10 @@ def together(study: Path, search: Search, models: int) -> dict[str, float]:
             logits.append(tuner.predict(split).cpu())
     found: dict[str, float] = {}
     for split, logits in answers.items():
-        alone = classification_scores(logits[0], tuner.labels(split))
+        alone = classification_scores(logits[0], tuner.feeds[split].labels)
         mean = torch.stack([each.double().softmax(1) for each in logits]).mean(0).log()
         found |= scores(f"best_{split}", alone)
-        found |= scores(f"ensemble_{split}", classification_scores(mean, tuner.labels(split)))
+        found |= scores(f"ensemble_{split}", classification_scores(mean, tuner.feeds[split].labels))
     members, soup = greedy(tuner, plans, states)
     tuner.load_state_dict(soup)
     for split in SPLITS:

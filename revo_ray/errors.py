@@ -32,3 +32,17 @@ class Interrupted(KeyboardInterrupt):
 def printable(text: str) -> str:
     """Escape control characters: names in archives and tables may hold terminal commands."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def first_line(error: object) -> str:
+    """The first line of an error's message that is not empty; else the error's type."""
+    return next(iter(_lines(error)), type(error).__name__)
+
+
+def last_line(error: object) -> str:
+    """The last line of a message that holds a traceback: it names the error."""
+    return next(reversed(_lines(error)), "no cause given")
+
+
+def _lines(error: object) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()]

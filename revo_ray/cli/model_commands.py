@@ -20,7 +20,7 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text
 
 if TYPE_CHECKING:
-    from revo_ray.finetune.training.epoch import Epoch
+    from revo_ray.finetune.training.loop import Epoch
     from revo_ray.model.predict import Prediction
 
 

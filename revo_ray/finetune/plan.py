@@ -39,8 +39,9 @@ class Plan:
             for value in values:
                 if not (math.isfinite(value) and value >= 0):
                     raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
-        if self.policy is not None and not isinstance(self.policy.get("method"), str):
-            raise ValueError(f"policy must name its method, not {self.policy!r}")
+        method = self.policy.get("method") if isinstance(self.policy, Mapping) else None
+        if self.policy is not None and not isinstance(method, str):
+            raise ValueError(f"policy must be a mapping with its method, not {self.policy!r}")
 
     @property
     def frozen(self) -> tuple[bool, ...]:
@@ -70,14 +71,13 @@ class Plan:
         return cls(
             unit_lrs=tuple(float(lr) for lr in values["unit_lrs"]),
             weight_decay=float(values.get("weight_decay", 0.0)),
-            policy=_mapping(values.get("policy")),
+            policy=values.get("policy"),
         )
 
 
-def _mapping(policy: Any) -> Mapping[str, Any] | None:
-    if policy is not None and not isinstance(policy, Mapping):
-        raise ValueError(f"policy must be a mapping with its method, not {policy!r}")
-    return policy
+Rates = Sequence[float] | Mapping[str, float]
+"""Learning rates of the units, in their order; or of single parameters by name, which freeze all
+other parameters."""
 
 
 class TunerLike(Protocol):
@@ -100,9 +100,7 @@ class TunerLike(Protocol):
 class Policy(Protocol):
     """Changes the learning rates as each epoch starts."""
 
-    def __call__(
-        self, epoch: int, tuner: TunerLike, /
-    ) -> Mapping[str, float] | Sequence[float] | None:
+    def __call__(self, epoch: int, tuner: TunerLike, /) -> Rates | None:
         """Return the rates of an epoch; called before its first step.
 
         With new rates the optimizer starts anew. A policy that changed `requires_grad` must return
@@ -113,7 +111,6 @@ class Policy(Protocol):
             tuner: the fine-tuning under way.
 
         Returns:
-            Rates of the units, in their order; or rates of single parameters by name, which freeze
-            all other parameters; or None to change nothing.
+            Rates of the units or of single parameters; None to change nothing.
         """
         ...

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import load_backbone
-from revo_ray.finetune.network.weights import first_line
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.description import Description
 from revo_ray.rundir.run_directory import RunDirectory, run_directories

@@ -16,7 +16,7 @@ from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import SearchError, UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network, pick_device, use_threads
-from revo_ray.finetune.training.epoch import Epoch
+from revo_ray.finetune.training.loop import Epoch
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import find_policy
 from revo_ray.objective import Scores

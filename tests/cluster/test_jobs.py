@@ -88,9 +88,9 @@ def checkout(folder: Path, storage: Path) -> None:
 
 def edit(folder: Path, label: str, storage: Path) -> None:
     """Another version of the code, which writes a file from each process that imports it."""
-    source = (ROOT / "revo_ray" / "search" / "trainable.py").read_text()
+    module = Path("revo_ray", "search", "ray", "trial.py")
     marker = MARKER.format(storage=storage, label=label)
-    (folder / "revo_ray" / "search" / "trainable.py").write_text(source + marker)
+    (folder / module).write_text((ROOT / module).read_text() + marker)
 
 
 def submit_command(head: Head, job: str) -> list[str]:

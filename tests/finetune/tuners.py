@@ -18,7 +18,7 @@ from revo_ray.data.table.images import Images
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.training.epoch import Epoch
+from revo_ray.finetune.training.loop import Epoch
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
 

@@ -11,7 +11,7 @@ import yaml
 from revo_ray.errors import UserError
 from revo_ray.run import run_study
 from revo_ray.rundir.study_directory import StudyDirectory
-from revo_ray.search.ray.cluster import JOB
+from revo_ray.search.core.paths import JOB
 from revo_ray.settings.presets import preset_names
 from revo_ray.settings.study import StudyConfig
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.model_names import split_name
-from revo_ray.finetune.network.weights import first_line
 
-Statistics = tuple[float, float, float]
+Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
 
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
@@ -74,16 +71,15 @@ def load_backbone(
             cannot take the image size.
     """
     library, known_name = split_name(name)
-    with _seeded(seed):
+    # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         # Each library takes a second to import.
         if library == "torchvision":
-            from revo_ray.finetune.network import torchvision_models
-
-            backbone = torchvision_models.load(known_name, weights, num_classes, seed, image_size)
+            from revo_ray.finetune.network.torchvision_models import load
         else:
-            from revo_ray.finetune.network import timm_models
-
-            backbone = timm_models.load(known_name, weights, num_classes, seed, image_size)
+            from revo_ray.finetune.network.timm_models import load
+        backbone = load(known_name, weights, num_classes, seed, image_size)
         if image_size is not None:
             _try_image_size(backbone, image_size)
     return backbone
@@ -92,19 +88,9 @@ def load_backbone(
 def state_without(model: nn.Module, modules: Sequence[str]) -> Mapping[str, Tensor]:
     """The state dict without some modules. It keeps the versions of the other modules."""
     state: Any = model.state_dict()
-    kept: Any = OrderedDict(
-        (key, tensor)
-        for key, tensor in state.items()
-        if not any(key.startswith(f"{module}.") for module in modules)
-    )
-    kept._metadata = state._metadata
-    return cast(Mapping[str, Tensor], kept)
-
-
-def three(values: Any) -> Statistics:
-    """Three numbers as `Statistics`."""
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+    for key in [key for key in state if key.startswith(tuple(f"{module}." for module in modules))]:
+        del state[key]
+    return cast(Mapping[str, Tensor], state)
 
 
 def _try_image_size(backbone: Backbone, image_size: int) -> None:
@@ -118,12 +104,3 @@ def _try_image_size(backbone: Backbone, image_size: int) -> None:
             key="data.image_size",
         ) from None
     model.train()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the CPU's generator, and put it back afterwards."""
-    # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

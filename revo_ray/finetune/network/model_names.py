@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from contextlib import suppress
 
 from revo_ray.errors import UserError
 
@@ -43,21 +44,12 @@ def split_name(name: str) -> tuple[str, str]:
     if library == "timm":
         import timm
 
-        if timm.is_model(model) and _has_tag(model):
-            return library, model
+        if timm.is_model(model):
+            with suppress(RuntimeError):  # the model has no such tag
+                timm.get_pretrained_cfg(model)
+                return library, model
     near = difflib.get_close_matches(name, list_models(), n=3)
     if not near:
         near = [known for known in list_models() if known.endswith(f"/{model}")][:3]
     hint = f"; the nearest are {', '.join(near)}" if near else "; `revo-ray models` lists them"
     raise UserError(f"no model {name!r}{hint}", key="model.name")
-
-
-def _has_tag(name: str) -> bool:
-    """Whether timm knows the tag of a name, if it has one."""
-    import timm
-
-    try:
-        timm.get_pretrained_cfg(name)
-    except RuntimeError:
-        return False
-    return True

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from torch import nn
+from torch import Tensor, nn
 
-from revo_ray.errors import UserError
-from revo_ray.finetune.network.backbone import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Backbone,
-    state_without,
-    three,
-)
-from revo_ray.finetune.network.matching import load_matching, named_for
+from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.weights import (
     Weights,
     file_sha256,
-    first_line,
-    tensors_sha256,
+    load_matching,
+    named_for,
     weights_source,
 )
 
@@ -51,24 +46,13 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
             f"timm/{name} has {len(heads)} classifiers, not one; choose another model",
             key="model.name",
         )
-    return Backbone(
-        name=f"timm/{name}",
-        model=model,
-        head=heads[0],
-        mean=three(model.pretrained_cfg.get("mean", IMAGENET_MEAN)),
-        std=three(model.pretrained_cfg.get("std", IMAGENET_STD)),
-        weights=source.label,
-        weights_sha256=source.sha256,
-        loaded=loaded,
-    )
+    mean = tuple(map(float, model.pretrained_cfg.get("mean", IMAGENET_MEAN)))
+    std = tuple(map(float, model.pretrained_cfg.get("std", IMAGENET_STD)))
+    return Backbone(f"timm/{name}", model, heads[0], mean, std, source.label, source.sha256, loaded)
 
 
 def _pretrained(name: str) -> tuple[nn.Module, Weights]:
-    """A model that timm built and filled with its own weights, downloaded if they are not here.
-
-    Raises:
-        UserError: there are none, or they cannot be had.
-    """
+    """A model that timm built and filled with its own weights, downloaded if they are not here."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise UserError(f"timm/{name} has no pretrained weights; give a file", key="model.weights")
@@ -87,19 +71,28 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
             key="model.weights",
         ) from None
     file = file or _hub_file(config)
-    sha256 = tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
+    sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
     return model, Weights(None, f"timm {place}", sha256)
 
 
 def _hub_file(config: Any) -> Path | None:
     """The weights in the Hugging Face cache, if they are one plain safetensors file."""
     name = config.hf_hub_filename or "model.safetensors"
-    if not config.hf_hub_id or "@" in config.hf_hub_id or config.custom_load:
-        return None
-    if not name.endswith(".safetensors"):
+    plain = config.hf_hub_id and "@" not in config.hf_hub_id and not config.custom_load
+    if not plain or not name.endswith(".safetensors"):
         return None
     found = try_to_load_from_cache(config.hf_hub_id, name)
     return Path(found) if isinstance(found, str) else None
+
+
+def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _resize(model: Any, name: str, image_size: int) -> None:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from revo_ray.errors import UserError
-from revo_ray.finetune.network.backbone import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Backbone,
-    state_without,
-    three,
+from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
+from revo_ray.finetune.network.weights import (
+    Weights,
+    file_sha256,
+    load_matching,
+    mismatch,
+    named_for,
+    weights_source,
 )
-from revo_ray.finetune.network.matching import load_matching, mismatch, named_for
-from revo_ray.finetune.network.weights import Weights, file_sha256, first_line, weights_source
 
 _AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 """Classifiers in the middle of two models. Their files hold them; fine-tuning does not use them."""
@@ -32,9 +32,8 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
     """Load a model under torchvision's own name. See `load_backbone`."""
     default = models.get_model_weights(name).DEFAULT
     model = _build(name, weights, default, image_size)
-    source = (
-        _pretrained(name, default) if weights == "pretrained" else weights_source(weights, seed)
-    )
+    own = weights == "pretrained"
+    source = _pretrained(name, default) if own else weights_source(weights, seed)
     head, old = _last_layer(model)
     tensors = named_for(model, source)
     if tensors is not None:
@@ -45,18 +44,12 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
         load_matching(model, tensors, source, ignored=(head, *_AUXILIARY.get(name, ())))
     loaded = None if weights == "none" else state_without(model, (head,))
 
-    parent, _, own_name = head.rpartition(".")
-    setattr(model.get_submodule(parent), own_name, _new_head(old, num_classes, seed))
+    model.set_submodule(head, _new_head(old, num_classes, seed))
     transforms = default.transforms()
+    mean = tuple(map(float, getattr(transforms, "mean", IMAGENET_MEAN)))
+    std = tuple(map(float, getattr(transforms, "std", IMAGENET_STD)))
     return Backbone(
-        name=f"torchvision/{name}",
-        model=model,
-        head=head,
-        mean=three(getattr(transforms, "mean", IMAGENET_MEAN)),
-        std=three(getattr(transforms, "std", IMAGENET_STD)),
-        weights=source.label,
-        weights_sha256=source.sha256,
-        loaded=loaded,
+        f"torchvision/{name}", model, head, mean, std, source.label, source.sha256, loaded
     )
 
 
@@ -76,11 +69,7 @@ def _build(name: str, weights: str, default: Any, image_size: int | None) -> nn.
 
 
 def _pretrained(name: str, default: Any) -> Weights:
-    """Torchvision's own weights of a model, its `default`, downloaded if they are not here.
-
-    Raises:
-        UserError: they cannot be had.
-    """
+    """Torchvision's own weights of a model, its `default`, downloaded if they are not here."""
     file = os.path.basename(urlparse(default.url).path)
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -64,7 +64,6 @@ def find_units(model: nn.Module, granularity: str = "layer", head: str | None = 
             f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
         )
     tree = _Tree.of(model, head)
-    layers = _layers(tree)
     if granularity == "layer":
         groups = {weight: [weight] for weight in tree.weights}
     elif granularity == "block":
@@ -72,26 +71,32 @@ def find_units(model: nn.Module, granularity: str = "layer", head: str | None = 
     else:
         groups = _stages(tree)
 
+    # The norms and the loose parameters around each weight belong to it.
+    parameters: dict[str, list[str]] = defaultdict(list)
+    modules: dict[str, list[str]] = defaultdict(list)
     order = {name: i for i, (name, _) in enumerate(model.named_parameters())}
+    for name in order:
+        parameters[_home(tree, name.rpartition(".")[0])].append(name)
+    for path, module in tree.modules.items():
+        if path in tree.weights or (_has_state(module) and not tree.inside.get(path)):
+            modules[_home(tree, path)].append(path)
+
     units = [
         Unit(
             name=name,
-            parameters=tuple(
-                sorted((p for w in ws for p in layers[w].parameters), key=order.__getitem__)
-            ),
-            modules=tuple(m for w in ws for m in layers[w].modules),
+            parameters=tuple(sorted((p for w in ws for p in parameters[w]), key=order.__getitem__)),
+            modules=tuple(m for w in ws for m in modules[w]),
             head=tree.head in ws,
         )
         for name, ws in groups.items()
     ]
-    _check(units, list(order))
+    counts = Counter(parameter for unit in units for parameter in unit.parameters)
+    wrong = [parameter for parameter in order if counts[parameter] != 1]
+    empty = [unit.name for unit in units if not unit.parameters]
+    if wrong or empty:
+        what = f"parameter {wrong[0]!r}" if wrong else f"unit {empty[0]!r} without parameters"
+        raise UserError(f"the model cannot be cut into units: {what} (shared between layers?)")
     return units
-
-
-@dataclass
-class _Layer:
-    parameters: list[str] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,7 @@ class _Tree:
         weights: list[str] = []
         inside: dict[str, list[str]] = {}
         for path, module in modules.items():
-            if isinstance(module, _WEIGHT_TYPES) and not any(
-                a in weights for a in _ancestors(path)
-            ):
+            if isinstance(module, _WEIGHT_TYPES) and set(weights).isdisjoint(_ancestors(path)):
                 weights.append(path)
                 for above in (path, *_ancestors(path)):
                     inside.setdefault(above, []).append(path)
@@ -135,17 +138,6 @@ class _Tree:
         """The children of a module that hold a weight, in order."""
         names = (_join(path, name) for name, _ in self.modules[path].named_children())
         return [child for child in names if self.inside.get(child)]
-
-
-def _layers(tree: _Tree) -> dict[str, _Layer]:
-    """Each weight with the norms and the loose parameters around it."""
-    layers = {weight: _Layer() for weight in tree.weights}
-    for parameter, _ in tree.modules[""].named_parameters():
-        layers[_home(tree, parameter.rpartition(".")[0])].parameters.append(parameter)
-    for path, module in tree.modules.items():
-        if path in layers or (_has_state(module) and not tree.inside.get(path)):
-            layers[_home(tree, path)].modules.append(path)
-    return layers
 
 
 def _home(tree: _Tree, path: str) -> str:
@@ -259,8 +251,7 @@ def _stages(tree: _Tree) -> dict[str, list[str]]:
 
 
 def _has_state(module: nn.Module) -> bool:
-    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    return len(own) > 0
+    return bool([*module.parameters(recurse=False), *module.buffers(recurse=False)])
 
 
 def _ancestors(path: str) -> Iterator[str]:
@@ -271,12 +262,3 @@ def _ancestors(path: str) -> Iterator[str]:
 
 def _join(parent: str, name: str) -> str:
     return f"{parent}.{name}" if parent else name
-
-
-def _check(units: list[Unit], parameters: list[str]) -> None:
-    counts = Counter(parameter for unit in units for parameter in unit.parameters)
-    wrong = [parameter for parameter in parameters if counts[parameter] != 1]
-    empty = [unit.name for unit in units if not unit.parameters]
-    if wrong or empty:
-        what = f"parameter {wrong[0]!r}" if wrong else f"unit {empty[0]!r} without parameters"
-        raise UserError(f"the model cannot be cut into units: {what} (shared between layers?)")

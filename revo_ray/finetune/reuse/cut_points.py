@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -48,8 +50,8 @@ def find_cuts(model: nn.Module, forward: Forward, images: Tensor) -> list[Cut]:
     """Every module that could be a cut, in the order in which their outputs are ready.
 
     Runs the model once in training mode with the gradients of all parameters. That moves buffers
-    and draws random numbers; the caller puts both back. Only `Replay` finds out whether the network
-    gives the same logits from a cut on.
+    and draws random numbers; the caller puts both back. Only `ForwardFromCut` finds out whether the
+    network gives the same logits from a cut on.
 
     Args:
         model: the network.
@@ -59,33 +61,19 @@ def find_cuts(model: nn.Module, forward: Forward, images: Tensor) -> list[Cut]:
     recorder = _Recorder(model, images)
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     modes = [(module, module.training) for module in model.modules()]
-    hooks = [module.register_forward_pre_hook(recorder.begin) for module in recorder.names]
-    hooks += [module.register_forward_hook(recorder.end) for module in recorder.names]
     model.train().requires_grad_(True)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), ExitStack() as hooks:
+            for module in recorder.names:
+                hooks.enter_context(module.register_forward_pre_hook(recorder.begin))
+                hooks.enter_context(module.register_forward_hook(recorder.end))
             forward(images)
     finally:
-        for hook in hooks:
-            hook.remove()
         for parameter, grad in wanted:
             parameter.requires_grad_(grad)
         for module, mode in modes:
             module.training = mode
     return recorder.cuts()
-
-
-def deepest(cuts: list[Cut], trained: Set[str], moving: Set[str]) -> Iterator[Cut]:
-    """The cuts below which nothing changes, the deepest first.
-
-    Args:
-        cuts: as `find_cuts` orders them.
-        trained: parameters that train.
-        moving: modules whose buffers change in training.
-    """
-    for cut in reversed(cuts):
-        if not (cut.parameters & trained or cut.stateful & moving):
-            yield cut
 
 
 @dataclass
@@ -153,13 +141,12 @@ class _Recorder:
     def _skipped(self, call: _Call) -> dict[str, tuple[Shape, ...]] | None:
         """The calls that ended before this one began; None if one of them gave no feature."""
         skipped: dict[str, tuple[Shape, ...]] = {}
-        for above in self._stack:
-            for other in above.calls:
-                if other is call:
-                    continue
-                if other.shape is None:
-                    return None
-                skipped[other.name] = (*skipped.get(other.name, ()), other.shape)
+        for other in chain.from_iterable(above.calls for above in self._stack):
+            if other is call:
+                continue
+            if other.shape is None:
+                return None
+            skipped[other.name] = (*skipped.get(other.name, ()), other.shape)
         return skipped
 
 

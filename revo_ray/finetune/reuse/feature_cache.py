@@ -7,21 +7,27 @@ where those of an image do not depend on its neighbours in the batch.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import partial
 from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from revo_ray.finetune.reuse.cut_points import Cut, Forward, deepest, find_cuts
-from revo_ray.finetune.reuse.replay import Replay, capture, features_at, outputs_below
+from revo_ray.finetune.reuse.cut_points import Cut, Forward, find_cuts
+from revo_ray.finetune.reuse.partial_forward import ForwardFromCut, features_at, outputs_below
 
 Images = Callable[[Tensor], Tensor]
 """Positions (B,) in a split to normalised images (B, 3, S, S) on the device."""
 
 _Key = tuple[Literal["train", "validation"], str]
+"""Split and name of a cut."""
+
+_Features = dict[int, Tensor]
+"""Features of all training images by the size of their batches, or of each validation batch."""
 
 # Errors of a network whose modules below the cut give NaN, or are called in another way.
 _MISFITS = (
@@ -53,12 +59,12 @@ class FeatureCache:
         self._restore = restore
         self._cuts: list[Cut] | None = None
         self._below: list[Cut] = []
-        self._kept: OrderedDict[_Key, dict[int, list[Tensor]]] = OrderedDict()
-        self._replays: dict[str, Replay] = {}
+        self._kept: OrderedDict[_Key, _Features] = OrderedDict()
+        self._from_cut: dict[str, ForwardFromCut] = {}
         self._misfits: set[_Key] = set()
 
     def set_plan(self, trained: Set[str], moving: Set[str], device: torch.device) -> None:
-        """Find the cuts below all that a plan trains. The first time this draws random numbers.
+        """Find the cuts below all that a plan changes. The first time this draws random numbers.
 
         Args:
             trained: parameters that train.
@@ -74,7 +80,11 @@ class FeatureCache:
             except _MISFITS:  # the network cannot train on two images, say
                 self._cuts = []
             self._restore()
-        self._below = list(deepest(self._cuts, trained, moving))
+        self._below = [
+            cut
+            for cut in reversed(self._cuts)
+            if not (cut.parameters & trained or cut.stateful & moving)
+        ]
 
     def forget_plan(self) -> None:
         """Use no features until the next `set_plan`: the weights may be any."""
@@ -92,13 +102,14 @@ class FeatureCache:
         key: _Key = ("validation", cut.name)
         if key in self._kept:
             self._kept.move_to_end(key)
-            (kept,) = self._kept[key].values()
-            return torch.cat([self._replays[cut.name](features.clone()) for features in kept])
+            kept = self._kept[key].values()
+            return torch.cat([self._from_cut[cut.name](features.clone()) for features in kept])
         captured: list[Tensor] = []
-        with capture(self._model, cut, captured):
+        module = self._model.get_submodule(cut.name)
+        with module.register_forward_hook(lambda _, __, output: captured.append(output.clone())):
             outputs = [self._forward(images(index)) for index in batches]
         if len(captured) == len(batches) and self._agrees(cut, captured[0].clone(), outputs[0]):
-            self._keep(key, {0: captured})
+            self._keep(key, dict(enumerate(captured)))
         else:
             self._misfits.add(key)
         return torch.cat(outputs)
@@ -130,9 +141,8 @@ class FeatureCache:
                     self._misfits.add(key)
                     continue
             self._kept.move_to_end(key)
-            features = {size: parts[0] for size, parts in self._kept[key].items()}
-            replay = self._replays[cut.name]
-            return lambda index: replay(features[len(index)][index])
+            features, from_cut = self._kept[key], self._from_cut[cut.name]
+            return lambda index: from_cut(features[len(index)][index])
         return None
 
     def _first(self, split: Literal["train", "validation"], count: int) -> Cut | None:
@@ -143,39 +153,38 @@ class FeatureCache:
                 return cut
         return None
 
-    def _compute(
-        self, cut: Cut, images: Images, count: int, sizes: Set[int]
-    ) -> dict[int, list[Tensor]] | None:
+    def _compute(self, cut: Cut, images: Images, count: int, sizes: Set[int]) -> _Features | None:
         """Features (n, …) for batches of each size; None if they would not be exact.
 
         The kernels of a small batch may add in another order than those of a large one. Each size
         then has features of its own.
         """
+        run = partial(features_at, self._model, self._forward, cut)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-        made: dict[int, list[Tensor]] = {}
+        made: _Features = {}
         whole: Tensor | None = None
         for size in sorted(sizes, reverse=True):
             sample = order[:size]
-            probe = features_at(self._model, self._forward, cut, images(sample))
+            probe = run(images(sample))
             for by in (1, size // 2):
                 if placed := self._placed(cut, images(sample), by):
                     self._rule_out(placed)
                     return None
-            with (
-                torch.enable_grad(),
-                torch.random.fork_rng([probe.device] if probe.is_cuda else []),
-            ):
+            gpus = [probe.device] if probe.is_cuda else []
+            with torch.enable_grad(), torch.random.fork_rng(gpus):
                 torch.manual_seed(0)
                 expected = self._forward(images(sample)).detach()
                 torch.manual_seed(0)
                 if not self._agrees(cut, probe.clone(), expected):
                     return None
             if whole is None or not torch.equal(whole[sample.to(whole.device)], probe):
-                whole = torch.cat(list(self._in_batches(cut, images, count, size)))[:count]
+                # All batches have exactly that size; the last is filled up with the first images.
+                filled = torch.arange(math.ceil(count / size) * size) % count
+                whole = torch.cat([run(images(index)) for index in filled.split(size)])[:count]
             # The sample has other neighbours here, in another order; the bits must be the same.
             if not torch.equal(whole[sample.to(whole.device)], probe):
                 return None
-            made[size] = [whole]
+            made[size] = whole
         return made
 
     def _placed(self, cut: Cut, batch: Tensor, by: int) -> list[str]:
@@ -187,16 +196,12 @@ class FeatureCache:
         Args:
             by: the batch runs twice, as it is and rolled by so many images.
         """
+        run = partial(outputs_below, self._model, self._forward, cut)
         last = len(batch) - 1
-        stay = outputs_below(self._model, self._forward, cut, batch, [last, last - by])
-        turned = outputs_below(
-            self._model, self._forward, cut, batch.roll(by, 0), [(last + by) % len(batch), last]
-        )
-        return [
-            name
-            for (name, one), (_, other) in zip(stay, turned, strict=True)
-            if one.ne(other).any()
-        ]
+        stay = run(batch, [last, last - by])
+        turned = run(batch.roll(by, 0), [(last + by) % len(batch), last])
+        pairs = zip(stay, turned, strict=True)
+        return [name for (name, one), (_, other) in pairs if one.ne(other).any()]
 
     def _rule_out(self, modules: Sequence[str]) -> None:
         """Keep no features of training images at the first of these modules or behind it."""
@@ -204,23 +209,17 @@ class FeatureCache:
         first = min((order.index(name) for name in modules if name in order), default=len(order))
         self._misfits |= {("train", name) for name in order[first:]}
 
-    def _in_batches(self, cut: Cut, images: Images, count: int, size: int) -> Iterator[Tensor]:
-        """Features in batches of exactly that size; the last is filled up with the first images."""
-        for start in range(0, count, size):
-            index = torch.arange(start, start + size) % count
-            yield features_at(self._model, self._forward, cut, images(index))
-
     def _agrees(self, cut: Cut, features: Tensor, expected: Tensor) -> bool:
         """Whether the network gives the expected logits from the cut on."""
         try:
-            if cut.name not in self._replays:
-                replay = Replay(self._model, self._forward, cut, self._image)
-                self._replays[cut.name] = replay
-            return torch.equal(self._replays[cut.name](features).detach(), expected)
+            if cut.name not in self._from_cut:
+                from_cut = ForwardFromCut(self._model, self._forward, cut, self._image)
+                self._from_cut[cut.name] = from_cut
+            return torch.equal(self._from_cut[cut.name](features).detach(), expected)
         except _MISFITS:
             return False
 
-    def _keep(self, key: _Key, made: dict[int, list[Tensor]]) -> bool:
+    def _keep(self, key: _Key, made: _Features) -> bool:
         """Keep features, and drop the least recently used ones; False if they need too much."""
         wanted = _bytes([made])
         if wanted > self._limit:
@@ -231,7 +230,7 @@ class FeatureCache:
         return True
 
 
-def _bytes(kept: Iterable[dict[int, list[Tensor]]]) -> int:
+def _bytes(kept: Iterable[_Features]) -> int:
     """Bytes of the features, those of several batch sizes counted once."""
-    lists = chain.from_iterable(sizes.values() for sizes in kept)
-    return sum({id(tensor): tensor.nbytes for tensor in chain.from_iterable(lists)}.values())
+    tensors = chain.from_iterable(features.values() for features in kept)
+    return sum({id(tensor): tensor.nbytes for tensor in tensors}.values())

@@ -23,11 +23,7 @@ def load_network(
         UserError: the model or its weights cannot be had.
     """
     backbone = load_backbone(
-        model.name,
-        model.weights,
-        len(table.classes),
-        seed=train.seed,
-        image_size=data.image_size,
+        model.name, model.weights, len(table.classes), seed=train.seed, image_size=data.image_size
     )
     return backbone, find_units(backbone.model, model.granularity, backbone.head)
 

@@ -42,8 +42,7 @@ class Feed:
     ) -> None:
         self.device = device
         self.labels = torch.from_numpy(table.labels[indices]).to(device)
-        self._images = table.images
-        self._indices = indices
+        self._images, self._indices = table.images, indices
         self._resident = self._load() if resident else None
         # Positions on another device than the images cost a wait for the device.
         self.in_order = torch.arange(len(indices), device=device if resident else "cpu")
@@ -54,17 +53,8 @@ class Feed:
 
     def pixels(self, index: Tensor) -> Tensor:
         """Images (B, 3, S, S) uint8 at positions (B,) in the split."""
-        if self._resident is not None:
-            return self._resident[index]
-        return self._read(index.cpu().numpy())
-
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) uint8 and labels (B,) at positions (B,) in the split."""
-        return self.pixels(index), self.labels[index]
-
-    def shuffled(self, generator: torch.Generator) -> Tensor:
-        """All positions (n,) in the split, in an order that the generator draws."""
-        return torch.randperm(len(self), generator=generator).to(self.in_order.device)
+        resident = self._resident
+        return self._read(index.cpu().numpy()) if resident is None else resident[index]
 
     def _read(self, index: Indices) -> Tensor:
         images = torch.from_numpy(self._images[self._indices[index]])
@@ -101,8 +91,5 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
 
 def fits(table: Table, images: int, device: torch.device) -> bool:
     """Whether that many of a table's images should stay on the device; on a CPU never."""
-    if device.type != "cuda":
-        return False
-    free, _ = torch.cuda.mem_get_info(device)
     size = images * table.images.nbytes // max(1, len(table.images))
-    return size * SHARE <= free
+    return device.type == "cuda" and size * SHARE <= torch.cuda.mem_get_info(device)[0]

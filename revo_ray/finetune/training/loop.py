@@ -1,9 +1,10 @@
-"""One pass over the training images."""
+"""One pass over the training images, and its outcome."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,8 +12,34 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from revo_ray.objective import Scores
+
 LogitsAt = Callable[[Tensor], Tensor]
 """Positions (B,) in the training split to logits (B, C)."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The outcome of one pass over the training images.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over the images, each before its step; None if nothing trains or the
+            epoch diverged.
+        validation: scores after the epoch; without a loss if the epoch was not validated, or the
+            validation loss is not finite or above `LOSS_LIMIT`.
+        images: training images processed since the run began.
+        seconds: time since the run began, without the time that the caller spent between epochs.
+        diverged: the training loss, or the last validation loss, is not finite or above
+            `LOSS_LIMIT`; no epoch follows.
+    """
+
+    epoch: int
+    train_loss: float | None
+    validation: Scores
+    images: int
+    seconds: float
+    diverged: bool
 
 
 def train_epoch(

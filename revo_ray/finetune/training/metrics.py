@@ -31,6 +31,8 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     Raises:
         ValueError: no images, or the shapes do not fit together.
     """
+    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
+
     scores = torch.as_tensor(logits).detach().to("cpu", torch.float64)
     target = torch.as_tensor(labels).detach().to("cpu", torch.int64)
     if scores.ndim != 2 or target.shape != scores.shape[:1] or not len(target):
@@ -38,25 +40,17 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     accuracy = (scores.argmax(1) == target).double().mean().item()
     if not scores.isfinite().all():
         return Scores(loss=float("nan"), accuracy=accuracy)
-    balanced_accuracy, macro_f1 = _by_class(scores, target)
-    return Scores(
-        loss=functional.cross_entropy(scores, target).item(),
-        accuracy=accuracy,
-        auc=_macro_auc(scores, target.numpy()),
-        balanced_accuracy=balanced_accuracy,
-        macro_f1=macro_f1,
-    )
-
-
-def _by_class(scores: Tensor, target: Tensor) -> tuple[float, float]:
-    """Balanced accuracy and macro F1."""
-    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
-
     predicted, true = scores.argmax(1).numpy(), target.numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a predicted class without images
-        balanced = balanced_accuracy_score(true, predicted)
-    return float(balanced), float(f1_score(true, predicted, average="macro", zero_division=0))
+        balanced_accuracy = float(balanced_accuracy_score(true, predicted))
+    return Scores(
+        loss=functional.cross_entropy(scores, target).item(),
+        accuracy=accuracy,
+        auc=_macro_auc(scores, true),
+        balanced_accuracy=balanced_accuracy,
+        macro_f1=float(f1_score(true, predicted, average="macro", zero_division=0)),
+    )
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
@@ -65,6 +59,8 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     That equals the area under the ROC curve, also with ties, and takes one sort for all classes.
     scikit-learn's function takes longer than the training of a small head, mostly for checks.
     """
+    from scipy.stats import rankdata  # scikit-learn has imported it by now
+
     # Only ranks count. These increase with a class's probability, but do not saturate at 1.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
     positive = labels[:, None] == np.arange(logits.shape[1])
@@ -72,13 +68,5 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     defined = (inside > 0) & (outside > 0)
     if not defined.any():
         return None
-    ranks = _ranks(scores.T.contiguous()).T.numpy()
-    above = (ranks * positive).sum(0) - inside * (inside + 1) / 2
+    above = (rankdata(scores.numpy(), axis=0) * positive).sum(0) - inside * (inside + 1) / 2
     return float(np.mean(above[defined] / (inside[defined] * outside[defined])))
-
-
-def _ranks(scores: Tensor) -> Tensor:
-    """The rank of each score in its row, from 1; equal scores share their mean rank."""
-    ordered = scores.sort(1).values
-    below = torch.searchsorted(ordered, scores)
-    return (below + torch.searchsorted(ordered, scores, right=True) + 1).double() / 2

@@ -10,12 +10,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from revo_ray.finetune.network.units import Unit
+from revo_ray.finetune.plan import Rates
 from revo_ray.settings.schema import TrainConfig
 
 
-def rates_by_parameter(
-    units: Sequence[Unit], rates: Sequence[float] | Mapping[str, float]
-) -> Mapping[str, float]:
+def rates_by_parameter(units: Sequence[Unit], rates: Rates) -> Mapping[str, float]:
     """The rates of parameters by name, from those of the units in their order.
 
     Raises:
@@ -49,10 +48,23 @@ def freeze_others(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, fl
 def make_optimizer(
     parameters: Mapping[str, nn.Parameter],
     rates: Mapping[str, float],
-    train: TrainConfig,
     weight_decay: float,
-) -> torch.optim.Optimizer | None:
-    """An optimizer with one parameter group for each rate above 0; None if there is none."""
+    train: TrainConfig,
+    steps: int,
+    done: int,
+) -> LambdaLR | None:
+    """An optimizer, with the schedule that `train` names; None if no rate is above 0.
+
+    It has one parameter group for each rate.
+
+    Args:
+        parameters: all parameters by name.
+        rates: rates of parameters by name; the others have none.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        train: the kind of optimizer, momentum, schedule and number of epochs.
+        steps: steps of an epoch.
+        done: steps that other optimizers of the run have taken.
+    """
     by_rate: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         if (rate := rates.get(name, 0.0)) > 0:
@@ -60,25 +72,15 @@ def make_optimizer(
     groups = [{"params": tensors, "lr": rate} for rate, tensors in by_rate.items()]
     if not groups:
         return None
+    optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=train.momentum, weight_decay=weight_decay)
-    # Fused AdamW passes over the weights once, not seven times. SGD gains nothing by it.
-    return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-
-
-def make_scheduler(
-    optimizer: torch.optim.Optimizer, train: TrainConfig, steps: int, done: int = 0
-) -> LambdaLR:
-    """The schedule that `train` names, for all groups.
-
-    Args:
-        steps: steps of the whole run.
-        done: steps that other optimizers of the run have taken.
-    """
+        optimizer = torch.optim.SGD(groups, momentum=train.momentum, weight_decay=weight_decay)
+    else:  # fused, it passes over the weights once, not seven times; SGD gains nothing by it
+        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
 
     def factor(step: int) -> float:
         if train.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (done + step) / steps))
+        return 0.5 * (1 + math.cos(math.pi * (done + step) / (steps * train.epochs)))
 
     return LambdaLR(optimizer, factor)

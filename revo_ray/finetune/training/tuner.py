@@ -11,18 +11,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import LRScheduler
 
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import Unit
-from revo_ray.finetune.plan import Plan, Policy
+from revo_ray.finetune.plan import Plan, Policy, Rates
 from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
-from revo_ray.finetune.training.epoch import Epoch
 from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
-from revo_ray.finetune.training.loop import LogitsAt, train_epoch
+from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
+from revo_ray.finetune.training.loop import Epoch, LogitsAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import (
     eval_mode,
@@ -34,18 +35,12 @@ from revo_ray.finetune.training.norms import (
 from revo_ray.finetune.training.optimizer import (
     freeze_others,
     make_optimizer,
-    make_scheduler,
     rates_by_parameter,
 )
-from revo_ray.finetune.training.pretrained import PretrainedState
-from revo_ray.finetune.training.random_state import RandomState
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
 SplitName = Literal["train", "validation", "test"]
-
-Rates = Sequence[float] | Mapping[str, float]
-"""Learning rates of the units, in their order, or of single parameters by name."""
 
 
 class FineTuner:
@@ -99,32 +94,24 @@ class FineTuner:
         self.train = train
         self.images = 0
         self._parameters = dict(self.model.named_parameters())
-        if sorted(chain.from_iterable(u.parameters for u in self.units)) != sorted(
-            self._parameters
-        ):
+        held = chain.from_iterable(unit.parameters for unit in self.units)
+        if sorted(held) != sorted(self._parameters):
             raise ValueError("the units do not hold each parameter of the model once")
-        resident = fits(table, len(splits.train) + len(splits.validation), self.device)
+        fit = fits(table, len(splits.train) + len(splits.validation), self.device)
         self.feeds: dict[SplitName, Feed] = {
-            name: Feed(
-                table, getattr(splits, name), self.device, resident=resident and name != "test"
-            )
+            name: Feed(table, getattr(splits, name), self.device, resident=fit and name != "test")
             for name in get_args(SplitName)
         }
         self.normalise = normalisation(backbone.mean, backbone.std, self.device)
         self.order = self.feeds["train"].in_order
         self._trained: set[str] = set()
         self._frozen: list[nn.Module] = []
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        self._scheduler: LRScheduler | None = None
         self._random = RandomState(self.device)
         self._pretrained = PretrainedState(self.model)
-        self._cache = FeatureCache(
-            self.model,
-            self.forward,
-            torch.Size(table.images.shape[1:]),
-            self._pretrained.restore_buffers,
-            limit=train.cache_mb * 2**20,
-        )
+        image, restore = torch.Size(table.images.shape[1:]), self._pretrained.restore_buffers
+        limit = train.cache_mb * 2**20
+        self._cache = FeatureCache(self.model, self.forward, image, restore, limit)
 
     def run(
         self,
@@ -150,23 +137,21 @@ class FineTuner:
         rates = rates_by_parameter(self.units, plan.unit_lrs)
         if plan.policy is not None and policy is None:
             raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
-        return self._run(plan, rates, policy, validate or self.train.validate_epochs)
+        return self._run(rates, plan.weight_decay, policy, validate or self.train.validate_epochs)
 
     def _run(
-        self,
-        plan: Plan,
-        rates: Rates,
-        policy: Policy | None,
-        validate: Literal["last", "every"],
+        self, rates: Rates, weight_decay: float, policy: Policy | None, validate: str
     ) -> Iterator[Epoch]:
         started = time.perf_counter()
-        self.begin(rates, plan.weight_decay)
+        self.begin(rates, weight_decay)
         logits = self._logits_of_features() if policy is None else self._logits_of_images
+        in_order = self.feeds["train"].in_order
         for epoch in range(1, self.train.epochs + 1):
             with self._random.lent():
-                self.order = self.feeds["train"].shuffled(self._random.order)
+                shuffled = torch.randperm(len(in_order), generator=self._random.order)
+                self.order = shuffled.to(in_order.device)
                 if policy is not None:
-                    self._ask(policy, epoch, plan.weight_decay)
+                    self._ask(policy, epoch, weight_decay)
                 train_loss = self._train_epoch(logits)
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
@@ -178,14 +163,8 @@ class FineTuner:
                 if scores.loss is None or not scores.loss <= LOSS_LIMIT:
                     scores, diverged = Scores(), last
             paused = time.perf_counter()
-            yield Epoch(
-                epoch=epoch,
-                train_loss=None if diverged else train_loss,
-                validation=scores,
-                images=self.images,
-                seconds=paused - started,
-                diverged=diverged,
-            )
+            loss = None if diverged else train_loss
+            yield Epoch(epoch, loss, scores, self.images, paused - started, diverged)
             started += time.perf_counter() - paused
             if diverged:
                 return
@@ -194,23 +173,18 @@ class FineTuner:
         """Show the model to a policy in eval mode, and set the rates that it returns."""
         eval_mode(self.model)
         rates = policy(epoch, self)
-        if rates is None:
-            training_mode(self.model, self._frozen)
-        else:
+        training_mode(self.model, self._frozen)
+        if rates is not None:
             self._set_rates(rates, weight_decay, epoch)
 
     def _train_epoch(self, logits: LogitsAt) -> float | None:
         """Train on all images once, in `order`; the mean loss, None if nothing trains."""
-        if self._optimizer is None or self._scheduler is None:
+        scheduler, labels = self._scheduler, self.feeds["train"].labels
+        if scheduler is None:
             return None
         self._train_mode()
-        loss, images = train_epoch(
-            batches(self.order, self.train.batch_size),
-            logits,
-            self.feeds["train"].labels,
-            self._optimizer,
-            self._scheduler,
-        )
+        parts = batches(self.order, self.train.batch_size)
+        loss, images = train_epoch(parts, logits, labels, scheduler.optimizer, scheduler)
         self.images += images
         return loss
 
@@ -237,8 +211,8 @@ class FineTuner:
 
     def loss(self, index: Tensor) -> Tensor:
         """Mean cross-entropy () of the training images at `index` (B,), without augmentation."""
-        pixels, labels = self.feeds["train"].batch(index)
-        return functional.cross_entropy(self.forward(self.normalise(pixels)), labels)
+        logits = self.forward(self._images("train")(index))
+        return functional.cross_entropy(logits, self.feeds["train"].labels[index])
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
@@ -253,11 +227,7 @@ class FineTuner:
 
     def evaluate(self, split: SplitName) -> Scores:
         """Scores of a split with the weights as they are."""
-        return classification_scores(self.predict(split), self.labels(split))
-
-    def labels(self, split: SplitName) -> Tensor:
-        """Classes (n,) of a split's images, on the device."""
-        return self.feeds[split].labels
+        return classification_scores(self.predict(split), self.feeds[split].labels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) to logits (B, C) float32."""
@@ -302,12 +272,9 @@ class FineTuner:
         self._frozen = frozen_modules(self.model, self.units, self._trained)
         training_mode(self.model, self._frozen)
         self._pretrained.will_train(self._trained)
-        self._optimizer = make_optimizer(self._parameters, rates, self.train, weight_decay)
-        if self._optimizer is not None:
-            steps = len(batches(self.feeds["train"].in_order, self.train.batch_size))
-            self._scheduler = make_scheduler(
-                self._optimizer, self.train, steps * self.train.epochs, done=steps * (epoch - 1)
-            )
+        steps = len(batches(self.feeds["train"].in_order, self.train.batch_size))
+        parameters, done = self._parameters, steps * (epoch - 1)
+        self._scheduler = make_optimizer(parameters, rates, weight_decay, self.train, steps, done)
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""

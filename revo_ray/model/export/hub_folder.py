@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from revo_ray.errors import UserError
-from revo_ray.finetune.network.weights import first_line
+from revo_ray.errors import UserError, first_line
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import INTERPOLATION, Description
 from revo_ray.model.load import LoadedModel

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from revo_ray.errors import SearchError, UserError
-from revo_ray.finetune.network.weights import first_line
+from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace

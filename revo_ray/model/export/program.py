@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from revo_ray.errors import SearchError, UserError
-from revo_ray.finetune.network.weights import first_line
+from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import Description
 from revo_ray.model.load import LoadedModel

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from revo_ray.credentials import refuse_credentials
-from revo_ray.errors import SearchError, UserError
+from revo_ray.errors import SearchError, UserError, first_line, last_line
 from revo_ray.search.jobs.submit import Job
 
 SERVER = "http://127.0.0.1:8265"
@@ -62,7 +62,14 @@ class JobServer:
             )
         with self._answering():
             self._client = _client(address)
-        self._check_version()
+        import ray
+
+        theirs, ours = getattr(self._client, "_server_ray_version", None), ray.__version__
+        if theirs and theirs.split(".")[:2] != ours.split(".")[:2]:
+            raise UserError(
+                f"{address} runs Ray {theirs}, and this machine {ours}; a job needs the same "
+                "release on both"
+            )
 
     def submit(self, job: Job) -> str:
         """Upload the folder and start the job; returns its id, `revo-NAME-N`.
@@ -73,10 +80,8 @@ class JobServer:
         with self._answering():
             known = {details.submission_id: details for details in self._client.list_jobs()}
             for other, details in known.items():
-                if (
-                    not details.status.is_terminal()
-                    and (details.metadata or {}).get(RUN) == job.run
-                ):
+                same_run = (details.metadata or {}).get(RUN) == job.run
+                if same_run and not details.status.is_terminal():
                     raise UserError(
                         f"the job {other} writes to {job.run} and has not ended; "
                         + self.ways_back(str(other))
@@ -130,16 +135,6 @@ class JobServer:
             f"follow it with `revo-ray submit --follow {job_id} --address {address}`, stop it with "
             f"`ray job stop {job_id} --address {address}`"
         )
-
-    def _check_version(self) -> None:
-        import ray
-
-        theirs = getattr(self._client, "_server_ray_version", None) or ray.__version__
-        if theirs.split(".")[:2] != ray.__version__.split(".")[:2]:
-            raise UserError(
-                f"{self.address} runs Ray {theirs}, and this machine {ray.__version__}; a job "
-                "needs the same release on both"
-            )
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -230,9 +225,5 @@ def _exit_status(job_id: str, details: Any) -> int:
 
 def _line(error: object) -> str:
     """The most informative line of a message: the last one of a traceback, else the first."""
-    text = str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    line = lines[-1] if "Traceback" in text else lines[0]
+    line = last_line(error) if "Traceback" in str(error) else first_line(error)
     return re.sub(r"^Request failed with status code \d+: ", "", line)

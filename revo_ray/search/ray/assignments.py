@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from revo_ray.errors import SearchError
+from revo_ray.errors import SearchError, last_line
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.internals import worker_of
@@ -174,10 +174,4 @@ def _cause(work: Assignment) -> str:
         return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
     if work.reported is not None and work.reported.get("exhausted"):
         return str(work.reported["row"]["error"])
-    return last_line(str((work.trial and work.trial.get_error()) or "no cause given"))
-
-
-def last_line(text: str) -> str:
-    """The last line of a traceback; it names the error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no cause given"
+    return last_line((work.trial and work.trial.get_error()) or "")

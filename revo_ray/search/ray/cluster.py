@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, first_line
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.head_node import head_watched
@@ -48,11 +48,9 @@ def connected(address: str | None) -> Iterator[bool]:
     tune_logger = logging.getLogger("ray.tune")
     level = tune_logger.level
     tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
+    watched = nullcontext if address == "local" else head_watched
     try:
-        with (
-            _ray_of_a_thread(address, options),
-            nullcontext() if address == "local" else head_watched(),
-        ):
+        with _ray_of_a_thread(address, options), watched():
             yield False
     finally:
         tune_logger.setLevel(level)
@@ -67,7 +65,7 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
     Raises:
         UserError: there is no Ray at the address.
     """
-    connected: Future[None] = Future()
+    started: Future[None] = Future()
     leave, left = threading.Event(), threading.Event()
 
     def stay() -> None:
@@ -75,9 +73,9 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
             with no_signal_handlers():
                 ray.init(address=address, **options)
         except BaseException as error:
-            connected.set_exception(error)
+            started.set_exception(error)
         else:
-            connected.set_result(None)
+            started.set_result(None)
             leave.wait()
         finally:
             ray.shutdown()
@@ -86,11 +84,10 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
     try:
         try:
             threading.Thread(target=stay, name="ray", daemon=True).start()
-            connected.result()
+            started.result()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"cannot join Ray at {address!r}: {reason}") from None
+            raise UserError(f"cannot join Ray at {address!r}: {first_line(error)}") from None
         yield
     finally:
         leave.set()

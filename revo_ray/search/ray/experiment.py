@@ -7,6 +7,7 @@ one search leaves idle at its barrier serves another, and stays warm.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from revo_ray.errors import SearchError
+from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray.assignments import Assignments, last_line
+from revo_ray.search.ray.assignments import Assignments
 from revo_ray.search.ray.internals import keep_workers, release_workers
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
@@ -88,7 +89,7 @@ class Scheduler(FIFOScheduler):
         self._controller: Any = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Choose the first trial that has not begun."""
+        """Choose the first trial that has not begun, without a look at all that have ended."""
         return next(
             (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
         )
@@ -181,18 +182,16 @@ def run_experiment(
     Raises:
         SearchError, OSError: it stopped; every search can be resumed.
     """
-
     generations = sum(s.config.search.population + s.config.search.lookahead for s in states)
 
     def slots() -> int:
-        held = needs.slots(wanted=generations)
-        return min(held, max_concurrent) if max_concurrent else held
+        return min(needs.slots(wanted=generations), max_concurrent or sys.maxsize)
 
     assignments = Assignments(states, slots, finish)
     scheduler = Scheduler(assignments)
     try:
         with (
-            _environment(ENVIRONMENT),
+            _environment(),
             tempfile.TemporaryDirectory(prefix="revo-", ignore_cleanup_errors=True) as scratch,
         ):
             tune.run(
@@ -212,9 +211,7 @@ def run_experiment(
     except Exception as error:
         if assignments.failure is not None:
             raise assignments.failure from None
-        raise SearchError(
-            f"Ray Tune stopped: {last_line(str(error))}; go on with --resume"
-        ) from error
+        raise SearchError(f"Ray Tune stopped: {last_line(error)}; go on with --resume") from error
     except KeyboardInterrupt:
         if ray_stays:
             scheduler.release()
@@ -228,15 +225,13 @@ def run_experiment(
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables, the only way to configure Tune and Ray, and restore them after."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _environment() -> Iterator[None]:
+    """Set `ENVIRONMENT`, the only way to configure Tune and Ray, and restore it afterwards."""
+    before = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in ENVIRONMENT:
+            os.environ.pop(name, None)
+        os.environ.update(before)

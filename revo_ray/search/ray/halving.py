@@ -26,15 +26,14 @@ class Halving:
     trials themselves.
 
     Args:
-        scheduler: with `time_attr` epoch, and the objective's column and mode; it may not pause
+        scheduler: with `time_attr` epoch, and the objective's column and mode. It may not pause
             trials.
         objective: the metric that it judges by.
         seed: seed of its draws from numpy's global random state.
     """
 
     def __init__(self, scheduler: TrialScheduler, objective: Metric, seed: int) -> None:
-        self._scheduler = scheduler
-        self._objective = objective
+        self._scheduler, self._objective = scheduler, objective
         self._by_number = isinstance(scheduler, AsyncHyperBandScheduler)
         self._random = np.random.RandomState(seed)
         self._added: set[int] = set()
@@ -62,12 +61,7 @@ class Halving:
             self._scheduler.on_trial_add(controller, self._known_as(evaluation, trial))
 
     def result(
-        self,
-        evaluation: int,
-        trial: Trial | None,
-        epoch: int,
-        value: float | None,
-        controller: Any,
+        self, evaluation: int, trial: Trial | None, epoch: int, value: float | None, controller: Any
     ) -> str:
         """Judge an evaluation after an epoch: CONTINUE or STOP.
 
@@ -102,7 +96,5 @@ class Halving:
 
 def make_halving(method: Method, config: SearchConfig) -> Halving | None:
     """The early stopping of a method's scheduler; None if it has none."""
-    scheduler = method.scheduler(config.search, config.train)
-    if scheduler is None:
-        return None
-    return Halving(scheduler, config.search.metric, config.search.seed)
+    scheduler, search = method.scheduler(config.search, config.train), config.search
+    return None if scheduler is None else Halving(scheduler, search.metric, search.seed)

@@ -84,9 +84,6 @@ class TrialResources:
         if not self.gpus:
             return by_cpus
         gpus = resources.get("GPU", 0)
-        by_gpus = (
-            int(gpus // self.gpus)
-            if self.gpus >= 1
-            else int(gpus) * math.floor(1 / self.gpus + 1e-9)
-        )
-        return min(by_cpus, by_gpus)
+        if self.gpus >= 1:
+            return min(by_cpus, int(gpus // self.gpus))
+        return min(by_cpus, int(gpus) * math.floor(1 / self.gpus + 1e-9))

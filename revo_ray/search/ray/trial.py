@@ -19,12 +19,12 @@ from ray import tune
 from revo_ray.data.shared_files import SharedFile, fetch
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import find_policy
-from revo_ray.objective import METRICS, Scores
+from revo_ray.objective import METRICS
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from revo_ray.finetune.training.epoch import Epoch
+    from revo_ray.finetune.training.loop import Epoch
     from revo_ray.finetune.training.tuner import FineTuner
 
 MAX_TUNERS = 2
@@ -95,7 +95,9 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             ended = whole or epoch.epoch == config["epochs"]
             written = _keep_weights(tuner, config, epoch) if whole else {}
             if ended or config["stepwise"]:
-                yield result(_measured(epoch), ended=ended, whole=whole) | written
+                scores = epoch.validation.finite.columns
+                measured = {"status": "diverged" if epoch.diverged else "ok", **_spent(curve)}
+                yield result(measured | scores, ended=ended, whole=whole) | written
             if ended:
                 return
     except Exception as error:
@@ -115,8 +117,7 @@ def test_best(config: dict[str, Any]) -> dict[str, Any]:
         tuner = tuner_for(config["task"])
         if config["retrain"] is not None:
             plan = Plan.from_json(config["retrain"])
-            for _ in tuner.run(plan, find_policy(plan, config["task"]["plugins"])):
-                pass
+            list(tuner.run(plan, find_policy(plan, config["task"]["plugins"])))
             best.write(tuner.state_dict(), config["test"])
         tuner.load_state_dict(best.weights())
         scores = tuner.evaluate("test")
@@ -156,16 +157,15 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
         UserError: the file cannot be had.
     """
     shared = SharedFile(**file)
-    if ray.get_runtime_context().get_node_id() == task["node"]:
-        return Path(shared.path)
-    return fetch(shared)
+    is_driver = ray.get_runtime_context().get_node_id() == task["node"]
+    return Path(shared.path) if is_driver else fetch(shared)
 
 
 def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
     """Write the weights of an evaluation that may be the best; gives the error of the storage."""
     objective, best = METRICS[config["objective"]], config["best"]
-    rank = objective.rank(epoch.validation, config["evaluation"])
-    if epoch.diverged or math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
+    rank = objective.rank(epoch.validation, config["evaluation"])  # infinite if it diverged
+    if math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
         return {}
     try:
         run = RunDirectory(config["task"]["run"])
@@ -202,30 +202,14 @@ def _node() -> str:
     return f"{socket.gethostname()}:{ray.get_runtime_context().get_node_id()[:8]}"
 
 
-def _measured(epoch: Epoch) -> dict[str, Any]:
-    """The columns of the row that the last epoch decides."""
-    scores = Scores() if epoch.diverged else epoch.validation
-    return {
-        "status": "diverged" if epoch.diverged else "ok",
-        "epochs": epoch.epoch,
-        "images": epoch.images,
-        "seconds": epoch.seconds,
-    } | scores.finite.columns
-
-
 def _point(epoch: Epoch) -> dict[str, Any]:
     """The epoch's point of the curve."""
-    loss = epoch.train_loss
-    return {
-        "epoch": epoch.epoch,
-        "train_loss": loss if loss is not None and math.isfinite(loss) else None,  # JSON has no NaN
-        "images": epoch.images,
-        "seconds": epoch.seconds,
-    } | epoch.validation.finite.columns
+    costs = {name: getattr(epoch, name) for name in ("epoch", "train_loss", "images", "seconds")}
+    return costs | epoch.validation.finite.columns
 
 
 def _spent(curve: list[dict[str, Any]]) -> dict[str, Any]:
-    """Cost of a failed evaluation by its last whole epoch."""
+    """Cost of an evaluation by its last whole epoch."""
     if not curve:
         return {}
     last = curve[-1]

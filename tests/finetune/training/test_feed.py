@@ -34,7 +34,8 @@ def test_batches_are_rows_of_the_split(
     made = Feed(table, INDICES, CPU, resident=resident)
     assert len(made) == 7
     for at in ([0], [6, 0, 6, 2], range(7)):
-        images, labels = made.batch(torch.tensor(list(at)))
+        index = torch.tensor(list(at))
+        images, labels = made.pixels(index), made.labels[index]
         assert images.dtype == torch.uint8
         assert np.array_equal(images.numpy(), PIXELS[INDICES[list(at)]])
         assert np.array_equal(labels.numpy(), LABELS[INDICES[list(at)]])
@@ -50,8 +51,8 @@ def test_normalised_channels_have_the_models_statistics() -> None:
 def test_a_batch_may_be_changed(table: Table) -> None:
     for resident in (True, False):
         made = Feed(table, INDICES, CPU, resident=resident)
-        made.batch(torch.arange(7))[0].zero_()
-        assert np.array_equal(made.batch(torch.arange(7))[0].numpy(), PIXELS[INDICES])
+        made.pixels(torch.arange(7)).zero_()
+        assert np.array_equal(made.pixels(torch.arange(7)).numpy(), PIXELS[INDICES])
 
 
 def test_a_quarter_of_the_free_memory(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

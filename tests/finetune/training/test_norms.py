@@ -8,12 +8,7 @@ from torch import Tensor, nn
 
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.norms import take_statistics
-from tests.finetune.tuners import (
-    finish,
-    make_model,
-    make_tuner,
-    mixed,
-)
+from tests.finetune.tuners import finish, make_model, make_tuner, mixed
 
 
 @pytest.mark.parametrize("validate", ["last", "every"])
@@ -31,7 +26,7 @@ def test_precise_norms_have_the_statistics_of_all_training_images(validate: str)
     for module in model.eval().modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_pre_hook(lambda norm, args: seen.update({norm: args[0]}))
-    train, _ = precise.feeds["train"].batch(torch.arange(33))
+    train = precise.feeds["train"].pixels(torch.arange(33))
     for unit, rate in zip(precise.units, plan.unit_lrs, strict=True):
         for name in unit.modules:
             norm = model.get_submodule(name)

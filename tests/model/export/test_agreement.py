@@ -139,7 +139,7 @@ def test_the_code_of_the_model_card_loads_it_without_this_package(
     (work / "image.png").write_bytes(test_images[0][0].read_bytes())
     tuner = searched_tuner(searches[library])
     feed = tuner.feeds["test"]
-    stored = feed.batch(torch.arange(len(feed)))[0]
+    stored = feed.pixels(torch.arange(len(feed)))
     np.save(work / "stored.npy", stored.numpy())
     np.save(work / "normalised.npy", tuner.normalise(stored).numpy())
     done = subprocess.run(

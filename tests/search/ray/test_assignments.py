@@ -1,4 +1,4 @@
-"""Who is late: the time limit of an evaluation, and what a new worker has beyond it."""
+"""Late evaluations: the time limit, and the time that a new worker has beyond it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from revo_ray.methods import make_method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray import assignments as assignments
+from revo_ray.search.ray import assignments
 from revo_ray.search.ray.assignments import LOADING_S, Assignment, Assignments
 from revo_ray.settings.schema import SearchConfig
 from tests.search.core.test_state import UNITS
@@ -27,7 +27,7 @@ class Clock:
 
 
 def trial_on(worker: str | None) -> Any:
-    """As much of a trial as the assignments looks at: which actor works on it."""
+    """As much of a trial as `Assignments` looks at: its status and the actor that works on it."""
     return SimpleNamespace(status="RUNNING", temporary_state=SimpleNamespace(ray_actor=worker))
 
 
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def make_board(folder: Path, *overrides: str) -> Assignments:
+def make_assignments(folder: Path, *overrides: str) -> Assignments:
     config = SearchConfig.load(None, ["search.evaluations=12", *overrides])
     method = make_method(config.method)
     state = SearchState(config, RunDirectory(str(folder)), method, list(UNITS), {}, {})
@@ -46,7 +46,7 @@ def make_board(folder: Path, *overrides: str) -> Assignments:
 
 
 def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> None:
-    made = make_board(tmp_path, "train.time_limit=10")
+    made = make_assignments(tmp_path, "train.time_limit=10")
     warm = made.live["warm"] = Assignment(made.states[0], None, trial_on("a"))
     new = made.live["new"] = Assignment(made.states[0], None, trial_on("b"))
     waiting = made.live["waiting"] = Assignment(made.states[0], None, trial_on(None))
@@ -61,7 +61,7 @@ def test_a_worker_that_is_late_is_named_once(tmp_path: Path, clock: Clock) -> No
 
 
 def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) -> None:
-    made = make_board(tmp_path, "train.time_limit=10")
+    made = make_assignments(tmp_path, "train.time_limit=10")
     work = made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.heard_from(work)
     made.overdue()
@@ -75,7 +75,7 @@ def test_time_begins_when_a_trial_gets_its_worker(tmp_path: Path, clock: Clock) 
 
 
 def test_without_a_limit_nobody_is_late(tmp_path: Path, clock: Clock) -> None:
-    made = make_board(tmp_path)
+    made = make_assignments(tmp_path)
     made.live["trial"] = Assignment(made.states[0], None, trial_on("a"))
     made.overdue()
     clock.now += 1e6
