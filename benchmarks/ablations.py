@@ -1,4 +1,4 @@
-"""What decides beside the method: granularity, population, optimiser, schedule, range, length.
+"""Compares choices beside the method: granularity, population, optimiser, schedule, range, length.
 
 Tuned full fine-tuning and `revo-continuous` on the network and the images of
 `studies/small-quickstart.yaml`, on three other seeds, with one choice changed at a time. Every

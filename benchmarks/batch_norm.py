@@ -1,4 +1,4 @@
-"""What BatchNorm's statistics cost after few steps: running averages against precise ones.
+"""Compares BatchNorm's statistics after few steps: running averages against precise ones.
 
 The quick start's network is fine-tuned on some 90 images of each data set, at one rate for all
 units and under several seeds of the head and the data order; then validated with either statistics,

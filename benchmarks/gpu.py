@@ -1,4 +1,4 @@
-"""What a GPU gives: one evaluation, and several beside one another.
+"""Measures a GPU: one evaluation, and several beside one another.
 
 On synthetic images, without Ray: evaluations beside one another are processes of
 `torch.multiprocessing`, each with a CUDA context of its own. Prints one JSON line with the device's
@@ -47,7 +47,7 @@ PAPER_HOURS = 6.0
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is."""
+    """Sizes of the measurement."""
 
     model: str = "torchvision/resnet18"
     sides: tuple[int, ...] = (64, 224)

@@ -1,4 +1,4 @@
-"""What remembering costs: a long search of a cheap function, row by row, and its resumption.
+"""Measures the ledger: a long search of a cheap function, row by row, and its resumption.
 
 Drives `SearchState` by hand, without Ray: proposals, rows, TensorBoard's files and the best
 model's bookkeeping are real; a "training" is a sum of squares over 54 units. Times every row, then
@@ -91,7 +91,7 @@ def run(state: SearchState) -> list[float]:
 
 
 def measure(config: dict[str, Any]) -> dict[str, Any]:
-    """What a worker would report."""
+    """The result that a worker would report."""
     loss = sum((rate - 0.01) ** 2 for rate in config["plan"]["unit_lrs"])
     curve = [
         {"epoch": epoch, "train_loss": loss, "images": 89 * epoch, "seconds": float(epoch)}

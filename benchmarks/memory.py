@@ -28,7 +28,7 @@ WARM = 10
 
 
 def resident_mb() -> float:
-    """What the process holds of the machine's memory."""
+    """Memory of the machine that the process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
 

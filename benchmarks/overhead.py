@@ -1,4 +1,4 @@
-"""What a search costs beyond its training: against plain torch, and against the usual trainable.
+"""Measures the cost of a search beyond its training: against plain torch, and against the usual trainable.
 
 `floor` runs `revo-ray search` on the quick start (EfficientNet-Lite0, digits), whole, from the
 command's start to its exit; then the very plans of its ledger again in plain torch
@@ -57,7 +57,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "small": ("data.max_images=400", "train.epochs=2"),
     "last": ("method.name=last", "method.halving=none", "method.lr=[1e-5,0.1]", "train.epochs=50"),
 }
-"""What each sets beyond the quick start."""
+"""Overrides of each part, beyond the quick start."""
 SMOKE = ("data.max_images=400", "train.epochs=1")
 NAME = "search"
 NEAR = {"own": 1e-3, "torch": 0.1}
@@ -82,7 +82,7 @@ def search(folder: Path, settings: tuple[str, ...], evaluations: int, workers: i
 
 
 def phases(command: Clocked, rows: list[Evaluation], run: Path, workers: int) -> Figures:
-    """Where the seconds of a search's command went."""
+    """The seconds of a search's command, by what they were spent on."""
     first = min(row.started_at for row in rows)
     last = max(row.finished_at for row in rows)
     outcome = RunDirectory(str(run)).outcome()

@@ -1,4 +1,4 @@
-"""What is usual: a Ray Tune function trainable with HyperOptSearch, and a DataLoader in each trial.
+"""The usual way: a Ray Tune function trainable with HyperOptSearch, and a DataLoader in each trial.
 
 Each trial imports torch, builds the model, fills it with the pretrained weights, and opens a
 DataLoader on the same images as the search in RUN_DIRECTORY, whose model, epochs, batches and

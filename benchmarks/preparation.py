@@ -128,7 +128,7 @@ def write_images(folder: Path, count: int, parts: int) -> dict[str, Any]:
 
 
 def loop(folder: Path, size: int, reduced: bool) -> dict[str, float]:
-    """What a user writes: one image after the other, kept in a list."""
+    """The code that users write: one image after the other, kept in a list."""
     kept = []
     clock = Clock()
     for path in sorted(folder.rglob("*.jpg")):

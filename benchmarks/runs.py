@@ -109,7 +109,7 @@ def percent(share: float | None) -> float:
 
 
 def use_of_time(rows: Sequence[Evaluation], workers: int) -> dict[str, Any]:
-    """What the workers did from the first evaluation's start until the last one started.
+    """The work of the workers from the first evaluation's start until the last one started.
 
     Args:
         rows: of one or more searches that ran together.

@@ -1,4 +1,4 @@
-"""What one training step costs, and what could make it cheaper, on this machine's CPU.
+"""Measures one training step on this machine's CPU, and ways to make it cheaper.
 
 Everything that is compared runs in one process, turn by turn: a ratio is the median over the turns,
 each of which is paired with the plain step beside it. The plain step is fp32, contiguous, and

@@ -42,7 +42,7 @@ from revo_ray.settings.schema import SearchConfig
 UNITS = 54
 EPOCHS = 10
 WARM = 0.2
-"""Of the evaluations; they pay for the workers' start."""
+"""Evaluations that pay for the workers' start."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How busy workers are when trials take unequal times: a search on a virtual clock.
+"""Simulates how busy workers are when trials take unequal times, on a virtual clock.
 
 The real searcher (`Proposals` over CMA-ES, as `revo-ray search` makes it for revo-continuous)
 proposes to workers that are events in a queue: one that is free asks, one that gets nothing waits
@@ -61,7 +61,7 @@ TIMES: dict[str, Draw] = {
 
 
 def make_proposals(population: int, lookahead: int, budget: int, seed: int) -> Proposals[Any]:
-    """Who proposes in a search over so many rates."""
+    """The proposals of a search over so many rates."""
     units = [Layer(f"layer{number}", head=number == GENES - 1) for number in range(GENES)]
     space = ContinuousGenome(scale="log", low=-4, high=0, start=None).space(units)
     optimiser = CMAMV(space, population_size=population, seed=seed)
@@ -80,7 +80,7 @@ def duration(proposal: Proposal, draw: Draw, seed: int) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """What a simulated search did.
+    """Figures of a simulated search.
 
     Attributes:
         busy: share of the workers' time that they worked, until the last trial started.
@@ -142,7 +142,7 @@ class Simulator:
         return round(statistics.mean(runs), 3)
 
     def half(self, workers: int, kind: str) -> dict[str, float]:
-        """For twice as large a population: the barrier, and the least lookahead that is enough."""
+        """Measures a population that is twice as large: the barrier, and the least lookahead that is enough."""
         population = 2 * workers
         barrier = figure = self.busy(population, 0, workers, kind)
         for share in SHARES[1:]:
