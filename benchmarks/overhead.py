@@ -1,4 +1,4 @@
-"""Measures the cost of a search beyond its training: against plain torch, and against the usual trainable.
+"""Measures the cost of a search beyond its training, against plain torch and the usual trainable.
 
 `floor` runs `revo-ray search` on the quick start (EfficientNet-Lite0, digits), whole, from the
 command's start to its exit; then the very plans of its ledger again in plain torch

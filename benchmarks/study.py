@@ -1,4 +1,4 @@
-"""Measures the share of time in which a study's workers are busy: four searches on two workers, whole, from the command line.
+"""Measures how busy a study keeps its workers: four searches on two workers, by the command line.
 
 Both encodings of the paper and two seeds on the quick start (EfficientNet-Lite0, digits). Each
 search has its generations' barriers, at which its workers serve the others. `busy` is the seconds
