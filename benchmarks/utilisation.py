@@ -142,7 +142,7 @@ class Simulator:
         return round(statistics.mean(runs), 3)
 
     def half(self, workers: int, kind: str) -> dict[str, float]:
-        """Measures twice as large a population: the barrier, and the least lookahead that is enough."""
+        """Measures a double population: the barrier, and the least lookahead that is enough."""
         population = 2 * workers
         barrier = figure = self.busy(population, 0, workers, kind)
         for share in SHARES[1:]:
