@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-MetricName = Literal["loss", "balanced_accuracy", "accuracy", "auc"]
+MetricName = Literal["loss", "balanced_accuracy", "accuracy", "auc", "macro_f1"]
 """Values of `search.objective`."""
 
 Rank = tuple[float, float, int]
@@ -31,12 +31,14 @@ class Scores:
         accuracy: share of the images that were labelled correctly, 0 … 1.
         auc: area under the ROC curve, one class against the rest, mean over the classes, 0 … 1.
         balanced_accuracy: accuracy of each class, mean over the classes, 0 … 1.
+        macro_f1: F1 of each class, mean over the classes, 0 … 1.
     """
 
     loss: float | None = None
     accuracy: float | None = None
     auc: float | None = None
     balanced_accuracy: float | None = None
+    macro_f1: float | None = None
 
     @property
     def finite(self) -> Scores:
@@ -156,6 +158,7 @@ METRICS: dict[MetricName, Metric] = {
         Metric("accuracy", "accuracy"),
         Metric("auc", "AUC"),
         Metric("balanced_accuracy", "balanced accuracy"),
+        Metric("macro_f1", "macro F1"),
     )
 }
 """Every metric, in the order in which tables show them."""

@@ -42,6 +42,7 @@ class EpochMetrics(_Scored):
     val_accuracy: float | None = None
     val_auc: float | None = None
     val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
     images: int = 0
     seconds: float = 0.0
 
@@ -76,6 +77,7 @@ class Evaluation(_Scored):
     val_accuracy: float | None = None
     val_auc: float | None = None
     val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
     curve: list[EpochMetrics] = []
     epochs: int = 0
     images: int = 0

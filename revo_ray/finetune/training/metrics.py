@@ -1,4 +1,4 @@
-"""Scores of logits against labels: cross-entropy, accuracy, AUC, balanced accuracy."""
+"""Scores of logits against labels: cross-entropy, accuracy, AUC, balanced accuracy, macro F1."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     If all classes have images, `auc` is scikit-learn's
     `roc_auc_score(labels, softmax(logits), multi_class="ovr")`, and for two classes its binary
     form. A class without images, or with all of them, is left out of the average; the AUC is None
-    if no class is left. Balanced accuracy is scikit-learn's: it averages over the
-    classes with images.
+    if no class is left. Balanced accuracy and macro F1 are scikit-learn's: balanced accuracy
+    averages over the classes with images, macro F1 also over those that were predicted.
 
     If a logit is not finite, the loss is NaN and the other scores but the accuracy are None.
 
@@ -31,7 +31,7 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     Raises:
         ValueError: no images, or the shapes do not fit together.
     """
-    from sklearn.metrics import balanced_accuracy_score  # takes a second to import
+    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
 
     scores = torch.as_tensor(logits).detach().to("cpu", torch.float64)
     target = torch.as_tensor(labels).detach().to("cpu", torch.int64)
@@ -49,6 +49,7 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
         accuracy=accuracy,
         auc=_macro_auc(scores, true),
         balanced_accuracy=balanced_accuracy,
+        macro_f1=float(f1_score(true, predicted, average="macro", zero_division=0)),
     )
 
 
