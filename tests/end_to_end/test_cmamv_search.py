@@ -129,7 +129,7 @@ def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
     be missing at the end.
     """
     code = f"""
-from tests.end_to_end.test_tuner import *
+from tests.end_to_end.test_cmamv_search import *
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 tuner({str(tmp_path)!r}, 2, Slow, searcher={searcher.__name__}).fit()
 """
