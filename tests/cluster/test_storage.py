@@ -166,7 +166,7 @@ def test_killed_and_resumed_elsewhere_it_is_the_undisturbed_search(
 
     shown = output(capsys, "train", "preset:quickstart", "--plan", plan, *sets)
     loss, accuracy, auc = (f"{ours['test'][key]:.4f}" for key in ("loss", "accuracy", "auc"))
-    assert f"test:       loss {loss}, accuracy {accuracy}, AUC {auc}\n" in shown
+    assert f"test:       loss {loss}, accuracy {accuracy}, AUC {auc}, " in shown
     for folder in (run, Storage(storage)):  # as a search, and as a study that it could be part of
         shown = output(capsys, "report", folder.uri)
         assert f"page:   {folder.child('report/index.html').uri}\n" in shown
