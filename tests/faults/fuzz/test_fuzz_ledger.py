@@ -169,7 +169,7 @@ LOST: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     "weights of nobody": lambda f, p, r: _best(f, _header({"evaluation": r.choice(JUNK)})),
     "weights of another": lambda f, p, r: _best(f, _header({"evaluation": str(r.randrange(99))})),
     "weights gone": lambda f, p, r: shutil.rmtree(f / "best", ignore_errors=True),
-    "weights described otherwise": lambda f, p, r: (f / "best" / "plan.json").write_bytes(b"{"),
+    "weights described otherwise": lambda f, p, r: _best(f, b"{", "plan.json"),
     "a candidate": lambda f, p, r: _candidate(f, f"{r.randrange(99):06d}.safetensors"),
     "no candidate": lambda f, p, r: _candidate(f, "mine.txt"),
     "result": lambda f, p, r: (f / "result.json").write_bytes(r.choice([b"", b"[", b"[" * 10**5])),
@@ -217,8 +217,8 @@ FORGED: dict[str, Callable[[Path, Path, random.Random], Any]] = {
 """After these it may be refused, or end with what was forged."""
 
 
-def _best(folder: Path, content: bytes) -> None:
-    path = folder / "best" / "model.safetensors"
+def _best(folder: Path, content: bytes, name: str = "model.safetensors") -> None:
+    path = folder / "best" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
 
