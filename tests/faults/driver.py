@@ -45,7 +45,7 @@ def _writes(name: str) -> Callable[..., bool]:
 
 POINTS = {
     # The row is on disk, its searcher does not know yet.
-    "settle": Point("revo_ray.search.core.state", "SearchState.settle"),
+    "tell": Point("revo_ray.search.core.state", "SearchState.tell"),
     # The row is on disk, the best model is still the old one.
     "accept": Point("revo_ray.rundir.best_model", "BestModel.accept"),
     # The weights were moved, their description is the old one's.

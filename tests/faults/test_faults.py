@@ -18,7 +18,7 @@ from tests.faults.watch import BEGAN, Event, RunDirectory, Verdict, judge
 pytestmark = pytest.mark.timeout(600)
 
 PLANS = [
-    ["driver-kill-at-settle", "torn-row", "worker-kill-busy", "clock-jump", "driver-terminate"],
+    ["driver-kill-at-tell", "torn-row", "worker-kill-busy", "clock-jump", "driver-terminate"],
     ["worker-kill-idle", "driver-freeze", "out-of-memory", "disk-full", "driver-kill-at-fsync"],
 ]
 """A search each; the campaign has the rest."""
