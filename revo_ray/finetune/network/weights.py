@@ -112,11 +112,8 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
+    tensors = content.values() if isinstance(content, dict) else ()
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise UserError(
             f"{str(path)!r} holds no state dict (names and tensors)", key="model.weights"
         )

@@ -42,13 +42,11 @@ def eval_mode(model: nn.Module) -> None:
     model.train().eval()
 
 
-def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
-    """The norms in training mode that have running statistics."""
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
-    ]
+def moving_norms(model: nn.Module, frozen: Iterable[nn.Module]) -> list[_BatchNorm]:
+    """The norms that have running statistics and are not frozen."""
+    norms = (module for module in model.modules() if isinstance(module, _BatchNorm))
+    still = set(frozen)
+    return [norm for norm in norms if norm.track_running_stats and norm not in still]
 
 
 def take_statistics(

@@ -28,7 +28,7 @@ from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import (
     eval_mode,
     frozen_modules,
-    norms_in_training,
+    moving_norms,
     take_statistics,
     training_mode,
 )
@@ -86,7 +86,10 @@ class FineTuner:
     ) -> None:
         self.device = torch.device(device)
         if self.device.type == "cuda":
-            _choose_deterministic_kernels()
+            # Two runs of one plan on one kind of GPU agree, wherever CUDA has the kernel for it.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self.model: nn.Module = backbone.model.to(self.device)
         if self.device.type == "cpu":
             use_matrices(self.model)
@@ -156,7 +159,7 @@ class FineTuner:
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
             validates = last or validate == "every"
-            if not diverged and (validates or policy is not None):  # it may evaluate
+            if not diverged and (validates or policy is not None):  # which may evaluate
                 self.update_norms()
             if not diverged and validates:
                 scores = self.evaluate("validation")
@@ -182,7 +185,8 @@ class FineTuner:
         scheduler, labels = self._scheduler, self.feeds["train"].labels
         if scheduler is None:
             return None
-        self._train_mode()
+        if not self.model.training:  # the walk over all modules takes a while
+            training_mode(self.model, self._frozen)
         parts = batches(self.order, self.train.batch_size)
         loss, images = train_epoch(parts, logits, labels, scheduler.optimizer, scheduler)
         self.images += images
@@ -245,11 +249,9 @@ class FineTuner:
         """If `train.batch_norm` is precise: compute the statistics of the norms that train."""
         if self.train.batch_norm != "precise" or not self._trained:
             return
-        self._train_mode()
-        norms = norms_in_training(self.model)
         eval_mode(self.model)
-        feed, images = self.feeds["train"], self._images("train")
-        parts = batches(feed.in_order, feed.room)
+        norms, images = moving_norms(self.model, self._frozen), self._images("train")
+        parts = batches(self.feeds["train"].in_order, self.feeds["train"].room)
         take_statistics(norms, parts, lambda index: self.forward(images(index)))
 
     def begin(self, rates: Rates, weight_decay: float = 0.0) -> None:
@@ -259,11 +261,6 @@ class FineTuner:
         self._random.seed(self.train.seed)
         self.images = 0
         self._set_rates(rates, weight_decay, epoch=1)
-
-    def _train_mode(self) -> None:
-        """Go back to training mode after `eval_mode`; the walk over all modules takes a while."""
-        if not self.model.training:
-            training_mode(self.model, self._frozen)
 
     def _set_rates(self, rates: Rates, weight_decay: float, epoch: int) -> None:
         """Freeze parameters without a rate, and train the others from this epoch on."""
@@ -287,10 +284,3 @@ class FineTuner:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
         self._cache.forget_plan()
         self.model.load_state_dict(state)
-
-
-def _choose_deterministic_kernels() -> None:
-    """Make two runs of one plan on one kind of GPU agree, wherever CUDA has the kernel for it."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)

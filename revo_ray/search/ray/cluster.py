@@ -61,9 +61,6 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
     """Connect to Ray in a thread, where Python lets it set no signal handlers.
 
     The thread lives until Ray is shut down, for the processes that it started end with it.
-
-    Raises:
-        UserError: there is no Ray at the address.
     """
     started: Future[None] = Future()
     leave, left = threading.Event(), threading.Event()

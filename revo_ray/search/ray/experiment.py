@@ -50,12 +50,9 @@ class Proposer(Searcher):
         if self._assignments.failure is not None:  # Tune swallows what `on_trial_complete` raises
             raise self._assignments.failure
         with self._assignments.keeping_failure():
-            if self._assignments.done:
-                return Searcher.FINISHED
-            config = self._assignments.assign(trial_id)
-            if config is None and self._assignments.done:
-                return Searcher.FINISHED  # the last rows were answered from the ledger
-            return config
+            config = None if self._assignments.done else self._assignments.assign(trial_id)
+            # `assign` may have answered the last rows from the ledger.
+            return Searcher.FINISHED if config is None and self._assignments.done else config
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
