@@ -64,12 +64,9 @@ def find_units(model: nn.Module, granularity: str = "layer", head: str | None = 
             f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
         )
     tree = _Tree.of(model, head)
+    groups = _stages(tree) if granularity == "stage" else _blocks(tree)
     if granularity == "layer":
         groups = {weight: [weight] for weight in tree.weights}
-    elif granularity == "block":
-        groups = _blocks(tree)
-    else:
-        groups = _stages(tree)
 
     # The norms and the loose parameters around each weight belong to it.
     parameters: dict[str, list[str]] = defaultdict(list)

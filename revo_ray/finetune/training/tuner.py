@@ -25,18 +25,8 @@ from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
 from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
 from revo_ray.finetune.training.loop import Epoch, LogitsAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
-from revo_ray.finetune.training.norms import (
-    eval_mode,
-    frozen_modules,
-    moving_norms,
-    take_statistics,
-    training_mode,
-)
-from revo_ray.finetune.training.optimizer import (
-    freeze_others,
-    make_optimizer,
-    rates_by_parameter,
-)
+from revo_ray.finetune.training.norms import eval_mode, frozen_modules, training_mode, update_norms
+from revo_ray.finetune.training.optimizer import freeze_others, make_optimizer, rates_by_parameter
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
@@ -249,10 +239,9 @@ class FineTuner:
         """If `train.batch_norm` is precise: compute the statistics of the norms that train."""
         if self.train.batch_norm != "precise" or not self._trained:
             return
-        eval_mode(self.model)
-        norms, images = moving_norms(self.model, self._frozen), self._images("train")
-        parts = batches(self.feeds["train"].in_order, self.feeds["train"].room)
-        take_statistics(norms, parts, lambda index: self.forward(images(index)))
+        feed, images = self.feeds["train"], self._images("train")
+        parts = batches(feed.in_order, feed.room)
+        update_norms(self.model, self._frozen, parts, lambda index: self.forward(images(index)))
 
     def begin(self, rates: Rates, weight_decay: float = 0.0) -> None:
         """Go back to the pretrained weights and the seeds, and freeze parameters without a rate."""

@@ -40,9 +40,8 @@ def connected(address: str | None) -> Iterator[bool]:
             )
         yield True
         return
-    inside_job = bool(os.environ.get(JOB))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None and not inside_job:
+    if address is None and not os.environ.get(JOB):
         address = "local"
         options |= {"include_dashboard": False}
     tune_logger = logging.getLogger("ray.tune")
