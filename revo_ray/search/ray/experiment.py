@@ -107,8 +107,8 @@ class Scheduler(FIFOScheduler):
         work = self._assignments.live.get(trial.trial_id)
         if work is None or work.proposal is None or work.state.early_stopping is None:
             return TrialScheduler.CONTINUE
-        evaluation, value = work.proposal.evaluation, result[work.state.objective.column]
         with self._assignments.keeping_failure():
+            evaluation, value = work.proposal.evaluation, result[work.state.objective.column]
             return work.state.early_stopping.result(
                 evaluation, trial, result["epoch"], value, tune_controller
             )
