@@ -38,7 +38,7 @@ def models(
     ] = None,
 ) -> None:
     """List the pretrained models by the names that `model.name` takes."""
-    from revo_ray.finetune.network.model_names import list_models
+    from revo_ray.finetune.network.backbone import list_models
 
     found = list_models(pattern)
     if not found:

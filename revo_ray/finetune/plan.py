@@ -50,11 +50,9 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values, which `from_json` reads."""
-        return {
-            "unit_lrs": list(self.unit_lrs),
-            "weight_decay": self.weight_decay,
-            "policy": None if self.policy is None else dict(self.policy),
-        }
+        policy = None if self.policy is None else dict(self.policy)
+        rates = list(self.unit_lrs)
+        return {"unit_lrs": rates, "weight_decay": self.weight_decay, "policy": policy}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
@@ -68,11 +66,8 @@ class Plan:
             raise ValueError(
                 f"a plan needs unit_lrs and may have weight_decay and policy; got {sorted(values)}"
             )
-        return cls(
-            unit_lrs=tuple(float(lr) for lr in values["unit_lrs"]),
-            weight_decay=float(values.get("weight_decay", 0.0)),
-            policy=values.get("policy"),
-        )
+        rates = tuple(map(float, values["unit_lrs"]))
+        return cls(rates, float(values.get("weight_decay", 0.0)), values.get("policy"))
 
 
 Rates = Sequence[float] | Mapping[str, float]

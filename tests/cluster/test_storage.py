@@ -24,7 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from revo_ray import SearchConfig, run_search
 from revo_ray.cli.main import main
-from revo_ray.finetune.network import shared_weights as weights
+from revo_ray.finetune.network import weights
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import MOMENTS, PATH, SMALL, Cli

@@ -1,8 +1,11 @@
-"""A pretrained model by name or from a file, with a new head and its input normalisation."""
+"""Pretrained models: their names; and one of them, with a new head and input normalisation."""
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
-from revo_ray.finetune.network.model_names import split_name
 
 Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
@@ -70,7 +72,7 @@ def load_backbone(
         UserError: the name is unknown, the weights cannot be had, read or matched, or the model
             cannot take the image size.
     """
-    library, known_name = split_name(name)
+    library, known_name = _split_name(name)
     # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -85,6 +87,26 @@ def load_backbone(
     return backbone
 
 
+def list_models(pattern: str | None = None) -> list[str]:
+    """Names of the models that have pretrained weights, in alphabetical order.
+
+    A timm model is listed without a tag, which means its default weights, and with each tag.
+
+    Args:
+        pattern: a glob over the whole name, or a part of it; None lists all.
+    """
+    import timm
+    import torchvision
+
+    names = {f"torchvision/{n}" for n in torchvision.models.list_models(torchvision.models)}
+    for tagged in timm.list_models(pretrained=True):
+        names.update((f"timm/{tagged}", f"timm/{tagged.partition('.')[0]}"))
+    if pattern is None:
+        return sorted(names)
+    glob = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    return sorted(fnmatch.filter(names, glob))
+
+
 def state_without(model: nn.Module, modules: Sequence[str]) -> Mapping[str, Tensor]:
     """The state dict without some modules. It keeps the versions of the other modules."""
     state: Any = model.state_dict()
@@ -93,14 +115,34 @@ def state_without(model: nn.Module, modules: Sequence[str]) -> Mapping[str, Tens
     return cast(Mapping[str, Tensor], state)
 
 
+def _split_name(name: str) -> tuple[str, str]:
+    """The library of a model and its own name for it; an error names similar models."""
+    library, _, model = name.partition("/")
+    if library == "torchvision":
+        import torchvision
+
+        if model in torchvision.models.list_models(torchvision.models):
+            return library, model
+    if library == "timm":
+        import timm
+
+        if timm.is_model(model):
+            with suppress(RuntimeError):  # the model has no such tag
+                timm.get_pretrained_cfg(model)
+                return library, model
+    near = difflib.get_close_matches(name, list_models(), n=3)
+    if not near:
+        near = [known for known in list_models() if known.endswith(f"/{model}")][:3]
+    hint = f"; the nearest are {', '.join(near)}" if near else "; `revo-ray models` lists them"
+    raise UserError(f"no model {name!r}{hint}", key="model.name")
+
+
 def _try_image_size(backbone: Backbone, image_size: int) -> None:
     model = backbone.model.eval()
     try:
         with torch.no_grad():
             model(torch.zeros(1, 3, image_size, image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"{backbone.name} takes no images of {image_size} px: {first_line(error)}",
-            key="data.image_size",
-        ) from None
+        message = f"{backbone.name} takes no images of {image_size} px: {first_line(error)}"
+        raise UserError(message, key="data.image_size") from None
     model.train()

@@ -19,6 +19,7 @@ from revo_ray.finetune.network.weights import (
     file_sha256,
     load_matching,
     named_for,
+    weights_error,
     weights_source,
 )
 
@@ -55,7 +56,7 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
     """A model that timm built and filled with its own weights, downloaded if they are not here."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        raise UserError(f"timm/{name} has no pretrained weights; give a file", key="model.weights")
+        raise weights_error(f"timm/{name} has no pretrained weights; give a file")
     place = config.hf_hub_id or config.url
     # Without the file's name timm asks the hub about it every time: half a minute of retries on a
     # node without a network.
@@ -65,10 +66,9 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     # The hub's client raises the errors of its HTTP library, which differ between its versions.
     except Exception as error:
-        raise UserError(
+        raise weights_error(
             f"cannot get the pretrained weights of timm/{name} ({first_line(error)}); put "
-            f"{place} in {constants.HF_HUB_CACHE} (HF_HOME moves it), or give a file",
-            key="model.weights",
+            f"{place} in {constants.HF_HUB_CACHE} (HF_HOME moves it), or give a file"
         ) from None
     file = file or _hub_file(config)
     sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
@@ -97,19 +97,18 @@ def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def _resize(model: Any, name: str, image_size: int) -> None:
     """Make the model take images of that side."""
-    config = model.pretrained_cfg
-    if tuple(config["input_size"][-2:]) == (image_size, image_size):
+    config, size = model.pretrained_cfg, (image_size, image_size)
+    if tuple(config["input_size"][-2:]) == size:
         return
-    try:
-        if hasattr(model, "set_input_size"):
-            model.set_input_size(img_size=(image_size, image_size))
-            return
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"timm/{name} takes no images of {image_size} px: {first_line(error)}",
-            key="data.image_size",
-        ) from None
-    if config.get("fixed_input_size"):
+    if hasattr(model, "set_input_size"):
+        try:
+            model.set_input_size(img_size=size)
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"timm/{name} takes no images of {image_size} px: {first_line(error)}",
+                key="data.image_size",
+            ) from None
+    elif config.get("fixed_input_size"):
         raise UserError(
             f"timm/{name} takes images of {config['input_size'][-1]} px only, not {image_size}",
             key="data.image_size",

@@ -21,6 +21,7 @@ from revo_ray.finetune.network.weights import (
     load_matching,
     mismatch,
     named_for,
+    weights_error,
     weights_source,
 )
 
@@ -79,10 +80,9 @@ def _pretrained(name: str, default: Any) -> Weights:
         )
     # No network, no space, a wrong hash, a damaged file: each is an error of another module.
     except Exception as error:
-        raise UserError(
+        raise weights_error(
             f"cannot get the pretrained weights of torchvision/{name} ({first_line(error)}); "
-            f"put {file} in {path.parent} (TORCH_HOME moves it), or give a file",
-            key="model.weights",
+            f"put {file} in {path.parent} (TORCH_HOME moves it), or give a file"
         ) from None
     return Weights(tensors, f"torchvision {default} ({file})", file_sha256(path))
 

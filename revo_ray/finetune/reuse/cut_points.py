@@ -54,8 +54,7 @@ def find_cuts(model: nn.Module, forward: Forward, images: Tensor) -> list[Cut]:
     network gives the same logits from a cut on.
 
     Args:
-        model: the network.
-        forward: runs it.
+        forward: runs the model.
         images: (B, 3, S, S) normalised, two at least.
     """
     recorder = _Recorder(model, images)

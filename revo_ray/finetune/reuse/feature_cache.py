@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence, Set
 from functools import partial
-from itertools import chain
+from itertools import chain, dropwhile
 from typing import Literal
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from revo_ray.finetune.reuse.cut_points import Cut, Forward, find_cuts
 from revo_ray.finetune.reuse.partial_forward import ForwardFromCut, features_at, outputs_below
+from revo_ray.finetune.training.loop import LogitsAt
 
 Images = Callable[[Tensor], Tensor]
 """Positions (B,) in a split to normalised images (B, 3, S, S) on the device."""
@@ -114,7 +115,7 @@ class FeatureCache:
             self._misfits.add(key)
         return torch.cat(outputs)
 
-    def training(self, images: Images, count: int, sizes: Set[int], epochs: int) -> Forward | None:
+    def training(self, images: Images, count: int, sizes: Set[int], epochs: int) -> LogitsAt | None:
         """A function from positions of training images to their logits; None if no cut is exact.
 
         The modules must be in the modes of the plan's training, the buffers pretrained; they are so
@@ -205,9 +206,8 @@ class FeatureCache:
 
     def _rule_out(self, modules: Sequence[str]) -> None:
         """Keep no features of training images at the first of these modules or behind it."""
-        order = [cut.name for cut in self._cuts or []]
-        first = min((order.index(name) for name in modules if name in order), default=len(order))
-        self._misfits |= {("train", name) for name in order[first:]}
+        names = (cut.name for cut in self._cuts or [])
+        self._misfits |= {("train", name) for name in dropwhile(lambda n: n not in modules, names)}
 
     def _agrees(self, cut: Cut, features: Tensor, expected: Tensor) -> bool:
         """Whether the network gives the expected logits from the cut on."""

@@ -97,13 +97,10 @@ def features_at(model: nn.Module, forward: Forward, cut: Cut, images: Tensor) ->
 def outputs_below(
     model: nn.Module, forward: Forward, cut: Cut, images: Tensor, positions: list[int]
 ) -> list[tuple[str, Tensor]]:
-    """Outputs (P, …) of each module up to a cut for the images at some positions (P,) in a batch.
+    """Names and outputs (P, …) of the modules up to a cut, in the order in which they end.
 
-    Returns:
-        names and outputs, in the order in which the modules end.
-
-    Raises:
-        RuntimeError: the network does not run the cut's module.
+    Args:
+        positions: (P,) positions in the batch of the images whose outputs are wanted.
     """
     found: list[tuple[str, Tensor]] = []
     names = {module: name for name, module in model.named_modules()}

@@ -54,6 +54,5 @@ def use_threads(count: int) -> None:
 
 def pick_device(wanted: str, holds_gpu: bool) -> torch.device:
     """The first GPU that this process sees, if it holds one and wants it; else the CPU."""
-    if wanted != "cpu" and holds_gpu and torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+    uses_gpu = wanted != "cpu" and holds_gpu and torch.cuda.is_available()
+    return torch.device("cuda", 0) if uses_gpu else torch.device("cpu")

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -115,16 +114,13 @@ _KINDS: dict[str, type[nn.Module]] = {
 def _taps(
     image: Pair, kernel: Pair, stride: Pair, padding: tuple[Pair, Pair]
 ) -> tuple[Tensor, Pair]:
-    """1 at the pixels that a tap joins, else 0: (taps, h·w, h'·w'); and (h', w')."""
-    rows, columns = map(_line, image, kernel, stride, padding)
-    joined = np.einsum("uip,vjq->uvijpq", rows, columns)
-    taps, size = kernel[0] * kernel[1], (rows.shape[2], columns.shape[2])
+    """1 at the pixels that a tap joins, else 0: (taps, h·w, h'·w') float32; and (h', w')."""
+    rows, columns = (
+        (size + sum(pads) - width) // step + 1
+        for size, pads, width, step in zip(image, padding, kernel, stride, strict=True)
+    )
     with torch.inference_mode(False):
-        return torch.from_numpy(joined.reshape(taps, image[0] * image[1], -1)), size
-
-
-def _line(image: int, kernel: int, stride: int, padding: Pair) -> np.ndarray:
-    """The same along one side: (kernel, pixels in, pixels out) float32."""
-    made = (image + sum(padding) - kernel) // stride + 1
-    tap, pixel, place = np.ogrid[:kernel, :image, :made]
-    return (pixel == place * stride - padding[0] + tap).astype(np.float32)
+        pixels = torch.eye(image[0] * image[1]).view(-1, 1, *image)
+        padded = functional.pad(pixels, (*padding[1], *padding[0]))
+        taps = functional.unfold(padded, kernel, stride=stride).transpose(0, 1)
+        return taps.clone(memory_format=torch.contiguous_format), (rows, columns)

@@ -10,7 +10,7 @@ units would move, and dropout would draw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Set
 
 import torch
 from torch import Tensor, nn
@@ -42,26 +42,25 @@ def eval_mode(model: nn.Module) -> None:
     model.train().eval()
 
 
-def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
-    """The norms in training mode that have running statistics."""
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
-    ]
-
-
-def take_statistics(
-    norms: Sequence[_BatchNorm], parts: Sequence[Tensor], forward: Callable[[Tensor], object]
+def update_norms(
+    model: nn.Module,
+    frozen: Iterable[nn.Module],
+    parts: Iterable[Tensor],
+    forward: Callable[[Tensor], object],
 ) -> None:
     """Replace running statistics by their mean over all parts, weighted by the parts' sizes.
 
-    The counts of batches stay: no training step is made.
+    The counts of batches stay: no training step is made. The model is left in eval mode; nothing
+    else in it is random or changes.
 
     Args:
-        norms: norms of a model in eval mode, so that nothing else is random or changes.
+        frozen: modules whose statistics stay.
         parts: arguments of `forward`, of lengths (B,).
     """
+    eval_mode(model)
+    still = set(frozen)
+    every = (module for module in model.modules() if isinstance(module, _BatchNorm))
+    norms = [norm for norm in every if norm.track_running_stats and norm not in still]
     momenta = [norm.momentum for norm in norms]
     counts = [
         (count, count.clone()) for norm in norms if (count := norm.num_batches_tracked) is not None

@@ -58,10 +58,7 @@ def make_optimizer(
     It has one parameter group for each rate.
 
     Args:
-        parameters: all parameters by name.
-        rates: rates of parameters by name; the others have none.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
-        train: the kind of optimizer, momentum, schedule and number of epochs.
         steps: steps of an epoch.
         done: steps that other optimizers of the run have taken.
     """

@@ -25,18 +25,8 @@ from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
 from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
 from revo_ray.finetune.training.loop import Epoch, LogitsAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
-from revo_ray.finetune.training.norms import (
-    eval_mode,
-    frozen_modules,
-    norms_in_training,
-    take_statistics,
-    training_mode,
-)
-from revo_ray.finetune.training.optimizer import (
-    freeze_others,
-    make_optimizer,
-    rates_by_parameter,
-)
+from revo_ray.finetune.training.norms import eval_mode, frozen_modules, training_mode, update_norms
+from revo_ray.finetune.training.optimizer import freeze_others, make_optimizer, rates_by_parameter
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
@@ -86,7 +76,10 @@ class FineTuner:
     ) -> None:
         self.device = torch.device(device)
         if self.device.type == "cuda":
-            _choose_deterministic_kernels()
+            # Two runs of one plan on one kind of GPU agree, wherever CUDA has the kernel for it.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self.model: nn.Module = backbone.model.to(self.device)
         if self.device.type == "cpu":
             use_matrices(self.model)
@@ -156,7 +149,7 @@ class FineTuner:
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
             validates = last or validate == "every"
-            if not diverged and (validates or policy is not None):  # it may evaluate
+            if not diverged and (validates or policy is not None):  # which may evaluate
                 self.update_norms()
             if not diverged and validates:
                 scores = self.evaluate("validation")
@@ -182,7 +175,8 @@ class FineTuner:
         scheduler, labels = self._scheduler, self.feeds["train"].labels
         if scheduler is None:
             return None
-        self._train_mode()
+        if not self.model.training:  # the walk over all modules takes a while
+            training_mode(self.model, self._frozen)
         parts = batches(self.order, self.train.batch_size)
         loss, images = train_epoch(parts, logits, labels, scheduler.optimizer, scheduler)
         self.images += images
@@ -245,12 +239,9 @@ class FineTuner:
         """If `train.batch_norm` is precise: compute the statistics of the norms that train."""
         if self.train.batch_norm != "precise" or not self._trained:
             return
-        self._train_mode()
-        norms = norms_in_training(self.model)
-        eval_mode(self.model)
         feed, images = self.feeds["train"], self._images("train")
         parts = batches(feed.in_order, feed.room)
-        take_statistics(norms, parts, lambda index: self.forward(images(index)))
+        update_norms(self.model, self._frozen, parts, lambda index: self.forward(images(index)))
 
     def begin(self, rates: Rates, weight_decay: float = 0.0) -> None:
         """Go back to the pretrained weights and the seeds, and freeze parameters without a rate."""
@@ -259,11 +250,6 @@ class FineTuner:
         self._random.seed(self.train.seed)
         self.images = 0
         self._set_rates(rates, weight_decay, epoch=1)
-
-    def _train_mode(self) -> None:
-        """Go back to training mode after `eval_mode`; the walk over all modules takes a while."""
-        if not self.model.training:
-            training_mode(self.model, self._frozen)
 
     def _set_rates(self, rates: Rates, weight_decay: float, epoch: int) -> None:
         """Freeze parameters without a rate, and train the others from this epoch on."""
@@ -287,10 +273,3 @@ class FineTuner:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
         self._cache.forget_plan()
         self.model.load_state_dict(state)
-
-
-def _choose_deterministic_kernels() -> None:
-    """Make two runs of one plan on one kind of GPU agree, wherever CUDA has the kernel for it."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)

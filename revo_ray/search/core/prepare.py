@@ -27,7 +27,7 @@ from revo_ray.storage import Storage
 if TYPE_CHECKING:
     from revo_ray.finetune.network.units import Unit
 
-TORCH = ("revo_ray.finetune.training.assemble", "revo_ray.finetune.network.shared_weights")
+TORCH = ("revo_ray.finetune.training.assemble",)
 """Modules that are imported here on first use: seconds of torch, in which Ray can start."""
 
 RULES = {"units": UNIT_RULES, "proposals": PROPOSAL_RULES}
@@ -174,7 +174,7 @@ class Preparation:
             UserError: the model or its weights cannot be had.
             OSError: the storage is full or unreachable.
         """
-        from revo_ray.finetune.network.shared_weights import share_weights
+        from revo_ray.finetune.network.weights import share_weights
         from revo_ray.finetune.training.assemble import load_network
 
         table = self.table(config)

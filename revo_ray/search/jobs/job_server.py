@@ -87,14 +87,14 @@ class JobServer:
                         + self.ways_back(str(other))
                     )
             ids = (f"revo-{job.name}-{n}" for n in itertools.count(1))
-            return str(
-                self._client.submit_job(
-                    entrypoint=job.entrypoint,
-                    submission_id=next(job_id for job_id in ids if job_id not in known),
-                    runtime_env=job.runtime_env,
-                    metadata={RUN: job.run},
-                )
+            job_id = next(job_id for job_id in ids if job_id not in known)
+            self._client.submit_job(
+                entrypoint=job.entrypoint,
+                submission_id=job_id,
+                runtime_env=job.runtime_env,
+                metadata={RUN: job.run},
             )
+            return job_id
 
     def follow(self, job_id: str, write: Callable[[str], None]) -> int:
         """Write a job's log, from its beginning, until the job ends; returns the exit status.
@@ -160,8 +160,7 @@ class _Log:
     """A job's log. Each character is written once, even if the log is read several times."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
-        self._written = 0
+        self._write, self._written = write, 0
 
     async def tail(self, client: Any, job_id: str) -> bool:
         """Write new text until the log ends (True), or until nothing came for long (False)."""

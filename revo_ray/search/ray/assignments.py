@@ -77,17 +77,10 @@ class Assignments:
         return self._slots
 
     @property
-    def full(self) -> bool:
-        """Whether as many trials are live as may be live."""
-        return len(self.live) >= self.slots
-
-    @property
     def busy(self) -> int:
         """Trials that a worker works on now."""
-        return sum(
-            work.trial is not None and work.trial.status == Trial.RUNNING
-            for work in self.live.values()
-        )
+        trials = (work.trial for work in self.live.values())
+        return sum(trial is not None and trial.status == Trial.RUNNING for trial in trials)
 
     @contextmanager
     def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
@@ -117,7 +110,7 @@ class Assignments:
 
     def assign(self, trial_id: str) -> dict[str, Any] | None:
         """Give a trial the next work of a search: its configuration; None if no search has work."""
-        if self.full:
+        if len(self.live) >= self.slots:
             return None
         for state in self._open:
             request = state.next_request()
@@ -135,8 +128,15 @@ class Assignments:
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
+            died = work.trial.status == Trial.ERROR
+            exhausted = bool(work.reported and work.reported.get("exhausted"))
             with self.keeping_failure(work.state):
-                self._take_back(work, work.trial)
+                if work.proposal is None:
+                    work.state.final_test.lost(_cause(work) if died else None)
+                elif died or exhausted:
+                    work.state.lost(work.proposal, _cause(work))
+                else:
+                    work.state.returned(work.proposal)
 
     def heard_from(self, work: Assignment) -> None:
         """Note that a worker reported something: it has loaded all that it needs."""
@@ -157,16 +157,6 @@ class Assignments:
                 work.late = True
                 found.append(work.worker)
         return found
-
-    def _take_back(self, work: Assignment, trial: Trial) -> None:
-        died = trial.status == Trial.ERROR
-        exhausted = bool(work.reported and work.reported.get("exhausted"))
-        if work.proposal is None:
-            work.state.final_test.lost(_cause(work) if died else None)
-        elif died or exhausted:
-            work.state.lost(work.proposal, _cause(work))
-        else:
-            work.state.returned(work.proposal)
 
 
 def _cause(work: Assignment) -> str:

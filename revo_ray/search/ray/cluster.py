@@ -40,9 +40,8 @@ def connected(address: str | None) -> Iterator[bool]:
             )
         yield True
         return
-    inside_job = bool(os.environ.get(JOB))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None and not inside_job:
+    if address is None and not os.environ.get(JOB):
         address = "local"
         options |= {"include_dashboard": False}
     tune_logger = logging.getLogger("ray.tune")
@@ -61,9 +60,6 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
     """Connect to Ray in a thread, where Python lets it set no signal handlers.
 
     The thread lives until Ray is shut down, for the processes that it started end with it.
-
-    Raises:
-        UserError: there is no Ray at the address.
     """
     started: Future[None] = Future()
     leave, left = threading.Event(), threading.Event()

@@ -50,12 +50,9 @@ class Proposer(Searcher):
         if self._assignments.failure is not None:  # Tune swallows what `on_trial_complete` raises
             raise self._assignments.failure
         with self._assignments.keeping_failure():
-            if self._assignments.done:
-                return Searcher.FINISHED
-            config = self._assignments.assign(trial_id)
-            if config is None and self._assignments.done:
-                return Searcher.FINISHED  # the last rows were answered from the ledger
-            return config
+            config = None if self._assignments.done else self._assignments.assign(trial_id)
+            # `assign` may have answered the last rows from the ledger.
+            return Searcher.FINISHED if config is None and self._assignments.done else config
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -84,19 +81,18 @@ class Scheduler(FIFOScheduler):
 
     def __init__(self, assignments: Assignments) -> None:
         super().__init__()
-        self._assignments = assignments
-        self._kept = 0
-        self._controller: Any = None
+        self._assignments, self._kept = assignments, 0
+        self.controller: Any = None
+        """Tune's controller, once there is a trial."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Choose the first trial that has not begun, without a look at all that have ended."""
-        return next(
-            (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING), None
-        )
+        live = tune_controller.get_live_trials()
+        return next((trial for trial in live if trial.status == Trial.PENDING), None)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
-        self._controller = tune_controller
+        self.controller = tune_controller
         if (more := self._assignments.slots - self._kept) > 0:
             keep_workers(tune_controller, trial.placement_group_factory, more)
             self._kept += more
@@ -112,26 +108,17 @@ class Scheduler(FIFOScheduler):
         if work is None or work.proposal is None or work.state.early_stopping is None:
             return TrialScheduler.CONTINUE
         with self._assignments.keeping_failure():
+            evaluation, value = work.proposal.evaluation, result[work.state.objective.column]
             return work.state.early_stopping.result(
-                work.proposal.evaluation,
-                trial,
-                result["epoch"],
-                result[work.state.objective.column],
-                tune_controller,
+                evaluation, trial, result["epoch"], value, tune_controller
             )
-
-    def release(self) -> None:
-        """Give workers back to a Ray that outlives the run: Tune forgets to when interrupted."""
-        if self._controller is not None:
-            release_workers(self._controller)
 
 
 class Recorder(tune.Callback):
     """Tune's callback: writes each row when its trial's last result arrives."""
 
     def __init__(self, assignments: Assignments, tick: Callable[[int, int], None]) -> None:
-        self._assignments = assignments
-        self._tick = tick
+        self._assignments, self._tick = assignments, tick
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Take back the work of lost trials, and kill workers that take too long."""
@@ -213,13 +200,11 @@ def run_experiment(
             raise assignments.failure from None
         raise SearchError(f"Ray Tune stopped: {last_line(error)}; go on with --resume") from error
     except KeyboardInterrupt:
-        if ray_stays:
-            scheduler.release()
+        if ray_stays and scheduler.controller is not None:
+            release_workers(scheduler.controller)  # Tune forgets to when it is interrupted
         raise
-    if assignments.set_aside:
-        raise SearchError(
-            "; ".join(f"{name}: {error}" for name, error in assignments.set_aside.items())
-        )
+    if failed := assignments.set_aside:
+        raise SearchError("; ".join(f"{name}: {error}" for name, error in failed.items()))
     if not assignments.done:
         raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
 

@@ -27,13 +27,9 @@ def head_watched() -> Iterator[None]:
 
     Ray's core would end it with status 1 and many lines, and raises no exception in Python.
     """
-    address = ray.get_runtime_context().gcs_address
-    patience = 0.7 * float(os.environ.get(RAYS_PATIENCE, 60))
-    closed = threading.Event()
-    thread = threading.Thread(
-        target=_watch, args=(address, patience, closed), name="head", daemon=True
-    )
-    thread.start()
+    address, closed = ray.get_runtime_context().gcs_address, threading.Event()
+    watched = address, 0.7 * float(os.environ.get(RAYS_PATIENCE, 60)), closed
+    threading.Thread(target=_watch, args=watched, name="head", daemon=True).start()
     try:
         yield
     finally:

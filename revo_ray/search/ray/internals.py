@@ -45,14 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 def find(name: str, owner: Any = None) -> Any:
-    """Look up one of `NAMES`.
+    """Look up one of `NAMES`; None, after a warning the first time, where this Ray lacks it.
 
     Args:
-        name: the name.
         owner: the object that has the attribute, where the name begins with a class.
-
-    Returns:
-        the attribute; None, after a warning the first time, where this Ray lacks it.
     """
     try:
         return _look_up(name, owner)
@@ -71,9 +67,7 @@ def _look_up(name: str, owner: Any) -> Any:
 def cluster_status() -> Any:
     """The `ClusterStatus` of the connected cluster; None where Ray does not tell."""
     get_cluster_status = find(CLUSTER_STATUS)
-    if get_cluster_status is None:
-        return None
-    return get_cluster_status(ray.get_runtime_context().gcs_address)
+    return get_cluster_status and get_cluster_status(ray.get_runtime_context().gcs_address)
 
 
 def autoscaler_report() -> dict[str, Any]:
@@ -100,15 +94,9 @@ def no_signal_handlers() -> Iterator[None]:
 
 
 def keep_workers(wrapper: Any, request: Any, more: int) -> None:
-    """Let Tune keep more idle workers.
-
-    Args:
-        wrapper: the controller, as Tune hands it to schedulers.
-        request: the resources of these workers.
-        more: how many more.
-    """
+    """Let Tune's controller, as schedulers get it, keep more idle workers with some resources."""
     controller = find(CONTROLLER, wrapper)
-    increase = None if controller is None else find(ACTOR_CACHE, controller)
+    increase = controller and find(ACTOR_CACHE, controller)
     if increase is not None:
         increase(request, by=more)
 

@@ -74,10 +74,8 @@ class TrialResources:
         )
 
     def __str__(self) -> str:
-        counts = [(f"{self.cpus}", "CPU", self.cpus > 1)]
-        if self.gpus:
-            counts.append((f"{self.gpus:g}", "GPU", self.gpus > 1))
-        return " and ".join(f"{count} {what}{'s' * many}" for count, what, many in counts)
+        counts = ((self.cpus, "CPU"), (self.gpus, "GPU"))
+        return " and ".join(f"{n:g} {what}{'s' * (n > 1)}" for n, what in counts if n)
 
     def _fits(self, resources: dict[str, float]) -> int:
         by_cpus = int(resources.get("CPU", 0) // self.cpus)

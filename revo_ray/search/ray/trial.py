@@ -87,9 +87,8 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         plan = Plan.from_json(config["plan"])
         tuner = tuner_for(task)
         row["device"] = device_name(tuner)
-        policy = find_policy(plan, task["plugins"])
         validate: Any = "every" if config["stepwise"] else None
-        for epoch in tuner.run(plan, policy, validate=validate):
+        for epoch in tuner.run(plan, find_policy(plan, task["plugins"]), validate=validate):
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]
@@ -210,7 +209,5 @@ def _point(epoch: Epoch) -> dict[str, Any]:
 
 def _spent(curve: list[dict[str, Any]]) -> dict[str, Any]:
     """Cost of an evaluation by its last whole epoch."""
-    if not curve:
-        return {}
-    last = curve[-1]
-    return {"epochs": last["epoch"], "images": last["images"], "seconds": last["seconds"]}
+    names = {"epochs": "epoch", "images": "images", "seconds": "seconds"}
+    return {column: curve[-1][name] for column, name in names.items()} if curve else {}

@@ -1,4 +1,4 @@
-"""Backbones: the new head, normalisation, image sizes, and what depends on the seed alone."""
+"""Backbones: names, the new head, normalisation, image sizes, and what the seed decides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from revo_ray.errors import UserError
-from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.backbone import list_models, load_backbone
 from revo_ray.finetune.network.units import find_units
 from tests.finetune.network.backbones import IMAGENET, SMALL, refusal
 
@@ -79,3 +79,33 @@ def test_an_image_size_that_the_model_cannot_take_is_refused(name: str, size: in
     message = refusal(name, "none", 2, image_size=size)
     assert name in message
     assert str(size) in message
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("torchvision/resnet81", "torchvision/resnet18"),
+        ("timm/resnet18.no_such_tag", "timm/resnet18"),
+        ("resnet18", "/resnet18"),
+        ("keras/resnet18", "/resnet18"),
+        ("torchvision/fasterrcnn_resnet50_fpn", "torchvision/resnet50"),
+        ("???", "revo-ray models"),
+    ],
+)
+def test_an_unknown_name_comes_with_near_ones(name: str, near: str) -> None:
+    message = refusal(name, "none", 2)
+    assert repr(name) in message
+    assert near in message
+
+
+def test_models_are_listed_by_pattern() -> None:
+    names = list_models()
+    assert {"torchvision/resnet18", "timm/tf_efficientnet_lite0"} <= set(names)
+    assert "torchvision/fasterrcnn_resnet50_fpn" not in names
+    assert names == sorted(names)
+    assert list_models("torchvision/resnet1*") == [
+        "torchvision/resnet101",
+        "torchvision/resnet152",
+        "torchvision/resnet18",
+    ]
+    assert all("lite0" in name for name in list_models("lite0"))

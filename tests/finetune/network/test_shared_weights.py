@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from revo_ray.data.shared_files import fetch
 from revo_ray.finetune.network.backbone import Backbone, load_backbone
-from revo_ray.finetune.network.shared_weights import share_weights
+from revo_ray.finetune.network.weights import share_weights
 from revo_ray.storage import Storage
 from tests.object_store import object_store
 

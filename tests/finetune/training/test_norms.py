@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.training.norms import take_statistics
+from revo_ray.finetune.training.norms import update_norms
 from tests.finetune.tuners import finish, make_model, make_tuner, mixed
 
 
@@ -53,8 +53,7 @@ def test_statistics_count_batches_by_their_size() -> None:
     x = torch.randn(17, 4, generator=torch.Generator().manual_seed(0))
     parts = [torch.arange(0, 9), torch.arange(9, 12), torch.arange(12, 17)]
     norm(x * 5)  # forgotten
-    norm.eval()
-    take_statistics([norm], parts, lambda index: norm(x[index]))
+    update_norms(norm, (), parts, lambda index: norm(x[index]))
     variances = sum(len(part) * x[part].var(0) for part in parts) / 17
     assert norm.running_mean is not None
     assert norm.running_var is not None
