@@ -29,7 +29,7 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     metrics = METRICS.values()
     grid = Grid("", *(metric.title for metric in metrics), box=None, pad_edge=False)
     for split, scores in (
-        (f"validation (evaluation {result.best['evaluation']})", result.validation_scores),
+        (f"validation (#{result.best['evaluation']})", result.validation_scores),
         ("test (once)", result.test_scores),
     ):
         grid.add_row(split, *(number_text(m.value(scores or Scores())) for m in metrics))
