@@ -40,7 +40,7 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
 
 
 def status_counts(result: SearchResult) -> str:
-    """How many evaluations ended with each status: `19 ok, 1 diverged`."""
+    """Number of evaluations with each status: `19 ok, 1 diverged`."""
     return ", ".join(f"{count} {status}" for status, count in result.statuses.items())
 
 

@@ -33,8 +33,8 @@ thumbnails correlate at least so much.
 
 After JPEG at quality 80, a tenth smaller and a tenth brighter, both rules together find 99 % of
 400 cuts of photographs and 67 % of 200 smooth images; the rest had parts that became plain white.
-Of all pairs of Fashion-MNIST images 12 in 100 million are similar, most of them one article in two
-colours; of all pairs of scikit-learn's digits none.
+Among all pairs of Fashion-MNIST images 12 in 100 million are similar, most of them one article in
+two colours; among all pairs of scikit-learn's digits none.
 """
 
 MIN_CONTRAST = 8

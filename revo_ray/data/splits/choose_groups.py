@@ -122,7 +122,7 @@ class _Choice:
         return not self.chosen[g] and all(self.left[label] > self.keep for label, _ in cells)
 
     def gain(self, g: int) -> int:
-        """How much the group lowers the sum of squared distances to the quotas."""
+        """The amount by which the group lowers the sum of squared distances to the quotas."""
         return sum(n * (2 * self.lack[label] - n) for label, n in self.groups.content[g])
 
     def price(self, g: int) -> float:

@@ -128,7 +128,7 @@ class SearchCurves:
     def _step(self, cost: str, improved: bool) -> int | None:
         """The amount spent by now, rounded up; None if a point is there already.
 
-        Of several rows within one second the first has the point there. Another one has the next
+        The first of several rows within one second has the point there. Another one has the next
         second, by which the search had it, and only if it is better.
         """
         step = max(math.ceil(self._spent[cost]), self._shown[cost] + improved)

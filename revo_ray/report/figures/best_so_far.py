@@ -173,7 +173,7 @@ def _comparison_text(run: Run, random: Run | None, draws: Sequence[Evaluation]) 
 
 
 def _later_text(run: Run, draws: Sequence[Evaluation]) -> str:
-    """How often a later proposal beats an uninformed one, with a test; empty for few rows."""
+    """Say how often a later proposal beats an uninformed one, with a test; empty for few rows."""
     known = {row.evaluation for row in draws}
     later = [r for r in run.rows if r.evaluation not in known and r.status != "cached"]
     if len(later) < 5:

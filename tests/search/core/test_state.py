@@ -54,7 +54,7 @@ def loss_of(request: Request) -> float:
 
 
 def measure(request: Request, folder: Path, status: str = "ok", **extra: Any) -> dict[str, Any]:
-    """What a worker reports, and the weights that it writes, as `trial.evaluate` does."""
+    """Report as a worker does, and write its weights, as `trial.evaluate` does."""
     loss = loss_of(request) if status == "ok" else None
     best = request.config["best"]
     number = request.config["evaluation"]
