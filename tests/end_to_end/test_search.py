@@ -251,3 +251,24 @@ def test_floor_without_ray(tmp_path: Path) -> None:
         "revo_ray.model.train, revo_ray.methods, baselines; assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_objective_decides_who_is_best_and_who_goes_on(cli: Cli) -> None:
+    """By a metric of which more is better, with halving: the best has most, the stopped less."""
+    settings = {
+        "method__name": "full",
+        "method__grace_period": "1",
+        "method__reduction_factor": "2",
+    }
+    budget = {"search__evaluations": "6", "train__epochs": "2"}
+    done = cli.run("search", name="macro", search__objective="macro_f1", **settings, **budget)
+    assert done.returncode == 0, done.stderr
+    rows = cli.ledger("macro")
+    whole = [row.val_macro_f1 for row in rows if row.status == "ok"]
+    stopped = [row for row in rows if row.status == "stopped"]
+    assert len(rows) == 6
+    assert stopped
+    result = json.loads((cli.folder / "macro" / "result.json").read_text())
+    assert result["best"]["val_macro_f1"] == max(whole)
+    most = max(row.curve[0].val_macro_f1 for row in rows)
+    assert all(row.curve[0].val_macro_f1 < most for row in stopped)
