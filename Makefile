@@ -4,23 +4,34 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Tests of searches that are waited for, and killed: a third of two cores is idle.
-SEARCHES := tests/end_to_end tests/faults
-SYNC := $(addprefix --,$(filter output-sync,$(.FEATURES)))
+# Searches wait for their workers a third of the time: three tests at once keep two cores at work.
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
+NIGHTLY := nightly-faults nightly-searches nightly-benchmarks
 
-.PHONY: demo test test-parts test-searches lint format docs clean
+.PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/revo-ray search --resume
 
 test: $(INSTALLED)
-	$(MAKE) --jobs=2 $(SYNC) test-parts test-searches
+	$(PYTEST)
 
-test-parts: $(INSTALLED)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SEARCHES))
+# While you work: no Ray, no browser, no processes.
+test-fast: $(INSTALLED)
+	$(PYTEST) -m "not slow and not nightly"
 
-test-searches: $(INSTALLED)
-	$(BIN)/python -m pytest $(SEARCHES)
+# What is too long for `make test`, a target for each subject, at most an hour each.
+nightly: $(INSTALLED)
+	$(MAKE) --keep-going $(NIGHTLY)
+
+nightly-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m nightly tests/faults
+
+nightly-searches: $(INSTALLED)
+	$(PYTEST) -m nightly --ignore=tests/faults --ignore=tests/benchmarks
+
+nightly-benchmarks: $(INSTALLED)
+	$(BIN)/python -m pytest -m nightly tests/benchmarks
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

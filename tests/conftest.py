@@ -5,10 +5,55 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+TESTS = Path(__file__).parent
+SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "faults")]
+"""Every test below these is slow."""
+CI = os.environ.get("REVO_RAY_CI") == "1"
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+MAY_SKIP = "needs a CUDA device"
+"""The only reason for which a test may skip in CI."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(folder in item.path.parents for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    ray = sys.modules.get("ray")
+    if ray is not None and not item.get_closest_marker("slow"):
+        assert not ray.is_initialized(), "a test that needs Ray is marked slow"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _without_skip(report) if CI else report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _without_skip(report) if CI else report
+
+
+def _without_skip(report: Report) -> Report:
+    """Turn a skip into a failure, unless its reason is the one that CI allows."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        if MAY_SKIP not in str(reason):
+            report.outcome = "failed"
+            report.longrepr = f"REVO_RAY_CI=1 allows no skip but '{MAY_SKIP}'. {reason}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
