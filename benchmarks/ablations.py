@@ -19,10 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
 from benchmarks.wins import Search, load, summary
 from revo_ray.report.csv_tables import to_csv
 
+MEASURES = (*SEARCHING, "benchmarks/wins.py", "benchmarks/studies/small-quickstart.yaml")
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 REVO = {"name": "revo-continuous", "high": -1}
 FULL = {"name": "full", "lr": [1e-5, 0.1], "halving": "none"}
@@ -65,15 +67,25 @@ def run(label: str, seeds: Sequence[int], folder: Path, extra: Sequence[str]) ->
     return load(folder / label)
 
 
-def row(label: str, searches: Sequence[Search]) -> str:
-    """A row of the table."""
-    texts = [label]
+def figures(searches: Sequence[Search]) -> dict[str, dict[str, float]]:
+    """Mean validation loss and test accuracy in percent of each method of a variant."""
+    found = {}
     for method in ("revo-continuous", "full"):
         own = [search.outcome for search in searches if search.method == method]
         losses = [each.validation.loss or 0.0 for each in own if each.validation]
         accuracies = [100 * (each.test.accuracy or 0.0) for each in own if each.test]
-        texts.append(f"{statistics.mean(losses):.3f}" if own else "")
-        texts.append(f"{statistics.mean(accuracies):.1f}" if own else "")
+        if own:
+            loss, accuracy = statistics.mean(losses), statistics.mean(accuracies)
+            found[method] = {"loss": round(loss, 3), "accuracy": round(accuracy, 1)}
+    return found
+
+
+def row(label: str, found: dict[str, dict[str, float]]) -> str:
+    """A row of the table."""
+    texts = [label]
+    for method in ("revo-continuous", "full"):
+        own = found.get(method)
+        texts += [f"{own['loss']:.3f}", f"{own['accuracy']:.1f}"] if own else ["", ""]
     return "| " + " | ".join(texts) + " |"
 
 
@@ -85,19 +97,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--runs", type=Path, default=Path("revo_results/ablations"))
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "ablations", MEASURES)
     head = ["choice", "`revo-continuous`: loss", "acc.", "`full`: loss", "acc."]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     print("\n".join(lines), flush=True)
     rows: list[dict[str, Any]] = []
+    choices: dict[str, dict[str, dict[str, float]]] = {}
+    revisions: set[str | None] = set()
     for label in arguments.only:
         searches = run(label, arguments.seeds, arguments.runs.absolute(), arguments.settings)
-        lines.append(row(label, searches))
+        choices[label] = figures(searches)
+        revisions |= {search.revision for search in searches}
+        lines.append(row(label, choices[label]))
         print(lines[-1], flush=True)
         rows += [{"choice": label} | summary(search) for search in searches]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "table.md").write_text("\n".join(lines) + "\n")
     (arguments.folder / "searches.csv").write_text(to_csv(rows))
+    record.write({"choices": choices}, arguments.seeds, revisions)
 
 
 if __name__ == "__main__":

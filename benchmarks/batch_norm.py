@@ -11,7 +11,6 @@ each data set and rate, and over all of them how often the precise ones are bett
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import TRAINING, begin
 from benchmarks.runs import loss_of, percent
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
@@ -26,6 +26,7 @@ from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = TRAINING
 DATA = {
     "digits": ["data.source=digits"],
     "fashion-mnist": ["data.source=fashion-mnist", "data.splits=drawn", "data.max_images=1800"],
@@ -59,9 +60,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.003, 0.01])
     parser.add_argument("--tables", type=Path, default=Path("revo_results/.tables"))
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "batch_norm", MEASURES)
     torch.set_num_threads(1)
-    line: dict[str, Any] = {"benchmark": "batch_norm", "seeds": arguments.seeds}
+    line: dict[str, Any] = {"seeds": arguments.seeds}
     better, total = 0, 0
     for name in arguments.data:
         config = SearchConfig.load(None, DATA[name])
@@ -72,7 +73,8 @@ def main() -> None:
             }
             better += sum(loss_of(run["precise"]) < loss_of(run["running"]) for run in runs)
             total += len(runs)
-    print(json.dumps(line | {"precise_is_better": f"{better} of {total}"}))
+    line["precise_is_better"] = f"{better} of {total}"
+    record.finish(line, range(arguments.seeds))
 
 
 if __name__ == "__main__":

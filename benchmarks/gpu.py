@@ -19,7 +19,6 @@ name. Every figure is from one run on one device:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ import torch
 from torch import multiprocessing
 from torch.nn import functional
 
+from benchmarks.record import TRAINING, begin
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.data.table.images import Images
@@ -41,6 +41,7 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
 
+MEASURES = TRAINING
 CLASSES = 7
 PAPER_HOURS = 6.0
 
@@ -227,15 +228,16 @@ def main() -> None:
     """Measure, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="tiny, on any machine")
-    smoke = parser.parse_args().smoke
+    arguments, record = begin(parser, "gpu", MEASURES)
+    smoke = arguments.smoke
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not smoke:
         print("benchmarks.gpu: no CUDA device here; --smoke tries the program on the CPU",
               file=sys.stderr)  # fmt: skip
         sys.exit(2)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    line = {"benchmark": "gpu", "device": name, "smoke": smoke, "torch": torch.__version__}
-    print(json.dumps(line | measure(SMOKE if smoke else Size(), device)))
+    line = {"device": name, "smoke": smoke, "torch": torch.__version__}
+    record.finish(line | measure(SMOKE if smoke else Size(), device), [0])
 
 
 if __name__ == "__main__":

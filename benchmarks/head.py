@@ -13,7 +13,6 @@ features, which is given by itself.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.record import TRAINING, begin
 from benchmarks.runs import loss_of
 from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.finetune.network.backbone import Backbone
@@ -30,6 +30,7 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network, load_tuner
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = TRAINING
 RATE = 0.01
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--turns", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "head", MEASURES)
     torch.set_num_threads(1)
     config = SearchConfig.load(
         None,
@@ -110,21 +111,17 @@ def main() -> None:
             middle = time.perf_counter()
             *_, last = tuner.run(plan)
             pairs.append((middle - began, time.perf_counter() - middle))
-    print(
-        json.dumps(
-            {
-                "benchmark": "head",
-                **vars(arguments),
-                "train_images": len(train),
-                "validation_images": len(validation),
-                "usual_s": round(statistics.median(one for one, _ in pairs), 3),
-                "kept_s": round(statistics.median(two for _, two in pairs), 4),
-                "first_s": round(first, 3),
-                "evaluations_an_hour": round(statistics.median(one / two for one, two in pairs), 1),
-                "losses": [round(loss, 4), round(loss_of(last.validation), 4)],
-            }
-        )
-    )
+    line = {
+        **vars(arguments),
+        "train_images": len(train),
+        "validation_images": len(validation),
+        "usual_s": round(statistics.median(one for one, _ in pairs), 3),
+        "kept_s": round(statistics.median(two for _, two in pairs), 4),
+        "first_s": round(first, 3),
+        "evaluations_an_hour": round(statistics.median(one / two for one, two in pairs), 1),
+        "losses": [round(loss, 4), round(loss_of(last.validation), 4)],
+    }
+    record.finish(line, [config.train.seed])
 
 
 if __name__ == "__main__":

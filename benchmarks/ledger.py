@@ -10,19 +10,23 @@ opens the finished run directory anew, as `--resume` does. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.record import begin
 from revo_ray.methods import make_method
 from revo_ray.run import show_in_tensorboard
 from revo_ray.rundir import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = (
+    *("revo_ray/evolve", "revo_ray/methods", "revo_ray/monitor", "revo_ray/rundir"),
+    *("revo_ray/search/core", "revo_ray/storage.py"),
+)
 EPOCHS = 10
 
 
@@ -41,7 +45,8 @@ def main() -> None:
     """Measure, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--evaluations", type=int, default=10_000)
-    evaluations = parser.parse_args().evaluations
+    arguments, record = begin(parser, "ledger", MEASURES)
+    evaluations = arguments.evaluations
     with tempfile.TemporaryDirectory(prefix="revo-") as folder:
         seconds = run(open_state(folder, evaluations))
         began = time.perf_counter()
@@ -51,21 +56,17 @@ def main() -> None:
         assert len(resumed.ledger) == evaluations
     tenth = len(seconds) // 10
     first, last = (statistics.median(part) for part in (seconds[:tenth], seconds[-tenth:]))
-    print(
-        json.dumps(
-            {
-                "benchmark": "ledger",
-                "evaluations": evaluations,
-                "genes": len(UNITS),
-                "epochs": EPOCHS,
-                "ms_per_evaluation_first_tenth": round(1000 * first, 3),
-                "ms_per_evaluation_last_tenth": round(1000 * last, 3),
-                "last_over_first": round(last / first, 2),
-                "resume_seconds": round(resume, 2),
-                "resume_over_run": round(resume / sum(seconds), 3),
-            }
-        )
-    )
+    line = {
+        "evaluations": evaluations,
+        "genes": len(UNITS),
+        "epochs": EPOCHS,
+        "ms_per_evaluation_first_tenth": round(1000 * first, 3),
+        "ms_per_evaluation_last_tenth": round(1000 * last, 3),
+        "last_over_first": round(last / first, 2),
+        "resume_seconds": round(resume, 2),
+        "resume_over_run": round(resume / sum(seconds), 3),
+    }
+    record.finish(line, [resumed.config.search.seed])
 
 
 def open_state(folder: str, evaluations: int) -> SearchState:

@@ -18,7 +18,6 @@ On the network and the images of `studies/small-quickstart.yaml`. Prints one JSO
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.evolve.proposals import Outcome
@@ -38,6 +38,7 @@ from revo_ray.methods import make_method
 from revo_ray.settings.study import StudyConfig
 
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
+MEASURES = (*SEARCHING, "benchmarks/studies/small-quickstart.yaml")
 METHOD = '[{"name": "revo-continuous", "high": -1}]'
 WAYS = {"1 seed": (1, 0), "2 seeds": (2, 0), "4 seeds": (4, 0), "second look": (1, 10)}
 """Trainings of each proposal, and of how many of the best there is another one at the end."""
@@ -162,9 +163,9 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=100)
     parser.add_argument("--plans", type=int, default=40)
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "luck", MEASURES)
     torch.set_num_threads(1)
-    line: dict[str, Any] = {"benchmark": "luck", **vars(arguments), "searches": {}, "weights": {}}
+    line: dict[str, Any] = {**vars(arguments), "searches": {}, "weights": {}}
     for way, (seeds, looks) in WAYS.items():
         found = [
             Bench(seed, arguments.settings).search(arguments.trainings, seeds, looks)
@@ -179,7 +180,8 @@ def main() -> None:
             max(4, arguments.plans // len(arguments.seeds)),
             [*arguments.settings, f"train.schedule={schedule}"],
         )
-    print(json.dumps(line))
+    again = range(FIRST_OTHER, FIRST_OTHER + AGAIN)
+    record.finish(line, [*arguments.seeds, *again])
 
 
 if __name__ == "__main__":

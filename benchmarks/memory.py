@@ -11,7 +11,6 @@ it held after the tenth. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -19,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.record import TRAINING, begin
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = TRAINING
 WARM = 10
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--optimizer", default="adamw")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "memory", MEASURES)
     torch.set_num_threads(1)
     config = SearchConfig.load(
         None,
@@ -74,19 +75,15 @@ def main() -> None:
             if number % 10 == 0:
                 tuner.state_dict()
             held.append(resident_mb())
-    print(
-        json.dumps(
-            {
-                "benchmark": "memory",
-                **vars(arguments),
-                "cache_mb": config.train.cache_mb,
-                "first_mb": round(held[0], 1),
-                "tenth_mb": round(held[WARM - 1], 1),
-                "last_mb": round(held[-1], 1),
-                "growth_mb": round(max(held[WARM:]) - held[WARM - 1], 1),
-            }
-        )
-    )
+    line = {
+        **vars(arguments),
+        "cache_mb": config.train.cache_mb,
+        "first_mb": round(held[0], 1),
+        "tenth_mb": round(held[WARM - 1], 1),
+        "last_mb": round(held[-1], 1),
+        "growth_mb": round(max(held[WARM:]) - held[WARM - 1], 1),
+    }
+    record.finish(line, [config.train.seed])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ loss does not come again. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +19,14 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
 from benchmarks.wins import Search, load
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 
+MEASURES = (*SEARCHING, "benchmarks/wins.py")
 FIRST_SEED = 1000
 """Far from those of studies."""
 
@@ -68,16 +69,17 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", nargs="*", help="labels; all where none is named")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "noise", MEASURES)
     torch.set_num_threads(1)
     searches = load(arguments.study)
     methods = arguments.methods or list(dict.fromkeys(each.method for each in searches))
-    line: dict[str, Any] = {"benchmark": "noise", "seeds": arguments.seeds, "methods": {}}
+    line: dict[str, Any] = {"seeds": arguments.seeds, "methods": {}}
     for method in methods:
         own = [each for each in searches if each.method == method]
         found = [again(arguments.study, each, arguments.seeds) for each in own]
         line["methods"][method] = {"searches": len(own), **averaged(found)}
-    print(json.dumps(line))
+    seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
+    record.finish(line, seeds, [search.revision for search in searches])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ found, lower is better, 0 is perfect.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import os
@@ -33,10 +32,15 @@ from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from benchmarks.quality import compare
+from benchmarks.record import begin
 from revo_ray import CMAMVSearch
 from revo_ray.evolve.space import Space
 from revo_ray.tune.domains import to_variable
 
+MEASURES = (
+    *("revo_ray/evolve", "revo_ray/tune", "baselines/genetic.py", "baselines/random.py"),
+    "benchmarks/quality.py",
+)
 SPACE: dict[str, Any] = {
     **{f"real{i}": tune.uniform(-3.0, 3.0) for i in range(4)},
     **{f"rate{i}": tune.loguniform(1e-5, 1.0) for i in range(3)},
@@ -121,8 +125,8 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, default=2)
     parser.add_argument("--proposals-seeds", type=int, default=30, help="of the part without Ray")
     parser.add_argument("--skip", nargs="+", default=[], choices=("tune", "proposals", "tpe"))
-    arguments = parser.parse_args()
-    line: dict[str, Any] = {"benchmark": "optimisers", **vars(arguments), "variables": len(SPACE)}
+    arguments, record = begin(parser, "optimisers", MEASURES)
+    line: dict[str, Any] = {**vars(arguments), "variables": len(SPACE)}
     if "tune" not in arguments.skip:
         line |= under_tune(arguments.seeds, arguments.evaluations, arguments.concurrent)
     if "proposals" not in arguments.skip:
@@ -131,7 +135,7 @@ def main() -> None:
         line["proposals"] = compare(
             mixed, quality, arguments.proposals_seeds, arguments.evaluations, tuple(arguments.skip)
         )
-    print(json.dumps(line))
+    record.finish(line, range(max(arguments.seeds, arguments.proposals_seeds)))
 
 
 def under_tune(seeds: int, evaluations: int, concurrent: int) -> dict[str, Any]:

@@ -48,9 +48,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import begin
 from benchmarks.runs import ROOT, Clocked, clocked, revo_ray, rows_of, use_of_time
 from revo_ray.rundir import Evaluation, RunDirectory
 
+MEASURES = (
+    *("revo_ray", "baselines", "benchmarks/plain.py", "benchmarks/practice.py"),
+    "benchmarks/runs.py",
+)
 PARTS: dict[str, tuple[str, ...]] = {
     "floor": (),
     "practice": (),
@@ -248,7 +253,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=4, help="one by one: every so-many-th plan")
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     parser.add_argument("--smoke", action="store_true", help="tiny trainings and few of them")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "overhead", MEASURES)
     extra = tuple(arguments.settings)
     if arguments.smoke:
         extra, arguments.evaluations, arguments.trials, arguments.sample = (*SMOKE, *extra), 6, 4, 2
@@ -258,9 +263,8 @@ def main() -> None:
         for part, made in runs.items():
             with tempfile.TemporaryDirectory(prefix="revo-") as folder:
                 made.append(RUNS[part](Path(folder), arguments, (*PARTS[part], *extra)))
-    line = {"benchmark": "overhead", **vars(arguments)}
-    line |= {part: median_of(made) for part, made in runs.items()}
-    print(json.dumps(line))
+    line = vars(arguments) | {part: median_of(made) for part, made in runs.items()}
+    record.finish(line, [0])
 
 
 if __name__ == "__main__":

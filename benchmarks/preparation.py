@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import statistics
 import tempfile
@@ -30,6 +29,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from benchmarks.record import begin
+
+MEASURES = ("revo_ray/data", "revo_ray/finetune/training/feed.py")
 WIDTH, HEIGHT = 600, 450
 BATCH = 32
 
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--parts", type=int, default=10)
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "preparation", MEASURES)
     with tempfile.TemporaryDirectory(prefix="revo-") as name:
         folder = Path(name)
         images = folder / "images"
@@ -56,22 +58,18 @@ def main() -> None:
         ratios = (part[over]["seconds"] / part[way]["seconds"] for part in parts)
         return round(statistics.median(ratios), 2)
 
-    print(
-        json.dumps(
-            {
-                "benchmark": "preparation",
-                **vars(arguments),
-                **written,
-                "seconds": total("seconds"),
-                "cpu_seconds": total("cpu_seconds"),
-                "speed_over_loop": speed("loop", "table"),
-                "speed_over_loop_both_reduced": speed("loop_reduced", "table"),
-                "speed_over_loop_none_reduced": speed("loop", "table_unreduced"),
-                "peak_mb": whole["peak_mb"],
-                **use,
-            }
-        )
-    )
+    line = {
+        **vars(arguments),
+        **written,
+        "seconds": total("seconds"),
+        "cpu_seconds": total("cpu_seconds"),
+        "speed_over_loop": speed("loop", "table"),
+        "speed_over_loop_both_reduced": speed("loop_reduced", "table"),
+        "speed_over_loop_none_reduced": speed("loop", "table_unreduced"),
+        "peak_mb": whole["peak_mb"],
+        **use,
+    }
+    record.finish(line, range(arguments.images))
 
 
 def measure(part: Path, folder: Path, size: int) -> dict[str, dict[str, float]]:

@@ -12,7 +12,6 @@ JSON line. On one kind of CPU the weights are always the same.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.plain import images_of
+from benchmarks.record import begin
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.settings.schema import DataConfig
 
+MEASURES = ("revo_ray/data", "benchmarks/plain.py")
 BATCH = 128
 LR, WEIGHT_DECAY = 3e-3, 0.05
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--root", help="where Fashion-MNIST lies; Debian's package needs none")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "pretrain", MEASURES)
     torch.set_num_threads(1)  # more threads round differently
     torch.manual_seed(0)
     data = DataConfig(
@@ -81,14 +82,13 @@ def main() -> None:
     file = arguments.folder / f"fashion_{arguments.model}.safetensors"
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
     line = {
-        "benchmark": "pretrain",
         "weights": str(file),
         "images": len(labels),
         "test_images": len(test_labels),
         "test_accuracy": round(accuracy, 4),
         "seconds": round(time.perf_counter() - began, 1),
     }
-    print(json.dumps(line))
+    record.finish(line, [0])
 
 
 if __name__ == "__main__":

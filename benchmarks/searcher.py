@@ -14,7 +14,6 @@ and `with_updates_ms` does. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import statistics
@@ -28,11 +27,13 @@ from ray.tune.search import Searcher
 from ray.tune.search.hyperopt import HyperOptSearch
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.record import begin
 from revo_ray import CMAMVSearch
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals
 from revo_ray.evolve.space import Real, Space
 
+MEASURES = ("revo_ray/evolve", "revo_ray/tune")
 RANDOM_START = 20
 """Evaluations that HyperOptSearch draws at random before the first that it thinks about."""
 POPULATION = 10
@@ -145,19 +146,19 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=10_000)
     parser.add_argument("--compared", type=int, default=200)
     parser.add_argument("--genes", type=int, default=54)
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "searcher", MEASURES)
     if arguments.compared < RANDOM_START + POPULATION:
         parser.error(f"--compared must be {RANDOM_START + POPULATION} or more")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    line: dict[str, Any] = {"benchmark": "searcher", **vars(arguments)}
+    line: dict[str, Any] = {**vars(arguments)}
     compared = line["turns"] = compare(arguments.genes, arguments.compared)
     line["alone"] = lengthen(arguments.genes, arguments.evaluations)
     for other in OTHERS:
         for key in ("median_ms", "with_updates_ms"):
             ratio = compared[other][key] / compared["cmamv"][key]
             line[f"{other}_over_cmamv_{key.removesuffix('_ms')}"] = round(ratio)
-    print(json.dumps(line))
+    record.finish(line, [0])
 
 
 if __name__ == "__main__":

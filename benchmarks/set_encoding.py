@@ -11,7 +11,6 @@ value found, lower is better, 0 is perfect, and on how many seeds random draws f
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +21,16 @@ import numpy as np
 from baselines.random import Draws
 from baselines.set_encoding import SetEncoding
 from benchmarks.quality import best_of
+from benchmarks.record import begin
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Space
 from revo_ray.settings.schema import SearchOptions
 
+MEASURES = (
+    *("revo_ray/evolve", "baselines/set_encoding.py", "baselines/genetic.py"),
+    *("baselines/random.py", "benchmarks/quality.py"),
+)
 SIZES = (20, 50)
 
 
@@ -87,8 +91,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=100)
-    arguments = parser.parse_args()
-    line: dict[str, Any] = {"benchmark": "set_encoding", **vars(arguments)}
+    arguments, record = begin(parser, "set_encoding", MEASURES)
+    line: dict[str, Any] = {**vars(arguments)}
     for units in SIZES:
         found = compare(units, arguments.seeds, arguments.evaluations)
         line[f"{units} units"] = {
@@ -99,7 +103,7 @@ def main() -> None:
             }
             for name, values in found.items()
         }
-    print(json.dumps(line))
+    record.finish(line, range(arguments.seeds))
 
 
 if __name__ == "__main__":

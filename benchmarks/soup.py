@@ -14,7 +14,6 @@ is the mean number of models in the soup.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
 from benchmarks.wins import Search, load
 from revo_ray.data.table.image_table import prepare_table
@@ -35,6 +35,7 @@ from revo_ray.objective import Scores
 
 State = Mapping[str, Tensor]
 
+MEASURES = (*SEARCHING, "benchmarks/wins.py")
 SPLITS: tuple[SplitName, ...] = ("validation", "test")
 
 
@@ -118,18 +119,21 @@ def main() -> None:
     parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--models", type=int, default=10)
     parser.add_argument("--methods", nargs="*", help="labels; all where none is named")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "soup", MEASURES)
     torch.set_num_threads(1)
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    searches: list[Search] = []
     for study in arguments.studies:
         for search in load(study):
             if not arguments.methods or search.method in arguments.methods:
                 rows = found.setdefault(search.cell, {}).setdefault(search.method, [])
                 rows.append(together(study, search, arguments.models))
-    line: dict[str, Any] = {"benchmark": "soup", "models": arguments.models, "cells": {}}
+                searches.append(search)
+    line: dict[str, Any] = {"models": arguments.models, "cells": {}}
     for cell, methods in found.items():
         line["cells"][cell] = {label: averaged(each) for label, each in methods.items()}
-    print(json.dumps(line))
+    seeds = [search.outcome.config.search.seed for search in searches]
+    record.finish(line, seeds, [search.revision for search in searches])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ forward pass of 128 images. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -22,10 +21,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.record import begin
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.training.depthwise import use_matrices
 
+MEASURES = ("revo_ray/finetune/network", "revo_ray/finetune/training/depthwise.py")
 CLASSES = 10
 
 
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "step", MEASURES)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     steps = {
@@ -139,7 +140,6 @@ def main() -> None:
     ways = ("adamw", "matrices", "channels_last", "matrices_channels_last")
     forward = measure({name: steps[name].validate for name in ways}, arguments.turns)
     line: dict[str, Any] = {
-        "benchmark": "step",
         **vars(arguments),
         "plain_ms": round(1000 * statistics.median(whole["adamw"]), 1),
         "optimizer_share": {
@@ -158,7 +158,7 @@ def main() -> None:
         },
         "validation_over_plain": {name: ratio(forward, name, "adamw") for name in ways[1:]},
     }
-    print(json.dumps(line))
+    record.finish(line, [0])
 
 
 if __name__ == "__main__":

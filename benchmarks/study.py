@@ -15,7 +15,6 @@ workers that had to import torch. Prints one JSON line.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -23,11 +22,14 @@ from typing import Any
 
 import yaml
 
+from benchmarks.record import begin
 from benchmarks.runs import clocked, revo_ray, use_of_time
 from revo_ray.rundir import StudyDirectory
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = ("revo_ray", "baselines", "benchmarks/runs.py")
 NAME = "study"
+SEEDS = [0, 1]
 
 
 def configuration(evaluations: int, settings: list[str]) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def configuration(evaluations: int, settings: list[str]) -> dict[str, Any]:
     for section in ("data", "train", "search"):
         del sections[section]["seed"]  # the study's
     methods = [{"name": "revo-continuous", "high": -1}, {"name": "revo-binary"}]
-    return sections | {"study": {"methods": methods, "seeds": [0, 1]}}
+    return sections | {"study": {"methods": methods, "seeds": SEEDS}}
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "study", MEASURES)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.workers])
     settings = [f"resources.max_concurrent={arguments.workers}", *arguments.settings]
     with tempfile.TemporaryDirectory(prefix="revo-") as folder:
@@ -63,7 +65,6 @@ def main() -> None:
     used = use_of_time(rows, arguments.workers)
     trained = sum(row.seconds for row in rows)
     line = {
-        "benchmark": "study",
         **vars(arguments),
         "searches": len(results),
         "busy": {
@@ -77,7 +78,7 @@ def main() -> None:
         "start_s": round(min(row.started_at for row in rows) - command.began, 2),
         "seconds": round(command.seconds, 2),
     }
-    print(json.dumps(line))
+    record.finish(line, SEEDS)
 
 
 if __name__ == "__main__":

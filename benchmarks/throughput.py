@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import json
 import logging
 import os
 import statistics
@@ -30,6 +29,7 @@ import ray
 from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
+from benchmarks.record import begin
 from revo_ray.methods import make_method
 from revo_ray.run import show_in_tensorboard
 from revo_ray.rundir import Evaluation, RunDirectory
@@ -39,6 +39,10 @@ from revo_ray.search.ray.experiment import ENVIRONMENT, run_experiment
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.settings.schema import SearchConfig
 
+MEASURES = (
+    *("revo_ray/evolve", "revo_ray/methods", "revo_ray/monitor", "revo_ray/rundir"),
+    *("revo_ray/search", "revo_ray/storage.py"),
+)
 UNITS = 54
 EPOCHS = 10
 WARM = 0.2
@@ -198,8 +202,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS), choices=PROGRAMS)
     parser.add_argument("--profile", choices=PROGRAMS, help="write its cProfile to this folder")
-    arguments = parser.parse_args()
-    line: dict[str, Any] = {"benchmark": "throughput", "evaluations": arguments.evaluations}
+    arguments, record = begin(parser, "throughput", MEASURES)
+    line: dict[str, Any] = {"evaluations": arguments.evaluations}
     for concurrent in arguments.concurrent:
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.programs}
         for _ in range(arguments.repeats):
@@ -214,7 +218,7 @@ def main() -> None:
             ratio = at_once["search"]["per_second"] / at_once["ray"]["per_second"]
             at_once["search_over_ray"] = round(ratio, 3)
         line[f"concurrent_{concurrent}"] = at_once
-    print(json.dumps(line))
+    record.finish(line, [0])
 
 
 if __name__ == "__main__":

@@ -25,17 +25,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import heapq
-import json
 import random
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.record import begin
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
 from revo_ray.methods.genome import ContinuousGenome
 
+MEASURES = ("revo_ray/evolve", "revo_ray/methods/genome.py")
 GENES = 21
 """Those of ResNet-18."""
 SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -164,9 +165,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 64, 256, 1024])
     parser.add_argument("--generations", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=10)
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "utilisation", MEASURES)
     simulator = Simulator(arguments.generations, arguments.repeats)
-    line: dict[str, Any] = {"benchmark": "utilisation", **vars(arguments), "genes": GENES}
+    line: dict[str, Any] = {**vars(arguments), "genes": GENES}
     line["half"] = {
         kind: {str(workers): simulator.half(workers, kind) for workers in arguments.workers}
         for kind in TIMES
@@ -182,7 +183,7 @@ def main() -> None:
         for kind in TIMES
     }
     line["proposals_equal"] = simulator.proposals_equal
-    print(json.dumps(line))
+    record.finish(line, range(arguments.repeats))
 
 
 if __name__ == "__main__":

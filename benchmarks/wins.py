@@ -25,6 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from benchmarks.record import SEARCHING, begin
 from revo_ray.objective import LOSS, Metric
 from revo_ray.report.csv_tables import to_csv
 from revo_ray.report.figures.best_so_far import best_so_far
@@ -36,6 +37,7 @@ from revo_ray.rundir import Evaluation, open_directory
 
 METRICS = {AUC: "AUC", ACCURACY: "acc."}
 """Test scores of the table, with their short names."""
+MEASURES = (*SEARCHING, "benchmarks/studies")
 POINTS = 50
 """Places on a curve, from the first epochs to the budget."""
 
@@ -68,6 +70,12 @@ class Search:
         """Cell and seed: searches of two methods are compared if they share both."""
         return self.cell, self.outcome.identity.seed
 
+    @property
+    def revision(self) -> str | None:
+        """The commit that made it, as its run directory has it; None if that does not say."""
+        revision: str | None = self.outcome.recorded.provenance.get("revision")
+        return revision
+
     def score(self, metric: Metric) -> float:
         """A test score in percent."""
         return 100 * (self.outcome.score(metric) or 0.0)
@@ -92,8 +100,8 @@ def load(folder: Path) -> list[Search]:
     return [Search(each, list(each.directory.rows())) for each in found if each.done]
 
 
-def table(searches: Sequence[Search], reference: str) -> str:
-    """The methods over the cells, and their differences to the reference, in Markdown."""
+def table(searches: Sequence[Search], reference: str) -> list[dict[str, str]]:
+    """A row for each method: its scores by cell, and its differences to the reference."""
     cells = list(dict.fromkeys(search.cell for search in searches))
     head = ["method"]
     several = len(cells) > 1
@@ -101,7 +109,7 @@ def table(searches: Sequence[Search], reference: str) -> str:
         head += [f"{cell}: {METRICS[m]}" for m in METRICS]
         head += [f"{cell}: Δ {METRICS[m]}" for m in METRICS if several]
     head += [f"Δ {METRICS[m]} to {reference}" for m in METRICS] + ["better/worse (acc.)"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     known = {search.pair: search for search in searches if search.method == reference}
     methods = dict.fromkeys(search.method for search in searches)
     for method in sorted(methods, key=lambda m: -_mean(_gains(searches, m, known, ACCURACY))):
@@ -118,8 +126,15 @@ def table(searches: Sequence[Search], reference: str) -> str:
         wins = f"{sum(g > 0 for g in gains)}/{sum(g < 0 for g in gains)}"
         tested = "" if p is None else f", p {p:.2g}"
         texts.append("" if method == reference else wins + tested)
-        lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(dict(zip(head, texts, strict=True)))
+    return rows
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as a table in Markdown."""
+    lines = [[*rows[0]], *([*row.values()] for row in rows)]
+    texts = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([texts[0], "|---" * len(rows[0]) + "|", *texts[1:]]) + "\n"
 
 
 def _gains(
@@ -240,9 +255,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--reference", default="full")
-    arguments = parser.parse_args()
+    arguments, record = begin(parser, "wins", MEASURES)
     searches = [search for study in arguments.studies for search in load(study)]
-    text = table(searches, arguments.reference)
+    rows = table(searches, arguments.reference)
+    text = markdown(rows)
     print(text, end="")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "table.md").write_text(text)
@@ -251,6 +267,12 @@ def main() -> None:
     bases = {search.method: search.base for search in searches}
     (arguments.folder / "curves.csv").write_text(to_csv(points))
     (arguments.folder / "curves.svg").write_bytes(figure_bytes(draw(points, bases), "svg"))
+    studies = [study.name for study in arguments.studies]
+    record.write(
+        {"studies": studies, "reference": arguments.reference, "table": rows},
+        [search.outcome.config.search.seed for search in searches],
+        [search.revision for search in searches],
+    )
 
 
 if __name__ == "__main__":

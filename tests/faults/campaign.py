@@ -5,12 +5,12 @@
 Every search is real: drivers and workers as processes of their own, the small network of the tests,
 a Ray cluster of three nodes on this machine. Each gets several faults of different kinds, one after
 the other, goes on after each (with `--resume` where the driver died), and is compared with the same
-search undisturbed. A table in Markdown comes out, and one line of JSON.
+search undisturbed. A table in Markdown comes out, and one line of JSON; `--out` writes the
+record for `docs/results.md`.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import time
@@ -22,10 +22,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.record import Record
+
 if TYPE_CHECKING:
     from tests.faults.lab import Lab, Search
     from tests.faults.watch import Verdict
 
+MEASURES = ("revo_ray", "tests/faults")
 FAULTS_A_SEARCH = 6
 ENDINGS = 4
 """Most drivers of one search that are made to end; each start takes ten seconds."""
@@ -82,11 +85,11 @@ class Report:
         lines += [f"Not run: {kind}: {why}." for kind, why in sorted(self.skipped.items())]
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
-    def json(self, **more: Any) -> str:
-        """One line."""
+    def figures(self) -> dict[str, Any]:
+        """The same for a record."""
         kinds = {kind: vars(tally) for kind, tally in sorted(self.tallies.items())}
-        values = vars(self.total) | {"again": self.again, "kinds": kinds}
-        return json.dumps({"benchmark": "faults", **more, **values, "notes": self.notes})
+        more = {"again": self.again, "kinds": kinds, "notes": self.notes, "skipped": self.skipped}
+        return vars(self.total) | more
 
 
 def _count(tally: Tally, injected: int, fired: int, verdict: Verdict) -> None:
@@ -247,7 +250,7 @@ def main(
     kinds: Annotated[str, typer.Option(help="With commas; default: all.")] = "",
     kills: Annotated[int, typer.Option(help="Instead: kill one search's driver so often.")] = 0,
     evaluations: Annotated[int, typer.Option(help="Of the search with --kills.")] = 100,
-    out: Annotated[Path | None, typer.Option(help="A file for the table.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file for the record: NAME.json.")] = None,
 ) -> None:
     from tests.faults.faults import FAULTS
     from tests.faults.lab import Lab
@@ -257,6 +260,7 @@ def main(
         raise typer.BadParameter(
             f"no kind {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}"
         )
+    record = Record("faults", MEASURES, module="tests.faults.campaign", out=out)
     began = time.monotonic()
     lab = Lab()
     try:
@@ -268,9 +272,7 @@ def main(
     finally:
         lab.close()
     print(f"\n{report.markdown()}\n")
-    if out is not None:
-        out.write_text(report.markdown() + "\n")
-    print(report.json(seed=seed, seconds=round(time.monotonic() - began)))
+    record.finish({"seconds": round(time.monotonic() - began), **report.figures()}, [seed])
     good = report.total
     sys.exit(not (good.equal == good.searches and good.lost == good.twice == 0))
 
