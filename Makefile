@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
 NIGHTLY := nightly-faults nightly-searches nightly-benchmarks
 
-.PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs clean
+.PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
 
 demo: $(INSTALLED)
 	$(BIN)/revo-ray search --resume
@@ -45,6 +45,14 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/api.py build/docs
+
+# docs/results.md, from benchmarks/results. Neither target needs more than Python and git.
+results:
+	$(PYTHON) -m benchmarks.page
+
+# Results whose code has changed since.
+stale:
+	@$(PYTHON) -m benchmarks.stale
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else \

@@ -164,14 +164,14 @@ def code_state() -> tuple[str | None, bool | None]:
         return None, None
 
 
-def git(*words: str) -> str:
-    """The answer of git about this checkout.
+def git(*words: str, root: Path = ROOT) -> str:
+    """The answer of git about a checkout.
 
     Raises:
         OSError: there is no git.
         subprocess.SubprocessError: it failed.
     """
-    line = ["git", "-C", str(ROOT), *words]
+    line = ["git", "-C", str(root), *words]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.strip()
 
