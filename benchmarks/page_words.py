@@ -1,0 +1,143 @@
+"""Words of `docs/results.md`: its introduction, its headings, and names of figures."""
+
+INTRODUCTION = """\
+# Results
+
+Here are the figures of every benchmark, as its program wrote them. The
+[README](../README.md#measured) says what they mean. `make results` writes this page from the
+files in [`benchmarks/results`](../benchmarks/results); do not edit it.
+
+To measure again, repeat a command with `--out benchmarks/results/NAME.json`, then `make results`.
+`make stale` lists the results whose code has changed since. If a result has no revision, nobody
+can say which code made it.
+"""
+BENCHMARKS = {
+    "wins": (
+        "Layer-wise evolution against tuned full fine-tuning",
+        "Test scores in percent, mean ± standard deviation over seeds. A difference is paired "
+        "by seed, in points, with its 95 % bootstrap interval.",
+    ),
+    "ablations": (
+        "One choice at a time",
+        "The mean best validation loss, and test accuracy in percent.",
+    ),
+    "batch_norm": (
+        "BatchNorm statistics after few steps",
+        "Validation with running averages and with precise statistics of the same weights; "
+        "accuracy in percent.",
+    ),
+    "soup": (
+        "The best models of a search together",
+        "The best model alone, a greedy soup of weights, and an ensemble; accuracy and AUC in "
+        "percent.",
+    ),
+    "noise": (
+        "Winners under other seeds",
+        "The best validation loss that a search saw, and the mean of the same plan under other "
+        "seeds.",
+    ),
+    "luck": (
+        "Cures for a lucky best",
+        "Several seeds an evaluation, a second look at the best, and averaged weights.",
+    ),
+    "pretrain": (
+        "The small pretrained network",
+        "timm's `test_byobnet` on Fashion-MNIST.",
+    ),
+    "overhead": (
+        "Search time against plain torch and against the usual trainable",
+        "`floor` compares with the same fine-tunings in plain torch; the other parts compare "
+        "with a function trainable that loads everything in each trial.",
+    ),
+    "study": (
+        "Busy workers in a study",
+        "Shares of the workers' time in which they trained and validated.",
+    ),
+    "utilisation": (
+        "Busy workers on a virtual clock",
+        "`half` has half as many workers as the population, with the least lookahead that keeps "
+        "95 % of them busy; `ten` has a population of 10.",
+    ),
+    "throughput": (
+        "Evaluations a second of one driver",
+        "A trivial objective through a whole search, and through Tune's own random search.",
+    ),
+    "searcher": (
+        "Time to propose",
+        "Milliseconds of `suggest` plus `on_trial_complete`.",
+    ),
+    "ledger": (
+        "A long ledger",
+        "The cost of a row, and of resuming.",
+    ),
+    "optimisers": (
+        "Quality of the searchers",
+        "The best value after a number of evaluations; 0 is perfect. `catcmawm 5` is CatCMAwM "
+        "with a lookahead of 5.",
+    ),
+    "set_encoding": (
+        "Quality of set encoding",
+        "The best value after a number of evaluations. 0 is perfect.",
+    ),
+    "head": (
+        "Head on frozen layers",
+        "Kept features against a `DataLoader` loop.",
+    ),
+    "step": (
+        "A training step",
+        "Ratios to a plain step on the same CPU.",
+    ),
+    "memory": (
+        "Memory of a worker",
+        "Resident memory after many evaluations.",
+    ),
+    "preparation": (
+        "Preparing images",
+        "An image table against a plain loop of Pillow.",
+    ),
+    "gpu": (
+        "On a GPU",
+        "One evaluation, and several beside one another.",
+    ),
+    "faults": (
+        "Faults injected into real searches",
+        "Each search had several faults, and counts for each kind that it had. `again` counts "
+        "trainings that were begun once more, since a fault interrupted or destroyed them.",
+    ),
+}
+"""Title and explanation of each benchmark, in the order of the page."""
+WORDS = {
+    "an_hour": "evaluations an hour",
+    "at_once": "as many plain processes as workers",
+    "cpu": "CPU seconds",
+    "cpu_over_floor": "computing, over plain torch's",
+    "cpu_over_usual": "computing, over the usual trainable's",
+    "equal": "ended equal",
+    "fine_tuning": "seconds a fine-tuning",
+    "fired": "took place",
+    "handover_ms": "handover, ms",
+    "held": "with loading",
+    "lost": "evaluations lost",
+    "loss_apart": "largest difference of losses",
+    "mean_evaluation_s": "mean evaluation, s",
+    "median_ms": "median, ms",
+    "one": "one plain process",
+    "over_usual": "evaluations an hour, over the usual trainable's",
+    "p": "Wilcoxon's p",
+    "program_over_program": "program over program",
+    "start_s": "start, s",
+    "steady_over_floor": "steady part × workers, over plain torch",
+    "stdev": "standard deviation",
+    "torch": "one plain process, torch's own convolutions",
+    "twice": "trained twice",
+    "usual_an_hour": "usual trainable, evaluations an hour",
+    "usual_warm_an_hour": "usual trainable, once warm",
+    "warm_an_hour": "evaluations an hour once warm",
+    "warm_over_usual": "once warm, over the usual trainable's",
+    "whole_over_floor": "whole command over plain torch, as many at once",
+    "whole_over_one": "whole command × workers, over plain torch one by one",
+    "whole_over_torch": "the same, over torch's own convolutions",
+    "steady_over_one": "steady part × workers, over plain torch one by one",
+    "with_updates_ms": "with updates, ms",
+}
+"""Names of figures, where the key alone says too little."""
