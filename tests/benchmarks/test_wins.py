@@ -113,6 +113,18 @@ def test_each_cell_has_differences_of_its_own(
     assert found["asha"]["digits 20 %: Δ acc."] == ""
 
 
+def test_the_record_has_the_table_and_the_revisions_of_the_searches(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "wins.json"
+    run(monkeypatch, str(tmp_path / "out"), str(study), "--out", str(out))
+    wins.main()
+    record = json.loads(out.read_text())
+    assert wins.markdown(record["line"]["table"]) == capsys.readouterr().out
+    made_by = {str(search.revision) for search in wins.load(study)}
+    assert (record["searches"], record["seeds"]) == (sorted(made_by), "0-1")
+
+
 def searched(folder: Path, *overrides: str) -> tuple[Path, Path]:
     """A study of one finished search, and its run directory."""
     study = folder / "study"
