@@ -211,7 +211,8 @@ def main(words: Sequence[str] | None = None) -> int:
     share = 100 * (1 - len(survivors) / len(numbers))
     cpu = sum(results[number]["cpu_s"] for number in numbers) / len(numbers)
     print(f"{args.room}: {share:.1f} % of {len(numbers)} mutants killed, {cpu:.1f} CPU s a mutant")
-    print(*(f"survived: {number:4} {texts[number]}" for number in survivors), sep="\n")
+    for number in survivors:
+        print(f"survived: {number:4} {texts[number]}")
     return 0 if share >= LEAST or args.only else 1
 
 
