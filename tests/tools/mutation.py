@@ -121,7 +121,7 @@ def judge(
             if not spent:
                 return
             whole = run_tests(clean, stage, keep=True)
-            assert whole.passed, f"without a mutant: {whole.failed}"
+            assert whole.passed, f"without a mutant: {whole.failed}\n{whole.output}"
             pool = ProcessPoolExecutor(jobs, get_context("fork"), _make_copy, (clean,))
             with pool:
                 runs = {
@@ -165,8 +165,8 @@ def _run_mutant(mutant: Mutant, stage: Selection, whole: Run) -> Run:
     file.write_bytes(mutant.applied(source))
     os.utime(file, (stat.st_atime, stat.st_mtime + 60))  # not the compiled module's
     try:
-        limits = PATIENCE * whole.cpu + GRACE, PATIENCE * whole.wall + 6 * GRACE
-        return run_tests(_copy, stage, *limits)
+        cpu, wall = PATIENCE * whole.cpu + GRACE, 2 * PATIENCE * whole.wall + 10 * GRACE
+        return run_tests(_copy, stage, cpu, wall)
     finally:
         file.write_bytes(source)
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
