@@ -143,6 +143,7 @@ def _fork(tree: Path, selection: Selection, cpu: float, wall: float, keep: bool)
 def _child(tree: Path, folder: Path, selection: Selection, cpu: int, keep: bool) -> None:
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
         output = os.open(folder / "output.txt", os.O_WRONLY)
         os.dup2(output, 1)

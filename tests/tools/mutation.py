@@ -12,11 +12,11 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -51,16 +51,20 @@ class Room:
     count: int | None = 60
 
 
+MONITOR = tuple(
+    f"tests/monitor/{name}.py"
+    for name in ("test_progress", "test_watch", "tensorboard/test_search_curves")
+)
 ROOMS = {
     "evolve": Room(
         "revo_ray/evolve",
         "tests/evolve",
-        ("tests/tune", "tests/search/core", "tests/monitor/tensorboard/test_search_curves.py"),
+        ("tests/tune", "tests/search/core", MONITOR[-1]),
     ),
     "rundir": Room(
         "revo_ray/rundir",
         "tests/rundir",
-        ("tests/search/core", "tests/settings", "tests/monitor", "tests/report/test_outcomes.py"),
+        ("tests/search/core", "tests/settings", *MONITOR, "tests/report/test_outcomes.py"),
     ),
     "core": Room(
         "revo_ray/search/core",
@@ -81,7 +85,7 @@ ROOMS = {
         "revo_ray/objective.py",
         "tests/test_objective.py",
         (
-            *("tests/search/core", "tests/finetune/training/test_metrics.py", "tests/monitor"),
+            *("tests/search/core", "tests/finetune/training/test_metrics.py", *MONITOR),
             *("tests/report/test_outcomes.py", "tests/report/pages/test_objective.py"),
         ),
         count=None,
@@ -122,14 +126,12 @@ def judge(
                 return
             whole = run_tests(clean, stage, keep=True)
             assert whole.passed, f"without a mutant: {whole.failed}\n{whole.output}"
-            pool = ProcessPoolExecutor(jobs, get_context("fork"), _make_copy, (clean,))
-            with pool:
-                runs = {
-                    pool.submit(_run_mutant, mutants[number], stage, whole): number
-                    for number in spent
-                }
-                for done in as_completed(runs):
-                    number, run = runs[done], done.result()
+            if not whole.files:
+                continue
+            context = get_context("fork")
+            tasks = [(number, mutants[number], stage, whole) for number in spent]
+            with context.Pool(jobs, _make_copy, (clean,)) as pool:
+                for number, run in pool.imap_unordered(_run_mutant, tasks):
                     spent[number] += run.cpu
                     if not run.passed:
                         verdict = "timeout" if run.status is None else "killed"
@@ -150,8 +152,9 @@ def _make_copy(clean: Path) -> None:
     shutil.copytree(clean, _copy)
 
 
-def _run_mutant(mutant: Mutant, stage: Selection, whole: Run) -> Run:
+def _run_mutant(task: tuple[int, Mutant, Selection, Run]) -> tuple[int, Run]:
     """Run the tests with a mutant: first those of its module, then those that take least."""
+    number, mutant, stage, whole = task
     module = mutant.file.removesuffix(".py")
 
     def priority(file: str) -> tuple[bool, bool, float]:
@@ -166,7 +169,7 @@ def _run_mutant(mutant: Mutant, stage: Selection, whole: Run) -> Run:
     os.utime(file, (stat.st_atime, stat.st_mtime + 60))  # not the compiled module's
     try:
         cpu, wall = PATIENCE * whole.cpu + GRACE, 2 * PATIENCE * whole.wall + 10 * GRACE
-        return run_tests(_copy, stage, cpu, wall)
+        return number, run_tests(_copy, stage, cpu, wall)
     finally:
         file.write_bytes(source)
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -197,6 +200,7 @@ def main(words: Sequence[str] | None = None) -> int:
     left = {n: found[n] for n in numbers if n not in results or args.only}
     if left:
         import_libraries()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: end what was started
     for result in judge(room, ROOT, left, args.jobs):
         number, verdict, by = result["number"], result["verdict"], result["by"]
         print(f"{number:4} {texts[number]}: {verdict}{by and f' by {by}'}", flush=True)
