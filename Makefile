@@ -6,7 +6,8 @@ INSTALLED := $(VENV)/.installed
 
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
-NIGHTLY := nightly-faults nightly-searches nightly-benchmarks
+MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
+NIGHTLY := nightly-faults nightly-searches nightly-benchmarks $(MUTANTS)
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
 
@@ -32,6 +33,10 @@ nightly-searches: $(INSTALLED)
 
 nightly-benchmarks: $(INSTALLED)
 	$(BIN)/python -m pytest -m nightly tests/benchmarks
+
+# Do the tests of a room notice at least 85 % of a sample of small faults?
+$(MUTANTS): nightly-mutants-%: $(INSTALLED)
+	$(BIN)/python -m tests.tools.mutation $* --jobs 2 --out build/mutants/$*.json
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
