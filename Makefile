@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or 3.12 and make; the rest they install in .venv once.
+# `make demo` and `make test` need Python 3.11 to 3.13 and make; the rest they install in .venv once.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -60,11 +60,12 @@ stale:
 	@$(PYTHON) -m benchmarks.stale
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else \
-	    "revo-ray needs Python 3.11 or 3.12; name one with make PYTHON=python3.12 …")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	    "revo-ray needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d; run make PYTHON=python3.13" \
+	    % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,dev,cluster]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[demo,dev,cluster]'
 	touch $@
 
 clean:

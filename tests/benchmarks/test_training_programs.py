@@ -48,8 +48,8 @@ def test_gpu_is_ready_to_run() -> None:
     assert all(isinstance(figure, float) and figure > 0 for figure in figures)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpu_without_a_gpu_says_so() -> None:
+def test_gpu_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     done = run("gpu")
     assert done.returncode == 2
     assert done.stdout == ""

@@ -112,9 +112,7 @@ def copy_into(source: Path, target: Path) -> None:
 def test_it_keeps_to_good_manners() -> None:
     bases = {rest.split()[0] for rest in said("FROM")}
     assert len(bases) == 1, "the wheel is built where it is installed"
-    (_, colon, tag) = bases.pop().rpartition(":")
-    assert colon
-    assert tag.startswith(("3.11", "3.12"))
+    assert re.search(r"/python:3\.\d+-", bases.pop()), "no image that changes with the day"
     last_user = max(i for i, (each, _) in enumerate(steps()) if each == "USER")
     user = steps()[last_user][1]
     assert user.isdigit(), "Kubernetes can tell that a number is no root"

@@ -1,16 +1,19 @@
-"""The documents: links lead somewhere, the example runs, and the API reference builds."""
+"""The documents: links lead somewhere, the example runs, the versions agree, the API builds."""
 
 from __future__ import annotations
 
 import random
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome
@@ -77,6 +80,39 @@ def test_the_example_of_writing_a_method_works(
         make_method(MethodConfig.model_validate({"name": "tapered", "low": 0.2}), plugins)
     with pytest.raises(UserError, match=r"did you mean method\.high"):
         make_method(MethodConfig.model_validate({"name": "tapered", "hihg": 0.2}), plugins)
+
+
+def makes_check() -> CodeType:
+    """The program with which the Makefile refuses a Python, which it calls `snake` here."""
+    command = ["make", "--dry-run", "--no-print-directory", "VENV=none", "PYTHON=snake", "test"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    python, option, program = shlex.split(said)[:3]
+    assert (python, option) == ("snake", "-c")
+    return compile(program, "Makefile", "exec")
+
+
+def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = SpecifierSet(project["project"]["requires-python"])
+    minors = [minor for minor in range(30) if f"3.{minor}" in wanted]
+    first, last = f"3.{minors[0]}", f"3.{minors[-1]}"
+
+    check = makes_check()
+    for minor in range(30):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
+            with pytest.raises(SystemExit) as left:
+                exec(check, {})
+        refusal = f"needs Python {first} to {last}, and snake is 3.{minor}; run make PYTHON="
+        assert left.value.code is None if minor in minors else refusal in str(left.value.code)
+    for page in ("README.md", "cluster/README.md", "Makefile"):
+        said = re.findall(r"needs? (?:only )?Python (\S+) to ([\d.]+)", (ROOT / page).read_text())
+        assert set(said) == {(first, last)}, page
+
+    tool = project["tool"]
+    assert tool["ruff"]["target-version"] == f"py{first.replace('.', '')}"
+    image = (ROOT / "cluster/Containerfile").read_text()
+    assert all(base in wanted for base in re.findall(r"/python:([\d.]+)", image))
 
 
 def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:

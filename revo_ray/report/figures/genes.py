@@ -81,7 +81,7 @@ def _numbers(values: Sequence[Any]) -> FLOATS:
 
 def _spans_decades(column: FLOATS) -> bool:
     positive = column[column > 0]
-    return len(positive) > 0 and column.min() >= 0 and column.max() / positive.min() > DECADES
+    return bool(len(positive) and column.min() >= 0 and column.max() / positive.min() > DECADES)
 
 
 def _powers(column: FLOATS) -> FLOATS:

