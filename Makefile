@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
-NIGHTLY := nightly-faults nightly-searches nightly-benchmarks
+NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs clean
 
@@ -29,6 +29,10 @@ nightly-faults: $(INSTALLED)
 
 nightly-searches: $(INSTALLED)
 	$(PYTEST) -m nightly --ignore=tests/faults --ignore=tests/benchmarks
+
+# Property tests with 20 times as many examples, other ones each night.
+nightly-properties: $(INSTALLED)
+	$(PYTEST) --hypothesis-profile=nightly -m hypothesis --timeout=3000
 
 nightly-benchmarks: $(INSTALLED)
 	$(BIN)/python -m pytest -m nightly tests/benchmarks

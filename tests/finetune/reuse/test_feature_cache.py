@@ -49,7 +49,7 @@ def frozen_below(tuner: FineTuner, unit: int, rate: float = 0.05) -> Plan:
         ("small", {"augment": "crop-flip", "precision": "bf16"}),
         ("test_efficientnet", {"side": 32, "batch_size": 7, "optimizer": "adamw"}),
         ("test_vit", {"side": 160, "train": 10}),
-        ("resnet18", {"side": 16, "train": 10}),
+        ("resnet10", {"side": 16, "train": 10}),
     ],
 )
 def test_kept_features_change_no_bit(name: str, options: dict[str, Any]) -> None:
