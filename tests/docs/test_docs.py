@@ -79,6 +79,7 @@ def test_the_example_of_writing_a_method_works(
         make_method(MethodConfig.model_validate({"name": "tapered", "hihg": 0.2}), plugins)
 
 
+@pytest.mark.slow
 def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "docs/api.py"), str(tmp_path / "api")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)

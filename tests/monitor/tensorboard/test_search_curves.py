@@ -194,6 +194,7 @@ def test_a_file_that_is_read_only_ever_grows(tmp_path: Path) -> None:
     assert len(read(tmp_path).Scalars("best/loss_by_evaluations")) == 5
 
 
+@pytest.mark.slow
 def test_an_object_store_holds_the_same_bytes(undisturbed: Made, tmp_path: Path) -> None:
     with object_store() as uri:
         for rows in (4, 3, 23):
