@@ -82,3 +82,11 @@ def ray_folder() -> Iterator[None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
     yield
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Do not wait for the disk: no test cuts the power of its own process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield

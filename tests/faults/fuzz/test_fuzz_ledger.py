@@ -90,14 +90,6 @@ def facts(folder: Path) -> Rows:
     return {row.evaluation: (row.sample, row.val_loss) for row in ledger}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_disk() -> Iterator[None]:
-    """These tests cut no power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Path]:
     """Undamaged run directories by method and rows: half of the budget, and all of it."""
