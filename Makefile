@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
 MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
-NIGHTLY := nightly-faults nightly-searches nightly-benchmarks $(MUTANTS)
+NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks $(MUTANTS)
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
 
@@ -30,6 +30,10 @@ nightly-faults: $(INSTALLED)
 
 nightly-searches: $(INSTALLED)
 	$(PYTEST) -m nightly --ignore=tests/faults --ignore=tests/benchmarks
+
+# Property tests with 20 times as many examples, other ones each night.
+nightly-properties: $(INSTALLED)
+	$(PYTEST) --hypothesis-profile=nightly -m hypothesis --timeout=3000
 
 nightly-benchmarks: $(INSTALLED)
 	$(BIN)/python -m pytest -m nightly tests/benchmarks

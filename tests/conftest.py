@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 TESTS = Path(__file__).parent
 SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "faults")]
@@ -20,6 +22,21 @@ CI = os.environ.get("REVO_RAY_CI") == "1"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 MAY_SKIP = "needs a CUDA device"
 """The only reason for which a test may skip in CI."""
+
+for profile, options in {
+    "test": {"derandomize": True},
+    "nightly": {"max_examples": 2000, "print_blob": True},
+}.items():
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    settings.register_profile(profile, deadline=None, suppress_health_check=checks, **options)
+settings.load_profile("test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let examples depend on their test alone, unless they are drawn at random."""
+    if config.getoption("--hypothesis-profile") != "nightly":
+        # Hypothesis mixes in constants of all modules that happen to be imported by now.
+        providers.is_local_module_file = lambda path: False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,3 +82,11 @@ def ray_folder() -> Iterator[None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
     yield
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Do not wait for the disk: no test cuts the power of its own process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield

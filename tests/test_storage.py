@@ -63,6 +63,7 @@ def test_the_name_of_a_written_file_is_made_to_last(
     assert synced == [(folder / "row.json").stat().st_ino, folder.stat().st_ino]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remote", [False, True])
 def test_many_files_come_in_their_order(tmp_path: Path, store: Uri, remote: bool) -> None:
     storage = Storage(store("many") if remote else str(tmp_path))
@@ -74,6 +75,7 @@ def test_many_files_come_in_their_order(tmp_path: Path, store: Uri, remote: bool
         storage.read_many([*names, "gone.json"])
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_above_it_but_for_a_bucket(tmp_path: Path, store: Uri) -> None:
     for root in (str(tmp_path), store("a")):
         storage = Storage(root)
@@ -83,6 +85,7 @@ def test_a_folder_has_one_above_it_but_for_a_bucket(tmp_path: Path, store: Uri) 
     assert Storage(store("")).parent is None
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_middle_leaves_no_torn_object(store: Uri) -> None:
     storage = Storage(store("signals"))
     content = bytes(2 * 2**20)
@@ -106,6 +109,7 @@ def test_a_signal_in_the_middle_leaves_no_torn_object(store: Uri) -> None:
     assert sizes == {len(content)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "refused", ["uploads", "partNumber=1", "partNumber=2", "uploadId", "whole"]
 )
@@ -131,6 +135,7 @@ def test_an_upload_that_fails_leaves_what_was_there(refused: str) -> None:
         assert storage.read("row.json") == content
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -145,6 +150,7 @@ def test_a_server_that_starts_again_is_waited_for(monkeypatch: pytest.MonkeyPatc
         assert storage.read("row.json") == b"row"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_an_error_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 1.0)
     with object_store() as uri:

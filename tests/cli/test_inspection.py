@@ -160,6 +160,7 @@ def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:
     assert log.getvalue().strip() == ""
 
 
+@pytest.mark.slow
 def test_it_starts_without_torch_and_ray() -> None:
     code = (
         "import sys; sys.argv = ['revo-ray', 'data', 'inspect']\n"

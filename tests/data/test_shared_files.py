@@ -52,6 +52,7 @@ def fetch_and_count(shared: SharedFile, start: object, reads: object) -> None:
     assert Table.open(fetch(shared)).sha256 == shared.sha256
 
 
+@pytest.mark.slow
 def test_eight_processes_at_once_make_one_copy(shared: SharedFile, cache: Path) -> None:
     context = multiprocessing.get_context("fork")
     start, reads = context.Barrier(8), context.Value("i", 0)
@@ -100,6 +101,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         fetch(shared)
 
 
+@pytest.mark.slow
 def test_an_object_store_gets_a_table_once_and_gives_it_back(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from cmaes import CMA, CatCMAwM, CMAwM
 from cmaes.cmasop import CMASoP
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.evolve.algorithms import ALGORITHMS
 from revo_ray.evolve.cmamv import CMAMV, Candidate
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Space
+from tests.properties import examples
 
 POPULATION = 10
 COLOURS = ("red", "green", "blue")
@@ -293,7 +294,7 @@ def test_huge_values_keep_everything_finite(
 
 
 @given(values=st.lists(st.sampled_from([0.0, 1.0, 2.0, 1e-300, 1e9, 1e30, 1e200]), min_size=40))
-@settings(max_examples=30, deadline=None)
+@examples(8)
 @pytest.mark.parametrize(("algorithm", "space"), SEARCHES)
 def test_any_finite_values_keep_everything_finite(
     algorithm: str, space: Space, values: list[float]

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Real, Space
+from tests.properties import examples
 
 MIXED = Space(
     {f"bit{i}": Categorical((0, 1)) for i in range(5)}
@@ -65,7 +66,7 @@ def drive(
 
 @pytest.mark.parametrize("lookahead", [0, 3, 10, 23])
 @given(workers=st.integers(1, 16), seed=st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_rows_do_not_depend_on_workers_order_or_deaths(
     lookahead: int, workers: int, seed: int
 ) -> None:
@@ -77,7 +78,7 @@ def test_rows_do_not_depend_on_workers_order_or_deaths(
 
 @pytest.mark.parametrize("lookahead", [0, 4, 14])
 @given(workers=st.integers(1, 8), seed=st.integers(0, 10**6), kept=st.integers(0, 40))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_replay_of_any_prefix_in_time_continues_the_same_search(
     lookahead: int, workers: int, seed: int, kept: int
 ) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import timm
 import torch
-import torchvision
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
@@ -36,14 +36,25 @@ def small(dropout: float = 0.0) -> nn.Module:
     )
 
 
+def depthwise() -> nn.Module:
+    """A depthwise convolution of images of 4×4, if they come with 16×16."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, 4, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES)),
+    )
+
+
 def make_model(name: str) -> nn.Module:
     torch.manual_seed(11)
     if name == "small":
         return small()
     if name == "dropout":
         return small(0.3)
-    if name == "resnet18":
-        return torchvision.models.resnet18(num_classes=CLASSES)
+    if name == "depthwise":
+        return depthwise()
+    if name == "resnet10":
+        return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
     return timm.create_model(name, pretrained=False, num_classes=CLASSES)
 
 

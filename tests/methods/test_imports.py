@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import revo_ray.methods
 
 
@@ -13,6 +15,7 @@ def test_every_name_for_plugins_can_be_imported() -> None:
         assert getattr(revo_ray.methods, name) is not None
 
 
+@pytest.mark.slow
 def test_listing_methods_imports_neither_torch_nor_ray_nor_scipy() -> None:
     code = (
         "import sys, revo_ray.methods; revo_ray.methods.load_methods(['baselines']);"

@@ -165,6 +165,7 @@ def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_rows_are_read_once_also_from_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
     with object_store() as uri:
         storage = Storage(uri("results/shot"))

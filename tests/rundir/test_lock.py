@@ -45,6 +45,8 @@ lock.close()
 """
 ELSEWHERE = {"token": "0", "host": "elsewhere", "pid": 7, "started": "1", "kernel": "k", "count": 1}
 
+pytestmark = pytest.mark.slow
+
 Uri = Callable[[str], str]
 Driver = Callable[[str], Any]
 

@@ -350,6 +350,7 @@ def test_random_proposals_never_wait() -> None:
     assert len({p.sample["x"] for p in asked[:25] if p}) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -13,17 +13,13 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.data.files.decode import explain
 from revo_ray.data.files.image_files import File, ImageFiles
 from revo_ray.data.files.stored_file import MAX_BYTES
 from revo_ray.errors import UserError
-
-OVER_MANY = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100
-)
 
 
 def pack(
@@ -79,7 +75,6 @@ NAME = st.lists(
 )
 
 
-@OVER_MANY
 @given(name=NAME.filter(bool))
 def test_no_entry_leaves_the_archive(name: str, tmp_path: Path) -> None:
     files = ImageFiles.open(str(pack(tmp_path / "x.zip", (name, b"x"))))
@@ -199,7 +194,6 @@ def test_a_name_that_breaks_its_declared_encoding(tmp_path: Path) -> None:
         ImageFiles.open(str(archive))
 
 
-@OVER_MANY
 @given(data=st.data())
 def test_any_damage_ends_in_one_of_two_errors(data: st.DataObject, tmp_path: Path) -> None:
     entries = (("a/b.png", b"content" * 20), ("c.png", b"d"))

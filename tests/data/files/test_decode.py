@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.datasets
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
@@ -310,7 +310,6 @@ def test_truncated_files_raise(file_format: str) -> None:
     assert explain(caught.value) == "truncated"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_raise(data: bytes) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011

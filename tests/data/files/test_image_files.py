@@ -92,6 +92,7 @@ def test_folder_archive_and_uri_give_the_same_files(example: Path, tmp_path: Pat
     check_example(ImageFiles.open(archive.as_uri()))
 
 
+@pytest.mark.slow
 def test_object_store_gives_the_same_files(
     example: Path, tmp_path: Path, bucket: Callable[[str], str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_object_store_gives_the_same_files(
         ImageFiles.open(bucket("nothing"))
 
 
+@pytest.mark.slow
 def test_remote_stamp_changes_with_the_object(
     bucket: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

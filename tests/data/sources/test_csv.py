@@ -295,6 +295,7 @@ def test_a_file_that_may_still_change_never_keeps_its_stamp(
     assert one.digest() == two.digest()
 
 
+@pytest.mark.slow
 def test_a_table_in_an_object_store() -> None:
     rows = [["path", "label"], ["a b/é (0).png", "a"], ["1.png", "b"], ["gone.png", "a"]]
     rows += [["../other/0.png", "a"], ["/bucket/set/1.png", "b"]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from revo_ray.data.splits.split import Splits, split
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from tests.properties import examples
 
 NAMES = ("train", "validation", "test")
 
@@ -27,7 +28,7 @@ def positions(marks: list[str | None], *names: str | None) -> set[int]:
     return {i for i, mark in enumerate(marks) if mark in names}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     counts=st.lists(st.integers(12, 40), min_size=2, max_size=5),
     marks=st.lists(st.sampled_from([*NAMES, None]), min_size=1, max_size=4, unique=True),

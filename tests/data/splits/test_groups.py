@@ -9,7 +9,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from revo_ray.data.splits.split import Splits, split
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from tests.properties import examples
 
 NAMES = ("train", "validation", "test")
 
@@ -77,7 +78,7 @@ def ham10000(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return labels[lesion_of], lesion_of
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=grouped(), fraction=st.floats(0.2, 0.55), seed=st.integers(0, 2**32 - 1))
 def test_groups_are_whole_and_their_splits_within_the_largest(
     data: tuple[NDArray[np.int64], list[str], int], fraction: float, seed: int
@@ -104,7 +105,7 @@ def test_groups_are_whole_and_their_splits_within_the_largest(
 
 def test_patients_with_images_of_many_classes() -> None:
     nested = 0
-    for seed in range(20):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(1500), rng.integers(1, 4, 1500))
         labels = rng.integers(0, 10, len(groups))
@@ -114,7 +115,7 @@ def test_patients_with_images_of_many_classes() -> None:
         for part, share in drawn:
             assert (np.abs(per_class(labels, part) - share * counts) < 3 + 1).all()
         nested += set(small.train) < set(large.train)
-    assert nested >= 16
+    assert nested >= 6
 
 
 def test_the_lesions_of_ham10000() -> None:
@@ -156,7 +157,7 @@ def test_a_large_group_still_leaves_every_class_in_each_split() -> None:
         assert set(labels[part]) == {0, 1}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     holders=st.lists(st.sets(st.integers(0, 6), min_size=3, max_size=3), min_size=3, max_size=6),
     seed=st.integers(0, 99),
@@ -199,7 +200,7 @@ def suggested(error: UserError) -> dict[str, float]:
 FRACTION = st.sampled_from([0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     data=grouped(fewest=3, most=25, largest=3),
     fractions=st.tuples(FRACTION, FRACTION, FRACTION).filter(lambda f: sum(f) <= 1),

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from revo_ray.data.splits.split import Splits, split
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from tests.properties import examples
 
 NAMES = ("train", "validation", "test")
 SRSMAS = np.repeat(np.arange(14), [90, 70, 50, 40, 30, 30, 20, 20, 15, 14, 10, 10, 7, 3])
@@ -67,7 +68,7 @@ def test_fractions_that_add_up_to_one_use_every_image() -> None:
     assert sorted(used.tolist()) == list(range(len(labels)))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     counts=st.lists(st.integers(20, 60), min_size=2, max_size=6),
     fraction=st.floats(0.2, 0.55),
@@ -102,7 +103,7 @@ def test_rare_classes_have_an_image_in_each_split() -> None:
         assert set(SRSMAS[part]) == set(range(14))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_groups_of_one_image_are_no_groups(seed: int) -> None:
     alone = [f"image {i}" if i % 3 else None for i in range(len(SRSMAS))]

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -15,6 +15,7 @@ from revo_ray.data.splits.split import split
 from revo_ray.data.splits.subset import subset
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from tests.properties import examples
 
 NAMES = ("train", "validation", "test")
 
@@ -34,7 +35,7 @@ def test_the_subset_of_a_seed_stays_the_same(seed: int, digest: str) -> None:
     assert hashlib.sha256(chosen.tobytes()).hexdigest().startswith(digest)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     counts=st.lists(st.integers(9, 60), min_size=1, max_size=5),
     mixed=st.booleans(),

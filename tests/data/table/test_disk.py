@@ -41,6 +41,7 @@ def add(folder: Path, times: int) -> None:
             total.write_text(str(value + 1))
 
 
+@pytest.mark.slow
 def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "total").write_text("0")
     context = multiprocessing.get_context("fork")
@@ -53,6 +54,7 @@ def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["total"]
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     inside = context.Event()

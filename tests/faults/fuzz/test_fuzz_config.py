@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.cli.main import main
@@ -24,15 +24,10 @@ from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.presets import preset_names
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
+from tests.properties import examples
 
 SECONDS = 10.0
 """Of this process, for one configuration; most take milliseconds."""
-
-STEADY = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @dataclass(frozen=True)
@@ -177,7 +172,7 @@ def carry_on(config: SearchConfig) -> None:
 
 
 @given(content=spoilt(SEARCHES), overrides=OVERRIDES)
-@settings(STEADY, max_examples=250)
+@examples(60)
 def test_a_spoilt_search(content: bytes, overrides: list[str], tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
@@ -189,7 +184,7 @@ def test_a_spoilt_search(content: bytes, overrides: list[str], tmp_path: Path) -
 
 
 @given(content=spoilt(STUDIES), overrides=OVERRIDES)
-@settings(STEADY, max_examples=120)
+@examples(30)
 def test_a_spoilt_study(content: bytes, overrides: list[str], tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_bytes(content)
@@ -202,7 +197,7 @@ def test_a_spoilt_study(content: bytes, overrides: list[str], tmp_path: Path) ->
 
 
 @given(values=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6), study=st.booleans())
-@settings(STEADY, max_examples=130)
+@examples(40)
 def test_values_of_any_type(values: dict[str, Any], study: bool, tmp_path: Path) -> None:
     nested: dict[str, Any] = {"study": {"methods": ["random"]}} if study else {}
     for key, value in values.items():
@@ -276,7 +271,7 @@ def test_no_file(name: str, tmp_path: Path) -> None:
     overrides=OVERRIDES,
     command=st.sampled_from([["search"], ["data", "inspect"], ["search", "--resume"]]),
 )
-@settings(STEADY, max_examples=60)
+@examples(60)
 def test_the_command_line(
     content: bytes,
     overrides: list[str],

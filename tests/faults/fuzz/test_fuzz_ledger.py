@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import SearchError, UserError
@@ -28,6 +28,7 @@ from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
+from tests.properties import examples
 from tests.search.core.test_state import TEST, UNITS, measure
 
 SECONDS = 20.0
@@ -87,14 +88,6 @@ def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
 def facts(folder: Path) -> Rows:
     ledger = Ledger.load(Storage(str(folder)))
     return {row.evaluation: (row.sample, row.val_loss) for row in ledger}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_disk() -> Iterator[None]:
-    """These tests cut no power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -283,27 +276,24 @@ def refusal(error: Exception) -> None:
     assert 20 < len(line) < 1000, line
 
 
-STEADY = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 PLACES = st.tuples(
     st.sampled_from(list(METHODS)), st.sampled_from([BUDGET // 2, BUDGET]), st.integers(0, 2**32)
 )
 
 
-@given(place=PLACES, names=st.lists(st.sampled_from(list(LOST)), min_size=1, max_size=4))
-@settings(STEADY, max_examples=250)
+@pytest.mark.parametrize("first", LOST)
+@given(place=PLACES, more=st.lists(st.sampled_from(list(LOST)), max_size=3))
+@examples(3)
 def test_what_is_lost_is_made_again(
+    first: str,
     place: tuple[str, int, int],
-    names: list[str],
+    more: list[str],
     runs: dict[tuple[str, int], Path],
     tmp_path: Path,
 ) -> None:
     method, rows, seed = place
     folder, rng = copy(runs[method, rows], tmp_path), random.Random(seed)
-    for name in names:
+    for name in [first, *more]:
         files = (
             sorted((folder / "ledger").glob("??????.json")) if (folder / "ledger").exists() else []
         )
@@ -320,17 +310,19 @@ def test_what_is_lost_is_made_again(
         load_outcomes(open_directory(str(folder)))
 
 
-@given(place=PLACES, names=st.lists(st.sampled_from(list(FORGED)), min_size=1, max_size=2))
-@settings(STEADY, max_examples=250)
+@pytest.mark.parametrize("first", FORGED)
+@given(place=PLACES, more=st.lists(st.sampled_from(list(FORGED)), max_size=1))
+@examples(3)
 def test_what_is_forged_is_refused_or_taken(
+    first: str,
     place: tuple[str, int, int],
-    names: list[str],
+    more: list[str],
     runs: dict[tuple[str, int], Path],
     tmp_path: Path,
 ) -> None:
     method, rows, seed = place
     folder, rng = copy(runs[method, rows], tmp_path), random.Random(seed)
-    for name in names:
+    for name in [first, *more]:
         files = [path for path in (folder / "ledger").glob("??????.json") if path.is_file()]
         try:
             FORGED[name](folder, rng.choice(sorted(files)), rng)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ray import tune
 
@@ -18,6 +18,7 @@ from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Real, Space
 from revo_ray.tune.domains import from_json, to_json
+from tests.properties import examples
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),
@@ -30,11 +31,6 @@ ENDS: list[Any] = [
     *(1.0, -3, 0, math.nan, math.inf, -math.inf, None, "0.5", "x", [1.0], 10**400, 1e308, -1e308),
     *(5e-324, True, 1j, {}, "error", "no metric"),
 ]
-STEADY = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 def end(searcher: CMAMVSearch, trial: str, config: dict[str, Any]) -> None:
@@ -76,7 +72,7 @@ SERIAL = {lookahead: serial(lookahead) for lookahead in (0, 2)}
     ),
     seed=st.integers(0, 2**32),
 )
-@settings(STEADY, max_examples=60)
+@examples(20)
 def test_calls_in_any_order(
     lookahead: int, operations: list[str], seed: int, tmp_path: Path
 ) -> None:
@@ -145,7 +141,7 @@ def spoil(value: Any, rng: random.Random) -> Any:
 
 
 @given(seed=st.integers(0, 2**32), bare=st.booleans())
-@settings(STEADY, max_examples=120)
+@examples(40)
 def test_a_spoilt_state_is_refused_or_goes_on(seed: int, bare: bool, tmp_path: Path) -> None:
     rng, path = random.Random(seed), tmp_path / "state"
     searcher = new(2)
@@ -208,7 +204,7 @@ PARTS = st.recursive(
 
 
 @given(space=PARTS)
-@settings(STEADY, max_examples=60)
+@examples(20)
 def test_a_search_space_comes_back_from_json(space: Any) -> None:
     text = json.dumps(to_json(space), allow_nan=False)
     back = from_json(json.loads(text))
@@ -239,7 +235,7 @@ BITS = Space({f"bit{i}": Categorical((0, 1)) for i in range(3)})
     kept=st.floats(0, 1),
     seed=st.integers(0, 2**32),
 )
-@settings(STEADY, max_examples=60)
+@examples(20)
 def test_proposals_replayed_from_whatever_is_left(
     bits: bool, lookahead: int, kept: float, seed: int
 ) -> None:

@@ -108,6 +108,7 @@ def test_random_weights_are_not_shared() -> None:
     assert load_backbone("timm/test_efficientnet", "none", 4).loaded is None
 
 
+@pytest.mark.slow
 def test_equal_weights_are_written_and_uploaded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

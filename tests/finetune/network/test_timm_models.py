@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import timm
 import torch
 from safetensors.torch import save_file
@@ -31,6 +32,7 @@ print(json.dumps([backbone.head, backbone.weights, backbone.weights_sha256, mess
 """
 
 
+@pytest.mark.slow
 def test_timm_pretrained_weights_are_found_in_hf_home(tmp_path: Path) -> None:
     torch.manual_seed(99)
     state = timm.create_model("test_resnet").state_dict()

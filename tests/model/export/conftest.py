@@ -1,4 +1,4 @@
-"""One finished search for each library, and its exports in every form, made once."""
+"""One finished search for each library, and its exports in every form, made on first use."""
 
 from __future__ import annotations
 
@@ -24,18 +24,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+class Searches(dict[str, Path]):
+    """Run directories by library."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __missing__(self, library: str) -> Path:
+        options = (f"model.name={MODELS[library]}", "search.evaluations=2")
+        return self.setdefault(library, search(self._folder, library, *options))
+
+
 @pytest.fixture(scope="session")
 def searches(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[str, Path]:
     """The run directories by library."""
-    folder = tmp_path_factory.mktemp("searches")
-    return {
-        library: search(folder, library, f"model.name={model}", "search.evaluations=2")
-        for library, model in MODELS.items()
-    }
+    return Searches(tmp_path_factory.mktemp("searches"))
 
 
 class Exports:
-    """Exported on first use.
+    """Exported models by library and form.
 
     Attributes:
         folder: where they are, `LIBRARY`, `LIBRARY.onnx` and `LIBRARY.pt2`.

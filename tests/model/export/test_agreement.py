@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from revo_ray.data.image_records import Problem
 from revo_ray.model.classifier import Classifier
@@ -22,6 +24,10 @@ from tests.model.export.runs import MODELS, searched_tuner, write_test_images
 
 LIBRARIES = tuple(MODELS)
 FORMS = ("safetensors", "torch-export", "onnx")
+MARKED_FORMS = (FORMS[0], *(pytest.param(form, marks=pytest.mark.slow) for form in FORMS[1:]))
+"""The forms for tests; torch takes seconds to write the last two."""
+
+Answers = Mapping[str, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def predicted(classifier: Classifier, images: list[Path]) -> list[str]:
     return labels
 
 
-@pytest.mark.parametrize("form", ["run directory", *FORMS])
+@pytest.mark.parametrize("form", ["run directory", *MARKED_FORMS])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_form_scores_on_image_files_what_the_search_reported(
     searches: dict[str, Path],
@@ -80,7 +86,6 @@ else:
 import json, pathlib, re, numpy, torch
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
-normalised = torch.from_numpy(numpy.load("normalised.npy"))
 stored = numpy.load("stored.npy")
 whole, one = {}, {}
 for name in sys.argv[1:]:
@@ -98,7 +103,8 @@ for name in sys.argv[1:]:
             whole[name] = here["model"](torch.from_numpy(stored)).numpy()
     else:
         exec(use, here)
-        whole[name] = here["model"](normalised).numpy()
+        normalised = numpy.load(name + ".npy")
+        whole[name] = here["model"](torch.from_numpy(normalised)).numpy()
         if "logits" in here:
             one[name] = here["logits"].numpy()
         else:
@@ -124,24 +130,25 @@ def card_of(path: Path) -> str:
     return extra["README.md"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_code_of_the_model_card_loads_it_without_this_package(
-    searches: dict[str, Path],
-    exports: Exports,
-    test_images: tuple[list[Path], list[str]],
-    library: str,
-) -> None:
-    """The folder exactly, ONNX within 1e-4: against what the search itself computes."""
-    paths = [exports(library, form).path for form in FORMS]
+@pytest.fixture(scope="module")
+def answers(
+    searches: dict[str, Path], exports: Exports, test_images: tuple[list[Path], list[str]]
+) -> tuple[Answers, Answers]:
+    """Logits of all test images, and of the first one, by the names of the exported files.
+
+    One process computes them, with the code of the model cards and without this package.
+    """
+    paths = [exports(library, form).path for library in LIBRARIES for form in FORMS]
     work = exports.folder
     for path in paths:
         (work / f"{path.name}.md").write_text(card_of(path))
     (work / "image.png").write_bytes(test_images[0][0].read_bytes())
-    tuner = searched_tuner(searches[library])
-    feed = tuner.feeds["test"]
-    stored = feed.pixels(torch.arange(len(feed)))
-    np.save(work / "stored.npy", stored.numpy())
-    np.save(work / "normalised.npy", tuner.normalise(stored).numpy())
+    for library in LIBRARIES:
+        tuner = searched_tuner(searches[library])
+        feed = tuner.feeds["test"]
+        stored = feed.pixels(torch.arange(len(feed)))
+        np.save(work / "stored.npy", stored.numpy())
+        np.save(work / f"{library}.npy", tuner.normalise(stored).numpy())
     done = subprocess.run(
         [sys.executable, "-P", "-c", _with_image(WITHOUT_THIS_PACKAGE), *(p.name for p in paths)],
         cwd=work,
@@ -151,9 +158,18 @@ def test_the_code_of_the_model_card_loads_it_without_this_package(
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    own = tuner.predict("test").numpy()
-    whole, one = np.load(work / "whole.npz"), np.load(work / "one.npz")
-    folder, program, onnx_file = (path.name for path in paths)
+    return np.load(work / "whole.npz"), np.load(work / "one.npz")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_code_of_the_model_card_loads_it_without_this_package(
+    searches: dict[str, Path], exports: Exports, answers: tuple[Answers, Answers], library: str
+) -> None:
+    """The folder exactly, ONNX within 1e-4: against what the search itself computes."""
+    own = searched_tuner(searches[library]).predict("test").numpy()
+    whole, one = answers
+    folder, program, onnx_file = (exports(library, form).path.name for form in FORMS)
     assert np.array_equal(whole[folder], own)
     assert np.abs(whole[program] - own).max() <= 1e-6
     assert 0 < np.abs(own).max() < 100
@@ -169,6 +185,7 @@ def _with_image(script: str) -> str:
     return script.replace("exec(use, here)\n", f"{opened}; exec(use, here)\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_an_onnx_file_says_what_it_takes(exports: Exports, library: str) -> None:
     onnx = pytest.importorskip("onnx")
@@ -186,7 +203,7 @@ def test_an_onnx_file_says_what_it_takes(exports: Exports, library: str) -> None
     assert json.loads(metadata["mean"]) == [0.485, 0.456, 0.406]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", MARKED_FORMS)
 def test_no_path_of_this_machine_is_in_an_export(exports: Exports, form: str) -> None:
     path = exports("timm", form).path
     files = [path] if path.is_file() else sorted(path.iterdir())

@@ -209,6 +209,7 @@ def test_without_its_data_set_a_model_is_tried_on_photographs(
     assert "on 32 parts of photographs (the data set is not available here" in out
 
 
+@pytest.mark.slow
 def test_a_run_directory_may_be_on_an_object_store(run: Path) -> None:
     with object_store() as uri:
         system, path = fs.FileSystem.from_uri(uri("run"))

@@ -18,7 +18,7 @@ from revo_ray.storage import Storage
 from tests.browser import browser
 from tests.monitor.synthetic import FAILS, open_state, run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATIENCE = 60
 RUNS = 45

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -25,6 +25,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.storage import Storage
 from tests.monitor.synthetic import EPOCHS, FAILS, UNITS, open_state, run, scores_of
 from tests.object_store import object_store
+from tests.properties import examples
 
 ALL = {"scalars": 0, "histograms": 0, "tensors": 0}
 
@@ -163,7 +164,7 @@ def test_neither_order_nor_interruptions_leave_a_trace(
 
 
 @given(cut=st.integers(0, 2**17), other=st.binary(max_size=8))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_what_was_cut_short_or_damaged_is_mended(undisturbed: Made, cut: int, other: bytes) -> None:
     folder = undisturbed()
     whole = contents(folder)
@@ -193,6 +194,7 @@ def test_a_file_that_is_read_only_ever_grows(tmp_path: Path) -> None:
     assert len(read(tmp_path).Scalars("best/loss_by_evaluations")) == 5
 
 
+@pytest.mark.slow
 def test_an_object_store_holds_the_same_bytes(undisturbed: Made, tmp_path: Path) -> None:
     with object_store() as uri:
         for rows in (4, 3, 23):

@@ -276,6 +276,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_a_browser_opens_it_without_a_complaint(
     reported: Path, chromium: Browser, name: str
@@ -291,6 +292,7 @@ def test_a_browser_opens_it_without_a_complaint(
         assert chromium.requests() == [path.as_uri()]
 
 
+@pytest.mark.slow
 def test_it_is_dark_where_the_reader_wants_that(reported: Path, chromium: Browser) -> None:
     def lightness(of: str, what: str) -> float:
         code = f"return getComputedStyle(document.querySelector('{of}')).{what}"

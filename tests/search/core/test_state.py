@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -27,6 +27,7 @@ from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
+from tests.properties import examples
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def test_the_budget_is_exact_and_best_is_the_best(tmp_path: Path) -> None:
     workers=st.integers(1, 5),
     seed=st.integers(0, 999),
 )
-@settings(max_examples=15, deadline=None)
+@examples(8)
 def test_interruptions_change_no_row_and_repeat_none(
     cuts: list[int], workers: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -13,6 +13,8 @@ import pytest
 from revo_ray.errors import Interrupted
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 DRIVER = """
 import sys, time
