@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revo_ray.rundir.best_model import candidate_path
+from revo_ray.rundir.best_model import MODEL
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
@@ -66,28 +67,33 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_every_change_the_weights_of_the_best_row_are_there_and_no_row_is_told_early(
+def test_at_every_change_a_row_goes_before_its_weights_and_a_resumed_search_finds_both(
     tmp_path: Path, method: str
 ) -> None:
-    paths = []
+    folder, copy, paths = tmp_path / "run", tmp_path / "copy", []
+    best = RunDirectory(str(folder)).best
 
     def look(path: str) -> None:
-        paths.append(path)
-        ledger, best = Ledger.load(Storage(str(tmp_path))), RunDirectory(str(tmp_path)).best
-        assert best.owner is None or best.owner in ledger
-        if ledger.best is not None:
-            waits = (tmp_path / candidate_path(ledger.best.evaluation)).exists()
-            assert waits or best.owner == ledger.best.evaluation
+        ledger, had_weights = Ledger.load(Storage(str(folder))), MODEL in paths
+        assert best.owner in ledger if had_weights else best.owner is None
         if path.startswith(Ledger.FOLDER):
-            assert not state.proposals.finished
+            assert not state.proposals.finished  # the last row is not told before it is written
+        paths.append(path)
+        if copy.exists():
+            shutil.rmtree(copy)
+        shutil.copytree(folder, copy)
+        resumed = open_search(copy, method)
+        assert resumed.best_is_stored
+        assert list(resumed.ledger) == list(ledger)
 
     def told() -> None:
-        assert list(Ledger.load(Storage(str(tmp_path)))) == list(state.ledger)
+        assert list(Ledger.load(Storage(str(folder)))) == list(state.ledger)
         assert state.best_is_stored
 
-    state = open_search(Watched(tmp_path, look), method)
+    folder.mkdir()
+    state = open_search(Watched(folder, look), method)
     state.followers.append(told)
-    run(state, tmp_path, workers=3)
+    run(state, folder, workers=3)
     assert len({path for path in paths if path.startswith(Ledger.FOLDER)}) == 14
 
 
