@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines.random import Draw, Draws
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
-from revo_ray.evolve.space import Sample
+from revo_ray.evolve.space import Categorical, Sample, Space
 from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
 from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import SearchConfig
@@ -30,6 +31,8 @@ METHODS = [
     *("set-encoding", "set-encoding rates=[0,0.1]"),
     *("random", "random encoding=mixed", "random encoding=binary global_lr=0.01"),
 ]
+
+BITS = Space({f"bit{i}": Categorical((0, 1)) for i in range(3)})
 
 Rows = dict[int, tuple[Sample, Outcome, int | None]]
 
@@ -119,3 +122,46 @@ def test_the_same_work_comes_next_for_any_order_of_completion(
         drive(proposals, made, BUDGET, seed + 1)
         assert proposals.finished
         assert text(made) == text(whole)
+
+
+class Adopting(Draws):
+    """Draws of few samples, which take recorded ones in their place."""
+
+    def __init__(self) -> None:
+        super().__init__(BITS, seed=1)
+
+    def adopt(self, sample: Sample) -> Draw:
+        self.ask()
+        return Draw(sample)
+
+
+@given(workers=st.integers(1, 6), ends=st.integers(0, BUDGET), seed=st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_an_optimiser_that_adopts_rows_keeps_them_and_runs_no_sample_twice(
+    workers: int, ends: int, seed: int
+) -> None:
+    """Its other proposals may depend on who ended first, but not the number of any evaluation."""
+
+    def new() -> Proposals[Any]:
+        return Proposals(Adopting(), BITS.key, budget=BUDGET, reuse=True)
+
+    live, rows, rng, busy = new(), Rows(), random.Random(seed), []
+    for _ in range(ends):
+        while len(busy) < workers and (asked := live.ask()) is not None:
+            busy.append(asked)
+        answered = live.take_answered()
+        for each in answered or busy[:1]:
+            told = rows[each.source][1] if answered else outcome(each.sample)
+            rows[each.evaluation] = (each.sample, told, each.source)
+            live.tell(each.evaluation, told)
+        if not answered:
+            busy = sorted(busy[1:], key=lambda each: rng.random())
+    resumed, again = new(), dict(rows)
+    resumed.replay(recorded(rows))
+    drive(resumed, again, BUDGET, seed)
+    assert resumed.finished
+    assert sorted(again) == list(range(BUDGET))
+    assert {number: again[number] for number in rows} == rows
+    run = [BITS.key(sample) for sample, told, source in again.values() if source is None]
+    flaky = [BITS.key(sample) for sample, told, _ in again.values() if not told.reusable]
+    assert all(run.count(key) == 1 for key in set(run) - set(flaky))

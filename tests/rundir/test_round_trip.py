@@ -182,7 +182,9 @@ def test_weights_come_back_with_what_describes_them(tmp_path: Path, dtype: str) 
 
 def test_what_a_search_adds_up_is_its_rows(tmp_path: Path) -> None:
     rows = [
-        Evaluation(evaluation=n, sample={}, status="ok", val_loss=1.0, epochs=n, images=2, seconds=n)
+        Evaluation(
+            evaluation=n, sample={}, status="ok", val_loss=1.0, epochs=n, images=2, seconds=n
+        )
         for n in range(4)
     ]
     found = asdict(SearchResult.of_rows("a", "b", rows, LOSS))

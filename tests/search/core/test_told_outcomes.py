@@ -98,11 +98,12 @@ def test_each_status_is_told_as_what_it_is_and_again_on_resume(
                 for _ in range(3):
                     state.lost(request.proposal, "killed")
                 continue
-            if status in ("diverged", "error"):
+            if status == "diverged":
                 scores = {}
             row = {"status": "ok" if status == "stopped" else status, "epochs": 1} | scores
             measured = {"row": row, "cold": False, "whole": status != "stopped"}
             state.record(request.proposal, measured, "trial")
+            assert state.ledger[number].status == status
             state.tell(number)
         except SearchError:  # three errors in a row
             break
