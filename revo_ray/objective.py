@@ -137,12 +137,18 @@ class Metric:
         return math.isfinite(self.rank_of(result)[0])
 
     def is_better(self, result: Result, other: Result | None) -> bool:
-        """Whether a result counts and comes before another one; every one comes before None."""
-        return self.counts(result) and (other is None or self.rank_of(result) < self.rank_of(other))
+        """Whether a result may be the best and comes before another one; any comes before None."""
+        if not self._has_weights(result):
+            return False
+        return other is None or self.rank_of(result) < self.rank_of(other)
 
     def best(self, results: Iterable[R]) -> R | None:
-        """The best of the results that count; None if none does."""
-        return min(filter(self.counts, results), key=self.rank_of, default=None)
+        """The best of the results that count and have weights; None if none has."""
+        return min(filter(self._has_weights, results), key=self.rank_of, default=None)
+
+    def _has_weights(self, result: Result) -> bool:
+        """Whether a result counts, and was trained itself: the best is one with weights."""
+        return result.status == "ok" and self.counts(result)
 
     def text(self, scores: Scores) -> str:
         """The title and the value, for people: `loss 0.1234`, `balanced accuracy 0.871`."""

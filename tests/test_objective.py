@@ -65,7 +65,14 @@ def test_only_whole_evaluations_count(metric: Metric, status: str) -> None:
     assert metric.best([other, whole]) is whole
     assert not metric.is_better(other, None)
     assert metric.is_better(whole, other)
-    assert metric.counts(Row(2, scored(metric, 0.5), "cached"))
+
+
+def test_a_result_that_another_answers_counts_but_is_not_the_best(metric: Metric) -> None:
+    trained, answered = Row(5, scored(metric, 0.5)), Row(3, scored(metric, 0.5), "cached")
+    assert metric.counts(answered)
+    assert metric.best([answered, trained]) is trained
+    assert not metric.is_better(answered, trained)
+    assert not metric.is_better(answered, None)
 
 
 def test_a_schedulers_missing_value_is_no_better_than_any(metric: Metric) -> None:

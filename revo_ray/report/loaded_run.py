@@ -52,13 +52,14 @@ class Run:
     def uninformed(self) -> list[Evaluation]:
         """Rows that were proposed before the searcher had learnt anything.
 
-        All rows of a random search; otherwise the first generation and the part of the second
-        that `lookahead` sampled. Empty for methods without generations.
+        All rows of a random search; otherwise the first generation, and those behind it that
+        `lookahead` sampled. Empty for methods without generations.
         """
+        search = self.config.search
         if self.config.method.name == "random":
             return self.rows
-        first, second = ([row for row in self.rows if row.generation == g] for g in (0, 1))
-        return first + second[: self.config.search.lookahead]
+        end = search.population + search.lookahead
+        return [row for row in self.rows if row.generation is not None and row.evaluation < end]
 
 
 def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:

@@ -55,11 +55,6 @@ class BestModel:
         return self._storage.exists(MODEL) and self._storage.exists(CARD)
 
     @property
-    def has_weights(self) -> bool:
-        """Whether there is a weight file."""
-        return self._storage.exists(MODEL)
-
-    @property
     def owner(self) -> int | None:
         """The evaluation whose weights are stored; None without a readable weight file."""
         try:

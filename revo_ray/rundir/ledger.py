@@ -93,7 +93,7 @@ class Ledger:
         for evaluation in sorted(evaluations, reverse=True):
             self.storage.delete(_path(evaluation))
             self._rows.pop(evaluation, None)
-        self._best = self.objective.best(row for row in self if row.status == "ok")
+        self._best = self.objective.best(self)
 
     @property
     def best(self) -> Evaluation | None:
@@ -112,7 +112,7 @@ class Ledger:
 
     def _keep(self, row: Evaluation) -> None:
         self._rows[row.evaluation] = row
-        if row.status == "ok" and self.objective.is_better(row, self._best):
+        if self.objective.is_better(row, self._best):
             self._best = row
 
     def write_parquet(self) -> None:

@@ -50,7 +50,7 @@ class SearchResult:
         cls, name: str, directory: str, rows: Sequence[Evaluation], objective: Metric
     ) -> SearchResult:
         """Add up rows, as the outcome of a search that is not tested yet."""
-        best = objective.best(row for row in rows if row.status == "ok")  # it has weights
+        best = objective.best(rows)
         return cls(
             name=name,
             directory=directory,

@@ -216,3 +216,22 @@ def test_replay_refuses_rows_of_another_search() -> None:
 def test_lookahead_of_more_than_three_generations_is_refused() -> None:
     with pytest.raises(ValueError, match="lookahead is 31; it may be 0 to 3 times"):
         make(lookahead=31)
+
+
+@given(population=st.integers(4, 7), lookahead=st.integers(0, 12), held=st.integers(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_what_depends_on_an_evaluation_waits_for_it_and_nothing_else_does(
+    population: int, lookahead: int, held: int
+) -> None:
+    optimiser = CMAMV(BITS, seed=7, population_size=population)
+    proposals: Proposals[Any] = Proposals(optimiser, BITS.key, lookahead=lookahead)
+    seen = []
+    while (proposal := proposals.ask()) is not None:
+        seen.append(proposal.evaluation)
+        assert proposal.generation == proposal.evaluation // population
+        if proposal.evaluation != held:
+            proposals.tell(proposal.evaluation, Outcome(loss(proposal.sample)))
+    assert seen == list(range(proposals.first_dependent(held)))
+    # A generation is told whole, and each one told lets as many be sampled as it had.
+    told = held // population
+    assert len(seen) == (told + 1) * population + lookahead

@@ -146,7 +146,7 @@ class Preparation:
             return None
         if result is None or result.evaluations != run.count_rows():
             return None  # an outcome also stands where its ledger was put away
-        if result.best is not None and not run.best.has_weights:
+        if result.best is not None and run.best.owner != result.best["evaluation"]:
             return None
         run.check_config(resolve(config)[0], {}, RULES)
         return result

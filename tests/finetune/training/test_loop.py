@@ -14,7 +14,7 @@ from torch.nn import functional
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.depthwise import use_matrices
 from revo_ray.finetune.training.metrics import classification_scores
-from revo_ray.objective import Scores
+from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 from tests.finetune.tuners import (
     MEAN,
@@ -145,3 +145,34 @@ def test_a_validation_loss_that_is_not_finite_is_divergence_at_the_end(validate:
     epochs, _ = finish(tuner, Plan((0.01,) * 4))
     assert [epoch.diverged for epoch in epochs] == [False, False, True]
     assert all(epoch.validation.loss is None for epoch in epochs)
+
+
+@pytest.mark.parametrize("shift", [1e2, 1e9, 1e30])
+@pytest.mark.parametrize("validate", ["last", "every"])
+def test_a_validation_loss_beyond_the_limit_is_divergence_at_the_end(
+    validate: str, shift: float
+) -> None:
+    """A loss that is finite, but absurd, is no value for a search."""
+    tuner = make_tuner(validate_epochs=validate)
+    tuner.model.get_submodule("1").momentum = 0.0  # type: ignore[assignment]
+    tuner._pretrained._copies["1.running_mean"].fill_(-shift)
+    epochs, _ = finish(tuner, Plan((0.01,) * 4))
+    loss = tuner.evaluate("validation").loss
+    assert loss is not None
+    assert math.isfinite(loss)
+    absurd = loss > LOSS_LIMIT
+    assert absurd == (shift > 1e2)
+    assert [epoch.diverged for epoch in epochs] == [False, False, absurd]
+    assert epochs[-1].validation.loss == (None if absurd else loss)
+    assert (epochs[0].validation.loss is None) == (absurd or validate == "last")
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e9, 1e30])
+def test_a_training_loss_beyond_the_limit_is_divergence_at_once(scale: float) -> None:
+    tuner = make_tuner()
+    tuner._pretrained._copies["12.weight"].mul_(scale)
+    tuner._pretrained.will_train(["12.weight"])
+    epochs, state = finish(tuner, Plan((0.0, 0.0, 0.0, 1e-9)))
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    assert [epoch.diverged for epoch in epochs] == ([True] if scale > 1e2 else [False] * 3)
+    assert (epochs[-1].train_loss is None) == (epochs[-1].validation == Scores()) == (scale > 1e2)

@@ -41,10 +41,10 @@ class FakeUnit:
 UNITS = [FakeUnit("stem"), FakeUnit("body"), FakeUnit("head", head=True)]
 
 
-def open_state(folder: Path, *overrides: str) -> SearchState:
+def open_state(folder: Path | Storage, *overrides: str) -> SearchState:
     config = SearchConfig.load(None, ["search.evaluations=30", *overrides])
-    method = make_method(config.method)
-    return SearchState(config, RunDirectory(str(folder)), method, list(UNITS), {"t": 1}, {"m": "x"})
+    run = RunDirectory(folder if isinstance(folder, Storage) else str(folder))
+    return SearchState(config, run, make_method(config.method), list(UNITS), {"t": 1}, {"m": "x"})
 
 
 TEST = {"loss": 0.5, "accuracy": 0.9, "auc": None}

@@ -1,0 +1,149 @@
+"""`best/`, `result.json` and the test are of one row: the best that was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from revo_ray.methods import make_method
+from revo_ray.objective import METRICS, Scores
+from revo_ray.rundir.best_model import CARD, MODEL, PLAN
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.prepare import RULES, Preparation, resolve
+from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.summary import finished_result, write_result
+from revo_ray.settings.schema import SearchConfig
+from tests.search.core.test_state import TEST, UNITS, measure, open_state, run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """These tests cut no power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield
+
+
+def weights(evaluation: int | None) -> bytes:
+    names = None if evaluation is None else {"evaluation": str(evaluation)}
+    return save({"w": torch.zeros(1)}, names)
+
+
+def assert_is_of(folder: Path, row: Evaluation) -> None:
+    best, card = RunDirectory(str(folder)).best, json.loads((folder / CARD).read_bytes())
+    assert best.owner == card["evaluation"] == row.evaluation
+    assert Scores.of_columns(card) == row.scores
+    assert json.loads((folder / PLAN).read_bytes()) == {"unit_lrs": row.unit_lrs, **row.plan}
+
+
+@given(
+    scores=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=12, max_size=12),
+    objective=st.sampled_from(list(METRICS)),
+    workers=st.integers(1, 4),
+    resumes=st.sets(st.integers(0, 11)),
+)
+@settings(max_examples=15, deadline=None)
+def test_all_that_is_kept_of_the_best_is_of_one_row(
+    scores: list[tuple[int, int]],
+    objective: str,
+    workers: int,
+    resumes: set[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Losses and metrics of few values, so that many rows tie."""
+    folder = tmp_path_factory.mktemp("run")
+    options = ("search.evaluations=12", "search.population=4", f"search.objective={objective}")
+    best: Evaluation | None = None
+
+    def place(row: Evaluation) -> tuple[float, float, int]:
+        value = METRICS[objective].value(row.scores)
+        return (value if objective == "loss" else -value), row.val_loss, row.evaluation
+
+    def open_search() -> SearchState:
+        state = open_state(folder, *options)
+        if best is not None:
+            assert_is_of(folder, best)
+        return state
+
+    state, busy = open_search(), []
+    for ended in range(12):
+        if ended in resumes:
+            state, busy = open_search(), []
+        while len(busy) < workers and (request := state.next_request()) is not None:
+            busy.append(request)
+        request = busy.pop()
+        number = request.proposal.evaluation
+        loss, other = scores[number]
+        columns = {metric.column: other / 4 for metric in METRICS.values()} | {"val_loss": loss}
+        state.run.storage.write(f"candidates/{number:06d}.safetensors", weights(number))
+        measured = measure(request, folder, **columns) | {"weights": True}
+        state.record(request.proposal, measured, "trial")
+        state.tell(number)
+        row = state.ledger[number]
+        best = row if best is None else min(best, row, key=place)
+        assert_is_of(folder, best)
+    request = state.next_request()
+    assert (request.config["test"], request.config["retrain"]) == (best.evaluation, None)
+    state.tested({"test": TEST})
+    written = write_result(state)
+    assert RunDirectory(str(folder)).outcome() == written
+    assert written.best == {
+        **{"evaluation": best.evaluation, "generation": best.generation, "genome": best.genome},
+        **{"plan": {"unit_lrs": best.unit_lrs, **best.plan}, **best.scores.columns},
+    }
+    assert asdict(written)["test"] == TEST
+
+
+SPOILT: dict[str, Callable[[Path, int], Any]] = {
+    "gone": lambda path, best: path.unlink(),
+    "cut": lambda path, best: path.write_bytes(path.read_bytes()[:20]),
+    "empty": lambda path, best: path.write_bytes(b""),
+    "of no row": lambda path, best: path.write_bytes(weights(None)),
+    "of another row": lambda path, best: path.write_bytes(weights((best + 1) % 12)),
+    "of a row to come": lambda path, best: path.write_bytes(weights(99)),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, spoilt: str) -> None:
+    options = ["search.evaluations=12", f"storage={tmp_path}", "name=run"]
+    config = resolve(SearchConfig.load(None, options))[0]
+    folder, directory = tmp_path / "run", RunDirectory.of(config)
+
+    def open_search() -> SearchState:
+        return SearchState(config, directory, make_method(config.method), list(UNITS), {}, {})
+
+    def finished() -> bool:
+        preparation = Preparation(
+            config.storage,
+            True,
+            ExitStack(),
+            prepare_table=lambda data, path: pytest.fail("it is finished"),
+            early_stopping=lambda method, config: None,
+        )
+        return preparation.finished(config) is not None
+
+    directory.write_config(config, {}, RULES)
+    state = open_search()
+    run(state, folder)
+    write_result(state)
+    assert finished()
+    assert finished_result(open_search()) is not None
+    SPOILT[spoilt](folder / MODEL, state.best.evaluation)
+    assert not finished()
+    again = open_search()
+    assert finished_result(again) is None
+    request = again.next_request()
+    assert request.config["test"] == state.best.evaluation
+    assert request.config["retrain"] == {"unit_lrs": state.best.unit_lrs, **state.best.plan}

@@ -1,0 +1,72 @@
+"""Errors in a row stop a search; on resume they are made again, with all that followed from them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revo_ray.errors import SearchError
+from tests.search.core.test_state import measure, open_state, rows, run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """These tests cut no power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Rows of a search without errors, by lookahead."""
+
+    @cache
+    def rows_of(lookahead: int) -> list[dict[str, Any]]:
+        folder = tmp_path_factory.mktemp("whole")
+        run(open_state(folder, *options(lookahead)), folder)
+        return rows(folder)
+
+    return rows_of
+
+
+def options(lookahead: int) -> tuple[str, ...]:
+    return "search.evaluations=16", "search.population=4", f"search.lookahead={lookahead}"
+
+
+@given(
+    first=st.integers(0, 13),
+    lookahead=st.sampled_from([0, 1, 2, 3, 4, 7]),
+    workers=st.integers(2, 6),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=40, deadline=None)
+def test_errors_in_a_row_leave_no_trace_whoever_ended_first(
+    first: int,
+    lookahead: int,
+    workers: int,
+    seed: int,
+    whole: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("run")
+    state, rng, busy = open_state(folder, *options(lookahead)), random.Random(seed), []
+    with pytest.raises(SearchError, match=f"evaluations {first} to {first + 2} all failed"):
+        while True:
+            while len(busy) < workers and (request := state.next_request()) is not None:
+                busy.append(request)
+            request = busy.pop(rng.randrange(len(busy)))
+            number = request.proposal.evaluation
+            failed = first <= number < first + 3
+            measured = measure(request, folder, "error" if failed else "ok")
+            state.record(request.proposal, measured, "trial")
+            state.tell(number)
+    run(open_state(folder, *options(lookahead)), folder, workers, seed)
+    assert rows(folder) == whole(lookahead)
