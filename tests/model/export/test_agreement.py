@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from revo_ray.data.image_records import Problem
 from revo_ray.model.classifier import Classifier
+from revo_ray.model.export.export import export_model
 from revo_ray.model.predict import find_images, open_model, predict
 from revo_ray.objective import METRICS
 from tests.model.export.conftest import Exports
@@ -66,6 +68,21 @@ def test_every_form_scores_on_image_files_what_the_search_reported(
     accuracy = np.mean([label == true for label, true in zip(labels, truth, strict=True)])
     result = json.loads((run / "result.json").read_text())
     assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-12)
+
+
+def test_the_labels_are_those_of_the_card_in_its_order(
+    searches: dict[str, Path], test_images: tuple[list[Path], list[str]], tmp_path: Path
+) -> None:
+    """Classes are sorted as their data set wants it: here in an order that nobody would make."""
+    run = shutil.copytree(searches["timm"], tmp_path / "run")
+    names = ["zebra", "10", "2", "ant", "é", "b c", "A", "0", "y", "_"]
+    card = json.loads((run / "best" / "config.json").read_text())
+    (run / "best" / "config.json").write_text(json.dumps(card | {"classes": names}))
+    own = searched_tuner(run).predict("test").argmax(1).tolist()
+    export_model(str(run), "safetensors", tmp_path / "folder")
+    for model in (run, tmp_path / "folder"):
+        labels = predicted(open_model(str(model)), test_images[0])
+        assert labels == [names[label] for label in own]
 
 
 WITHOUT_THIS_PACKAGE = """
@@ -234,6 +251,7 @@ def test_the_card_tells_data_plan_budget_and_scores(
     plan = json.loads((run / "best" / "plan.json").read_text())
     for unit, rate in zip(best["units"], plan["unit_lrs"], strict=True):
         assert f"| `{unit}` | {rate:.6g} |" in card
+    assert f"{plan['unit_lrs'].count(0)} of {len(best['units'])} units frozen" in card
     test = result["test"]
     titles = [metric.title for metric in METRICS.values()]
     assert f"| images | {' | '.join(titles)} |" in card

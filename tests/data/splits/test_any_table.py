@@ -1,0 +1,151 @@
+"""Splits of any table: disjoint, whole groups, a given split as it is, an image of each class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from revo_ray.data.splits.split import Splits, split
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import DataConfig
+
+NAMES = ("train", "validation", "test")
+HELD_OUT = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Labels (N,), groups (N,) or None, and the given splits (N,)."""
+
+    labels: NDArray[np.int64]
+    groups: list[str | None] | None
+    marks: list[str | None]
+
+    def split(self, config: DataConfig) -> Splits | UserError:
+        try:
+            return split(self.labels, config, self.groups, given=self.marks)
+        except UserError as error:
+            return error
+
+    def given(self, config: DataConfig) -> dict[str, set[int]]:
+        """Images of each test or validation split that is given, and counts."""
+        kept = {n: {i for i, m in enumerate(self.marks) if m == n} for n in HELD_OUT}
+        return {n: images for n, images in kept.items() if images and config.splits == "given"}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Any class sizes; no groups, groups of one class, or of several; given splits or none."""
+    sizes = st.sampled_from([*range(6, 30), *range(3, 6), draw(st.sampled_from([1, 3, 9, 27]))])
+    counts = draw(st.lists(sizes, min_size=2, max_size=4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    n = len(labels)
+    kind = draw(st.sampled_from(["none", "alone", "one class", "any"]))
+    if kind == "any":
+        rng.shuffle(labels)
+    bounds = np.cumsum(rng.integers(1, 4, n))
+    part = np.searchsorted(bounds, np.arange(n), side="right")
+    groups = [
+        f"{g} {label if kind == 'one class' else ''}" for g, label in zip(part, labels, strict=True)
+    ]
+    marks = draw(st.sampled_from([[None], ["train"], ["train", "test"], [*NAMES, None], ["test"]]))
+    whole = draw(st.booleans())  # each group in one given split
+    marked = [marks[int(part[i] if whole else i) % len(marks)] for i in range(n)]
+    order = rng.permutation(n)
+    return Table(
+        labels[order],
+        {"none": None, "alone": [None] * n}.get(kind, [groups[i] for i in order]),
+        [marked[i] for i in order],
+    )
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> DataConfig:
+    shares = np.array(draw(st.tuples(*[st.integers(1, 6)] * 3)))
+    train, validation, test = shares / shares.sum() * draw(st.sampled_from([1.0, 0.9, 0.5]))
+    return DataConfig(
+        train_fraction=train,
+        validation_fraction=validation,
+        test_fraction=test,
+        splits=draw(st.sampled_from(["given", "drawn"])),
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(table=tables(), config=configs(), other_train=st.floats(0.01, 0.9))
+def test_splits_of_any_table_are_what_they_promise(
+    table: Table, config: DataConfig, other_train: float
+) -> None:
+    found = table.split(config)
+    if isinstance(found, UserError):
+        assert len(str(found).splitlines()) == 1
+        assert (found.key or "").startswith("data")
+        return
+    parts = {name: set(getattr(found, name).tolist()) for name in NAMES}
+    images = set(range(len(table.labels)))
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+    assert set.union(*parts.values()) <= images
+    for name in NAMES:
+        assert (np.diff(getattr(found, name)) > 0).all()
+        assert set(table.labels[getattr(found, name)]) == set(table.labels)
+    kept = table.given(config)
+    for name, given_images in kept.items():
+        assert parts[name] == given_images
+    if table.groups is not None:
+        own = [{table.groups[i] for i in part} - {None} for part in parts.values()]
+        assert sum(map(len, own)) == len(set.union(*own))
+        for name in set(NAMES) - set(kept):  # drawn: no image of a group is left behind
+            inside = {table.groups[i] for i in parts[name]} - {None}
+            assert {i for i in images if table.groups[i] in inside} == parts[name] - {
+                i for i in parts[name] if table.groups[i] is None
+            }
+    again, other = table.split(config), table.split(with_train(config, other_train))
+    assert isinstance(again, Splits)
+    for name in NAMES:
+        assert np.array_equal(getattr(again, name), getattr(found, name))
+    if isinstance(other, Splits):
+        assert np.array_equal(other.test, found.test)
+        assert np.array_equal(other.validation, found.validation)
+
+
+def with_train(config: DataConfig, fraction: float) -> DataConfig:
+    """The same, with as large a training fraction as fits beside the others."""
+    room = 1 - config.validation_fraction - config.test_fraction
+    return config.model_copy(update={"train_fraction": min(fraction, max(room, 0.01))})
+
+
+@settings(max_examples=300, deadline=None)
+@given(table=tables(), config=configs())
+def test_images_that_stand_alone_are_split_wherever_each_split_can_have_one_of_each_class(
+    table: Table, config: DataConfig
+) -> None:
+    """The splits then have their exact sizes; there is no other ground for a refusal."""
+    alone = Table(table.labels, None, table.marks)
+    kept = alone.given(config)
+    found = alone.split(config)
+    free = sorted(set(range(len(table.labels))).difference(*kept.values()))
+    classes, n = len(set(table.labels)), len(table.labels)
+    to_draw = [name for name in ("test", "validation", "train") if name not in kept]
+    exact = {name: getattr(config, f"{name}_fraction") * n for name in to_draw}
+    sizes = {
+        name: math.floor(size + 1e-9) if name == "train" else math.ceil(size - 1e-9)
+        for name, size in exact.items()
+    }
+    left = len(free) - sum(sizes[name] for name in to_draw if name != "train")
+    per_class = np.bincount(table.labels[free], minlength=classes)
+    possible = (
+        per_class.min() >= len(to_draw)
+        and all(set(table.labels[sorted(images)]) == set(table.labels) for images in kept.values())
+        and min(*sizes.values(), left) >= classes
+    )
+    assert isinstance(found, Splits) == possible, found
+    if isinstance(found, Splits):
+        sizes["train"] = min(sizes["train"], left)
+        assert {name: len(getattr(found, name)) for name in to_draw} == sizes

@@ -1,0 +1,165 @@
+"""A resumed search runs on what it was started with: every key, file and rule, or it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from revo_ray.errors import UserError
+from revo_ray.methods import load_methods
+from revo_ray.objective import LOSS
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.prepare import RULES, Preparation, resolve
+from revo_ray.settings.schema import SearchConfig
+
+MAY_CHANGE = {
+    *("name", "storage"),  # the run directory was moved
+    *("plugins", "data.root"),  # where code and images lie: the method and the table are compared
+    *("train.time_limit", "train.cache_mb"),
+    *("resources.max_concurrent", "resources.gpus_per_trial"),
+}
+"""Keys that change no number of a search. Every other key of the schema is refused by name."""
+
+METHODS = load_methods()
+CHECKSUMS: dict[str, str | None] = {"weights": "a", "table": "b"}
+
+
+class ReadImagesError(Exception):
+    """The search went on to its images: nothing in its configuration was refused."""
+
+
+def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of the schema, dotted, with the type of its values."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.annotation
+
+
+KEYS: dict[str, tuple[str, Any]] = {
+    f"method.{key}": (method.name, field.annotation)
+    for method in METHODS.values()
+    for key, field in method.Options.model_fields.items()
+} | {key: ("revo-continuous", kind) for key, kind in keys_of(SearchConfig)}
+"""Every key, those of all methods too: a method that has it, and the type of its values."""
+
+
+def choices_of(kind: Any) -> Iterator[Any]:
+    """Values that a type names: the members of a Literal, also inside a union."""
+    for part in get_args(kind):
+        yield from choices_of(part) if get_args(part) else [part]
+
+
+def config_of(folder: Path, method: str, changes: dict[str, Any]) -> SearchConfig:
+    values: dict[str, Any] = {"name": "run", "storage": str(folder), "method": {"name": method}}
+    for key, value in changes.items():
+        section, _, last = key.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[last] = value
+    return resolve(SearchConfig.model_validate(values))[0]
+
+
+def changed(folder: Path, key: str) -> SearchConfig:
+    """The configuration with any other value of a key."""
+    method, kind = KEYS[key]
+    before = config_of(folder, method, {})
+    numbers = [True, False, 3, 11, 0.15, 0.35, -3]
+    others = ["other", "revo-binary", str(folder / "other"), [], [0, 0.25], [1e-5, 1e-2]]
+    for value in [*choices_of(kind), *numbers, *others]:
+        try:
+            after = config_of(folder, method, {key: value})
+        except (ValidationError, UserError):
+            continue
+        if after.model_dump() != before.model_dump():
+            return after
+    pytest.fail(f"give another value that {key} takes")
+
+
+def start(config: SearchConfig, run: RunDirectory, rules: dict[str, int] = RULES) -> None:
+    """Leave a search with one row in a run directory, and its outcome."""
+    run.write_config(config, CHECKSUMS, rules)
+    run.storage.write("ledger/000000.json", b"")
+    nothing = SearchResult.of_rows(config.name, run.uri, [], LOSS)
+    run.write_outcome(replace(nothing, evaluations=1))
+
+
+def read_images(*_: Any) -> Any:
+    raise ReadImagesError
+
+
+@pytest.fixture
+def preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Preparation]:
+    monkeypatch.chdir(tmp_path)  # a storage may be a relative path
+    with ExitStack() as stack:
+        yield Preparation(
+            str(tmp_path),
+            True,
+            stack,
+            prepare_table=read_images,
+            early_stopping=lambda method, config: None,
+        )
+
+
+@pytest.mark.parametrize("way", ["from its default", "to its default"])
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_changed_is_refused_by_name_unless_it_changes_no_number(
+    key: str, way: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    default, other = config_of(tmp_path, KEYS[key][0], {}), changed(tmp_path, key)
+    before, after = (default, other) if way == "from its default" else (other, default)
+    start(before, RunDirectory.of(after))
+    if key in MAY_CHANGE:
+        with pytest.raises(ReadImagesError):
+            preparation.check(after)
+        assert preparation.finished(after) is not None
+        return
+    with pytest.raises(UserError, match="was started with other settings") as error:
+        preparation.check(after)
+    assert f"{key} (" in str(error.value)
+    with pytest.raises(UserError) as error:
+        preparation.finished(after)
+    assert f"{key} (" in str(error.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_that_did_not_change_goes_on(
+    method: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, method, {})
+    start(config, RunDirectory.of(config))
+    with pytest.raises(ReadImagesError):
+        preparation.check(config)
+    assert preparation.finished(config) is not None
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_search_of_other_rules_is_refused_before_its_images_are_read(
+    rule: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    start(config, RunDirectory.of(config), RULES | {rule: 77})
+    for resume in (preparation.check, preparation.finished):
+        with pytest.raises(UserError, match=f"version 77 of the rules of {rule}"):
+            resume(config)
+
+
+@pytest.mark.parametrize("file", CHECKSUMS)
+def test_a_file_that_changed_is_refused_by_name(
+    file: str, tmp_path: Path, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    monkeypatch.setattr(preparation, "splits", lambda config: None)
+    for part, checksum in (("table", "table"), ("network", "weights")):
+        found = SimpleNamespace(sha256="another" if checksum == file else CHECKSUMS[checksum])
+        monkeypatch.setattr(preparation, part, lambda config, found=found: found)
+    start(config, RunDirectory.of(config))
+    with pytest.raises(UserError, match=f"the {file} of the search in .* changed since"):
+        preparation.state(config)
