@@ -65,6 +65,7 @@ def resume(run: Path) -> list[str]:
     return ["search", "--resume", *(word for pair in sets for word in ("--set", pair))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fuse", "measured", "goes_on"),
     [(1, None, True), ("auto", 1, True), (4, None, False), ("auto", 4, False)],

@@ -271,7 +271,7 @@ def test_no_file(name: str, tmp_path: Path) -> None:
     overrides=OVERRIDES,
     command=st.sampled_from([["search"], ["data", "inspect"], ["search", "--resume"]]),
 )
-@examples(60)
+@examples(20)
 def test_the_command_line(
     content: bytes,
     overrides: list[str],
