@@ -16,6 +16,8 @@ from baselines.gradient import Full
 from revo_ray.evolve.proposals import Outcome
 from revo_ray.settings.schema import SearchOptions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
