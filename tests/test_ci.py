@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from revo_ray.data.sources.fashion_mnist import DEBIAN
 from tests.cluster.shell import complaints
 
 SCRIPT = Path(__file__).parents[1] / ".ci/run"
@@ -42,6 +43,7 @@ def test_what_is_missing_is_installed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     _, asked = (tmp_path / "asked").read_text().splitlines()
     assert set(MISSING) <= set(asked.split())
+    assert ("dataset-fashion-mnist" in asked) == (not Path(DEBIAN).is_dir())
     assert "installed in" in done.stdout
 
 
