@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from revo_ray import storage as storage_module
 from revo_ray.errors import UserError
-from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
+from revo_ray.rundir.evaluation import read_row, seal_row
 from revo_ray.rundir.ledger import Ledger, LedgerTail
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory

@@ -36,9 +36,9 @@ POINTS = st.builds(
 
 
 def rows_of(number: int) -> st.SearchStrategy[Evaluation]:
-    moments = {name: FLOATS for name in ("seconds", "started_at", "finished_at")}
-    words = {name: TEXTS for name in ("trial_id", "node", "device")}
-    counts = {name: COUNTS for name in ("attempts", "epochs", "images")}
+    moments = dict.fromkeys(("seconds", "started_at", "finished_at"), FLOATS)
+    words = dict.fromkeys(("trial_id", "node", "device"), TEXTS)
+    counts = dict.fromkeys(("attempts", "epochs", "images"), COUNTS)
     return st.builds(
         Evaluation,
         evaluation=st.just(number),

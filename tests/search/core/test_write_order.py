@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,6 @@ from tests.search.core.test_state import open_state, rows, run, weight_files
 
 FEW = ("search.evaluations=14", "search.population=4")
 METHODS = {"revo-continuous": ("search.lookahead=2",), "revo-binary": ("method.global_lr=0.01",)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_disk() -> Iterator[None]:
-    """These tests cut no power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
 
 
 class Death(BaseException):
@@ -124,7 +116,9 @@ def test_a_search_that_ends_before_any_change_goes_on_as_if_it_had_not(
             raise end("the disk is full")
         left -= 1
 
-    for left in ends:
+    left = 0
+    for changes in ends:
+        left = changes
         try:
             run(open_search(Watched(folder, before), method), folder, workers, seed)
         except end:
