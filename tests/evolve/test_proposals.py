@@ -219,7 +219,7 @@ def test_lookahead_of_more_than_three_generations_is_refused() -> None:
 
 
 @given(population=st.integers(4, 7), lookahead=st.integers(0, 12), held=st.integers(0, 20))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_what_depends_on_an_evaluation_waits_for_it_and_nothing_else_does(
     population: int, lookahead: int, held: int
 ) -> None:
