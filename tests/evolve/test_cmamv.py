@@ -265,7 +265,7 @@ def test_values_tied_at_the_worst_keep_everything_finite(
     algorithm: str, space: Space, tied: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     optimizer = CMAMV(space, algorithm=algorithm)
-    for _ in range(30):
+    for _ in range(15):
         solutions = told(optimizer, lambda i, sample: value_of(sample))
         worst = max(value for _, value in solutions[tied:]) + (tied == POPULATION - 1)
         solutions[:tied] = [(candidate, worst) for candidate, _ in solutions[:tied]]
@@ -284,7 +284,7 @@ def test_huge_values_keep_everything_finite(
     algorithm: str, space: Space, huge: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     optimizer = CMAMV(space, algorithm=algorithm)
-    for _ in range(30):
+    for _ in range(15):
         solutions = told(
             optimizer, lambda i, sample: huge[i] if i < len(huge) else value_of(sample)
         )
