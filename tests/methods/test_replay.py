@@ -45,11 +45,13 @@ def make(method: str, lookahead: int) -> Proposals[Any]:
     return made.searcher(made.space(UNITS), config.search)
 
 
-def outcome(sample: Sample) -> Outcome:
-    """A sample decides it; some diverge, and some fail by an error."""
-    chance = random.Random(repr(sorted(sample.items())))
-    value = chance.choice([None, math.nan, 1e30, *(chance.random() for _ in range(9))])
-    return Outcome(value, reusable=chance.random() < 0.9)
+def outcome(proposal: Proposal) -> Outcome:
+    """A sample decides it, and may diverge; errors come by accident, and need not come again."""
+    sample = sorted(proposal.sample.items())
+    chance, accident = random.Random(repr(sample)), random.Random(f"{proposal.evaluation} {sample}")
+    if accident.random() < 0.15:
+        return Outcome(None, reusable=False)
+    return Outcome(chance.choice([None, math.nan, 1e30, *(chance.random() for _ in range(9))]))
 
 
 def take(proposals: Proposals[Any], rows: Rows) -> list[Proposal]:
@@ -74,7 +76,7 @@ def drive(proposals: Proposals[Any], rows: Rows, ends: int, seed: int) -> list[P
     for _ in range(ends):
         if busy:
             ended = busy.pop(rng.randrange(len(busy)))
-            rows[ended.evaluation] = (ended.sample, outcome(ended.sample), None)
+            rows[ended.evaluation] = (ended.sample, outcome(ended), None)
             proposals.tell(ended.evaluation, rows[ended.evaluation][1])
             busy += take(proposals, rows)
     return sorted(busy, key=lambda proposal: proposal.evaluation)
@@ -117,7 +119,7 @@ def test_the_same_work_comes_next_for_any_order_of_completion(
     assert text(again) == text(rows)
     for proposals, made in ((live, rows), (resumed, again)):
         for each in in_flight:  # in proposal order
-            made[each.evaluation] = (each.sample, outcome(each.sample), None)
+            made[each.evaluation] = (each.sample, outcome(each), None)
             proposals.tell(each.evaluation, made[each.evaluation][1])
         drive(proposals, made, BUDGET, seed + 1)
         assert proposals.finished
@@ -151,7 +153,7 @@ def test_an_optimiser_that_adopts_rows_keeps_them_and_runs_no_sample_twice(
             busy.append(asked)
         answered = live.take_answered()
         for each in answered or busy[:1]:
-            told = rows[each.source][1] if answered else outcome(each.sample)
+            told = rows[each.source][1] if answered else outcome(each)
             rows[each.evaluation] = (each.sample, told, each.source)
             live.tell(each.evaluation, told)
         if not answered:
