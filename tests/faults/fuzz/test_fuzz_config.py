@@ -151,14 +151,16 @@ def in_time() -> Iterator[None]:
     assert time.process_time() - began < SECONDS
 
 
-def outcome(make: Callable[[], Any]) -> Any:
-    """What is made, or None where one line says why it cannot be."""
+def outcome(make: Callable[[], Any], said: list[str] | None = None) -> Any:
+    """What is made, or None where one line, added to `said`, says why it cannot be."""
     try:
         return make()
     except UserError as error:
         line = str(error)
         assert len(line.splitlines()) == 1, line
         assert 0 < len(line) < 2000, len(line)
+        if said is not None:
+            said.append(line)
         return None
 
 
@@ -256,6 +258,49 @@ def test_every_odd_value_in_every_place(tmp_path: Path) -> None:
             check(empty, override)
 
 
+ODD: list[Any] = [
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        0.5,
+        10**99,
+        float("nan"),
+        -float("inf"),
+        "",
+        "x",
+        "\x1b[31m",
+        "9" * 300,
+    ),
+    *([], [None], [[1]], {}, {"a": 1}, {"name": None}, {"name": {"name": 1}}),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_value_of_any_type_at_every_key(key: str, tmp_path: Path) -> None:
+    """It is taken, or one line names the key, or the section that it stands in."""
+    path = tmp_path / "config.yaml"
+    study = key.startswith("study")
+    for value in ODD:
+        nested: Any = value
+        for name in reversed(key.split(".")):
+            nested = {name: nested}
+        if study and key != "study":
+            nested["study"].setdefault("methods", ["random"])
+        path.write_text(yaml.safe_dump(nested, allow_unicode=True))
+        said: list[str] = []
+        with in_time():
+            config = outcome(lambda: (StudyConfig if study else SearchConfig).load(path), said)
+            if isinstance(config, StudyConfig):
+                outcome(config.searches, said)
+            elif config is not None:
+                outcome(lambda config=config: resolve(config), said)
+        names = [part for part in key.rpartition(".")[::2] if part]
+        assert all(any(name in line for name in names) for line in said), (value, said)
+
+
 @pytest.mark.parametrize("name", ["folder", "missing", "no text", "loop", "unreadable"])
 def test_no_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
@@ -272,15 +317,19 @@ def test_no_file(name: str, tmp_path: Path) -> None:
 
 
 @given(
-    content=spoilt(SEARCHES),
+    spoilt_search=spoilt(SEARCHES),
+    spoilt_study=spoilt(STUDIES),
     overrides=OVERRIDES,
-    command=st.sampled_from([["search"], ["data", "inspect"], ["search", "--resume"]]),
+    command=st.sampled_from(
+        ["search", "data inspect", "search --resume", "study", "train --plan=../plan.json"]
+    ),
 )
-@settings(STEADY, max_examples=60)
+@settings(STEADY, max_examples=75)
 def test_the_command_line(
-    content: bytes,
+    spoilt_search: bytes,
+    spoilt_study: bytes,
     overrides: list[str],
-    command: list[str],
+    command: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -288,17 +337,20 @@ def test_the_command_line(
     """It ends with 2 and one line: if nothing else is wrong, there are no images."""
     work, runs = tmp_path / "work", tmp_path / "runs"
     work.mkdir(exist_ok=True)
-    (work / "config.yaml").write_bytes(content)
+    study = command == "study"
+    (work / "config.yaml").write_bytes(spoilt_study if study else spoilt_search)
+    (tmp_path / "plan.json").write_text('{"unit_lrs": [0.1]}')
     monkeypatch.chdir(work)
     last = [f"storage={runs}", "data.source=folder", f"data.root={tmp_path}/none"]
+    last += ["study.data=[]"] * study
     overrides = [override.replace("\0", "") for override in overrides]
     sets = [f"--set={item}" for item in [*overrides, *last]]
-    monkeypatch.setattr(sys, "argv", ["revo-ray", *command, "config.yaml", *sets])
+    monkeypatch.setattr(sys, "argv", ["revo-ray", *command.split(), "config.yaml", *sets])
     with in_time(), pytest.raises(SystemExit) as ended:
         main()
     _, err = capfd.readouterr()
     assert ended.value.code == 2, err
     assert len(err.splitlines()) == 1, err
     assert err.startswith("revo-ray: ")
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"work", "runs"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"work", "runs", "plan.json"}
     assert [entry.name for entry in work.iterdir()] == ["config.yaml"]
