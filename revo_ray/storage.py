@@ -38,7 +38,9 @@ TEMPORARY = ".tmp"
 class Storage:
     """Reads and writes files below one root folder. A reader never sees half a write.
 
-    Paths of files are relative to the root, with `/` between their parts.
+    Paths of files are relative to the root, with `/` between their parts. The root may be a
+    symbolic link. A folder below it may be read through a link; to write, move or delete there is
+    a UserError.
 
     Args:
         uri: a path or URI that `pyarrow.fs` opens. A relative path starts at the working folder.
@@ -63,6 +65,15 @@ class Storage:
         except (ValueError, OSError, pa.ArrowException) as error:
             raise UserError(f"cannot open {uri!r}: {error}", key="storage") from None
         self.uri = uri if "://" in uri else self._root
+        self._top = self._root
+        """The folder below which no link is followed: `child` keeps its parent's."""
+
+    @property
+    def as_root(self) -> Storage:
+        """The same folder, which may be a link even if the folder above may hold none."""
+        made = copy.copy(self)
+        made._top = made._root
+        return made
 
     def child(self, name: str) -> Storage:
         """The folder `name` below this one. It need not exist."""
@@ -80,7 +91,8 @@ class Storage:
         if not above.strip("/"):
             return None
         made = copy.copy(self)
-        made._root, made.uri = above, posixpath.dirname(path.rstrip("/")) + query + options
+        made._root = made._top = above
+        made.uri = posixpath.dirname(path.rstrip("/")) + query + options
         return made
 
     @property
@@ -94,7 +106,7 @@ class Storage:
         Raises:
             OSError: the storage is full, read-only or unreachable.
         """
-        target = self._path(path)
+        target = self._own(path)
         if self.local is None:
             # An exception inside `with stream` would still store the bytes written so far. Signal
             # handlers raise in the main thread only, so the stream gets a thread of its own.
@@ -131,8 +143,9 @@ class Storage:
         Raises:
             OSError: the storage is full, read-only or unreachable.
         """
-        if self.local is not None:
-            with suppress(FileNotFoundError), open(self._path(path), "r+b") as file:
+        target = self._own(path)
+        if self.local is not None and not os.path.islink(target):
+            with suppress(FileNotFoundError), open(target, "r+b") as file:
                 file.seek(size)
                 file.write(content[size:])
                 return
@@ -140,6 +153,7 @@ class Storage:
 
     def sweep(self, path: str = "") -> None:
         """Delete files that killed processes left half-written. Nobody may be writing there."""
+        self._own(posixpath.join(path, TEMPORARY))
         for name in self.list(path) if self.local else []:
             if name.startswith(".") and name.endswith(TEMPORARY):
                 self.delete(posixpath.join(path, name))
@@ -222,18 +236,33 @@ class Storage:
 
     def move(self, source: str, target: str) -> None:
         """Rename a file, over another if there is one. Object stores copy, then delete."""
+        old, new = self._own(source), self._own(target)
         if self.local is not None:
-            os.makedirs(os.path.dirname(self._path(target)), exist_ok=True)
+            os.makedirs(os.path.dirname(new), exist_ok=True)
         with _as_os_error():
-            self._fs.move(self._path(source), self._path(target))
+            self._fs.move(old, new)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
+        target = self._own(path)
         with suppress(FileNotFoundError), _as_os_error():
-            self._fs.delete_file(self._path(path))
+            self._fs.delete_file(target)
 
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
+
+    def _own(self, path: str) -> str:
+        """The path of a file to change, which no link leads to."""
+        target = self._path(path)
+        folder = posixpath.dirname(target)
+        while self.local is not None and len(folder) > len(self._top):
+            if os.path.islink(folder):
+                raise UserError(
+                    f"{folder} is a link, and what is in it would be deleted or replaced; "
+                    "put a folder there"
+                )
+            folder = posixpath.dirname(folder)
+        return target
 
 
 def _bounded(system: fs.S3FileSystem) -> tuple[fs.S3FileSystem, fs.S3FileSystem]:

@@ -117,12 +117,6 @@ class BestModel:
         Raises:
             UserError: a folder is a link, which leads to files that are not this search's.
         """
-        for name in (CANDIDATES, self.FOLDER):
-            if self._storage.local is not None and (self._storage.local / name).is_symlink():
-                raise UserError(
-                    f"{self._storage.uri}/{name} is a link, and what is in it would be deleted or "
-                    "replaced; put a folder there"
-                )
         if best is not None:
             self.accept(best, card)  # also where only the description was missing
         self.delete_candidates()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric
 from revo_ray.rundir import ledger, outcome, recorded_config
-from revo_ray.rundir.best_model import BestModel
+from revo_ray.rundir.best_model import CANDIDATES, BestModel
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger, LedgerTail
 from revo_ray.rundir.lock import RunLock
@@ -39,7 +39,7 @@ class Folder:
     """Name of the configuration's file, for messages."""
 
     def __init__(self, storage: Storage | str) -> None:
-        self.storage = Storage(storage) if isinstance(storage, str) else storage
+        self.storage = Storage(storage) if isinstance(storage, str) else storage.as_root
 
     @classmethod
     def of(cls, config: SearchConfig) -> Self:
@@ -230,8 +230,9 @@ class RunDirectory(Folder):
 
         Raises:
             OSError: the storage is unreachable.
+            UserError: a folder is a link, which leads to files that are not this search's.
         """
-        for folder in ("", Ledger.FOLDER, BestModel.FOLDER):
+        for folder in ("", Ledger.FOLDER, BestModel.FOLDER, CANDIDATES):
             self.storage.sweep(folder)
 
     @property

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from revo_ray.settings.safe_yaml import MAX_DEPTH, MAX_DIGITS, read_yaml
 
@@ -40,3 +45,106 @@ def test_a_list_of_the_deepest_nesting_is_read() -> None:
 def test_other_texts_are_refused(text: str, says: str) -> None:
     with pytest.raises(yaml.YAMLError, match=says):
         read_yaml(text)
+
+
+PIECES = [
+    *(
+        "a",
+        "b: ",
+        "- ",
+        "? ",
+        ": ",
+        ", ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\n",
+        "\n  ",
+        "\t",
+        "'",
+        '"',
+        "#",
+        "|\n",
+    ),
+    *(
+        "&x ",
+        "*x",
+        "<<: ",
+        "!!int ",
+        "!!float ",
+        "!!str ",
+        "!!set ",
+        "!!python/name:os.system ",
+        "!y ",
+    ),
+    *(
+        "1",
+        "-.inf",
+        ".nan",
+        "1e400",
+        "0x1f",
+        "0b2",
+        "1:30",
+        "2024-01-01",
+        "~",
+        "true",
+        "=",
+        "9" * 200,
+    ),
+    *("---\n", "...\n", "%YAML 1.1\n", "@", "`", "é", "\x00", "\x07", "\u2028", "\\"),
+]
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value has the types of JSON alone; keys may be any scalar."""
+    if isinstance(value, dict):
+        keys = (str, int, float, bool, type(None))
+        return all(type(key) in keys and is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return type(value) in (str, int, float, bool, type(None))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.binary(max_size=12))
+def test_any_text_has_plain_values_or_is_no_yaml(text: str | bytes) -> None:
+    try:
+        values, node = read_yaml(text)
+    except yaml.YAMLError:
+        return
+    assert is_plain(values)
+    assert values is None or node is not None
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(allow_nan=False),
+    st.sampled_from(
+        ["", "null", "~", "1e3", "0x1", "2024-01-01", "=", "<<", "é\n ", " a: b", "- x"]
+    ),
+)
+NESTED = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NESTED)
+def test_values_that_were_written_are_read_back(values: Any) -> None:
+    """As configurations are recorded: with `yaml.safe_dump`."""
+    again, _ = read_yaml(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    assert again == values
+    assert repr(again) == repr(values)  # 1 is not True, and -0.0 is not 0.0
+
+
+def test_nan_is_read_as_it_is_written() -> None:
+    """The configuration refuses it, by its key."""
+    again, _ = read_yaml(yaml.safe_dump([math.nan]))
+    assert math.isnan(again[0])

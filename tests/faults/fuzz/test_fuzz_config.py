@@ -146,14 +146,16 @@ def in_time() -> Iterator[None]:
     assert time.process_time() - began < SECONDS
 
 
-def outcome(make: Callable[[], Any]) -> Any:
-    """What is made, or None where one line says why it cannot be."""
+def outcome(make: Callable[[], Any], said: list[str] | None = None) -> Any:
+    """What is made, or None where one line, added to `said`, says why it cannot be."""
     try:
         return make()
     except UserError as error:
         line = str(error)
         assert len(line.splitlines()) == 1, line
         assert 0 < len(line) < 2000, len(line)
+        if said is not None:
+            said.append(line)
         return None
 
 
@@ -267,15 +269,19 @@ def test_no_file(name: str, tmp_path: Path) -> None:
 
 
 @given(
-    content=spoilt(SEARCHES),
+    spoilt_search=spoilt(SEARCHES),
+    spoilt_study=spoilt(STUDIES),
     overrides=OVERRIDES,
-    command=st.sampled_from([["search"], ["data", "inspect"], ["search", "--resume"]]),
+    command=st.sampled_from(
+        ["search", "data inspect", "search --resume", "study", "train --plan=../plan.json"]
+    ),
 )
 @examples(20)
 def test_the_command_line(
-    content: bytes,
+    spoilt_search: bytes,
+    spoilt_study: bytes,
     overrides: list[str],
-    command: list[str],
+    command: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -283,17 +289,20 @@ def test_the_command_line(
     """It ends with 2 and one line: if nothing else is wrong, there are no images."""
     work, runs = tmp_path / "work", tmp_path / "runs"
     work.mkdir(exist_ok=True)
-    (work / "config.yaml").write_bytes(content)
+    study = command == "study"
+    (work / "config.yaml").write_bytes(spoilt_study if study else spoilt_search)
+    (tmp_path / "plan.json").write_text('{"unit_lrs": [0.1]}')
     monkeypatch.chdir(work)
     last = [f"storage={runs}", "data.source=folder", f"data.root={tmp_path}/none"]
+    last += ["study.data=[]"] * study
     overrides = [override.replace("\0", "") for override in overrides]
     sets = [f"--set={item}" for item in [*overrides, *last]]
-    monkeypatch.setattr(sys, "argv", ["revo-ray", *command, "config.yaml", *sets])
+    monkeypatch.setattr(sys, "argv", ["revo-ray", *command.split(), "config.yaml", *sets])
     with in_time(), pytest.raises(SystemExit) as ended:
         main()
     _, err = capfd.readouterr()
     assert ended.value.code == 2, err
     assert len(err.splitlines()) == 1, err
     assert err.startswith("revo-ray: ")
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"work", "runs"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"work", "runs", "plan.json"}
     assert [entry.name for entry in work.iterdir()] == ["config.yaml"]

@@ -1,0 +1,177 @@
+"""Links in a storage: a search changes no file outside its run directory, whatever is linked."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from revo_ray.errors import UserError
+from revo_ray.run import show_in_tensorboard
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage
+from tests.search.core.test_state import open_state, run
+
+CHANGES: dict[str, Callable[[Storage, str], object]] = {
+    "write": lambda storage, path: storage.write(path, b"ours"),
+    "extend": lambda storage, path: storage.extend(path, b"mine, and more", 4),
+    "move out": lambda storage, path: storage.move(path, "here"),
+    "move in": lambda storage, path: storage.move("own", path),
+    "delete": lambda storage, path: storage.delete(path),
+}
+"""All that changes a file of a storage, by its path."""
+SWEEP = {"sweep": lambda storage, path: storage.sweep(posixpath.dirname(path))}
+
+
+def content(place: Path) -> dict[Path, bytes]:
+    """The content of a file, or of each file of a folder."""
+    paths = place.rglob("*") if place.is_dir() else [place]
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder whose files are not ours, with folders and a temporary file in it."""
+    folder = tmp_path / "outside"
+    (folder / "b" / "c").mkdir(parents=True)
+    for place in (folder, folder / "b", folder / "b" / "c"):
+        (place / "file").write_bytes(b"mine")
+        (place / ".0a1b.tmp").write_bytes(b"mine")
+    return folder
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *SWEEP])
+@pytest.mark.parametrize("linked", ["a", "a/b", "a/b/c"])
+@pytest.mark.parametrize("child", ["", "a"])
+def test_no_file_is_changed_through_a_link_to_a_folder(
+    change: str, linked: str, child: str, outside: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "own").write_bytes(b"own")
+    (root / linked).parent.mkdir(parents=True, exist_ok=True)
+    (root / linked).symlink_to(outside)
+    storage, path = Storage(str(root)), f"{linked}/file"
+    if child and path.startswith(f"{child}/"):
+        storage, path = storage.child(child), path.removeprefix(f"{child}/")
+    before = content(outside)
+    with pytest.raises(UserError, match=f"{root / linked} is a link"):
+        (CHANGES | SWEEP)[change](storage, path)
+    assert content(outside) == before
+    assert storage.read(path) == b"mine"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_link_to_a_file_is_replaced_and_not_followed(
+    change: str, outside: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "own").write_bytes(b"own")
+    (root / "file").symlink_to(outside / "file")
+    before = content(outside)
+    CHANGES[change](Storage(str(root)), "file")
+    assert content(outside) == before
+    assert not (root / "file").is_symlink()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_root_may_be_a_link(change: str, outside: Path, tmp_path: Path) -> None:
+    """The storage and the run directory may lie on another disk."""
+    (outside / "own").write_bytes(b"own")
+    (tmp_path / "root").symlink_to(outside)
+    before = content(outside)
+    CHANGES[change](Storage(str(tmp_path / "root")), "b/file")
+    assert content(outside) != before
+    shutil.copytree(outside, tmp_path / "disk")
+    (tmp_path / "disk" / "run").symlink_to(outside)
+    RunDirectory(Storage(str(tmp_path / "disk")).child("run")).storage.write("b/new", b"ours")
+    assert (outside / "b" / "new").read_bytes() == b"ours"
+
+
+ROW = Evaluation(evaluation=7, sample={"a": 0.5}, status="ok", val_loss=0.5)
+WEIGHTS = {"w": torch.zeros(1)}
+WRITERS: dict[str, Callable[[RunDirectory], object]] = {
+    "a resumed search": lambda run: show_in_tensorboard(open_state(run.storage.local)),
+    "temporary files": lambda run: run.sweep(),
+    "a row": lambda run: run.ledger().append(ROW),
+    "torn rows": lambda run: run.ledger().set_torn_aside(),
+    "the table": lambda run: run.ledger().write_parquet(),
+    "a candidate": lambda run: run.best.write_candidate(WEIGHTS, 1),
+    "the best": lambda run: run.best.accept(ROW, {}),
+    "a candidate that is not": lambda run: run.best.reject(1),
+    "weights made again": lambda run: run.best.write(WEIGHTS, 1),
+    "the configuration": lambda run: run.write_config(SearchConfig(), {}, {}),
+    "the outcome": lambda run: run.write_outcome(SearchResult("", "", *[None] * 2, *[0] * 7)),
+    "a page": lambda run: run.report.write("index.html", b"ours"),
+    "a figure": lambda run: run.report.write("figures/1.svg", b"ours"),
+    "an old figure": lambda run: run.report.delete("figures/old.svg"),
+    "rows that are taken back": lambda run: run.ledger().remove(range(9)),
+    "candidates": lambda run: run.best.delete_candidates(),
+    "a lock": lambda run: run.lock().close(),
+}
+"""All that writes, moves or deletes in a run directory; the last ones leave least to change."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory with all its folders."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    state = open_state(folder, "search.evaluations=5", "search.population=4")
+    show_in_tensorboard(state)
+    run(state, folder)
+    Storage(str(folder)).write("candidates/000001.safetensors", b"")
+    for name in ("report/index.html", "report/figures/old.svg"):
+        Storage(str(folder)).write(name, b"")
+    (folder / "ledger" / "000004.json").write_bytes(b"{")
+    for number in (0, 2, 3, 4):
+        shutil.rmtree(folder / "tensorboard" / f"{number:06d}", ignore_errors=True)
+    return folder
+
+
+def linkable(whole: Path) -> list[str]:
+    """Every folder of a run directory, one file in each, and files of its own."""
+    folders = [path for path in sorted(whole.rglob("*")) if path.is_dir()]
+    files = [next(path for path in sorted(each.iterdir()) if path.is_file()) for each in folders]
+    own = ["config.yaml", "result.json", "ledger.parquet", ".lock"]
+    return [*(str(path.relative_to(whole)) for path in (*folders, *files)), *own]
+
+
+def test_no_writer_of_a_run_directory_leaves_it(whole: Path, tmp_path: Path) -> None:
+    """Each folder and file in turn is a link to one like it, which has a file to sweep."""
+    for number, name in enumerate(linkable(whole)):
+        place = tmp_path / str(number)
+        linked, outside = place / "run" / name, place / "outside"
+        shutil.copytree(whole, place / "run", ignore=lambda *_: [".lock"])
+        if linked.exists():
+            linked.rename(outside)
+        else:
+            outside.write_bytes(b"mine")
+        if outside.is_dir():
+            (outside / ".0a1b.tmp").write_bytes(b"mine")
+        before = content(outside)
+        for writer, write in WRITERS.items():
+            linked.unlink(missing_ok=True)  # the last writer may have put a file in its place
+            linked.symlink_to(outside)
+            with suppress(UserError, OSError):
+                write(RunDirectory(str(place / "run")))
+            assert content(outside) == before, f"{writer} by {name}"
+
+
+@pytest.mark.parametrize("name", ["ledger", "best", "candidates", "tensorboard"])
+def test_a_search_is_not_resumed_where_a_folder_is_a_link(
+    name: str, whole: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    (folder / name).rename(tmp_path / "outside")
+    (folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match=f"{folder}/{name} is a link, and what is in it"):
+        show_in_tensorboard(open_state(folder))
