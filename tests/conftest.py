@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.forks.client import forking
+
 TESTS = Path(__file__).parent
 SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "faults")]
 """Every test below these is slow."""
@@ -65,3 +67,11 @@ def ray_folder() -> Iterator[None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
     yield
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """Ray's workers and `python -m revo_ray` are forks, of one server for all xdist processes."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with forking(Path(tempfile.gettempdir(), f"forks-{run}")):
+        yield

@@ -20,10 +20,11 @@ from revo_ray.cli.main import main
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
+from tests.forks.client import HOOKS
 
 ROOT = Path(__file__).parents[2]
 
-PATH = [str(ROOT)]
+PATH = [str(HOOKS), str(ROOT)]
 """Where the command finds this package, and what a test installs beside it."""
 
 SMALL = (

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.faults.driver import POINTS
 from tests.faults.lab import TIME_LIMIT, Search, alive, send
+from tests.faults.points import POINTS
 from tests.faults.watch import ENDED, FAILED
 
 Fault = Callable[[Search, random.Random], bool]
@@ -141,7 +141,7 @@ def remove_node(search: Search, rng: random.Random) -> bool:
     victim = search.busy_worker(rng.uniform(0, 0.3))
     if victim is None:
         return False
-    node = machines.node_of(victim.pid)
+    node = machines.node_of(victim.raylet)
     if node is None:
         send(victim.pid, signal.SIGCONT)
         return False
