@@ -68,6 +68,12 @@ class Report:
         self.again += verdict.again
         self.notes += [f"{search.name} ({', '.join(counts)}): {note}" for note in verdict.notes]
 
+    @property
+    def good(self) -> bool:
+        """Whether no fault cost anything."""
+        total = self.total
+        return total.equal == total.searches and total.lost == total.twice == 0
+
     def markdown(self) -> str:
         """The table, and what is to be said of single searches."""
         head = (
@@ -271,8 +277,7 @@ def main(
     if out is not None:
         out.write_text(report.markdown() + "\n")
     print(report.json(seed=seed, seconds=round(time.monotonic() - began)))
-    good = report.total
-    sys.exit(not (good.equal == good.searches and good.lost == good.twice == 0))
+    sys.exit(not report.good)
 
 
 if __name__ == "__main__":

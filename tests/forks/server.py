@@ -26,6 +26,7 @@ from typing import Any
 LIBRARIES = (
     *("torch", "torchvision", "timm", "cmaes", "sklearn.metrics", "pandas", "pyarrow.fs"),
     *("pydantic", "requests", "rich", "typer"),
+    *("aiohttp.web", "grpc.aio", "google.protobuf.descriptor", "prometheus_client"),
 )
 """Not Ray, which reads its environment when it is loaded."""
 SERVER = "TESTS_FORKS"

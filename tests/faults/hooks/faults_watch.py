@@ -5,7 +5,7 @@ that the clock jumped) and lets the clock jump. The product knows nothing of it.
 
 `FAULTS_FOLDER` holds `log`, a line for each event (moment, process, raylet, run, evaluation, what),
 and `clock`, the seconds that `time.time` is to be wrong by. Moments are those of `time.monotonic`,
-which all processes of a machine share and no jump reaches. `FAULTS_POINT` is the point at which this
+which all processes of a machine share and no jump reaches. `FAULTS_POINT` is the point where this
 process is to kill itself, and at which call of it.
 """
 

@@ -9,15 +9,21 @@ import os
 import sys
 
 SERVER = os.environ.get("TESTS_FORKS")
+WORDS = [word for place, word in enumerate(sys.orig_argv) if (place, word) != (1, "-u")]
 READ_AT_LOAD = {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR"}
 """Variables that libraries read when they are loaded, and that a fork would miss."""
 
 
+OF_RAY = (
+    *("/workers/setup_worker.py", "/workers/default_worker.py", "/_private/log_monitor.py"),
+    *("/dashboard/dashboard.py", "/dashboard/agent.py", "/runtime_env/agent/main.py"),
+    "/autoscaler/_private/monitor.py",
+)
+
+
 def is_long_to_start(words: list[str]) -> bool:
-    """Whether a command line is one of Ray's workers, or of `python -m revo_ray`."""
-    return words[1:3] == ["-m", "revo_ray"] or (
-        len(words) > 1 and words[1].endswith(("/setup_worker.py", "/default_worker.py"))
-    )
+    """Whether a command line is one of Ray's, or of `python -m revo_ray`."""
+    return words[1:3] == ["-m", "revo_ray"] or (len(words) > 1 and words[1].endswith(OF_RAY))
 
 
 def stand_for_a_fork(server: str) -> None:
@@ -44,7 +50,7 @@ def stand_for_a_fork(server: str) -> None:
             return
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, pass_on)
-        request = json.dumps([sys.orig_argv, dict(os.environ), os.getcwd()]).encode()
+        request = json.dumps([WORDS, dict(os.environ), os.getcwd()]).encode()
         socket.send_fds(line, [len(request).to_bytes(4, "big")], [0, 1, 2])
         line.sendall(request)
         with line.makefile() as answers:
@@ -59,7 +65,7 @@ def stand_for_a_fork(server: str) -> None:
     os._exit(status)
 
 
-if SERVER and is_long_to_start(sys.orig_argv) and not READ_AT_LOAD & os.environ.keys():
+if SERVER and is_long_to_start(WORDS) and not READ_AT_LOAD & os.environ.keys():
     stand_for_a_fork(SERVER)
 if "FAULTS_FOLDER" in os.environ:
     import faults_watch  # noqa: F401
