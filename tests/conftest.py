@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
+from tests.forks.client import forking
+
 TESTS = Path(__file__).parent
 SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "faults")]
 """Every test below these is slow."""
@@ -89,4 +91,12 @@ def quick_disk() -> Iterator[None]:
     """Do not wait for the disk: no test cuts the power of its own process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """Ray's workers and `python -m revo_ray` are forks, of one server for all xdist processes."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with forking(Path(tempfile.gettempdir(), f"forks-{run}")):
         yield

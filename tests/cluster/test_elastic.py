@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import run_experiment
@@ -15,21 +13,20 @@ from revo_ray.search.ray.resources import TrialResources
 from tests.cluster.cheap import Waiting, add_machine, machines, most_at_once, waiting_search
 
 
-def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_joins_and_leaves(tmp_path: Path) -> None:
     # The fifth goes on only when two more have begun, which takes the other machine.
     state = waiting_search(tmp_path, evaluations=24, seconds=0.3, alone=4, together=7)
     needs = TrialResources(1, 0)
     added: list[Any] = []
-    moments: dict[str, float] = {}
+    left: list[float] = []
 
     def on_row(row: Evaluation) -> None:
         homes = [each.node for each in state.ledger]
         if len(homes) == 3:
             added.append(add_machine(cluster, num_cpus=2))
-            moments["joined"] = time.time()
-        elif "left" not in moments and len(homes) - homes.count(homes[0]) == 4:
+        elif not left and len(homes) - homes.count(homes[0]) == 4:
             cluster.remove_node(added[0], allow_graceful=False)
-            moments["left"] = time.time()
+            left.append(time.time())
 
     state.listeners.append(on_row)
     with machines({"num_cpus": 1}) as cluster:
@@ -50,10 +47,6 @@ def test_a_machine_joins_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [row.status for row in rows] == ["ok"] * 24
     first, second = dict.fromkeys(row.node for row in sorted(rows, key=lambda row: row.started_at))
     assert most_at_once(rows, lambda row: row.node) == {first: 1, second: 2}
-    seconds = min(row.started_at for row in rows if row.node == second) - moments["joined"]
-    with capsys.disabled():
-        print(f"\nfrom a machine's joining to its first evaluation: {seconds:.1f} s")
-    assert seconds < 60
-    # Its workers outlive it by a moment, and one of them may have been at an evaluation's end.
-    assert max(row.started_at for row in rows if row.node == second) < moments["left"] + 5
-    assert max(row.started_at for row in rows if row.node == first) > moments["left"]
+    # Its workers outlive it by a moment, in which each may begin once more.
+    after = [row.node for row in rows if row.started_at > left[0]]
+    assert after.count(second) <= 2 < after.count(first)

@@ -25,7 +25,7 @@ from revo_ray.errors import SearchError
 from revo_ray.search.jobs.job_server import _exit_status, _Log
 from revo_ray.search.jobs.submit import EXCLUDES
 from tests.cluster.conftest import Commands, Head, finish
-from tests.end_to_end.cli import ROOT, Cli
+from tests.end_to_end.cli import PATH, ROOT, Cli
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a head and a whole search
 
@@ -175,7 +175,7 @@ def revo_ray(head: Head, *arguments: str) -> list[str]:
 
 
 def ours_in(environment: dict[str, str]) -> dict[str, str]:
-    return environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    return environment | {"PYTHONPATH": os.pathsep.join(PATH), "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pytest
 
 from tests.cluster.shell import PROGRAMS, complaints
 from tests.end_to_end.cli import SMALL, Cli
+from tests.forks.client import without_forks
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "slurm.sh"
@@ -63,7 +64,7 @@ class Slurm:
             (programs / name).chmod(0o755)
         (folder / "venv" / "bin").mkdir(parents=True)
         (folder / "venv" / "bin" / "activate").write_text(f"PATH={programs}:{PROGRAMS}\n")
-        self.environment = os.environ | {
+        self.environment = without_forks() | {  # they would be out of the namespace
             "HOME": str(folder),
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "VENV": str(folder / "venv"),

@@ -20,10 +20,11 @@ from revo_ray.cli.main import main
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
+from tests.forks.client import HOOKS, without_forks
 
 ROOT = Path(__file__).parents[2]
 
-PATH = [str(ROOT)]
+PATH = [str(HOOKS), str(ROOT)]
 """Where the command finds this package, and what a test installs beside it."""
 
 SMALL = (
@@ -45,8 +46,8 @@ MOMENTS = {"trial_id", "attempts", "seconds", "node", "device", "started_at", "f
 class Cli:
     """The command line with a folder of its own.
 
-    A process of its own takes ten seconds of a core to import what a search needs, which this one
-    has: `start` and `run_alone` are for what has to do with processes, `run` is for the rest.
+    `start` and `run_alone` are for what has to do with processes. `run` is for the rest; it takes
+    the libraries that this process has imported.
 
     Attributes:
         folder: where the run directories are written.
@@ -56,9 +57,16 @@ class Cli:
         self.folder = folder
         self._started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, small: bool = True, **overrides: str) -> Any:
-        """Start `python -m revo_ray`; keywords are options of `--set` (dots as two underscores)."""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATH), "COLUMNS": "100"}
+    def start(
+        self, *arguments: str, small: bool = True, forks: bool = True, **overrides: str
+    ) -> Any:
+        """Start `python -m revo_ray`; keywords are options of `--set` (dots as two underscores).
+
+        Args:
+            forks: whether it and its workers may be forks, with the libraries imported.
+        """
+        environment = dict(os.environ) if forks else without_forks()
+        environment |= {"PYTHONPATH": os.pathsep.join(PATH), "COLUMNS": "100"}
         process = subprocess.Popen(
             [sys.executable, "-m", "revo_ray", *self._words(arguments, small, overrides)],
             cwd=self.folder,
@@ -113,15 +121,20 @@ class Cli:
             rows.append(facts)
         return rows
 
-    def wait_for_rows(self, name: str, count: int, process: Any = None) -> None:
+    def wait_for_rows(self, name: str, count: int, process: Any) -> None:
         """Until a running search has that many rows."""
-        deadline = time.monotonic() + 120
-        while len(list((self.folder / name / "ledger").glob("*.json"))) < count:
-            assert time.monotonic() < deadline, "no rows came"
-            if process is not None and process.poll() is not None:
+        ledger = self.folder / name / "ledger"
+        self.wait_for(lambda: len(list(ledger.glob("*.json"))) >= count, process)
+
+    def wait_for(self, condition: Callable[[], bool], process: Any) -> None:
+        """Until a running search has come that far."""
+        deadline = time.monotonic() + 240
+        while not condition():
+            assert time.monotonic() < deadline, "it never came so far"
+            if process.poll() is not None:
                 out, err = process.communicate()
                 raise AssertionError(f"the search ended ({process.returncode}): {out}\n{err}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Leave nothing running."""

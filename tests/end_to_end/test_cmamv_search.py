@@ -119,7 +119,10 @@ def test_lookahead_under_tune_too(tmp_path: Path) -> None:
     assert parallel == serial
 
 
-@pytest.mark.parametrize(("searcher", "sure"), [(CMAMVSearch, 28), (Late, 24)])
+@pytest.mark.parametrize(
+    ("searcher", "sure"),
+    [(CMAMVSearch, 28), pytest.param(Late, 24, marks=pytest.mark.nightly)],
+)
 def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
     tmp_path: Path, searcher: type[CMAMVSearch], sure: int
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray import internals
-from tests.end_to_end.cli import Cli
+from tests.end_to_end.cli import ONE_WORKER, Cli
 from tests.search.ray.test_internals import take_away
 
 # The first one is used where a Ray is started, and the others share one.
@@ -25,6 +25,7 @@ def test_a_search_ends_well_and_says_once_what_is_missing(
         request.getfixturevalue("one_ray")
     take_away(name, monkeypatch)
     settings = {"search__evaluations": "4", "search__population": "4", "train__epochs": "1"}
+    settings |= ONE_WORKER
     if name == internals.CLEANUP_TIMEOUT:  # used by a search that is interrupted
         with monkeypatch.context() as patched:
             patched.setattr(SearchState, "record", interrupt)

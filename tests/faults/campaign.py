@@ -71,6 +71,12 @@ class Report:
         self.again += verdict.again
         self.notes += [f"{search.name} ({', '.join(counts)}): {note}" for note in verdict.notes]
 
+    @property
+    def good(self) -> bool:
+        """Whether no fault cost anything."""
+        total = self.total
+        return total.equal == total.searches and total.lost == total.twice == 0
+
     def markdown(self) -> str:
         """The table, and what is to be said of single searches."""
         head = (
@@ -273,8 +279,7 @@ def main(
         lab.close()
     print(f"\n{report.markdown()}\n")
     record.finish({"seconds": round(time.monotonic() - began), **report.figures()}, [seed])
-    good = report.total
-    sys.exit(not (good.equal == good.searches and good.lost == good.twice == 0))
+    sys.exit(not report.good)
 
 
 if __name__ == "__main__":

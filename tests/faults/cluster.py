@@ -55,12 +55,8 @@ class Machines:
         self.nodes.append(self._cluster.add_node(num_cpus=1, num_gpus=1, **self._common))
 
     def node_of(self, pid: int) -> Any:
-        """The node that a worker process belongs to; None for a process that has ended."""
-        try:
-            ancestors = {process.pid for process in psutil.Process(pid).parents()}
-        except psutil.NoSuchProcess:
-            return None
-        return next((node for node in self.nodes if raylet(node) in ancestors), None)
+        """The node with this raylet; None where it was lost."""
+        return next((node for node in self.nodes if raylet(node) == pid), None)
 
     def remove(self, node: Any) -> None:
         """Kill all processes of a node at once."""
@@ -99,6 +95,6 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def raylet(node: Any) -> int:
-    """The process that every worker of a node is a child of."""
+    """The process that starts and ends the workers of a node."""
     (process,) = node.all_processes["raylet"]
     return int(process.process.pid)

@@ -6,21 +6,25 @@ False where there was nothing left to disturb: that counts as no injection.
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from tests.faults.driver import POINTS
 from tests.faults.lab import TIME_LIMIT, Search, alive, send
+from tests.faults.points import POINTS
 from tests.faults.watch import ENDED, FAILED
 
 Fault = Callable[[Search, random.Random], bool]
 
 DAY = 86_400
+ROW_BYTES = 2300
+"""A little less than a row has."""
 
 
 def kill_driver(search: Search, rng: random.Random) -> bool:
@@ -141,7 +145,7 @@ def remove_node(search: Search, rng: random.Random) -> bool:
     victim = search.busy_worker(rng.uniform(0, 0.3))
     if victim is None:
         return False
-    node = machines.node_of(victim.pid)
+    node = machines.node_of(victim.raylet)
     if node is None:
         send(victim.pid, signal.SIGCONT)
         return False
@@ -177,7 +181,20 @@ def jump_clock(search: Search, rng: random.Random) -> bool:
 
 
 def fill_disk(search: Search, rng: random.Random) -> bool:
-    """The disk of the run directory is full, until somebody makes room after the search stopped."""
+    """The disk of the run directory is full, until somebody makes room after the search stopped.
+
+    Where nobody may mount a small disk, no row fits into the longest file that a new driver may
+    write.
+    """
+    if not search.lab.mounted:
+        if search.running:
+            kill_driver(search, rng)
+        with search.injecting("disk-full") as fired:
+            search.ensure_running()
+            _, hard = resource.prlimit(search.driver.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(search.driver.pid, resource.RLIMIT_FSIZE, (ROW_BYTES, hard))
+            fired(search.expect_end(3, "File too large"))
+        return True
     time.sleep(rng.uniform(0, 0.5))
     ballast = search.lab.disk / "ballast"
     with search.injecting("disk-full") as fired:
@@ -194,15 +211,31 @@ def fill_disk(search: Search, rng: random.Random) -> bool:
 def make_read_only(search: Search, rng: random.Random) -> bool:
     """The run directory is read-only, until the search stopped."""
     time.sleep(rng.uniform(0, 0.5))
-    path = str(search.directory.path)
-    with search.injecting("read-only") as fired:
-        subprocess.run(["mount", "--bind", path, path], check=True)
-        try:
-            subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
-            fired(search.expect_end(3, "Read-only") or search.expect_end(2, "Read-only"))
-        finally:
-            subprocess.run(["umount", "-l", path], check=True)
+    with search.injecting("read-only") as fired, read_only(search.directory.path) as says:
+        fired(search.expect_end(3, says) or search.expect_end(2, says))
     return True
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[str]:
+    """Let nobody write into a folder; yields the system's word for it."""
+    if os.geteuid():
+        folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        modes = {path: path.stat().st_mode for path in folders}
+        try:
+            for path in folders:
+                path.chmod(0o555)
+            yield "Permission denied"
+        finally:
+            for path, mode in modes.items():
+                path.chmod(mode)
+        return
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield "Read-only"
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def cut_store(search: Search, rng: random.Random) -> bool:
@@ -324,8 +357,10 @@ FAULTS: dict[str, Fault] = {
 } | {f"driver-kill-at-{point}": kill_at(point) for point in POINTS}
 """By kind. A search must have begun with `Lab.nan_weights` for `nan-weights`."""
 
-NEEDS_MOUNT = {"disk-full", "read-only"}
-NEEDS_DISK = {"torn-row", "driver-kill-at-fsync", "driver-kill-at-replace"} | NEEDS_MOUNT
+NEEDS_MOUNT = set() if os.geteuid() else {"read-only"}
+"""Folders are read-only for root where something is mounted on them alone."""
+NEEDS_DISK = {"torn-row", "driver-kill-at-fsync", "driver-kill-at-replace"}
+NEEDS_DISK |= {"disk-full", "read-only"}
 NEEDS_STORE = {"store-unreachable"}
 WITH_NAN = {"nan-weights", "driver-kill", "driver-terminate", "driver-freeze", "second-driver"}
 """What can happen to a search in which nothing is ever the best."""
@@ -334,4 +369,4 @@ AT_REST = {kind for kind in FAULTS if kind.startswith("driver-kill-at-")} | {"to
 LATE = {f"driver-kill-at-{point}" for point in ("accept", "describe", "plan", "result")}
 """They may wait for the next best evaluation, or for the end."""
 ENDS_DRIVER = {kind for kind in FAULTS if kind.startswith("driver-kill")}
-ENDS_DRIVER |= {"driver-terminate", "head-loss", "store-unreachable"} | NEEDS_MOUNT
+ENDS_DRIVER |= {"driver-terminate", "head-loss", "store-unreachable", "disk-full", "read-only"}

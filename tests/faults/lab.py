@@ -20,11 +20,12 @@ from safetensors.numpy import load_file, save_file
 
 from revo_ray.rundir.best_model import MODEL
 from revo_ray.storage import Storage
-from tests.end_to_end.cli import SMALL
+from tests.end_to_end.cli import PATH, SMALL
 from tests.faults.cluster import Machines
-from tests.faults.driver import HOOKS, ROOT, Driver
+from tests.faults.driver import Driver
 from tests.faults.store import Store
 from tests.faults.watch import BEGAN, ENDED, Event, Log, Mark, RunDirectory, Verdict, judge
+from tests.forks.client import forking
 
 TIME_LIMIT = 30
 """Seconds after which an evaluation counts as hung, which include a cold worker's first ones."""
@@ -59,8 +60,9 @@ class Lab:
         self._stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="rf", dir="/tmp"))  # sockets need short paths
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._stack.enter_context(forking(self.folder / "forks"))
         self._environment = {
-            "PYTHONPATH": os.pathsep.join([str(HOOKS), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join([*PATH, str(Path(__file__).parent / "hooks")]),
             "FAULTS_FOLDER": str(self.folder),
             "REVO_RAY_CACHE": str(self.folder / "cache"),
             "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
@@ -79,7 +81,6 @@ class Lab:
         self._stack.callback(self._lose_machines)
         self._before = os.environ.get("RAY_TMPDIR")
         os.environ["RAY_TMPDIR"] = str(self.folder)
-        os.environ["FAULTS_FOLDER"] = str(self.folder)
 
     @property
     def machines(self) -> Machines:
@@ -150,8 +151,10 @@ class Lab:
     def close(self) -> None:
         """Leave nothing running and nothing written."""
         self._stack.close()
-        for name, value in (("RAY_TMPDIR", self._before), ("FAULTS_FOLDER", None)):
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        if self._before is None:
+            del os.environ["RAY_TMPDIR"]
+        else:
+            os.environ["RAY_TMPDIR"] = self._before
 
     def _mount(self, path: Path) -> bool:
         path.mkdir()

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from revo_ray.storage import Storage
-from tests.faults.campaign import disturb, kill_and_resume
-from tests.faults.faults import FAULTS, NEEDS_MOUNT
+from tests.faults.campaign import disturb, kill_and_resume, run_campaign
+from tests.faults.faults import FAULTS
 from tests.faults.lab import Lab, Search
 from tests.faults.watch import BEGAN, Event, RunDirectory, Verdict, judge
 
@@ -21,7 +21,7 @@ PLANS = [
     ["driver-kill-at-tell", "torn-row", "worker-kill-busy", "clock-jump", "driver-terminate"],
     ["worker-kill-idle", "driver-freeze", "out-of-memory", "disk-full", "driver-kill-at-fsync"],
 ]
-"""A search each; the campaign has the rest."""
+"""A search each; `make nightly-faults` has the rest."""
 
 
 @pytest.fixture(scope="module")
@@ -41,39 +41,48 @@ def check(search: Search, verdict: Verdict, kinds: list[str]) -> None:
 
 @pytest.mark.parametrize("plan", PLANS, ids=" ".join)
 def test_faults_cost_nothing(lab: Lab, plan: list[str]) -> None:
-    kinds = [kind for kind in plan if lab.mounted or kind not in NEEDS_MOUNT]
-    search, verdict = disturb(lab, kinds, random.Random(0), lookahead="0")
-    check(search, verdict, kinds)
+    search, verdict = disturb(lab, plan, random.Random(0), lookahead="0")
+    check(search, verdict, plan)
 
 
-def test_kills_of_the_driver_cost_nothing(lab: Lab) -> None:
-    search, verdict = kill_and_resume(lab, 4, 23, random.Random(0))
-    check(search, verdict, ["driver-kill"])
-    assert len(search.injections) == 4
-
-
-def test_a_node_lost_in_a_generation_costs_nothing(lab: Lab) -> None:
-    search = Search(lab, {"search.lookahead": "0"})
-    search.changing["resources.max_concurrent"] = "2"
-    search.ensure_running()
-    assert search.wait_for_rows(3)
-    assert FAULTS["node-removal"](search, random.Random(0))
-    nodes = len(lab.machines.nodes)
-    verdict = search.finish()
-    check(search, verdict, ["node-removal"])
-    assert nodes == 2
-    search.close()
-
-
-@pytest.mark.parametrize("in_store", [False, True], ids=["disk", "object store"])
-def test_a_second_driver_is_refused_and_disturbs_nothing(lab: Lab, in_store: bool) -> None:
+@pytest.mark.parametrize(
+    ("in_store", "kinds"),
+    [(False, ["node-removal", "driver-kill"]), (True, ["store-unreachable"])],
+    ids=["disk", "object store"],
+)
+def test_a_second_driver_is_refused_and_disturbs_nothing(
+    lab: Lab, in_store: bool, kinds: list[str]
+) -> None:
+    """Nor do other faults, later in the same search."""
     search = Search(lab, {"search.lookahead": "0"}, in_store)
-    assert FAULTS["second-driver"](search, random.Random(0))  # both at once
-    assert search.wait_for_rows(2)
-    assert FAULTS["second-driver"](search, random.Random(0))
+    search.changing["resources.max_concurrent"] = "2"
+    rng = random.Random(0)
+    assert FAULTS["second-driver"](search, rng)  # both at once
+    for rows, kind in zip((2, 4, 8), ["second-driver", *kinds], strict=False):
+        assert search.wait_for_rows(rows)
+        assert FAULTS[kind](search, rng)
     verdict = search.finish()
-    check(search, verdict, ["second-driver"])
+    check(search, verdict, ["second-driver", *kinds])
+    assert len(lab.machines.nodes) == 2
     search.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3000)
+def test_kills_of_the_driver_cost_nothing(lab: Lab) -> None:
+    """In trainings, and while it starts."""
+    search, verdict = kill_and_resume(lab, 12, 23, random.Random(0))
+    check(search, verdict, ["driver-kill"])
+    assert len(search.injections) == 12
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_a_hundred_faults_of_all_kinds_cost_nothing(lab: Lab) -> None:
+    report = run_campaign(lab, list(FAULTS), 100, seed=0)
+    assert report.good, report.markdown()
+    if report.skipped:
+        pytest.skip(f"{report.skipped}")
 
 
 def test_the_harness_finds_what_is_lost_and_paid_for_twice(lab: Lab) -> None:
@@ -88,6 +97,6 @@ def test_the_harness_finds_what_is_lost_and_paid_for_twice(lab: Lab) -> None:
     (ledger / "000001.json").write_bytes((ledger / "000001.json").read_bytes())  # written anew
     (ledger / "000003.json").unlink()
     (ledger / "000021.json").write_bytes((ledger / "000022.json").read_bytes())
-    trained = [Event(time.monotonic(), 1, "copy", number, BEGAN) for number in (7, 7, 23)]
+    trained = [Event(time.monotonic(), 1, 1, "copy", number, BEGAN) for number in (7, 7, 23)]
     found = judge(run, trained, [mark], outcome)
     assert (found.lost, found.twice, found.equal, found.again) == (2, 3, False, 1)

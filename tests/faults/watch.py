@@ -19,10 +19,15 @@ BEGAN, ENDED, FAILED = "began", "ended", "failed"
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a process logged; `evaluation` is -1 where it is about none."""
+    """Something that a process logged; `evaluation` is -1 where it is about none.
+
+    Attributes:
+        raylet: the process id of its node's; 0 for a driver.
+    """
 
     moment: float
     pid: int
+    raylet: int
     run: str
     evaluation: int
     what: str
@@ -49,8 +54,9 @@ class Log:
             whole = new[: new.rfind(b"\n") + 1]
             self._read += len(whole)
             for line in whole.decode().splitlines():
-                moment, pid, name, evaluation, what = line.split(" ")
-                self._events.append(Event(float(moment), int(pid), name, int(evaluation), what))
+                moment, pid, raylet, name, evaluation, what = line.split(" ")
+                event = Event(float(moment), int(pid), int(raylet), name, int(evaluation), what)
+                self._events.append(event)
         return [event for event in self._events if event.run == run]
 
     def workers(self, run: str) -> dict[int, Event]:

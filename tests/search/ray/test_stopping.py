@@ -73,12 +73,11 @@ def test_logging_may_let_go_of_its_lock() -> None:
         code = "import signal; signal.raise_signal(signal.SIGTERM); called(); done.append('let go')"
         exec(code, {"__name__": "logging", "called": called, "done": done})
         time.sleep(20)
+        done.append("went on")
 
-    began = time.monotonic()
     with pytest.raises(Interrupted, match="SIGTERM"), stopping_on_signals():
         fork()
     assert done == ["let go"]
-    assert time.monotonic() - began < 10
 
 
 def test_what_was_lost_is_raised_at_the_next_chance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
-"""Python loads this in every process of a disturbed search that has this folder on its path.
+"""Every process of a disturbed search loads this first.
 
 It tells what only the process itself knows (which training began and ended, when it noticed
 that the clock jumped) and lets the clock jump. The product knows nothing of it.
 
-`FAULTS_FOLDER` holds `log`, a line for each event (moment, process, run, evaluation, what), and
-`clock`, the seconds that `time.time` is to be wrong by. Moments are those of `time.monotonic`,
-which all processes of a machine share and no jump reaches.
+`FAULTS_FOLDER` holds `log`, a line for each event (moment, process, raylet, run, evaluation, what),
+and `clock`, the seconds that `time.time` is to be wrong by. Moments are those of `time.monotonic`,
+which all processes of a machine share and no jump reaches. `FAULTS_POINT` is the point where this
+process is to kill itself, and at which call of it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-FOLDER = os.environ.get("FAULTS_FOLDER")
+FOLDER = os.environ["FAULTS_FOLDER"]
 WATCHED = "revo_ray.search.ray.trial"
 
 
 def log(what: str, run: str = "-", evaluation: int = -1) -> None:
     """Append an event; short lines, so those of several processes never mix."""
-    line = f"{time.monotonic():.6f} {os.getpid()} {run} {evaluation} {what}\n"
+    raylet = os.environ.get("RAY_RAYLET_PID", 0)
+    line = f"{time.monotonic():.6f} {os.getpid()} {raylet} {run} {evaluation} {what}\n"
     file = os.open(f"{FOLDER}/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, line.encode())
     os.close(file)
@@ -101,7 +103,11 @@ class Clock:
         return self._time_ns() + self.offset() * 10**9
 
 
-if FOLDER:
-    sys.meta_path.insert(0, Finder)
-    _clock = Clock()
-    time.time, time.time_ns = _clock.time, _clock.time_ns
+sys.meta_path.insert(0, Finder)
+_clock = Clock()
+time.time, time.time_ns = _clock.time, _clock.time_ns
+if "FAULTS_POINT" in os.environ:
+    from tests.faults.points import arm
+
+    point, nth = os.environ.pop("FAULTS_POINT").split()
+    arm(point, int(nth))
