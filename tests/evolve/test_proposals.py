@@ -110,6 +110,18 @@ def test_lookahead_is_sampled_from_the_distribution_before_the_update() -> None:
     assert [p.sample for p in asked_ahead if p] == expected
 
 
+@pytest.mark.parametrize("lookahead", [0, 3, 10, 23])
+def test_the_samples_are_the_bare_optimisers(lookahead: int) -> None:
+    """From the first generation on, each one is told whole before its successor's last samples."""
+    bare = CMAMV(MIXED, seed=7)
+    asked = [bare.ask() for _ in range(10 + lookahead)]
+    for first in range(0, 40, 10):
+        bare.tell([(each, loss(each.sample)) for each in asked[first : first + 10]])
+        asked += [bare.ask() for _ in range(10)]
+    rows = drive(make(lookahead=lookahead), 4, random.Random(0))
+    assert [rows[n][0] for n in range(40)] == [each.sample for each in asked[:40]]
+
+
 def test_a_repeated_sample_is_run_once_and_answered_by_the_first() -> None:
     runs: list[tuple[Any, ...]] = []
 
