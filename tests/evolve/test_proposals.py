@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -158,6 +158,26 @@ def _fresh_flaky() -> Callable[[Proposal], Outcome]:
         return Outcome(None, reusable=False)
 
     return flaky
+
+
+class Same:
+    """Proposes one sample again and again."""
+
+    population_size = None
+    sample: ClassVar = {"bit0": 1, "bit1": 0, "bit2": 0}
+
+    def ask(self) -> Same:
+        return self
+
+    def tell(self, solutions: Any) -> None: ...
+
+
+def test_after_a_resume_a_sample_is_answered_by_the_run_that_did_not_fail_by_accident() -> None:
+    proposals: Proposals[Any] = Proposals(Same(), BITS.key, budget=3, reuse=True)
+    sample = dict(Same.sample)
+    proposals.replay({0: (sample, Outcome(None, reusable=False)), 1: (sample, Outcome(2.0))})
+    assert proposals.ask() is None
+    assert proposals.take_answered() == [Proposal(2, None, sample, source=1)]
 
 
 class Listening(CMAMV):
