@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -111,6 +111,18 @@ def test_lookahead_is_sampled_from_the_distribution_before_the_update() -> None:
     assert [p.sample for p in asked_ahead if p] == expected
 
 
+@pytest.mark.parametrize("lookahead", [0, 3, 10, 23])
+def test_the_samples_are_the_bare_optimisers(lookahead: int) -> None:
+    """From the first generation on, each one is told whole before its successor's last samples."""
+    bare = CMAMV(MIXED, seed=7)
+    asked = [bare.ask() for _ in range(10 + lookahead)]
+    for first in range(0, 40, 10):
+        bare.tell([(each, loss(each.sample)) for each in asked[first : first + 10]])
+        asked += [bare.ask() for _ in range(10)]
+    rows = drive(make(lookahead=lookahead), 4, random.Random(0))
+    assert [rows[n][0] for n in range(40)] == [each.sample for each in asked[:40]]
+
+
 def test_a_repeated_sample_is_run_once_and_answered_by_the_first() -> None:
     runs: list[tuple[Any, ...]] = []
 
@@ -147,6 +159,26 @@ def _fresh_flaky() -> Callable[[Proposal], Outcome]:
         return Outcome(None, reusable=False)
 
     return flaky
+
+
+class Same:
+    """Proposes one sample again and again."""
+
+    population_size = None
+    sample: ClassVar = {"bit0": 1, "bit1": 0, "bit2": 0}
+
+    def ask(self) -> Same:
+        return self
+
+    def tell(self, solutions: Any) -> None: ...
+
+
+def test_after_a_resume_a_sample_is_answered_by_the_run_that_did_not_fail_by_accident() -> None:
+    proposals: Proposals[Any] = Proposals(Same(), BITS.key, budget=3, reuse=True)
+    sample = dict(Same.sample)
+    proposals.replay({0: (sample, Outcome(None, reusable=False)), 1: (sample, Outcome(2.0))})
+    assert proposals.ask() is None
+    assert proposals.take_answered() == [Proposal(2, None, sample, source=1)]
 
 
 class Listening(CMAMV):
