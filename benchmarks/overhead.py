@@ -166,7 +166,7 @@ def floor(folder: Path, arguments: argparse.Namespace, settings: tuple[str, ...]
     run = folder / NAME
     rows = [row for row in rows_of(run) if row.status == "ok"]
     found = phases(command, rows, run, workers)
-    trained = next(row.unit_lrs for row in rows if any(row.unit_lrs))
+    trained = next(tuple(row.unit_lrs) for row in rows if any(row.unit_lrs))
     check(*recorded(run), trained)
     at_once = plain(run, rows, workers)
     one = plain(run, rows, 1, arguments.sample)
