@@ -26,14 +26,15 @@ from torch.nn import functional
 
 from benchmarks.runs import rows_of
 from revo_ray.data.table.image_table import Table, split_table
+from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network
 from revo_ray.finetune.training.depthwise import use_matrices
-from revo_ray.rundir import Evaluation, RunDirectory
+from revo_ray.rundir import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 
 
 class Plain:
-    """A model and its images; fine-tunes under one row's plan after the other."""
+    """A model and its images; fine-tunes under one plan after the other."""
 
     def __init__(self, config: SearchConfig, table: Table, convolutions: str = "own") -> None:
         self.train = config.train
@@ -53,10 +54,15 @@ class Plain:
         logits: Tensor = self.model((images.float() / 255 - self.mean) / self.std)
         return logits
 
-    def fine_tune(self, row: Evaluation) -> float:
-        """The validation loss under a row's plan."""
+    def fine_tune(self, plan: Plan) -> float:
+        """The validation loss under a plan."""
+        logits = self.logits_after(plan)
+        return functional.cross_entropy(logits.double(), self.val_labels).item()
+
+    def logits_after(self, plan: Plan) -> Tensor:
+        """Logits (n, C) of the validation images after training under a plan."""
         self.model.load_state_dict(self.pretrained)
-        optimizer, frozen = self.optimizer(row)
+        optimizer, frozen = self.optimizer(plan)
         shuffler = torch.Generator().manual_seed(self.train.seed)
         size, epochs = self.train.batch_size, self.train.epochs
         steps, step = epochs * math.ceil(len(self.labels) / size), 0
@@ -75,7 +81,9 @@ class Plain:
                 step += 1
         if self.train.batch_norm == "precise":
             self.take_statistics(frozen)
-        return self.validate()
+        self.model.eval()
+        with torch.inference_mode():
+            return torch.cat([self.logits(part) for part in self.val_images.split(256)])
 
     def take_statistics(self, frozen: list[torch.nn.Module]) -> None:
         """Give BatchNorm the statistics of all training images, in one batch."""
@@ -94,19 +102,12 @@ class Plain:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    def validate(self) -> float:
-        """The mean cross-entropy of the validation images."""
-        self.model.eval()
-        with torch.inference_mode():
-            logits = torch.cat([self.logits(part) for part in self.val_images.split(256)])
-            return functional.cross_entropy(logits.double(), self.val_labels).item()
-
-    def optimizer(self, row: Evaluation) -> tuple[torch.optim.Optimizer, list[torch.nn.Module]]:
+    def optimizer(self, plan: Plan) -> tuple[torch.optim.Optimizer, list[torch.nn.Module]]:
         """One group for each unit that trains; and the modules of those that do not."""
         parameters = dict(self.model.named_parameters())
         groups: list[dict[str, Any]] = []
         frozen = []
-        for unit, rate in zip(self.units, row.unit_lrs, strict=True):
+        for unit, rate in zip(self.units, plan.unit_lrs, strict=True):
             tensors = [parameters[name] for name in unit.parameters]
             for tensor in tensors:
                 tensor.requires_grad_(rate > 0)
@@ -114,7 +115,7 @@ class Plain:
                 groups.append({"params": tensors, "lr": rate, "initial": rate})
             else:
                 frozen += [self.model.get_submodule(name) for name in unit.modules]
-        decay = row.plan.get("weight_decay", 0.0)
+        decay = plan.weight_decay
         if self.train.optimizer == "sgd":
             momentum = self.train.momentum
             return torch.optim.SGD(groups, momentum=momentum, weight_decay=decay), frozen
@@ -127,23 +128,27 @@ def images_of(table: Table, positions: Any) -> tuple[Tensor, Tensor]:
     return images, torch.from_numpy(table.labels[positions]).long()
 
 
+def recorded(run: Path) -> tuple[SearchConfig, Table]:
+    """The configuration of a finished search, and its images."""
+    record = RunDirectory(str(run)).config()
+    tables = [Table.open(path) for path in (run.parent / ".tables").glob("*.arrow")]
+    wanted = record.provenance["sha256"]["table"]
+    return record.config, next(table for table in tables if table.sha256 == wanted)
+
+
 def main() -> None:
     """Load, wait, run, and print the line."""
     run, part, parts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     convolutions = sys.argv[4] if len(sys.argv) > 4 else "own"
     torch.set_num_threads(1)
-    recorded = RunDirectory(str(run)).config()
-    tables = [Table.open(path) for path in (run.parent / ".tables").glob("*.arrow")]
-    wanted = recorded.provenance["sha256"]["table"]
-    table = next(table for table in tables if table.sha256 == wanted)
-    plain = Plain(recorded.config, table, convolutions)
+    plain = Plain(*recorded(run), convolutions)
     rows = [row for row in rows_of(run)[part::parts] if row.status == "ok"]
     print("ready", flush=True)
     sys.stdin.readline()
     done = []
     for row in rows:
         began, computed = time.perf_counter(), time.process_time()
-        loss = plain.fine_tune(row)
+        loss = plain.fine_tune(Plan.from_json(row.whole_plan))
         seconds, cpu = time.perf_counter() - began, time.process_time() - computed
         done.append({"evaluation": row.evaluation, "seconds": seconds, "cpu": cpu, "loss": loss})
     print(json.dumps(done), flush=True)

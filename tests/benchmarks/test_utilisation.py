@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from benchmarks.utilisation import TIMES, make_proposals, simulate
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_equal_times_have_known_figures() -> None:
@@ -44,16 +37,3 @@ def test_neither_workers_nor_times_change_what_is_proposed(lookahead: int) -> No
         for kind in TIMES
     }
     assert len(proposed) == 1
-
-
-def test_the_program_prints_a_line() -> None:
-    command = [sys.executable, "-m", "benchmarks.utilisation"]
-    command += ["--workers", "2", "4", "--repeats", "2", "--generations", "5"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    line = json.loads(done.stdout.strip().splitlines()[-1])
-    assert line["proposals_equal"]
-    for of in line["half"].values():
-        assert all(found["busy"] >= 0.95 > found["barrier"] for found in of.values())
-    for of in line["ten"].values():
-        assert of["lookahead_0"]["10"] < of["lookahead_10"]["10"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -31,8 +32,14 @@ SMALL = (
 
 
 def search(folder: Path, name: str, *overrides: str, stop_after: int = 99) -> Path:
-    """Run a search below a folder, or its first evaluations; gives the run directory."""
+    """Run a small search below a folder, or its first evaluations; gives the run directory."""
     config = SearchConfig.load(None, [*SMALL, f"storage={folder}", f"name={name}", *overrides])
+    run_by_hand(config, stop_after)
+    return folder / name
+
+
+def run_by_hand(config: SearchConfig, stop_after: int = 99) -> None:
+    """Run a search, or its first evaluations."""
     with ExitStack() as stack:
         preparation = Preparation(
             config.storage,
@@ -50,7 +57,6 @@ def search(folder: Path, name: str, *overrides: str, stop_after: int = 99) -> Pa
             _work(request, state, tuner)
         if state.done:
             write_result(state)
-    return folder / name
 
 
 def searched_tuner(run: Path) -> FineTuner:
@@ -82,12 +88,15 @@ def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
         tuner.load_state_dict(state.run.best.weights())
         state.tested({"test": asdict(tuner.evaluate("test"))})
         return
+    began = time.time()
     *_, last = tuner.run(Plan.from_json(request.config["plan"]))
     row = {
         "status": "diverged" if last.diverged else "ok",
         "epochs": last.epoch,
         "images": last.images,
         "seconds": last.seconds,
+        "started_at": began,
+        "finished_at": time.time(),
     } | last.validation.finite.columns
     rank = state.objective.rank(last.validation, request.proposal.evaluation)
     best = request.config["best"]

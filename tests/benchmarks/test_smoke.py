@@ -1,0 +1,243 @@
+"""Every program runs with its smallest setting, and prints its line.
+
+They run in this process, which has imported torch and Ray. A search that a program would start as a
+process of its own is driven by hand (`by_hand`). `test_whole_programs.py` has the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from queue import Queue
+from threading import Event, Semaphore
+from typing import Any
+
+import pytest
+import ray
+import torch
+from PIL.JpegImagePlugin import JpegImageFile
+from safetensors.torch import load_file
+
+from benchmarks import ablations, batch_norm, gpu, overhead, preparation, study
+from benchmarks.runs import Clocked, rows_of
+from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.study import StudyConfig
+from tests.data.layouts import fashion_mnist_files, unpacked
+from tests.model.export.runs import run_by_hand, search
+
+NETWORK = ("model.name=timm/test_byobnet", "model.weights=none", "data.image_size=16")
+TINY = (*NETWORK, "data.max_images=400", "train.epochs=1")
+ARGUMENTS = {
+    "head": ("--model", "timm/test_byobnet", "--epochs", "2", "--turns", "1"),
+    "ledger": ("--evaluations", "20"),
+    "luck": ("--seeds", "0", "--trainings", "11", "--plans", "4", "--set", *TINY),
+    "memory": ("--model", "timm/test_byobnet", "--evaluations", "11", "--epochs", "1"),
+    "optimisers": ("--skip", "tune", "tpe", "--proposals-seeds", "1", "--evaluations", "20"),
+    "searcher": ("--evaluations", "30", "--compared", "30", "--genes", "4"),
+    "set_encoding": ("--seeds", "1", "--evaluations", "20"),
+    "step": ("--model", "timm/test_byobnet", "--turns", "1", "--batch", "2"),
+    "throughput": ("--evaluations", "10", "--concurrent", "2", "--repeats", "1"),
+    "utilisation": ("--workers", "2", "--generations", "2", "--repeats", "1"),
+}
+IN_TEST_WINS = {"noise", "soup", "wins"}
+
+Printed = Callable[..., str]
+
+
+def by_hand(command: Sequence[str], **environment: str) -> Clocked:
+    """Run the search, or the searches of the study, of a `revo-ray` command line; without Ray."""
+    began = time.time()
+    verb, *words = command[3:]
+    for config in searches_of(verb, words):
+        run_by_hand(config)
+    return Clocked(began, time.time() - began, 1.0, "")
+
+
+def searches_of(verb: str, words: list[str]) -> list[SearchConfig]:
+    settings = [each for flag, each in pairwise(words) if flag == "--set"]
+    preset = None if words[0] == "--set" else words[0]
+    if verb == "search":
+        return [SearchConfig.load(preset, settings)]
+    return StudyConfig.load(preset, settings).searches()
+
+
+def last_line(output: str) -> Any:
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def test_every_program_has_a_smoke_test() -> None:
+    programs = {
+        path.stem
+        for path in Path(overhead.__file__).parent.glob("*.py")
+        if "\ndef main()" in path.read_text()
+    }
+    own = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert programs <= own | ARGUMENTS.keys() | IN_TEST_WINS
+
+
+@pytest.mark.parametrize("program", ARGUMENTS.keys() - {"head", "throughput"})
+def test_it_prints_its_line(printed: Printed, program: str) -> None:
+    line = last_line(printed(program, *ARGUMENTS[program]))
+    assert line["benchmark"] == program
+    assert len(line) > 3
+
+
+def test_head(printed: Printed) -> None:
+    """Both ways are the same training of a linear model, which does not multiply rounding."""
+    line = last_line(printed("head", *ARGUMENTS["head"]))
+    assert line["losses"][0] == pytest.approx(line["losses"][1], rel=1e-3)
+
+
+def test_throughput(printed: Printed) -> None:
+    line = last_line(printed("throughput", *ARGUMENTS["throughput"], "--programs", "search"))
+    figures = line["concurrent_2"]["search"]
+    # The rate is that of 8 of the 10, and all of them are in the whole.
+    assert 8 / figures["per_second"] < figures["seconds"]
+    assert figures["driver_ms"] > 0.3  # nobody hands work to a process for less
+
+
+def test_batch_norm(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batch_norm.DATA, "digits", list(TINY))
+    line = last_line(printed("batch_norm", "--data", "digits", "--seeds", "1", "--rates", "0.003"))
+    assert line["digits at 0.003"].keys() == {"running", "precise"}
+    assert line["precise_is_better"] in ("0 of 1", "1 of 1")
+
+
+def test_gpu(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of a process beside others is done in this one."""
+    monkeypatch.setattr(gpu, "SMOKE", replace(gpu.SMOKE, processes=()))
+    line = last_line(printed("gpu", "--smoke"))
+    figures = line["images_per_second"]["32px_fp32"].values()
+    assert len(figures) == 3
+    assert all(figure > 0 for figure in figures)
+    ready, go, ended = Semaphore(0), Event(), Queue[float]()
+    go.set()
+    began = time.perf_counter()
+    gpu.worker(gpu.SMOKE, 32, "cpu", ready, go, ended, repeats=1)
+    assert ready.acquire(blocking=False)
+    assert ended.get_nowait() > began
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_without_a_gpu_says_so(printed: Printed, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        printed("gpu")
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_preparation(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "alone", lambda function, *arguments: function(*arguments))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    monkeypatch.setattr(JpegImageFile, "draft", JpegImageFile.draft)  # which `prepare` replaces
+    line = last_line(printed("preparation", *("--images", "36", "--parts", "1", "--size", "16")))
+    assert line["seconds"].keys() == {"loop", "loop_reduced", "table", "table_unreduced"}
+    assert 30 < line["kilobytes"] < 300
+    assert line["batch_over_step"] > 0
+
+
+def test_pretrain(printed: Printed, tmp_path: Path) -> None:
+    """Its weights are always the same, and `model.weights` takes them."""
+    root = unpacked(fashion_mnist_files(train=300, test=40), tmp_path / "fashion")
+    arguments = ("--epochs", "1", "--root", str(root))
+    line = last_line(printed("pretrain", str(tmp_path), *arguments))
+    assert line["test_images"] == 40
+    backbone = load_backbone("timm/test_byobnet", line["weights"], 10, seed=0, image_size=16)
+    ours = backbone.model.state_dict()
+    trained = load_file(line["weights"])
+    same = {name for name in ours if torch.equal(ours[name], trained[name])}
+    assert set(ours) - same == {"head.fc.weight", "head.fc.bias"}  # the head is new
+    again = last_line(printed("pretrain", str(tmp_path / "again"), *arguments))
+    assert all(torch.equal(trained[k], v) for k, v in load_file(again["weights"]).items())
+
+
+def test_study(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "clocked", by_hand)
+    tiny = (*TINY, "search.population=4", "resources.max_concurrent=1")
+    line = last_line(printed("study", "--evaluations", "2", "--workers", "1", "--set", *tiny))
+    assert line["searches"] == 4
+    assert 0 < line["busy"]["steady"] <= line["busy"]["held"] <= 1
+
+
+def test_ablations(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A study under other keys, with the methods that it is compared with."""
+    monkeypatch.setattr(ablations, "clocked", by_hand)
+    out = printed(
+        *("ablations", str(tmp_path / "out"), "--only", "cosine", "--seeds", "0"),
+        *("--runs", str(tmp_path / "runs"), "--set", *TINY, "search.evaluations=1"),
+    )
+    *_, row = out.splitlines()
+    assert row == (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
+    _, label, *figures, _ = row.split("|")
+    assert label.strip() == "cosine"
+    assert all(0 < float(figure) <= 100 for figure in figures)
+    assert len(figures) == 4
+    assert (tmp_path / "out" / "searches.csv").read_text().count("cosine") == 2
+
+
+@pytest.mark.parametrize("label", ablations.VARIANTS)
+def test_every_ablation_is_a_study(
+    label: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[SearchConfig] = []
+
+    monkeypatch.setattr(
+        ablations, "clocked", lambda command: found.extend(searches_of(command[3], command[4:]))
+    )
+    monkeypatch.setattr(ablations, "load", lambda folder: [])
+    ablations.run(label, [0, 1], tmp_path, [])
+    methods, _ = ablations.VARIANTS[label]
+    assert len(found) == 2 * len(methods)
+    assert {config.search.evaluations * config.train.epochs for config in found} == {500}
+
+
+def test_overhead(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain process is a real one; its figures stand for all three."""
+    once: list[dict[str, Any]] = []
+    whole = overhead.plain
+
+    def plain(run: Path, rows: list[Any], *ways: Any) -> dict[str, Any]:
+        if not once:
+            once.append(whole(run, rows, 1))
+        return once[0]
+
+    monkeypatch.setattr(overhead, "clocked", by_hand)
+    monkeypatch.setattr(overhead, "plain", plain)
+    line = last_line(
+        printed("overhead", "--smoke", "--parts", "floor", "--workers", "1", "--set", *NETWORK)
+    )
+    floor = line["floor"]
+    phases = sum(floor["search"][phase] for phase in ("start", "steady", "end"))
+    assert phases == pytest.approx(floor["search"]["seconds"], abs=0.1)
+    assert floor["steady_over_floor"] < floor["whole_over_floor"]
+    assert floor["at_once"]["loss_apart"] == 0  # the same bits
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished search of the part `small`."""
+    return search(tmp_path, "search", *TINY, "search.evaluations=2", "search.population=4")
+
+
+def test_plain(printed: Printed, monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\n"))
+    *_, line = printed("plain", str(run), "0", "1").splitlines()
+    found = {each["evaluation"]: each["loss"] for each in json.loads(line)}
+    assert found == {row.evaluation: row.val_loss for row in rows_of(run)}  # the same bits
+
+
+def test_practice(printed: Printed, run: Path) -> None:
+    line = last_line(printed("practice", str(run), "1", "1"))
+    ray.shutdown()
+    assert line["evaluations"] == len(line["ended"]) == 1
+    assert 0 < line["best"] < float("inf")
