@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.evolve.algorithms import make_algorithm
@@ -16,6 +16,7 @@ from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, 
 from revo_ray.evolve.algorithms.sop import Polygon
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 from tests.evolve.test_space import integers, reals
+from tests.properties import examples
 
 SMALL = st.builds(
     lambda low, size: Integer(low, low + size - 1), st.integers(-9, 9), st.integers(2, 12)
@@ -49,7 +50,7 @@ def encode(code: Code, value: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("algorithm", ["cma", "cmawm", "sop"])
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     variables=st.lists(VARIABLES, min_size=1, max_size=5),
     unit=st.floats(0, 1),
@@ -82,7 +83,7 @@ def test_every_value_has_coordinates_that_decode_to_it(
     assert all(named[name].contains(value) for name, value in sample.items())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(variable=SMALL)
 def test_the_levels_of_an_integer_are_its_values_in_order(variable: Integer) -> None:
     places = levels(variable)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import UserError
@@ -18,6 +18,7 @@ from revo_ray.methods import load_methods, make_method
 from revo_ray.methods.genome import TRAINS
 from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
 from revo_ray.settings.schema import MethodConfig, TrainConfig
+from tests.properties import examples
 from tests.search.core.test_prepare import choices_of
 
 
@@ -53,7 +54,7 @@ def test_every_method_is_among_the_cases() -> None:
     assert len(CASES) > 2 * len(load_methods())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     case=st.sampled_from(CASES),
     optimizer=st.sampled_from(["sgd", "adamw"]),
@@ -86,7 +87,7 @@ def test_a_genome_survives_its_row_and_makes_the_same_plan(
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(case=st.sampled_from(CASES), names=NAMES, seed=st.integers(0, 2**32 - 1), data=st.data())
 def test_a_gene_moves_its_own_unit_alone_or_what_all_units_share(
     case: MethodConfig, names: list[str], seed: int, data: st.DataObject

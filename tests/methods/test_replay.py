@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.random import Draw, Draws
@@ -19,6 +19,7 @@ from revo_ray.evolve.space import Categorical, Sample, Space
 from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
 from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 from tests.search.core.test_state import FakeUnit
 
 UNITS = [FakeUnit("stem"), *(FakeUnit(f"body{i}") for i in range(2)), FakeUnit("head", head=True)]
@@ -106,7 +107,7 @@ def text(rows: Rows) -> dict[int, str]:
     ends=st.integers(0, BUDGET),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_the_same_work_comes_next_for_any_order_of_completion(
     method: str, lookahead: int, workers: int, ends: int, seed: int
 ) -> None:
@@ -141,7 +142,7 @@ class Adopting(Draws):
 
 
 @given(workers=st.integers(1, 6), ends=st.integers(0, BUDGET), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_an_optimiser_that_adopts_rows_keeps_them_and_runs_no_sample_twice(
     workers: int, ends: int, seed: int
 ) -> None:

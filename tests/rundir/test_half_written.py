@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray import storage as storage_module
@@ -23,6 +23,7 @@ from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
+from tests.properties import examples
 from tests.rundir.test_ledger import row
 
 CARD = {key: [] for key in ("classes", "image_size", "mean", "std", "units")}
@@ -37,7 +38,7 @@ def test_a_part_of_a_row_is_no_row(error: str | None) -> None:
 
 
 @given(size=st.integers(0, 10**6), last=st.integers(0, 3), reads=st.integers(0, 2))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_row_that_is_half_there_is_read_once_when_it_is_whole(
     size: int, last: int, reads: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -21,6 +21,7 @@ from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
     [-0.0, 5e-324, -5e-324, 2.2e-308, 1e-300, 1e30, 1.7976931348623157e308, 0.1 + 0.2]
@@ -73,7 +74,7 @@ def exact(rows: Sequence[Evaluation]) -> list[str]:
 
 
 @given(rows=ROWS)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_rows_come_back_from_the_ledger_and_from_its_table(
     rows: tuple[Evaluation, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -100,7 +101,7 @@ def test_rows_come_back_from_the_ledger_and_from_its_table(
     counts=st.tuples(COUNTS, COUNTS, COUNTS, COUNTS),
     seconds=st.tuples(FLOATS, FLOATS),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_an_outcome_comes_back(
     best: Any,
     test: Any,
@@ -126,7 +127,7 @@ def test_an_outcome_comes_back(
     numbers=st.tuples(*[st.floats(1e-300, 1.0, exclude_max=True)] * 2),
     checksums=st.fixed_dictionaries({"weights": st.none() | st.just("a"), "table": st.just("b")}),
 )
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_a_configuration_comes_back_and_its_resume_is_not_refused(
     name: str,
     root: str | None,

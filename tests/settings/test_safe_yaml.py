@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.settings.safe_yaml import MAX_DEPTH, MAX_DIGITS, read_yaml
+from tests.properties import examples
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join(10 * [f'*a{i - 1}'])}]\n" for i in range(1, 9)
@@ -106,7 +107,7 @@ def is_plain(value: Any) -> bool:
     return type(value) in (str, int, float, bool, type(None))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.binary(max_size=12))
 def test_any_text_has_plain_values_or_is_no_yaml(text: str | bytes) -> None:
     try:
@@ -135,7 +136,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(NESTED)
 def test_values_that_were_written_are_read_back(values: Any) -> None:
     """As configurations are recorded: with `yaml.safe_dump`."""

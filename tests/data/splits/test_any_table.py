@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from revo_ray.data.splits.split import Splits, split
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from tests.properties import examples
 
 NAMES = ("train", "validation", "test")
 HELD_OUT = ("test", "validation")
@@ -78,7 +79,7 @@ def configs(draw: st.DrawFn) -> DataConfig:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(table=tables(), config=configs(), other_train=st.floats(0.01, 0.9))
 def test_splits_of_any_table_are_what_they_promise(
     table: Table, config: DataConfig, other_train: float
@@ -121,7 +122,7 @@ def with_train(config: DataConfig, fraction: float) -> DataConfig:
     return config.model_copy(update={"train_fraction": min(fraction, max(room, 0.01))})
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(table=tables(), config=configs())
 def test_images_that_stand_alone_are_split_wherever_each_split_can_have_one_of_each_class(
     table: Table, config: DataConfig

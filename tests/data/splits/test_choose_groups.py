@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.data.splits.choose_groups import UncoveredError, choose_groups, shares
 from revo_ray.data.splits.groups import Groups
+from tests.properties import examples
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     classes=st.lists(
         st.tuples(st.sampled_from([1, 2, 5, 40]), st.integers(1, 9), st.integers(0, 9)),
@@ -45,7 +46,7 @@ def groups(draw: st.DrawFn) -> Groups:
     return Groups(labels, [str(name) for name in number], count)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     groups=groups(),
     keep=st.integers(0, 2),

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.tuner import FineTuner
 from tests.finetune.tuners import make_tuner
+from tests.properties import examples
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -54,7 +55,7 @@ def expected(tuner: FineTuner, trained: set[str], norms: set[str]) -> set[str]:
     return (trained | buffers) - IDLE
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(options=OPTIONS, plans=st.lists(PLANS, min_size=1, max_size=3))
 def test_what_a_plan_freezes_stays_pretrained_and_all_else_moves(
     options: dict[str, Any], plans: list[Plan]
@@ -74,7 +75,7 @@ def test_what_a_plan_freezes_stays_pretrained_and_all_else_moves(
         assert plan.frozen == tuple(unit not in units for unit in tuner.units)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     options=OPTIONS,
     chosen=st.lists(st.sets(st.integers(0, 12), max_size=4), min_size=2, max_size=2),

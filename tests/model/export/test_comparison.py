@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
@@ -24,6 +24,7 @@ from revo_ray.model.export import export
 from revo_ray.model.load import LoadedModel
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 
 LABELS = ("zebra", "2", "10", 'ünï, "quoted"')
 """In no order that a program could sort them into."""
@@ -79,7 +80,7 @@ def largest_logit(network: nn.Module) -> float:
 PLACES = {"image": st.integers(0, 5), "label": st.integers(0, 3), "alone": st.booleans()}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     largest=st.sampled_from([0.01, 1.0, 30.0, 1e4]),
     part=st.one_of(st.floats(0, 0.8), st.floats(1.25, 1e4)),
@@ -109,7 +110,7 @@ def test_a_logit_may_differ_by_a_ten_thousandth_and_no_more(
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     value=st.sampled_from([float("nan"), float("inf"), -float("inf")]),
     both=st.booleans(),
@@ -150,7 +151,7 @@ def test_a_form_that_describes_another_model_is_refused(field: str) -> None:
         export._compare(model_of(network), same, exact=True)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     labels=st.lists(
         st.text('aZ019é💥"\\,[]\n ', max_size=5), min_size=2, max_size=6, unique=True

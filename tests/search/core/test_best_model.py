@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -24,6 +24,7 @@ from revo_ray.search.core.prepare import RULES, Preparation, resolve
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 from tests.search.core.test_state import TEST, UNITS, measure, open_state, run
 
 
@@ -45,7 +46,7 @@ def assert_is_of(folder: Path, row: Evaluation) -> None:
     workers=st.integers(1, 4),
     resumes=st.sets(st.integers(0, 11)),
 )
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_all_that_is_kept_of_the_best_is_of_one_row(
     scores: list[tuple[int, int]],
     objective: str,

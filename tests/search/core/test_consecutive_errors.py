@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import SearchError
+from tests.properties import examples
 from tests.search.core.test_state import measure, open_state, rows, run
 
 
@@ -38,7 +39,7 @@ def options(lookahead: int) -> tuple[str, ...]:
     workers=st.integers(2, 6),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_errors_in_a_row_leave_no_trace_whoever_ended_first(
     first: int,
     lookahead: int,

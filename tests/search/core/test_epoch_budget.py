@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import SearchError
@@ -17,6 +17,7 @@ from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 from tests.search.core.test_state import UNITS
 
 EVALUATIONS, EPOCHS = 5, 4
@@ -61,7 +62,7 @@ ENDS = ["whole"] * 3 + ["stopped"] * 4 + ["diverged", "died", "returned", "resum
     workers=st.integers(1, 4),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_every_epoch_is_spent_and_none_twice(
     method: str, workers: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.random import Draws
@@ -20,6 +20,7 @@ from revo_ray.objective import METRICS
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
+from tests.properties import examples
 from tests.search.core.test_state import UNITS
 
 ROWS = 12
@@ -76,7 +77,7 @@ ENDS = st.sampled_from(["ok", "stopped", "diverged", "error", "died"])
     objective=st.sampled_from(list(METRICS)),
     ends=st.lists(st.tuples(ENDS, SCORES), min_size=6, max_size=6),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_each_status_is_told_as_what_it_is_and_again_on_resume(
     objective: str, ends: list[tuple[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.rundir.best_model import MODEL
@@ -15,6 +15,7 @@ from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.storage import Storage
+from tests.properties import examples
 from tests.search.core.test_state import open_state, rows, run, weight_files
 
 FEW = ("search.evaluations=14", "search.population=4")
@@ -96,7 +97,7 @@ def test_at_every_change_a_row_goes_before_its_weights_and_a_resumed_search_find
     workers=st.integers(1, 4),
     seed=st.integers(0, 999),
 )
-@settings(max_examples=8, deadline=None)
+@examples(8)
 def test_a_search_that_ends_before_any_change_goes_on_as_if_it_had_not(
     method: str,
     end: type[BaseException],
