@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_ray")
 
 HALVED = ("full", "first", "last", "layer-decay", "auto-rgn")
 WHOLE = ("revo-continuous", "revo-binary", "set-encoding", "random")
-EPOCHS, EVALUATIONS = 4, 9
+EPOCHS, EVALUATIONS = 2, 8
 
 
 def write_study(folder: Path, methods: Sequence[str] = (*WHOLE, *HALVED)) -> Path:
