@@ -1,7 +1,7 @@
 """The Slurm script, whole, on this machine: Slurm's two commands are stand-ins, Ray is real.
 
-`ray symmetric-run` joins and stops every Ray that it sees on a machine, so the script runs in a
-process and network namespace of its own, which takes all that it started away with it.
+`ray symmetric-run` joins and stops every Ray that it sees on a machine, so a script that reaches it
+runs in a process and network namespace of its own, which takes all that it started away with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.cluster.shell import PROGRAMS, complaints
@@ -76,9 +75,13 @@ class Slurm:
 
     def start(self, *sets: str, **environment: str) -> subprocess.Popen[str]:
         words = [word for item in (*SMALL, *sets) for word in ("--set", item)]
-        script = 'ip link set lo up && exec bash "$0" "$@"'
+        command = ["bash", str(SCRIPT), "preset:quickstart", *words]
+        if "STEP" not in environment:
+            skip_without_namespaces()
+            inside = 'ip link set lo up && exec "$0" "$@"'
+            command = [*NAMESPACE, "bash", "-c", inside, *command]
         job = subprocess.Popen(
-            [*NAMESPACE, "bash", "-c", script, str(SCRIPT), "preset:quickstart", *words],
+            command,
             cwd=self.folder,
             env=self.environment | environment,
             stdout=subprocess.PIPE,
@@ -87,11 +90,6 @@ class Slurm:
         )
         self._jobs.append(job)
         return job
-
-    def signal(self, job: subprocess.Popen[str], number: signal.Signals) -> None:
-        """As Slurm does with `--signal=B:…`: to the script itself."""
-        (script,) = psutil.Process(job.pid).children()
-        script.send_signal(number)
 
     def wait_for(self, name: str, job: subprocess.Popen[str]) -> None:
         while not (self.folder / name).exists():
@@ -104,11 +102,14 @@ class Slurm:
             job.communicate()
 
 
-@pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Slurm]:
+def skip_without_namespaces() -> None:
     able = shutil.which("unshare") and shutil.which("ip")
     if not able or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("namespaces are not allowed here, and ray stop would stop every Ray")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
     made = Slurm(tmp_path)
     yield made
     made.close()
@@ -154,7 +155,7 @@ def test_the_job_ends_as_its_step(slurm: Slurm, step: str, status: int) -> None:
 def test_a_job_out_of_time_is_queued_again(slurm: Slurm) -> None:
     job = slurm.start(STEP="sleep 60")
     slurm.wait_for("step", job)
-    slurm.signal(job, signal.SIGUSR1)
+    job.send_signal(signal.SIGUSR1)  # as Slurm does with `--signal=B:…`: to the script itself
     log, _ = job.communicate(timeout=60)
     assert (slurm.folder / "requeued").read_text() == "requeue 7", log
     assert job.returncode == signal.SIGTERM, "it waits for the step that Slurm ends"

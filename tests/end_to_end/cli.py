@@ -40,6 +40,8 @@ SMALL = (
 ONE_WORKER = {"resources__max_concurrent": "1"}
 """For small searches: a second worker takes longer to load than it saves."""
 
+TWO_GENERATIONS = {"search__evaluations": "13"}
+
 MOMENTS = {"trial_id", "attempts", "seconds", "node", "device", "started_at", "finished_at"}
 
 
@@ -136,12 +138,16 @@ class Cli:
                 raise AssertionError(f"the search ended ({process.returncode}): {out}\n{err}")
             time.sleep(0.05)
 
+    def kill(self, process: Any) -> None:
+        """SIGKILL it and all that it started, and wait until nobody holds its output."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+
     def close(self) -> None:
         """Leave nothing running."""
         for process in self._started:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                self.kill(process)
 
 
 Undisturbed = Callable[[int], Cli]

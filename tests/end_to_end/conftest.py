@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed
+from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def one_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    """Searches that nobody disturbs, one worker each, by lookahead; run `undisturbed`."""
+    """Searches that nobody disturbs, of two generations and one worker each, by lookahead."""
     made: dict[int, Cli] = {}
 
     def search(lookahead: int = 0) -> Cli:
@@ -41,6 +41,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
                 "search",
                 name="undisturbed",
                 search__lookahead=str(lookahead),
+                **TWO_GENERATIONS,
                 **ONE_WORKER,
             )
             assert done.returncode == 0, done.stdout + done.stderr

@@ -24,7 +24,7 @@ from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.objective import LOSS
 from revo_ray.settings.schema import SearchConfig
-from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed
+from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -38,6 +38,7 @@ def test_the_number_of_workers_changes_nothing(
         name="two",
         resources__max_concurrent="2",
         search__lookahead=str(lookahead),
+        **TWO_GENERATIONS,
     )
     assert done.returncode == 0, done.stderr
     assert cli.facts("two") == undisturbed(lookahead).facts("undisturbed")
@@ -51,19 +52,19 @@ def test_the_run_directory_is_whole(undisturbed: Undisturbed) -> None:
     rows = cli.ledger("undisturbed")
     result = json.loads((folder / "result.json").read_text())
     best = LOSS.best(row for row in rows if row.status == "ok")
-    assert [row.evaluation for row in rows] == list(range(23))
-    assert [row.generation for row in rows] == [n // 10 for n in range(23)]
+    assert [row.evaluation for row in rows] == list(range(13))
+    assert [row.generation for row in rows] == [n // 10 for n in range(13)]
     assert result["best"]["evaluation"] == best.evaluation
     assert result["best"]["val_loss"] == best.val_loss
-    assert result["epochs"] == sum(row.epochs for row in rows) == 46
-    assert result["images"] == sum(row.images for row in rows) == 46 * 89
-    assert pq.read_table(folder / "ledger.parquet").num_rows == 23
+    assert result["epochs"] == sum(row.epochs for row in rows) == 26
+    assert result["images"] == sum(row.images for row in rows) == 26 * 89
+    assert pq.read_table(folder / "ledger.parquet").num_rows == 13
     assert not list((folder / "candidates").iterdir())
     recorded = yaml.safe_load((folder / "config.yaml").read_text())["recorded"]
     assert recorded["versions"]["torch"] == metadata.version("torch")
     assert re.fullmatch(r"[0-9a-f]{64}", recorded["sha256"]["table"])
     again = SearchConfig.load(folder / "config.yaml")
-    assert again.search.evaluations == 23
+    assert again.search.evaluations == 13
 
 
 def test_the_best_model_loads_without_this_package_and_scores_what_was_reported(
@@ -158,10 +159,10 @@ def test_random_search_spends_the_same_budget(cli: Cli) -> None:
 def test_a_finished_search_is_not_run_again(undisturbed: Undisturbed) -> None:
     cli = undisturbed(0)
     before = (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns
-    refused = cli.run("search", name="undisturbed", **ONE_WORKER)
+    refused = cli.run("search", name="undisturbed", **TWO_GENERATIONS, **ONE_WORKER)
     assert refused.returncode == 2
     assert "already holds a search; go on with --resume" in refused.stderr
-    same = {"search__lookahead": "0", **ONE_WORKER}
+    same = {"search__lookahead": "0", **TWO_GENERATIONS, **ONE_WORKER}
     resumed = cli.run("search", "--resume", name="undisturbed", **same)
     assert resumed.returncode == 0
     assert (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns == before
@@ -235,7 +236,7 @@ def test_what_is_typed_wrong_is_exit_2(cli: Cli) -> None:
 
 def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
     """The quick start's own network, weights and images, on a small budget."""
-    little = {"search__evaluations": "4", "train__epochs": "2"}
+    little = {"search__evaluations": "2", "train__epochs": "1"}
     done = cli.run("search", small=False, name="real", **little, **ONE_WORKER)
     assert done.returncode == 0, done.stderr
     assert len(cli.ledger("real")[0].unit_lrs) == 50

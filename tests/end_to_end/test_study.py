@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_ray")
 
 HALVED = ("full", "first", "last", "layer-decay", "auto-rgn")
 WHOLE = ("revo-continuous", "revo-binary", "set-encoding", "random")
-EPOCHS, EVALUATIONS = 4, 9
+EPOCHS, EVALUATIONS = 2, 8
 
 
 def write_study(folder: Path, methods: Sequence[str] = (*WHOLE, *HALVED)) -> Path:
@@ -106,7 +104,7 @@ def test_a_finished_study_is_not_run_again(calm: Cli) -> None:
 @pytest.mark.parametrize(
     "methods",
     [
-        ("revo-continuous", "last"),
+        pytest.param(("revo-continuous", "last"), id="two"),
         pytest.param((*WHOLE, *HALVED), marks=pytest.mark.nightly, id="all"),
     ],
 )
@@ -120,8 +118,7 @@ def test_a_killed_study_goes_on_and_repeats_no_row(
         process = cli.start("study", config, "--resume", small=False)
         wanted = len(before) + seeded.randint(2, 3 * len(methods))
         cli.wait_for(lambda wanted=wanted: len(stamps(tmp_path)) >= wanted, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        cli.kill(process)
         assert before.items() <= stamps(tmp_path).items()
         before = stamps(tmp_path)
     done = cli.run("study", config, "--resume", small=False)
