@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from revo_ray.errors import UserError
@@ -138,6 +140,25 @@ def test_a_search_that_did_not_change_goes_on(
     with pytest.raises(ReadImagesError):
         preparation.check(config)
     assert preparation.finished(config) is not None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "named"), [({"gone": 3}, "method.gone (3, now None)"), ({}, "method.scale (None")]
+)
+def test_an_option_that_another_version_lacks_is_refused_by_name(
+    recorded: dict[str, int], named: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "revo-continuous", {})
+    run = RunDirectory.of(config)
+    start(config, run)
+    values = yaml.safe_load(run.config_text())
+    values["method"].update(recorded)
+    if not recorded:
+        del values["method"]["scale"]
+    run.storage.write(run.CONFIG, yaml.safe_dump(values).encode())
+    for resume in (preparation.check, preparation.finished):
+        with pytest.raises(UserError, match="other settings: " + re.escape(named)):
+            resume(config)
 
 
 @pytest.mark.parametrize("rule", RULES)
