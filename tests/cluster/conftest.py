@@ -21,6 +21,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.forks.client import HOOKS
+
 TOKEN = "a-token-for-one-test-0123456789"
 OURS = re.compile(r"__editable__|revo_ray|baselines|__pycache__")
 
@@ -127,13 +129,14 @@ class Head:
 
 
 def bare_python(folder: Path) -> Path:
-    """A virtual environment with all packages of this one but this project."""
+    """A virtual environment with all packages of this one but this project; it may use forks."""
     site = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     site.mkdir(parents=True)
     for packages in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(packages).iterdir():
             if not OURS.match(entry.name):
                 (site / entry.name).symlink_to(entry)
+    (site / "sitecustomize.py").symlink_to(HOOKS / "sitecustomize.py")
     base = Path(sys.executable).resolve()
     (folder / "bin").mkdir()
     (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n")

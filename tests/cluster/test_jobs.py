@@ -190,7 +190,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
-    subprocess.run([*command, str(folder / "site"), str(source)], check=True, timeout=200)
+    # The build's requirements are the tests', too; PIP_NO_BUILD_ISOLATION=0 is pip's "yes".
+    subprocess.run(
+        [*command, str(folder / "site"), str(source)],
+        env=os.environ | {"PIP_NO_BUILD_ISOLATION": "0"},
+        check=True,
+        timeout=200,
+    )
     made = folder / "runtime_env.yaml"
     made.write_text(yaml.safe_dump({"env_vars": {"PYTHONPATH": str(folder / "site")}}))
     return made

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.cli import ONE_WORKER, ROOT, Cli
+from tests.end_to_end.cli import ONE_WORKER, PATH, ROOT, Cli
 
 PYPROJECT = """
 [build-system]
@@ -39,9 +39,11 @@ def test_the_readmes_method_runs_from_another_package(
     (package / "pyproject.toml").write_text(PYPROJECT + entry_point)
     site = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
-    subprocess.run([*command, str(site), str(package)], check=True, timeout=200)
+    # The build's requirements are the tests', too; PIP_NO_BUILD_ISOLATION=0 is pip's "yes".
+    with_setuptools = os.environ | {"PIP_NO_BUILD_ISOLATION": "0"}
+    subprocess.run([*command, str(site), str(package)], env=with_setuptools, check=True)
 
-    monkeypatch.setattr("tests.end_to_end.cli.PATH", [str(ROOT), str(site)])
+    monkeypatch.setattr("tests.end_to_end.cli.PATH", [*PATH, str(site)])
     own = {"method__name": "two-rates", "search__evaluations": "12"}
     done = cli.run_alone("search", name="own", **own, **ONE_WORKER)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -50,7 +52,7 @@ def test_the_readmes_method_runs_from_another_package(
         assert row.unit_lrs == [row.sample["body"]] * 17 + [row.sample["head"]]
     listed = subprocess.run(
         [sys.executable, "-m", "revo_ray", "methods"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*PATH, str(site)])},
         capture_output=True,
         text=True,
         timeout=60,

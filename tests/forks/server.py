@@ -29,7 +29,6 @@ LIBRARIES = (
     *("aiohttp.web", "grpc.aio", "google.protobuf.descriptor", "prometheus_client"),
 )
 """Not Ray, which reads its environment when it is loaded."""
-SERVER = "TESTS_FORKS"
 M_MMAP_THRESHOLD = -3
 
 
@@ -154,20 +153,31 @@ def become(request: Request) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["numpy"].random.seed()
     sys.orig_argv = request.words
+    executable, program, *words = request.words
+    if executable != sys.executable:
+        _forget_this_project()
+        sys.executable = executable
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:1] = [str(Path(path).absolute()) for path in paths]  # instead of this file's folder
-    del os.environ[SERVER]
-    sys.modules.pop("sitecustomize", None)
-    importlib.import_module("sitecustomize")
-    os.environ[SERVER] = request.environment[SERVER]
-    _, program, *words = request.words
+    if "FAULTS_FOLDER" in os.environ:
+        importlib.import_module("faults_watch")
     if program == "-m":
-        sys.argv = words
+        sys.argv = ["-m", *words[1:]]
         sys.path.insert(0, os.getcwd())
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        runpy._run_module_as_main(words[0])
     else:
         os.execvp = _go_on_as  # type: ignore[assignment]
         _run_script(program, words)
+
+
+def _forget_this_project() -> None:
+    """The environment that asks has all packages of this one, but for an editable install."""
+    sys.path[:] = [path for path in sys.path if "__editable__" not in path]
+    sys.meta_path[:] = [
+        finder
+        for finder in sys.meta_path
+        if "__editable__" not in getattr(finder, "__module__", "")
+    ]
 
 
 def _run_script(path: str, words: list[str]) -> None:
@@ -177,10 +187,9 @@ def _run_script(path: str, words: list[str]) -> None:
 
 
 def _go_on_as(file: str, args: list[str]) -> None:
-    """Ray's first program of a worker would replace itself, by way of a shell, by the second."""
+    """Ray's first program of a worker replaces itself, by way of a shell, by the second."""
     words = shlex.split(args[-1])
     if words[:2] != ["exec", sys.executable] or not words[2].endswith("/default_worker.py"):
-        os.environ.pop(SERVER)
         os.execv(shutil.which(file) or file, args)
     del sys.path[0]
     _run_script(words[2], words[3:])
