@@ -102,5 +102,7 @@ def test_a_policy_freezes_single_parameters(
         return expected(tuner, trained, {name for unit in units for name in unit.modules})
 
     list(tuner.run(Plan((0.1,) * 4), policy))
-    assert moved(tuner, after_first) == changed_by(sets[1])
-    assert moved(tuner, before) == changed_by(sets[0]) | changed_by(sets[1])
+    # Statistics stay where a unit trains behind the norm alone.
+    for since, trained in ((after_first, [sets[1]]), (before, sets)):
+        assert set().union(*trained) - IDLE <= moved(tuner, since)
+        assert moved(tuner, since) <= set().union(*map(changed_by, trained))
