@@ -69,7 +69,7 @@ $(INSTALLED): pyproject.toml
 	    % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[demo,dev,cluster]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-compile --editable '.[demo,dev,cluster]'
 	touch $@
 
 clean:
