@@ -83,7 +83,7 @@ def test_every_program_has_a_smoke_test() -> None:
     assert programs <= own | ARGUMENTS.keys() | IN_TEST_WINS
 
 
-@pytest.mark.parametrize("program", ARGUMENTS.keys() - {"head", "throughput"})
+@pytest.mark.parametrize("program", sorted(ARGUMENTS.keys() - {"head", "throughput"}))
 def test_it_prints_its_line(printed: Printed, program: str) -> None:
     line = last_line(printed(program, *ARGUMENTS[program]))
     assert line["benchmark"] == program
