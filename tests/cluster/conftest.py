@@ -143,7 +143,11 @@ def bare_python(folder: Path) -> Path:
     python = folder / "bin" / "python"
     python.symlink_to(base)
     found = subprocess.run(
-        [python, "-c", "import ray, revo_ray"], cwd=folder, capture_output=True, text=True
+        [python, "-c", "import ray, revo_ray"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
     )
     assert "No module named 'revo_ray'" in found.stderr
     return python

@@ -105,6 +105,7 @@ def test_real_evaluations_keep_to_their_device_and_cpus(
         *SMALL,
         f"storage={tmp_path}",
         "search.evaluations=3",
+        "train.epochs=1",
         "resources.device=cpu",
         "resources.cpus_per_trial=2",
         f"resources.gpus_per_trial={gpus}",

@@ -54,9 +54,10 @@ def stand_for_a_fork(server: str) -> None:
         socket.send_fds(line, [len(request).to_bytes(4, "big")], [0, 1, 2])
         line.sendall(request)
         with line.makefile() as answers:
-            known.append(int(answers.readline() or 0))
-            while waiting:
-                pass_on(waiting.pop(0), None)
+            if answer := answers.readline():
+                known.append(int(answer))
+                while waiting:
+                    pass_on(waiting.pop(0), None)
             status = int(answers.readline() or -signal.SIGKILL)
     if status < 0:
         if status != -signal.SIGKILL:
