@@ -109,8 +109,8 @@ class Server:
     def _tell_ends(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                line = self._lines.pop(found[0])
-                if line.fileno() >= 0:
+                line = self._lines.pop(found[0], None)
+                if line is not None and line.fileno() >= 0:
                     _send(line, os.waitstatus_to_exitcode(found[1]))
 
     def _leave(self) -> None:
