@@ -101,5 +101,8 @@ def test_a_policy_freezes_single_parameters(
         return expected(tuner, trained, {name for unit in units for name in unit.modules})
 
     list(tuner.run(Plan((0.1,) * 4), policy))
-    assert moved(tuner, after_first) == changed_by(sets[1])
+    may_move, second = changed_by(sets[1]), moved(tuner, after_first)
+    assert second <= may_move
+    # Precise statistics are those of the first epoch where no weight below them moved.
+    assert all("running_" in name for name in may_move - second)
     assert moved(tuner, before) == changed_by(sets[0]) | changed_by(sets[1])
