@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.tuner import FineTuner
 from tests.finetune.tuners import make_tuner
-from tests.properties import examples
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -55,7 +54,7 @@ def expected(tuner: FineTuner, trained: set[str], norms: set[str]) -> set[str]:
     return (trained | buffers) - IDLE
 
 
-@examples(25)
+@settings(max_examples=25, deadline=None)
 @given(options=OPTIONS, plans=st.lists(PLANS, min_size=1, max_size=3))
 def test_what_a_plan_freezes_stays_pretrained_and_all_else_moves(
     options: dict[str, Any], plans: list[Plan]
@@ -75,7 +74,7 @@ def test_what_a_plan_freezes_stays_pretrained_and_all_else_moves(
         assert plan.frozen == tuple(unit not in units for unit in tuner.units)
 
 
-@examples(15)
+@settings(max_examples=15, deadline=None)
 @given(
     options=OPTIONS,
     chosen=st.lists(st.sets(st.integers(0, 12), max_size=4), min_size=2, max_size=2),
@@ -102,7 +101,8 @@ def test_a_policy_freezes_single_parameters(
         return expected(tuner, trained, {name for unit in units for name in unit.modules})
 
     list(tuner.run(Plan((0.1,) * 4), policy))
-    # Statistics stay where a unit trains behind the norm alone.
-    for since, trained in ((after_first, [sets[1]]), (before, sets)):
-        assert set().union(*trained) - IDLE <= moved(tuner, since)
-        assert moved(tuner, since) <= set().union(*map(changed_by, trained))
+    may_move, second = changed_by(sets[1]), moved(tuner, after_first)
+    assert second <= may_move
+    # Precise statistics are those of the first epoch where no weight below them moved.
+    assert all("running_" in name for name in may_move - second)
+    assert moved(tuner, before) == changed_by(sets[0]) | changed_by(sets[1])
