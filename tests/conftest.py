@@ -22,6 +22,8 @@ SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "fa
 """Every test below these is slow."""
 CI = os.environ.get("REVO_RAY_CI") == "1"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+CONNECTED = pytest.StashKey[bool]()
+"""Whether Ray was connected before a test."""
 MAY_SKIP = "needs a CUDA device"
 """The only reason for which a test may skip in CI."""
 
@@ -47,10 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[CONNECTED] = _ray_is_connected()
+
+
 def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if not item.stash[CONNECTED] and not item.get_closest_marker("slow"):
+        assert not _ray_is_connected(), "a test that needs Ray is marked slow"
+
+
+def _ray_is_connected() -> bool:
     ray = sys.modules.get("ray")
-    if ray is not None and not item.get_closest_marker("slow"):
-        assert not ray.is_initialized(), "a test that needs Ray is marked slow"
+    return ray is not None and ray.is_initialized()
 
 
 @pytest.hookimpl(wrapper=True)
