@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import torch
+
+from benchmarks.record import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +48,17 @@ def printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
     """Call a program's `main` with arguments; gives what it printed."""
+    inherited = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
     def call(program: str, *arguments: str) -> str:
         module = importlib.import_module(f"benchmarks.{program}")
         monkeypatch.setattr(sys, "argv", [program, *arguments])
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *inherited]))
         capsys.readouterr()
-        module.main()
+        try:
+            module.main()
+        finally:
+            ray.shutdown()
         return capsys.readouterr().out
 
     return call

@@ -23,7 +23,9 @@ from revo_ray.settings.study import StudyConfig
 from tests.data.layouts import fashion_mnist_files, unpacked
 from tests.end_to_end.cli import ROOT
 
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+RESULTS = ROOT / "docs/results.md"
+"""Its commands are those of the benchmarks, which `make results` copies from their records."""
+PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS}))
 
 SEARCH = (
     "model.name=timm/test_efficientnet",
@@ -66,6 +68,10 @@ EXPORTS = "tests/model/export/test_commands.py"
 ELSEWHERE = {
     "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    "make results": "tests/docs/test_results.py::test_page_and_age_need_no_package",
+    "make stale": "tests/docs/test_results.py::test_page_and_age_need_no_package",
+    "python -m benchmarks.searcher --out benchmarks/results/searcher.json": "tests/benchmarks"
+    "/test_smoke.py::test_it_prints_its_line",
     "sudo apt install dataset-fashion-mnist": "tests/data/sources/test_fashion_mnist.py"
     "::test_images_labels_and_classes_are_those_of_torchvision",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
