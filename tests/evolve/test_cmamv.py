@@ -356,6 +356,7 @@ def test_diverged_losses_do_not_hide_the_others_from_catcmawm() -> None:
 def test_the_seed_decides(algorithm: str, space: Space) -> None:
     def trajectory(seed: int) -> list[Sample]:
         optimizer = CMAMV(space, algorithm=algorithm, seed=seed)
+        assert optimizer.algorithm == algorithm
         samples = []
         for _ in range(8):
             solutions = told(optimizer, lambda i, sample: value_of(sample))
@@ -477,10 +478,13 @@ def test_every_point_of_sop_has_neighbours(choices: int, binary: int, ordered: i
             assert len(seen[name]) == variable.size, name  # type: ignore[union-attr]
 
 
-def test_sop_refuses_points_without_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        CMASoP, "_get_neighbor_matrices", lambda self: [np.zeros((4, 4), dtype=bool)]
-    )
+@pytest.mark.parametrize("lonely", [slice(None), 3], ids=["all", "one"])
+def test_sop_refuses_points_without_neighbours(
+    monkeypatch: pytest.MonkeyPatch, lonely: Any
+) -> None:
+    neighbours = np.ones((4, 4), dtype=bool)
+    neighbours[lonely] = False
+    monkeypatch.setattr(CMASoP, "_get_neighbor_matrices", lambda self: [neighbours])
     with pytest.raises(ValueError, match="first × second"):
         CMAMV(Space({"first": Integer(0, 1), "second": Integer(0, 1)}), algorithm="sop")
 

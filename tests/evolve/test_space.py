@@ -215,3 +215,8 @@ def test_start_is_the_middle_of_the_scale_by_default() -> None:
     assert Real(1e-4, 1, log=True).start_unit == 0.5
     assert Real(1e-4, 1, log=True, start=1e-3).start_unit == pytest.approx(0.25)
     assert Integer(0, 10, start=2.5).start_unit == 0.25
+
+
+def test_choices_and_weights_may_be_lists() -> None:
+    assert Categorical([0, 1], [1, 3]) == Categorical((0, 1), (1, 3))  # type: ignore[arg-type]
+    assert hash(Categorical([0, 1], [1, 3])) == hash(Categorical((0, 1), (1, 3)))  # type: ignore[arg-type]
