@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
 NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks $(MUTANTS)
 

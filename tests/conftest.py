@@ -18,8 +18,8 @@ from hypothesis.internal.conjecture import providers
 from tests.forks.client import forking
 
 TESTS = Path(__file__).parent
-SLOW = [TESTS / folder for folder in ("benchmarks", "cluster", "end_to_end", "faults")]
-"""Every test below these is slow."""
+SLOW = [TESTS / folder for folder in ("faults", "end_to_end", "cluster", "benchmarks")]
+"""Every test below these is slow; the first take longest, and so begin first."""
 CI = os.environ.get("REVO_RAY_CI") == "1"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 CONNECTED = pytest.StashKey[bool]()
@@ -44,8 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        found = [turn for turn, folder in enumerate(SLOW) if folder in item.path.parents]
+        return found[0] if found else len(SLOW)
+
+    items.sort(key=turn)
     for item in items:
-        if any(folder in item.path.parents for folder in SLOW):
+        if turn(item) < len(SLOW):
             item.add_marker(pytest.mark.slow)
 
 
