@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -128,7 +129,8 @@ def test_a_driver_of_this_machine_that_was_killed_is_followed_at_once(
     storage = Storage(store("killed"))
     holder = driver(storage.uri)
     assert ask(holder) == "held"
-    holder.kill()  # and not waited for: the system has its number yet
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # its number is still taken
     said: list[str] = []
     lock = RunLock(storage, said.append, **FAST)
     assert not said
