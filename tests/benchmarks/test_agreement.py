@@ -15,7 +15,7 @@ from revo_ray.settings.schema import SearchConfig
 from tests.model.export.runs import SMALL
 
 RATES = (0.1, 0.001, 0.01)
-"""Of the units, in turn; every fifth is frozen."""
+"""Rates of the units, in turn; every fifth is frozen."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -183,8 +183,8 @@ def jump_clock(search: Search, rng: random.Random) -> bool:
 def fill_disk(search: Search, rng: random.Random) -> bool:
     """The disk of the run directory is full, until somebody makes room after the search stopped.
 
-    Where nobody may mount a small disk, no row fits into the longest file that a new driver may
-    write.
+    A machine may refuse to mount a small disk. The fault is then a new driver that may write no
+    file long enough for a row.
     """
     if not search.lab.mounted:
         if search.running:

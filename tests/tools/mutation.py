@@ -1,4 +1,4 @@
-"""How many small faults in a room its tests notice: `python -m tests.tools.mutation evolve`.
+"""Counts the small faults in a room that its tests notice: `python -m tests.tools.mutation evolve`.
 
 A seeded sample of mutants is put, one at a time, into a copy of the tree. The room's own tests run
 first, without the slow ones. A mutant that they let pass meets the slow ones and tests of the

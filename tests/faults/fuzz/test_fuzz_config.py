@@ -147,7 +147,7 @@ def in_time() -> Iterator[None]:
 
 
 def outcome(make: Callable[[], Any], said: list[str] | None = None) -> Any:
-    """What is made, or None where one line, added to `said`, says why it cannot be."""
+    """Give the result, or None where one line, added to `said`, says why there is none."""
     try:
         return make()
     except UserError as error:

@@ -90,7 +90,7 @@ PLACES = {"image": st.integers(0, 5), "label": st.integers(0, 3), "alone": st.bo
 def test_a_logit_may_differ_by_a_ten_thousandth_and_no_more(
     largest: float, part: float, sign: int, image: int, label: int, alone: bool
 ) -> None:
-    """Of the largest logit if that is above 1; a folder of weights may not differ at all."""
+    """The scale is the largest logit, if it is above 1. A folder of weights may not differ."""
     network = Head(largest).eval()
     allowed = 1e-4 * max(1.0, largest_logit(network))
     wrong = spoilt(network, sign * part * allowed, image, label, alone=alone)
