@@ -168,8 +168,9 @@ def test_a_server_that_is_gone_is_an_error_after_a_few_tries(
         def refuse() -> None:
             with suppress(OSError):
                 while True:
-                    listener.accept()[0].close()
+                    connection, _ = listener.accept()
                     tries.append(len(slept))
+                    connection.close()
 
         threading.Thread(target=refuse, daemon=True).start()
         port = listener.getsockname()[1]

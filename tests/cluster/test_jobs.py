@@ -202,6 +202,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.nightly
 def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
     head: Head, undisturbed: Cli, installed: Path, commands: Commands, tmp_path: Path
 ) -> None:

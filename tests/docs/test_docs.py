@@ -115,7 +115,7 @@ def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyP
     assert all(base in wanted for base in re.findall(r"/python:([\d.]+)", image))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "docs/api.py"), str(tmp_path / "api")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)

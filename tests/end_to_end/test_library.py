@@ -40,12 +40,17 @@ def config(folder: Path, *overrides: str) -> SearchConfig:
 
 
 def test_each_trial_holds_the_gpu_that_it_was_given(tmp_path: Path) -> None:
-    """In a thread, as a notebook or a server would run it."""
+    """In a thread, as a notebook or a server would run it.
+
+    Tune hands a free worker what waits for a worker that is still starting, and drops the latter:
+    so an evaluation takes longer than a worker's start.
+    """
     results: list[SearchResult] = []
-    thread = threading.Thread(target=lambda: results.append(run_search(config(tmp_path))))
+    longer = config(tmp_path, "search.evaluations=5", "train.epochs=16")
+    thread = threading.Thread(target=lambda: results.append(run_search(longer)))
     thread.start()
     thread.join(200)
-    assert results[0].evaluations == 23
+    assert results[0].evaluations == 5
     assert results[0].cold_starts == 2
     assert ray.is_initialized()
     devices = {row.device for row in Ledger.load(Storage(str(tmp_path / "run")))}

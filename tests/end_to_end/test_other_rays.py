@@ -11,9 +11,16 @@ from tests.search.ray.test_internals import take_away
 
 # The first one is used where a Ray is started, and the others share one.
 NAMES = sorted(internals.NAMES, key=lambda name: name != internals.SIGNAL_HANDLER)
+EACH_COMMIT = (internals.SIGNAL_HANDLER, internals.CLEANUP_TIMEOUT)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in EACH_COMMIT else pytest.mark.nightly)
+        for name in NAMES
+    ],
+)
 def test_a_search_ends_well_and_says_once_what_is_missing(
     name: str,
     cli: Cli,

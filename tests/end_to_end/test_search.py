@@ -29,7 +29,7 @@ from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed
 pytestmark = pytest.mark.usefixtures("one_ray")
 
 
-@pytest.mark.parametrize("lookahead", [0, 3])
+@pytest.mark.parametrize("lookahead", [pytest.param(0, marks=pytest.mark.nightly), 3])
 def test_the_number_of_workers_changes_nothing(
     cli: Cli, undisturbed: Undisturbed, lookahead: int
 ) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 import ray
 
 from tests.end_to_end.cli import Cli
@@ -48,6 +49,7 @@ def test_it_outlives_its_worker_and_a_second_driver_and_stops_when_it_is_asked(c
     assert "search.evaluations (400, now 23), train.epochs (2, now 3)" in changed.stderr
 
 
+@pytest.mark.nightly
 def test_asked_to_stop_before_it_began_it_can_go_on(cli: Cli) -> None:
     process = cli.start("search", name="early", forks=False)
     maps = Path(f"/proc/{process.pid}/maps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -243,6 +244,20 @@ def test_replay_refuses_rows_of_another_search() -> None:
     changed_value = dict(rows) | {3: (rows[3][0], Outcome(99.0))}
     with pytest.raises(ReplayError):
         make().replay(changed_value)
+
+
+def test_replay_takes_choices_that_json_gave_another_type() -> None:
+    space = Space({"rates": Categorical(((0.0, 0.1), (0.1, 0.0))), "real": Real(0.0, 1.0)})
+
+    def outcome(proposal: Proposal) -> Outcome:
+        return Outcome(proposal.sample["real"] + proposal.sample["rates"][0])
+
+    rows = drive(make(space), 1, random.Random(0), outcome)
+    read = {n: (json.loads(json.dumps(sample)), told) for n, (sample, told, _) in rows.items()}
+    assert any(read[n][0] != rows[n][0] for n in rows)
+    again = make(space)
+    again.replay({n: read[n] for n in range(25)})
+    assert drive(again, 1, random.Random(1), outcome) == {n: rows[n] for n in range(25, 40)}
 
 
 def test_lookahead_of_more_than_three_generations_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from revo_ray.data.image_records import ArrayPicture, Record
 from revo_ray.data.splits.split import split
-from revo_ray.data.splits.subset import subset
+from revo_ray.data.splits.subset import limit_records, subset
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 from tests.properties import examples
@@ -92,6 +94,15 @@ def test_a_subset_keeps_the_share_of_each_given_split() -> None:
     assert table[0, "train"] + table[0, None] == 72
     assert table[1, "train"] + table[1, None] == 8
     split(labels[chosen], DataConfig(), given=[marks[i] for i in chosen])
+
+
+def test_records_of_one_group_stay_or_go_together() -> None:
+    picture = ArrayPicture(np.zeros((1, 1), np.uint8))
+    records = [Record(str(i), "ab"[i % 2], picture, group=str(i // 4)) for i in range(80)]
+    chosen = limit_records(records, DataConfig(max_images=22))
+    sizes = Counter(record.group for record in chosen)
+    assert set(sizes.values()) == {4}
+    assert len(chosen) == 20
 
 
 def test_too_small_a_subset_is_refused() -> None:
