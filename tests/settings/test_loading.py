@@ -64,7 +64,7 @@ def test_a_written_config_is_read_back_without_its_provenance(tmp_path: Path) ->
         ("resources.gpus_per_trial=1.5", "use 0, a fraction or 1"),
         ("resources.gpus_per_trial=2", "gpus_per_trial is 2; use 0, a fraction or 1: "),
         ("resources.gpus_per_trial=-1", "use 0, a fraction or 1"),
-        ("train.warmup_epochs=10", "warmup_epochs is 10; it must be below epochs, 10"),
+        ("train.warmup_epochs=10", "warmup_epochs is 10; it must be below epochs, 5"),
         ("name=../elsewhere", "name: "),
         ("search=5", "search: "),
         ("nonsense", "write KEY=VALUE"),

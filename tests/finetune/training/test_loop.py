@@ -53,6 +53,7 @@ def reference(
                 vector = parameter.ndim == 1 and not config.decay_all
                 decay = 0.0 if vector else weight_decay
                 groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+    bases = [group["lr"] for group in groups]
     optimizer = (
         torch.optim.SGD(groups, momentum=config.momentum)
         if config.optimizer == "sgd"
@@ -72,9 +73,8 @@ def reference(
         order = torch.tensor(splits.train)[torch.randperm(33, generator=generator)]
         for batch in order[:8], order[8:16], order[16:24], order[24:]:  # 33 = 8 + 8 + 8 + 9
             if config.schedule == "cosine":
-                rate_now = [group["lr"] for group in groups]
                 factor = 0.5 * (1 + math.cos(math.pi * step / (4 * config.epochs)))
-                for group, rate in zip(optimizer.param_groups, rate_now, strict=True):
+                for group, rate in zip(optimizer.param_groups, bases, strict=True):
                     group["lr"] = rate * factor
             optimizer.zero_grad()
             functional.cross_entropy(model(images[batch]), labels[batch]).backward()
