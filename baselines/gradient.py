@@ -9,7 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from revo_ray.methods import (
+    DECAYS,
     LARGEST,
+    LOWEST,
     Bounds,
     ByOptimizer,
     Method,
@@ -31,11 +33,11 @@ LR, WEIGHT_DECAY = "lr", "wd"
 class TunedOptions(Section):
     """Options of methods that search a rate and a weight decay."""
 
-    lr: Annotated[Bounds, ByOptimizer(sgd=(1e-5, 1.0), adamw=(1e-5, 0.1))] = Field(
+    lr: Annotated[Bounds, ByOptimizer(sgd=(10**LOWEST, 1.0), adamw=(10**LOWEST, 0.1))] = Field(
         None, validate_default=True
     )
-    """Range of the learning rate, on a log scale."""
-    weight_decay: Bounds = (1e-6, 1e-1)
+    """Range of the learning rate, on a log scale; by default that of the revo methods."""
+    weight_decay: Bounds = DECAYS
     """Range of the weight decay, on a log scale."""
     startup: int = Field(20, ge=1, le=LARGEST)
     """Random proposals before TPE learns from their values."""

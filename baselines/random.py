@@ -9,11 +9,14 @@ import numpy as np
 from pydantic import Field
 
 from revo_ray.methods import (
+    DECAYS,
+    LOWEST,
     Bounds,
     Evolved,
     Exponent,
     Highest,
     Proposals,
+    Recipe,
     RevoBinary,
     RevoContinuous,
     RevoMixed,
@@ -62,10 +65,11 @@ class Random(Evolved):
         encoding: Literal["continuous", "binary", "mixed"] = "continuous"
         """Genome that is drawn; the other keys are those of its method."""
         scale: Literal["log", "linear", "relative"] = "log"
-        low: Exponent = -4.0
+        low: Exponent = LOWEST
         high: Highest = Field(None, validate_default=True)
         spread: float = Field(2.0, gt=0, le=6)
-        weight_decay: Bounds | None = (1e-6, 1e-1)
+        weight_decay: Bounds | None = DECAYS
+        recipe: Recipe | None = None
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
         head: Literal["trained", "searched"] = "trained"
 

@@ -14,13 +14,20 @@ from revo_ray.methods import (
     Method,
     Plan,
     Proposals,
+    Real,
+    Recipe,
     Sample,
     SearchOptions,
     Section,
     Space,
     UnitLike,
     UserError,
+    recipe_plan,
+    recipe_variables,
 )
+
+LEVELS = 6
+"""Values of a training setting that is a gene: the weight decay has one in each decade."""
 
 
 class SetEncoding(Method):
@@ -40,6 +47,9 @@ class SetEncoding(Method):
         ] = Field(None, validate_default=True)
         """Rates to pick from; 0 freezes a unit. The new head takes a positive one. The default for
         SGD is that of Shen et al.; AdamW takes a tenth of it."""
+        recipe: Recipe | None = None
+        """Settings that become genes, as of the revo methods; each takes one of six values, evenly
+        spaced over its range."""
         parents: float = Field(0.3, gt=0, le=1)
         """Parents, as a fraction of the population."""
         crossover: float = Field(1.0, ge=0, le=1)
@@ -60,11 +70,14 @@ class SetEncoding(Method):
         """One choice for each unit; the new head cannot choose 0."""
         rates: tuple[float, ...] = self.options.rates
         positive = tuple(rate for rate in rates if rate > 0)
-        return Space({unit.name: Categorical(positive if unit.head else rates) for unit in units})
+        genes = {unit.name: Categorical(positive if unit.head else rates) for unit in units}
+        settings = recipe_variables(self.options.recipe or ())
+        return Space(genes | {name: _levels(each) for name, each in settings.items()})
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
-        """The rates of the sample."""
-        return Plan(tuple(float(sample[unit.name]) for unit in units))
+        """The rates of the sample, and its settings."""
+        rates = (float(sample[unit.name]) for unit in units)
+        return recipe_plan(rates, sample, self.options.recipe or ())
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """The genetic algorithm, with generations of the configured population."""
@@ -73,10 +86,15 @@ class SetEncoding(Method):
                 space,
                 population_size=search.population,
                 seed=search.seed,
-                **self.options.model_dump(exclude={"rates"}),
+                **self.options.model_dump(exclude={"rates", "recipe"}),
             )
         except ValueError as error:
             raise UserError(str(error), key="method.rates") from None
         return Proposals(
             optimiser, space.key, budget=search.evaluations, lookahead=search.lookahead, reuse=True
         )
+
+
+def _levels(variable: Real) -> Categorical:
+    """Values at equal distances on a variable's scale."""
+    return Categorical(tuple(variable.from_unit(i / (LEVELS - 1)) for i in range(LEVELS)))

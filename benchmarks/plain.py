@@ -103,7 +103,7 @@ class Plain:
             norm.momentum = momentum
 
     def optimizer(self, plan: Plan) -> tuple[torch.optim.Optimizer, list[torch.nn.Module]]:
-        """One group for each unit that trains; and the modules of those that do not."""
+        """One or two groups for each unit that trains; and the modules of those that do not."""
         parameters = dict(self.model.named_parameters())
         groups: list[dict[str, Any]] = []
         frozen = []
@@ -112,14 +112,16 @@ class Plain:
             for tensor in tensors:
                 tensor.requires_grad_(rate > 0)
             if rate > 0:
-                groups.append({"params": tensors, "lr": rate, "initial": rate})
+                vectors = [] if self.train.decay_all else [t for t in tensors if t.ndim <= 1]
+                rest = [tensor for tensor in tensors if all(tensor is not v for v in vectors)]
+                group = {"lr": rate, "initial": rate}
+                groups.append(group | {"params": vectors, "weight_decay": 0.0})
+                groups.append(group | {"params": rest, "weight_decay": plan.weight_decay})
             else:
                 frozen += [self.model.get_submodule(name) for name in unit.modules]
-        decay = plan.weight_decay
         if self.train.optimizer == "sgd":
-            momentum = self.train.momentum
-            return torch.optim.SGD(groups, momentum=momentum, weight_decay=decay), frozen
-        return torch.optim.AdamW(groups, weight_decay=decay, fused=True), frozen
+            return torch.optim.SGD(groups, momentum=self.train.momentum), frozen
+        return torch.optim.AdamW(groups, fused=True), frozen
 
 
 def images_of(table: Table, positions: Any) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,13 +16,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
-def plan_text(rates: Sequence[float], head: int = -1, weight_decay: float = 0.0) -> str:
+def plan_text(
+    rates: Sequence[float],
+    head: int = -1,
+    weight_decay: float = 0.0,
+    recipe: Mapping[str, float] | None = None,
+) -> str:
     """Format a plan in one line: `12 of 50 units frozen, rates 1e-4…3e-2, head 1e-2`.
 
     Args:
         rates: learning rate of each unit, 0 if it is frozen. Without rates the text is empty.
         head: index of the classifier's unit.
         weight_decay: named if it is not 0.
+        recipe: the plan's own training settings, `momentum 0.87`.
     """
     if not rates:
         return ""
@@ -35,7 +41,12 @@ def plan_text(rates: Sequence[float], head: int = -1, weight_decay: float = 0.0)
     parts.append(f"head {_one_digit(rates[head]) if rates[head] else 'frozen'}")
     if weight_decay:
         parts.append(f"weight decay {_one_digit(weight_decay)}")
-    return ", ".join(parts)
+    return ", ".join([*parts, *recipe_texts(recipe or {})])
+
+
+def recipe_texts(recipe: Mapping[str, float]) -> list[str]:
+    """Format the training settings of a plan: `momentum 0.87`, `label smoothing 0.1`."""
+    return [f"{name.replace('_', ' ')} {value:.2g}" for name, value in recipe.items()]
 
 
 def number_text(value: float | None) -> str:

@@ -15,6 +15,10 @@ def test_a_plan_in_one_line() -> None:
     assert plan_text([1.0, 0.0], weight_decay=0.05) == (
         "1 of 2 units frozen, rate 1e0, head frozen, weight decay 5e-2"
     )
+    recipe = {"momentum": 0.873, "label_smoothing": 0.1}
+    assert plan_text([0.0, 0.5], recipe=recipe) == (
+        "1 of 2 units frozen, head 5e-1, momentum 0.87, label smoothing 0.1"
+    )
     assert plan_text([]) == ""
 
 

@@ -17,7 +17,7 @@ from revo_ray.cli.parameters import Config, Overrides
 from revo_ray.errors import SearchError, UserError
 from revo_ray.objective import METRICS, Scores
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.words import number_text
+from revo_ray.words import number_text, recipe_texts
 
 if TYPE_CHECKING:
     from revo_ray.finetune.training.loop import Epoch
@@ -49,9 +49,12 @@ def train(
         from revo_ray.model.train import read_plan, train_plan
         from revo_ray.monitor.preparation import prepare_and_show
 
+        known = read_plan(plan)
+        if known.recipe:
+            say(f"recipe:     {', '.join(recipe_texts(known.recipe))}")
         trained = train_plan(
             settings,
-            read_plan(plan),
+            known,
             with_validation=with_validation,
             on_epoch=_show_epoch,
             prepare_table=partial(prepare_and_show, console=out),

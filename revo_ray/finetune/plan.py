@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
     from revo_ray.settings.schema import TrainConfig
+
+
+RecipeName = Literal["momentum", "label_smoothing", "mixup", "cutmix"]
+"""Keys of `train` that a plan may set for itself."""
 
 
 @dataclass(frozen=True)
@@ -21,24 +25,31 @@ class Plan:
     Attributes:
         unit_lrs: the learning rate of each unit, in the order of the network's units; 0 freezes
             the unit: no gradient, no weight decay, normalisation statistics left alone.
-        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains;
+            `train.decay_all` says whether its norms and biases are left out.
         policy: description of the per-epoch policy that changes the rates, in JSON values:
             `method`, the name of the method that has it, and its options; None keeps the rates.
+        recipe: values that replace those of the keys of `train` with the same names. With AdamW
+            `momentum` is β₁.
 
     Raises:
-        ValueError: a rate or the weight decay is negative or not finite, or the policy names no
-            method.
+        ValueError: a rate, the weight decay or a value of the recipe is negative or not finite, the
+            policy names no method, or no such key of `train` can be set.
     """
 
     unit_lrs: tuple[float, ...]
     weight_decay: float = 0.0
     policy: Mapping[str, Any] | None = None
+    recipe: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, values in (("unit_lrs", self.unit_lrs), ("weight_decay", (self.weight_decay,))):
+        numbers = {"unit_lrs": self.unit_lrs, "weight_decay": (self.weight_decay,)}
+        for name, values in (numbers | {key: (v,) for key, v in self.recipe.items()}).items():
             for value in values:
                 if not (math.isfinite(value) and value >= 0):
                     raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
+        if unknown := set(self.recipe) - set(get_args(RecipeName)):
+            raise ValueError(f"a plan's recipe cannot set {min(unknown)!r}")
         method = self.policy.get("method") if isinstance(self.policy, Mapping) else None
         if self.policy is not None and not isinstance(method, str):
             raise ValueError(f"policy must be a mapping with its method, not {self.policy!r}")
@@ -49,10 +60,11 @@ class Plan:
         return tuple(lr == 0 for lr in self.unit_lrs)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain JSON values, which `from_json` reads."""
+        """The plan as plain JSON values, which `from_json` reads; `recipe` only if it has one."""
         policy = None if self.policy is None else dict(self.policy)
         rates = list(self.unit_lrs)
-        return {"unit_lrs": rates, "weight_decay": self.weight_decay, "policy": policy}
+        recipe = {"recipe": dict(self.recipe)} if self.recipe else {}
+        return {"unit_lrs": rates, "weight_decay": self.weight_decay, "policy": policy} | recipe
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
@@ -61,13 +73,15 @@ class Plan:
         Raises:
             ValueError: `unit_lrs` is missing, a key is unknown, or a value is no valid rate.
         """
-        unknown = set(values) - {"unit_lrs", "weight_decay", "policy"}
+        unknown = set(values) - {"unit_lrs", "weight_decay", "policy", "recipe"}
         if unknown or "unit_lrs" not in values:
             raise ValueError(
-                f"a plan needs unit_lrs and may have weight_decay and policy; got {sorted(values)}"
+                "a plan needs unit_lrs and may have weight_decay, policy and recipe; "
+                f"got {sorted(values)}"
             )
         rates = tuple(map(float, values["unit_lrs"]))
-        return cls(rates, float(values.get("weight_decay", 0.0)), values.get("policy"))
+        recipe = {key: float(value) for key, value in values.get("recipe", {}).items()}
+        return cls(rates, float(values.get("weight_decay", 0.0)), values.get("policy"), recipe)
 
 
 Rates = Sequence[float] | Mapping[str, float]
@@ -88,7 +102,7 @@ class TunerLike(Protocol):
     """Training images processed since the run began; a policy adds those that it looks at."""
 
     def loss(self, index: Tensor) -> Tensor:
-        """Mean cross-entropy () of the training images at `index` (B,), without augmentation."""
+        """Training loss () of the images at `index` (B,), without augmentation or mixing."""
         ...
 
 

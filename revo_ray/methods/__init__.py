@@ -14,10 +14,11 @@ from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Space, Variable
 from revo_ray.finetune.plan import Plan, Policy, TunerLike
 from revo_ray.methods.method import Method, UnitLike
+from revo_ray.methods.recipe import DECAYS, Recipe, recipe_plan, recipe_variables
 from revo_ray.methods.registry import find_policy, load_methods, make_method
 from revo_ray.methods.revo import Evolved, RevoBinary, RevoContinuous, RevoMixed
 from revo_ray.objective import Metric
-from revo_ray.settings.options import Bounds, ByOptimizer, Exponent, Highest
+from revo_ray.settings.options import LOWEST, Bounds, ByOptimizer, Exponent, Highest
 from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CMAMV",
+    "DECAYS",
     "LARGEST",
+    "LOWEST",
     "Bounds",
     "ByOptimizer",
     "Categorical",
@@ -40,6 +43,7 @@ __all__ = [
     "Policy",
     "Proposals",
     "Real",
+    "Recipe",
     "ReplayError",
     "RevoBinary",
     "RevoContinuous",
@@ -57,6 +61,8 @@ __all__ = [
     "find_units",
     "load_methods",
     "make_method",
+    "recipe_plan",
+    "recipe_variables",
 ]
 
 

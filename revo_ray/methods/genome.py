@@ -7,16 +7,17 @@ A network is an ordered list of units; one of them is the new classifier head.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from revo_ray.evolve.space import Categorical, Real, Sample, Space, Variable
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.method import UnitLike
+from revo_ray.methods.recipe import DECAYS, WEIGHT_DECAY, Recipe, recipe_plan, recipe_variables
 
 GLOBAL_LR = "global_lr"
-BASE_LR, WEIGHT_DECAY = "base_lr", "weight_decay"
+BASE_LR = "base_lr"
 TRAINS = "trains "
 """Prefix of the name of a unit's freeze bit, if the unit's own name is that of its ratio."""
 
@@ -25,7 +26,26 @@ LEAST_HEAD_LR = 1e-6
 
 
 @dataclass(frozen=True)
-class BinaryGenome:
+class WithRecipe:
+    """Genes of training settings, which all units share.
+
+    Attributes:
+        recipe: names of the settings that are genes.
+        weight_decay: range of the weight decay if it is a gene, on a log scale; None: `DECAYS`.
+    """
+
+    recipe: Recipe | None = field(default=None, kw_only=True)
+    weight_decay: tuple[float, float] | None = field(default=None, kw_only=True)
+
+    def _settings(self) -> dict[str, Variable]:
+        return {**recipe_variables(self.recipe or (), self.weight_decay)}
+
+    def _plan(self, rates: Iterable[float], sample: Sample) -> Plan:
+        return recipe_plan(rates, sample, self.recipe or ())
+
+
+@dataclass(frozen=True)
+class BinaryGenome(WithRecipe):
     """A freeze bit for each unit, and one learning rate for all that train (eq. 1).
 
     Attributes:
@@ -45,28 +65,27 @@ class BinaryGenome:
     frozen: float = 0.5
 
     def space(self, units: Sequence[UnitLike]) -> Space:
-        """One variable for each gene: the bits, in the order of the units, then the rate."""
+        """A variable for each gene: the bits, in the order of the units, the rate, the settings."""
         weights = (self.frozen, 1 - self.frozen)
         variables: dict[str, Variable] = {
             unit.name: Categorical((0, 1), weights) for unit in units if self._is_gene(unit)
         }
         if self.global_lr == "searched":
             variables[GLOBAL_LR] = _rate(self.low, self.high, self.start)
-        return Space(variables)
+        return Space(variables | self._settings())
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: b·η (eq. 1)."""
         rate = float(sample.get(GLOBAL_LR, self.global_lr))
-        return Plan(
-            tuple(rate * int(sample[unit.name]) if self._is_gene(unit) else rate for unit in units)
-        )
+        bits = (int(sample[unit.name]) if self._is_gene(unit) else 1 for unit in units)
+        return self._plan((rate * bit for bit in bits), sample)
 
     def _is_gene(self, unit: UnitLike) -> bool:
         return self.head == "searched" or not unit.head
 
 
 @dataclass(frozen=True)
-class ContinuousGenome:
+class ContinuousGenome(WithRecipe):
     """A gene in [0, 1] for each unit, which sets its learning rate (eq. 2).
 
     Attributes:
@@ -82,8 +101,9 @@ class ContinuousGenome:
     start: float | None = None
 
     def space(self, units: Sequence[UnitLike]) -> Space:
-        """One gene for each unit, the head's among them."""
-        return Space({unit.name: Real(0.0, 1.0, start=self.start) for unit in units})
+        """One gene for each unit, the head's among them, then the settings."""
+        genes = {unit.name: Real(0.0, 1.0, start=self.start) for unit in units}
+        return Space({**genes, **self._settings()})
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: the gene, or ten to the gene's place between the exponents."""
@@ -91,11 +111,11 @@ class ContinuousGenome:
         if self.scale == "log":
             rates = [_between(self.low, self.high, gene) for gene in rates]
         least = (LEAST_HEAD_LR if unit.head else 0.0 for unit in units)
-        return Plan(tuple(map(max, rates, least)))
+        return self._plan(map(max, rates, least), sample)
 
 
 @dataclass(frozen=True)
-class RelativeGenome:
+class RelativeGenome(WithRecipe):
     """A base rate, and for each unit the decades by which its own rate lies above or below it.
 
     One rate for all units is the middle of the space, so a search refines around the rate that it
@@ -105,7 +125,8 @@ class RelativeGenome:
         low, high: exponents of ten, the range of the base rate.
         start: initial mean of the base rate, from 0 at low to 1 at high; None for the middle.
         spread: decades that a unit's rate may lie above or below the base rate.
-        weight_decay: range of the weight decay, on a log scale; None: no weight decay.
+        weight_decay: range of the weight decay, on a log scale; None: no weight decay, unless
+            `recipe` names it.
         frozen: initial probability that a unit is frozen; 0: there are no bits. The head has none.
     """
 
@@ -113,14 +134,15 @@ class RelativeGenome:
     high: float = 0.0
     start: float | None = None
     spread: float = 2.0
-    weight_decay: tuple[float, float] | None = (1e-6, 1e-1)
+    weight_decay: tuple[float, float] | None = DECAYS
     frozen: float = 0.0
 
     def space(self, units: Sequence[UnitLike]) -> Space:
-        """The base rate, the weight decay, the bits, and a ratio for each unit."""
+        """The base rate, the weight decay, other settings, the bits, and a ratio for each unit."""
         variables: dict[str, Variable] = {BASE_LR: _rate(self.low, self.high, self.start)}
         if self.weight_decay is not None:
-            variables[WEIGHT_DECAY] = Real(*self.weight_decay, log=True)
+            variables |= recipe_variables((WEIGHT_DECAY,), self.weight_decay)
+        variables |= self._settings()
         if self.frozen:
             weights = (self.frozen, 1 - self.frozen)
             variables |= {
@@ -135,7 +157,7 @@ class RelativeGenome:
             base * math.pow(10.0, float(sample[unit.name])) * sample.get(TRAINS + unit.name, 1)
             for unit in units
         )
-        return Plan(tuple(rates), float(sample.get(WEIGHT_DECAY, 0.0)))
+        return self._plan(rates, sample)
 
 
 def _rate(low: float, high: float, start: float | None) -> Real:

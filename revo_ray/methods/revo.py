@@ -16,7 +16,8 @@ from revo_ray.evolve.space import Sample, Space
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome
 from revo_ray.methods.method import Method, UnitLike
-from revo_ray.settings.options import Bounds, Exponent, Highest
+from revo_ray.methods.recipe import DECAYS, Recipe
+from revo_ray.settings.options import LOWEST, Bounds, Exponent, Highest
 from revo_ray.settings.schema import SearchOptions, Section
 
 
@@ -66,12 +67,16 @@ class Evolved(Method):
 class RateOptions(EvolveOptions):
     """The range of the learning rates."""
 
-    low: Exponent = -4.0
+    low: Exponent = LOWEST
     """Rates are searched from 10^low, on a log scale."""
     high: Highest = Field(None, validate_default=True)
     """Rates are searched up to 10^high: 1 with SGD, 0.1 with AdamW."""
     start: float | None = Field(None, ge=0, le=1)
     """Initial mean of the rates, from 0 at low to 1 at high; None: the middle, 0.5."""
+    recipe: Recipe | None = None
+    """Settings of `train` that become genes, beside the rates: `weight_decay` (1e-6 to 0.1, on a
+    log scale), `momentum` (0 to 0.99; β₁ of AdamW), `label_smoothing` (0 to 0.3), `mixup`, `cutmix`
+    (0 to 1). None: none of them."""
 
 
 class RevoBinary(Evolved):
@@ -97,7 +102,7 @@ class RelativeOptions(RateOptions):
 
     spread: float = Field(2.0, gt=0, le=6)
     """Decades that a unit's rate may lie above or below the base rate."""
-    weight_decay: Bounds | None = (1e-6, 1e-1)
+    weight_decay: Bounds | None = DECAYS
     """Range of the weight decay, on a log scale; None: no weight decay."""
 
 
@@ -109,7 +114,8 @@ class RevoContinuous(Evolved):
     class Options(RelativeOptions):
         scale: Literal["log", "linear", "relative"] = "log"
         """log: rates from 10^low to 10^high; linear: the gene is the rate, as in the paper;
-        relative: a base rate, and a ratio to it for each unit (`spread`, `weight_decay`)."""
+        relative: a base rate, and a ratio to it for each unit (`spread`, `weight_decay`). In the
+        others the weight decay is a gene only if `recipe` names it."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

@@ -1,4 +1,4 @@
-"""Keys that the configuration no longer has, and how a recorded one is read that still has them."""
+"""Configurations that earlier versions recorded: keys that are gone, and values that changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 DELETED: dict[str, Any] = {"resources.fuse": 1}
 """Each deleted key, dotted, with the default that it had."""
+
+_WRITTEN = frozenset({"batch_norm", "cache_mb", "time_limit", "validate_epochs"})
+"""Keys of `train` that a `study.yaml` has if a study wrote it; people hardly name all of them."""
 
 
 def read_back(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -23,9 +26,30 @@ def read_back(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         AttributeError: the file holds no mapping.
     """
     drop_defaults(values)
+    keep_meaning(values)
     missed = {key: section.pop(name) for key, section, name in _deleted_in(values)}
     recorded = values.pop("recorded", None)
     return recorded if isinstance(recorded, dict) else {}, missed
+
+
+def keep_meaning(values: dict[str, Any]) -> None:
+    """Give keys the values that they had for the version that recorded them, in place.
+
+    - Without `train.decay_all` weight decay acted on all that trained.
+    - Of several GPUs of an evaluation all but one were idle.
+
+    Args:
+        values: as of `read_back`. A study that somebody wrote by hand is left as it is.
+    """
+    train, resources = values.get("train"), values.get("resources")
+    recorded = "recorded" in values or (isinstance(train, dict) and train.keys() >= _WRITTEN)
+    if not recorded:
+        return
+    if isinstance(train, dict):
+        train.setdefault("decay_all", True)
+    gpus = resources.get("gpus_per_trial") if isinstance(resources, dict) else None
+    if isinstance(resources, dict) and isinstance(gpus, int | float) and gpus > 1:
+        resources["gpus_per_trial"] = 1
 
 
 def drop_defaults(values: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
-from revo_ray.settings.deleted import DELETED, drop_defaults
+from revo_ray.settings.deleted import DELETED, drop_defaults, keep_meaning
 from revo_ray.settings.presets import Kind, preset_names, read_preset
 from revo_ray.settings.safe_yaml import MAX_DEPTH, read_yaml
 from revo_ray.words import cut, shown
@@ -43,6 +43,7 @@ def read_values(
     values, origins = _parse(text, label)
     if "recorded" in values or kind == "study":  # a study.yaml has no provenance
         drop_defaults(values)
+        keep_meaning(values)
     values.pop("recorded", None)  # provenance, which a run directory's config.yaml holds
     for override in overrides:
         refuse_credentials(override.partition("=")[0], "--set")

@@ -59,6 +59,8 @@ class ByOptimizer:
         return getattr(self, train.optimizer)
 
 
+LOWEST = -4.0
+"""Exponent of the lowest learning rate that methods search by default."""
 Exponent = Annotated[float, Field(ge=-12, le=4)]
 """Exponent of ten that bounds learning rates on a log scale."""
 Highest = Annotated[Exponent, ByOptimizer(sgd=0.0, adamw=-1.0)]

@@ -115,13 +115,33 @@ class TrainConfig(Section):
     steps."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """SGD momentum. The paper uses 0."""
+    decay_all: bool = False
+    """false: weight decay leaves out biases, norms and other vectors, and the parameters that the
+    network's `no_weight_decay()` names, as timm does. true: it acts on all that trains."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Factor on all learning rates, updated at each step. cosine falls from 1 to 0."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Epochs over which the factor rises linearly to 1, before the schedule begins."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Part of each training label that is spread evenly over all classes."""
+    mixup: float = Field(0.0, ge=0)
+    """α of mixup, which blends each training image and its label with another one of the batch
+    (arXiv 1710.09412). 0: none."""
+    cutmix: float = Field(0.0, ge=0)
+    """α of CutMix, which pastes a box of another image (arXiv 1905.04899). 0: none. With mixup too,
+    each batch gets one of the two, at random."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Largest norm of the gradient of all that trains; longer ones are scaled down. Each unit's
+    step then depends on which others are frozen. None: no limit."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay, per step, of a moving average of the weights, which then replaces them in validation,
+    in the best model and in the test. BatchNorm: precise statistics are computed under the average;
+    running ones stay those of the weights that train. None: no average."""
     batch_norm: Literal["running", "precise"] = "precise"
     """Statistics that trained BatchNorm layers use in evaluation. running: averages over their last
     steps. precise: exact statistics of all training images under the final weights, at the price
     of one more forward pass (arXiv 2105.07576). After few steps the two are far apart."""
-    augment: Literal["none", "flip", "crop-flip", "trivial"] = "none"
+    augment: Literal["none", "flip", "crop-flip", "trivial", "randaugment"] = "none"
     """Augmentation of the training images, seeded, on the device."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16 for automatic mixed precision."""
@@ -137,6 +157,14 @@ class TrainConfig(Section):
     None: no limit."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the new classifier, the data order, the augmentation and dropout."""
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> TrainConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs:g}; it must be below epochs, {self.epochs}"
+            )
+        return self
 
 
 class SearchOptions(Section):
@@ -178,8 +206,8 @@ class ResourcesConfig(Section):
     cpus_per_trial: int = Field(1, ge=1, le=LARGEST)
     """Cores of an evaluation, and its number of torch threads."""
     gpus_per_trial: float | Literal["auto"] = "auto"
-    """GPUs of an evaluation. A fraction puts several evaluations on one GPU. auto: 1 if the cluster
-    has GPUs, else 0."""
+    """GPUs of an evaluation, at most 1. A fraction puts several evaluations on one GPU. auto: 1 if
+    the cluster has GPUs, else 0."""
     device: Literal["auto", "cpu"] = "auto"
     """cpu: evaluations run without CUDA, even if Ray gives them a GPU."""
     max_concurrent: int | None = Field(None, ge=1, le=LARGEST)
@@ -188,9 +216,10 @@ class ResourcesConfig(Section):
     @model_validator(mode="after")
     def _gpus_are_pinnable(self) -> ResourcesConfig:
         gpus = self.gpus_per_trial
-        if gpus != "auto" and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        if gpus != "auto" and not 0 <= gpus <= 1:
             raise ValueError(
-                f"gpus_per_trial is {gpus:g}; use 0, a fraction up to 1 or a whole number"
+                f"gpus_per_trial is {gpus:g}; use 0, a fraction or 1: an evaluation trains on one "
+                "GPU, and a second would idle"
             )
         return self
 

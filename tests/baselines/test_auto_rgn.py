@@ -152,7 +152,7 @@ def test_rates_and_weights_are_those_of_the_formula_epoch_by_epoch(
     optimizer: str, lr: float, train: int
 ) -> None:
     momentum = 0.9 if optimizer == "sgd" else 0.0
-    tuner = make_tuner(small(), train, optimizer=optimizer, momentum=momentum)
+    tuner = make_tuner(small(), train, optimizer=optimizer, momentum=momentum, decay_all=True)
     method = AutoRGN(AutoRGN.Options())
     plan = method.plan({"lr": lr, "wd": 0.01}, tuner.units)
     assert plan.policy is not None

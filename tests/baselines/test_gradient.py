@@ -94,7 +94,7 @@ def test_the_decay_can_be_searched() -> None:
 def test_what_is_searched_by_default(method: type[Tuned], optimizer: str, highest: float) -> None:
     made = make_method(MethodConfig(name=method.name), train=TrainConfig(optimizer=optimizer))
     assert dict(made.space([])) == {
-        "lr": Real(1e-5, highest, log=True),
+        "lr": Real(1e-4, highest, log=True),
         "wd": Real(1e-6, 0.1, log=True),
     }
 

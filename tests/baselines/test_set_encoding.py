@@ -99,7 +99,7 @@ def test_the_trajectory_is_the_bare_optimisers_in_whatever_order_trials_end(look
         method.space(UNITS),
         population_size=6,
         seed=3,
-        **method.options.model_dump(exclude={"rates"}),
+        **method.options.model_dump(exclude={"rates", "recipe"}),
     )
     asked = [bare.ask() for _ in range(6 + lookahead)]
     for first in range(0, BUDGET, 6):

@@ -26,7 +26,7 @@ import torch
 from PIL.JpegImagePlugin import JpegImageFile
 from safetensors.torch import load_file
 
-from benchmarks import ablations, batch_norm, gpu, overhead, preparation, study
+from benchmarks import ablations, batch_norm, gpu, overhead, preparation, recipe, study
 from benchmarks.runs import ROOT, Clocked, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.settings.schema import SearchConfig
@@ -203,6 +203,22 @@ def test_every_ablation_is_a_study(
     methods, _ = ablations.VARIANTS[label]
     assert len(found) == 2 * len(methods)
     assert {config.search.evaluations * config.train.epochs for config in found} == {500}
+
+
+def test_recipe(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(recipe, "clocked", by_hand)
+    tiny = (*TINY, "data.max_images=200", "search.evaluations=1")
+    line = last_line(
+        printed("recipe", "--seeds", "0", "1", "--runs", str(tmp_path), "--set", *tiny)
+    )
+    assert line["rates"].keys() == {"validation_loss", "test_loss", "test_accuracy"}
+    losses = [line[way]["validation_loss"] for way in ("rates", "weight_decay", "recipe")]
+    assert len(set(losses)) == 3
+    for way, loss in zip(("weight_decay", "recipe"), losses[1:], strict=True):
+        found = line[way]["validation_loss_difference"]
+        assert found["mean"] == pytest.approx(loss - losses[0], abs=2e-4)
+        low, high = found["interval"]
+        assert low < found["mean"] < high
 
 
 def test_overhead(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import load_methods, make_method
 from revo_ray.methods.genome import TRAINS
+from revo_ray.methods.recipe import GENES
 from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
 from revo_ray.settings.schema import MethodConfig, TrainConfig
 from tests.properties import examples
@@ -28,6 +29,9 @@ class Unit:
     head: bool = False
 
 
+RECIPE = ["weight_decay", *GENES]
+
+
 def cases() -> Iterator[MethodConfig]:
     """Every method that there is, with each choice of each of its options."""
     for method in load_methods().values():
@@ -35,7 +39,13 @@ def cases() -> Iterator[MethodConfig]:
         chosen = [
             {key: choice} for key, field in options for choice in choices_of(field.annotation)
         ]
-        for values in [{}, *chosen, {"weight_decay": None}, {"global_lr": 0.02}]:
+        for values in [
+            {},
+            *chosen,
+            {"weight_decay": None},
+            {"global_lr": 0.02},
+            {"recipe": RECIPE},
+        ]:
             if not values.keys() - method.Options.model_fields.keys():
                 config = MethodConfig(name=method.name, **values)
                 try:
@@ -109,3 +119,4 @@ def test_a_gene_moves_its_own_unit_alone_or_what_all_units_share(
     if own:
         assert moved <= own
         assert (before.weight_decay, before.policy) == (after.weight_decay, after.policy)
+        assert before.recipe == after.recipe

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from revo_ray.errors import UserError
-from revo_ray.methods import make_method
-from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, RelativeGenome
-from revo_ray.settings.schema import MethodConfig, SearchOptions
+from revo_ray.methods import Real, make_method
+from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome
+from revo_ray.methods.recipe import GENES
+from revo_ray.settings.schema import MethodConfig, SearchOptions, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,33 @@ def test_a_mixed_genome_has_a_bit_beside_each_ratio_but_the_heads() -> None:
     plan = genome.plan(sample, UNITS)
     assert plan.unit_lrs == pytest.approx((0, 0.1, 0.01))
     assert plan.weight_decay == 0
+
+
+def test_settings_are_genes_beside_the_rates() -> None:
+    genome = RelativeGenome(recipe=("momentum", "label_smoothing"))
+    space = genome.space(UNITS)
+    shared = ["base_lr", "weight_decay", "momentum", "label_smoothing"]
+    assert list(space) == [*shared, "stem", "body", "fc"]
+    sample = {"base_lr": 1e-3, "weight_decay": 0.01, "momentum": 0.5, "label_smoothing": 0.25}
+    plan = genome.plan(sample | {"stem": 0, "body": 0, "fc": 0}, UNITS)
+    assert plan.recipe == {"momentum": 0.5, "label_smoothing": 0.25}
+    assert plan.weight_decay == 0.01
+
+
+@pytest.mark.parametrize("genome", [BinaryGenome, ContinuousGenome, RelativeGenome])
+def test_every_genome_has_the_weight_decay_that_its_recipe_names(genome: type[Genome]) -> None:
+    space = genome(recipe=("weight_decay",), weight_decay=None).space(UNITS)
+    assert space["weight_decay"] == Real(1e-6, 1e-1, log=True)
+    sample = space.random(np.random.default_rng(0))
+    assert (
+        genome(recipe=("weight_decay",)).plan(sample, UNITS).weight_decay == sample["weight_decay"]
+    )
+
+
+def test_every_recipe_gene_is_a_value_that_its_key_takes() -> None:
+    for name, variable in GENES.items():
+        for value in (variable.low, variable.high):
+            assert getattr(TrainConfig(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize(

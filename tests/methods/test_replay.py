@@ -31,6 +31,8 @@ METHODS = [
     *("revo-binary algorithm=cmawm", "revo-binary algorithm=sop global_lr=0.01"),
     *("set-encoding", "set-encoding rates=[0,0.1]"),
     *("random", "random encoding=mixed", "random encoding=binary global_lr=0.01"),
+    *("revo-mixed recipe=[momentum,mixup]", "revo-binary recipe=[weight_decay]"),
+    *("set-encoding recipe=[weight_decay,momentum]", "random recipe=[label_smoothing]"),
 ]
 
 BITS = Space({f"bit{i}": Categorical((0, 1)) for i in range(3)})

@@ -13,6 +13,7 @@ import yaml
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.monitor.watched import open_watched
+from revo_ray.rundir.recorded_config import check_config, read_config, write_config
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.schema import SearchConfig
@@ -106,6 +107,36 @@ def test_values_of_any_shape_are_read_back(values: dict[str, object]) -> None:
     rest = {key: value for key, value in values.items() if key != "recorded"}
     assert read_back(values) == ({}, {})
     assert values == rest
+
+
+def test_what_was_recorded_before_keeps_its_meaning(tmp_path: Path) -> None:
+    """Weight decay acted on all that trained, and a second GPU of an evaluation was idle."""
+    config = SearchConfig.load()
+    write_config(Storage(str(tmp_path)), config, {}, {})
+    file = tmp_path / "config.yaml"
+    values = yaml.safe_load(file.read_text())
+    del values["train"]["decay_all"]
+    values["resources"]["gpus_per_trial"] = 2
+    file.write_text(yaml.safe_dump(values))
+    for read in (SearchConfig.load(file), read_config(Storage(str(tmp_path))).config):
+        assert read.train.decay_all
+        assert read.resources.gpus_per_trial == 1
+        check_config(Storage(str(tmp_path)), read, {}, {})
+    with pytest.raises(UserError, match=r"train\.decay_all \(True, now False\)"):
+        check_config(Storage(str(tmp_path)), config, {}, {})
+
+
+def test_a_study_that_was_written_before_keeps_its_meaning(tmp_path: Path) -> None:
+    study = StudyConfig.load("preset:quick", [f"storage={tmp_path}"])
+    StudyDirectory(str(tmp_path)).write_config(study)
+    file = tmp_path / "study.yaml"
+    assert not StudyConfig.load(file).train.decay_all
+    values = yaml.safe_load(file.read_text())
+    del values["train"]["decay_all"]
+    file.write_text(yaml.safe_dump(values))
+    assert all(search.train.decay_all for search in StudyConfig.load(file).searches())
+    file.write_text("train: {epochs: 3}\nstudy: {methods: [full]}\n")  # by hand
+    assert not StudyConfig.load(file).train.decay_all
 
 
 def test_a_users_own_file_is_told_that_a_key_was_removed(tmp_path: Path) -> None:

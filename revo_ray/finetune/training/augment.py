@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-Kind = Literal["none", "flip", "crop-flip", "trivial"]
+Kind = Literal["none", "flip", "crop-flip", "trivial", "randaugment"]
 
-_TRIVIAL = v2.TrivialAugmentWide()
+_PER_IMAGE = {"trivial": v2.TrivialAugmentWide(), "randaugment": v2.RandAugment()}
 
 
 def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
@@ -21,6 +23,7 @@ def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
       reflection; then `flip`.
     - `trivial`: one random operation of random strength, by torchvision's TrivialAugment Wide
       (arXiv 2103.10158).
+    - `randaugment`: two random operations, by torchvision's RandAugment (arXiv 1909.13719).
 
     The draws come from `generator` alone; torch's global random state is left as it was.
 
@@ -41,8 +44,9 @@ def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
         return _flip(images, generator)
     if kind == "crop-flip":
         return _flip(_shift(images, generator), generator)
-    if kind == "trivial":
-        return _trivial(images, generator)
+    if kind in _PER_IMAGE:
+        with _drawn_from(generator):
+            return torch.stack([_PER_IMAGE[kind](image) for image in images])
     raise ValueError(f"unknown augmentation {kind!r}")
 
 
@@ -64,9 +68,48 @@ def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2).contiguous()
 
 
-def _trivial(images: Tensor, generator: torch.Generator) -> Tensor:
+def mix(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    mixup: float,
+    cutmix: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Mix every image of a batch, and its label, with its neighbour, by torchvision's transforms.
+
+    Args:
+        images: (B, 3, S, S) floats; not changed in place.
+        labels: (B,) classes.
+        classes: number of classes C.
+        mixup, cutmix: α of `v2.MixUp` and `v2.CutMix`, 0 for none; of two each batch gets one, at
+            equal odds.
+        generator: on the CPU. All draws come from it.
+
+    Returns:
+        images (B, 3, S, S) and the probabilities (B, C) of their classes; or the arguments, if
+        both α are 0.
+    """
+    kinds: list[v2.Transform] = []
+    if mixup:
+        kinds.append(v2.MixUp(alpha=mixup, num_classes=classes))
+    if cutmix:
+        kinds.append(v2.CutMix(alpha=cutmix, num_classes=classes))
+    if not kinds:
+        return images, labels
+    chosen = kinds[int(torch.randint(len(kinds), (), generator=generator))]
+    with _drawn_from(generator):
+        mixed: tuple[Tensor, Tensor] = chosen(images, labels)
+    return mixed
+
+
+@contextmanager
+def _drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global state inside the block by one draw, and put it back afterwards.
+
+    torchvision draws from the global state of the CPU, whatever the images' device.
+    """
     seed = int(torch.randint(2**62, (), generator=generator))
-    # torchvision draws from the global state of the CPU, whatever the images' device.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return torch.stack([_TRIVIAL(image) for image in images])
+        yield

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from revo_ray.finetune.training.weight_average import WeightAverage
 from revo_ray.objective import Scores
 
 LogitsAt = Callable[[Tensor], Tensor]
 """Positions (B,) in the training split to logits (B, C)."""
+LossAt = Callable[[Tensor], Tensor]
+"""Positions (B,) in the training split to the mean loss () that training lowers."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Epoch:
 
     Attributes:
         epoch: counted from 1.
-        train_loss: mean over the images, each before its step; None if nothing trains or the
-            epoch diverged.
+        train_loss: mean over the images, each before its step, of the loss that training lowers:
+            cross-entropy, with smoothed or mixed labels where `train` asks for them; None if
+            nothing trains or the epoch diverged.
         validation: scores after the epoch; without a loss if the epoch was not validated, or the
             validation loss is not finite or above `LOSS_LIMIT`.
         images: training images processed since the run began.
@@ -44,23 +47,25 @@ class Epoch:
 
 def train_epoch(
     batches: Iterable[Tensor],
-    logits: LogitsAt,
-    labels: Tensor,
+    loss_at: LossAt,
+    device: torch.device,
     optimizer: Optimizer,
     scheduler: LRScheduler,
+    average: WeightAverage,
 ) -> tuple[float, int]:
     """Take one step for each batch of positions (B,) in the training split.
 
     Args:
-        labels: (n,) classes of the split, on the device of the logits.
+        device: device of the losses.
+        average: takes in the weights after each step.
 
     Returns:
         the mean loss, each image's before its step, and the number of images. The loss is not
         finite if that of a step was not; on a CPU that step is the last.
     """
-    total, images = torch.zeros((), device=labels.device), 0
+    total, images = torch.zeros((), device=device), 0
     for index in batches:
-        loss = functional.cross_entropy(logits(index), labels[index])
+        loss = loss_at(index)
         total += loss.detach() * len(index)
         images += len(index)
         # On a GPU the sum is read after the last step, since each reading waits for the device.
@@ -70,4 +75,5 @@ def train_epoch(
         loss.backward()
         optimizer.step()
         scheduler.step()
+        average.update()
     return total.item() / images, images

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatch
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from revo_ray.finetune.network.units import Unit
 from revo_ray.finetune.plan import Rates
 from revo_ray.settings.schema import TrainConfig
+
+BETA1, BETA2 = 0.9, 0.999
+"""AdamW's own values. `train.momentum` is SGD's alone; a plan may set β₁."""
 
 
 def rates_by_parameter(units: Sequence[Unit], rates: Rates) -> Mapping[str, float]:
@@ -45,6 +51,22 @@ def freeze_others(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, fl
     return {name for name, parameter in parameters.items() if parameter.requires_grad}
 
 
+def undecayed(model: nn.Module) -> set[str]:
+    """The names of the parameters that weight decay leaves out unless `train.decay_all` is true.
+
+    They are biases and other vectors, norms among them, and what `model.no_weight_decay()` names:
+    the rule of `timm.optim.param_groups_weight_decay`.
+    """
+    named: Collection[str] = getattr(model, "no_weight_decay", tuple)()
+    return {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim <= 1
+        or name.endswith(".bias")
+        or any(fnmatch(name, pattern) for pattern in named)
+    }
+
+
 def make_optimizer(
     parameters: Mapping[str, nn.Parameter],
     rates: Mapping[str, float],
@@ -52,32 +74,52 @@ def make_optimizer(
     train: TrainConfig,
     steps: int,
     done: int,
+    *,
+    left_out: Collection[str] = (),
+    beta1: float = BETA1,
 ) -> LambdaLR | None:
     """An optimizer, with the schedule that `train` names; None if no rate is above 0.
 
-    It has one parameter group for each rate.
+    It has one parameter group for each rate, or two where weight decay leaves parameters out. If
+    `train.clip_norm` is set, it clips the gradient before each step.
 
     Args:
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         steps: steps of an epoch.
         done: steps that other optimizers of the run have taken.
+        left_out: names of the parameters without weight decay.
+        beta1: of AdamW.
     """
-    by_rate: dict[float, list[nn.Parameter]] = {}
+    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         if (rate := rates.get(name, 0.0)) > 0:
-            by_rate.setdefault(rate, []).append(parameter)
-    groups = [{"params": tensors, "lr": rate} for rate, tensors in by_rate.items()]
+            decay = 0.0 if name in left_out else weight_decay
+            grouped.setdefault((rate, decay), []).append(parameter)
+    groups = [
+        {"params": tensors, "lr": rate, "weight_decay": decay}
+        for (rate, decay), tensors in grouped.items()
+    ]
     if not groups:
         return None
     optimizer: torch.optim.Optimizer
     if train.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=train.momentum, weight_decay=weight_decay)
+        optimizer = torch.optim.SGD(groups, momentum=train.momentum)
     else:  # fused, it passes over the weights once, not seven times; SGD gains nothing by it
-        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(groups, betas=(beta1, BETA2), fused=True)
+    if (limit := train.clip_norm) is not None:
+        every = list(chain.from_iterable(grouped.values()))
+
+        def clip(*_: object) -> None:
+            clip_grad_norm_(every, limit)
+
+        optimizer.register_step_pre_hook(clip)
+    total, warmup = steps * train.epochs, round(steps * train.warmup_epochs)
 
     def factor(step: int) -> float:
+        if done + step < warmup:
+            return (done + step + 1) / (warmup + 1)
         if train.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (done + step) / (steps * train.epochs)))
+        return 0.5 * (1 + math.cos(math.pi * (done + step - warmup) / (total - warmup)))
 
     return LambdaLR(optimizer, factor)

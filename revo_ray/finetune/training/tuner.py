@@ -19,14 +19,21 @@ from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import Unit
 from revo_ray.finetune.plan import Plan, Policy, Rates
 from revo_ray.finetune.reuse.feature_cache import FeatureCache
-from revo_ray.finetune.training.augment import augment
+from revo_ray.finetune.training.augment import augment, mix
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
 from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
 from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
-from revo_ray.finetune.training.loop import Epoch, LogitsAt, train_epoch
+from revo_ray.finetune.training.loop import Epoch, LossAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import eval_mode, frozen_modules, training_mode, update_norms
-from revo_ray.finetune.training.optimizer import freeze_others, make_optimizer, rates_by_parameter
+from revo_ray.finetune.training.optimizer import (
+    BETA1,
+    freeze_others,
+    make_optimizer,
+    rates_by_parameter,
+    undecayed,
+)
+from revo_ray.finetune.training.weight_average import WeightAverage
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
 
@@ -95,8 +102,12 @@ class FineTuner:
             name: Feed(table, getattr(splits, name), self.device, resident=fit and name != "test")
             for name in get_args(SplitName)
         }
+        self._classes = len(table.classes)
         self.normalise = normalisation(backbone.mean, backbone.std, self.device)
         self.order = self.feeds["train"].in_order
+        self._undecayed = set() if train.decay_all else undecayed(self.model)
+        self._recipe: Mapping[str, float] = {}
+        self._settings = train  # with the plan's recipe
         self._trained: set[str] = set()
         self._frozen: list[nn.Module] = []
         self._scheduler: LRScheduler | None = None
@@ -115,8 +126,8 @@ class FineTuner:
     ) -> Iterator[Epoch]:
         """Fine-tune the pretrained weights under a plan, and yield after each epoch.
 
-        `evaluate`, `predict` and `state_dict` then see the weights that the run left. Only one run
-        may be under way at a time.
+        `evaluate`, `predict` and `state_dict` then see the weights that the run left, or with
+        `train.ema` their average. Only one run may be under way at a time.
 
         Args:
             plan: rates of the units, in their order; units at 0 keep weights and statistics.
@@ -125,30 +136,37 @@ class FineTuner:
             validate: which epochs are validated; None: as the configuration says.
 
         Raises:
-            ValueError: the plan has another number of units, or its policy is missing.
+            ValueError: the plan has another number of units, its policy is missing, or a value of
+                its recipe does not fit.
         """
         rates = rates_by_parameter(self.units, plan.unit_lrs)
         if plan.policy is not None and policy is None:
             raise ValueError(f"the plan needs the policy {dict(plan.policy)!r}")
-        return self._run(rates, plan.weight_decay, policy, validate or self.train.validate_epochs)
+        self._with(plan.recipe)
+        return self._run(rates, plan, policy, validate or self.train.validate_epochs)
 
     def _run(
-        self, rates: Rates, weight_decay: float, policy: Policy | None, validate: str
+        self, rates: Rates, plan: Plan, policy: Policy | None, validate: str
     ) -> Iterator[Epoch]:
         started = time.perf_counter()
-        self.begin(rates, weight_decay)
-        logits = self._logits_of_features() if policy is None else self._logits_of_images
+        self.begin(rates, plan.weight_decay, plan.recipe)
+        loss_at = self._loss_of_features() if policy is None else self._loss_of_images
+        # A policy may train other parameters in other epochs.
+        averaged = self._trained if policy is None else self._parameters.keys()
+        average = WeightAverage(map(self.model.get_parameter, sorted(averaged)), self.train.ema)
         in_order = self.feeds["train"].in_order
         for epoch in range(1, self.train.epochs + 1):
             with self._random.lent():
                 shuffled = torch.randperm(len(in_order), generator=self._random.order)
                 self.order = shuffled.to(in_order.device)
                 if policy is not None:
-                    self._ask(policy, epoch, weight_decay)
-                train_loss = self._train_epoch(logits)
+                    self._ask(policy, epoch, plan.weight_decay)
+                train_loss = self._train_epoch(loss_at, average)
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
             validates = last or validate == "every"
+            if not diverged and validates:
+                average.put_in()
             if not diverged and (validates or policy is not None):  # which may evaluate
                 self.update_norms()
             if not diverged and validates:
@@ -161,6 +179,8 @@ class FineTuner:
             started += time.perf_counter() - paused
             if diverged:
                 return
+            if not last and average.take_out() and policy is not None:
+                self.update_norms()
 
     def _ask(self, policy: Policy, epoch: int, weight_decay: float) -> None:
         """Show the model to a policy in eval mode, and set the rates that it returns."""
@@ -170,43 +190,55 @@ class FineTuner:
         if rates is not None:
             self._set_rates(rates, weight_decay, epoch)
 
-    def _train_epoch(self, logits: LogitsAt) -> float | None:
+    def _train_epoch(self, loss_at: LossAt, average: WeightAverage) -> float | None:
         """Train on all images once, in `order`; the mean loss, None if nothing trains."""
-        scheduler, labels = self._scheduler, self.feeds["train"].labels
+        scheduler = self._scheduler
         if scheduler is None:
             return None
         if not self.model.training:  # the walk over all modules takes a while
             training_mode(self.model, self._frozen)
         parts = batches(self.order, self.train.batch_size)
-        loss, images = train_epoch(parts, logits, labels, scheduler.optimizer, scheduler)
+        loss, images = train_epoch(
+            parts, loss_at, self.device, scheduler.optimizer, scheduler, average
+        )
         self.images += images
         return loss
 
-    def _logits_of_images(self, index: Tensor) -> Tensor:
-        """Logits (B, C) of augmented training images at positions (B,) in the split."""
-        pixels = self.feeds["train"].pixels(index)
-        pixels = augment(pixels, self.train.augment, self._random.augmentation)
-        return self.forward(self.normalise(pixels))
+    def _loss_of_images(self, index: Tensor) -> Tensor:
+        """Loss () of augmented and mixed training images at positions (B,) in the split."""
+        feed, train, generator = self.feeds["train"], self._settings, self._random.augmentation
+        images = self.normalise(augment(feed.pixels(index), train.augment, generator))
+        labels, alphas = feed.labels[index], (train.mixup, train.cutmix)
+        images, labels = mix(images, labels, self._classes, *alphas, generator)
+        return self._loss(self.forward(images), labels)
 
-    def _logits_of_features(self) -> LogitsAt:
-        """Logits from cached features of the frozen units below all that trains, if possible."""
-        cached = None
+    def _loss_of_features(self) -> LossAt:
+        """Loss by cached features of the frozen units below all that trains, if possible."""
+        cached, train = None, self._settings
         if len(self._trained) < len(self._parameters):
             with torch.random.fork_rng(self._random.gpus):
                 frozen = set(self._frozen)
                 moving = {name for name, m in self.model.named_modules() if m not in frozen}
                 self._cache.set_plan(self._trained, moving, self.device)
-                if self._trained and self.train.augment == "none":
+                if self._trained and (train.augment, train.mixup, train.cutmix) == ("none", 0, 0):
                     order = self.feeds["train"].in_order
                     sizes = set(map(len, batches(order, self.train.batch_size)))
                     epochs = self.train.epochs
                     cached = self._cache.training(self._images("train"), len(order), sizes, epochs)
-        return cached or self._logits_of_images
+        if cached is None:
+            return self._loss_of_images
+        logits, labels = cached, self.feeds["train"].labels
+        return lambda index: self._loss(logits(index), labels[index])
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss () of logits (B, C) against classes (B,) or their probabilities (B, C)."""
+        smoothing = self._settings.label_smoothing
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     def loss(self, index: Tensor) -> Tensor:
-        """Mean cross-entropy () of the training images at `index` (B,), without augmentation."""
+        """Training loss () of the images at `index` (B,), without augmentation or mixing."""
         logits = self.forward(self._images("train")(index))
-        return functional.cross_entropy(logits, self.feeds["train"].labels[index])
+        return self._loss(logits, self.feeds["train"].labels[index])
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
@@ -243,13 +275,21 @@ class FineTuner:
         parts = batches(feed.in_order, feed.room)
         update_norms(self.model, self._frozen, parts, lambda index: self.forward(images(index)))
 
-    def begin(self, rates: Rates, weight_decay: float = 0.0) -> None:
+    def begin(
+        self, rates: Rates, weight_decay: float = 0.0, recipe: Mapping[str, float] | None = None
+    ) -> None:
         """Go back to the pretrained weights and the seeds, and freeze parameters without a rate."""
+        self._recipe = recipe or {}
+        self._settings = self._with(self._recipe)
         self._cache.forget_plan()
         self._pretrained.restore()
         self._random.seed(self.train.seed)
         self.images = 0
         self._set_rates(rates, weight_decay, epoch=1)
+
+    def _with(self, recipe: Mapping[str, float]) -> TrainConfig:
+        """The training settings under a plan's recipe."""
+        return TrainConfig.model_validate(self.train.model_dump() | dict(recipe))
 
     def _set_rates(self, rates: Rates, weight_decay: float, epoch: int) -> None:
         """Freeze parameters without a rate, and train the others from this epoch on."""
@@ -259,8 +299,12 @@ class FineTuner:
         training_mode(self.model, self._frozen)
         self._pretrained.will_train(self._trained)
         steps = len(batches(self.feeds["train"].in_order, self.train.batch_size))
-        parameters, done = self._parameters, steps * (epoch - 1)
-        self._scheduler = make_optimizer(parameters, rates, weight_decay, self.train, steps, done)
+        self._scheduler = make_optimizer(
+            *(self._parameters, rates, weight_decay, self._settings),
+            *(steps, steps * (epoch - 1)),
+            left_out=self._undecayed,
+            beta1=self._recipe.get("momentum", BETA1),
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the weights and buffers as they are, on the CPU and contiguous."""

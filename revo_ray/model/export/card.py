@@ -12,7 +12,7 @@ from revo_ray.model.load import LoadedModel
 from revo_ray.objective import METRICS, Metric, Scores
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.words import number_text
+from revo_ray.words import number_text, recipe_texts
 
 
 def model_card(
@@ -194,8 +194,9 @@ def _plan(model: LoadedModel) -> str:
     rows = [f"| `{u}` | {r} |" for u, r in zip(model.units, rates, strict=True)]
     frozen = sum(plan.frozen)
     policy = "" if plan.policy is None else f" Policy: `{json.dumps(dict(plan.policy))}`."
+    settings = ", ".join([f"weight decay {plan.weight_decay:g}", *recipe_texts(plan.recipe)])
     return (
-        f"{frozen} of {len(plan.unit_lrs)} units frozen; weight decay {plan.weight_decay:g}."
+        f"{frozen} of {len(plan.unit_lrs)} units frozen; {settings}."
         f"{policy}\n\n| unit | learning rate |\n|---|---|\n" + "\n".join(rows)
     )
 

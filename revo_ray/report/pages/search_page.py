@@ -16,7 +16,7 @@ from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.scores import headline_scores, score_text
 from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
 from revo_ray.rundir import RunDirectory, StudyDirectory
-from revo_ray.words import number_text
+from revo_ray.words import number_text, recipe_texts
 
 GENOME_OPTIONS = {
     "revo-continuous": ("scale", "low", "high"),
@@ -83,10 +83,11 @@ def _result(run: Run) -> Section:
         if test
         else "Its model is tested when the search ends."
     )
+    recipe = ", ".join(recipe_texts(best.plan.get("recipe", {})))
     text = (
         f"Evaluation {best.evaluation} has the best validation {objective.title} of "
-        f"{len(run.rows)}. It trains {units - frozen} of {units} units and freezes {frozen}. "
-        f"{tested}"
+        f"{len(run.rows)}. It trains {units - frozen} of {units} units and freezes {frozen}"
+        f"{recipe and f', with {recipe}'}. {tested}"
     )
     return Section("result", "Result", text, tiles=tiles)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from revo_ray.finetune.training.augment import Kind, augment
 
-KINDS: list[Kind] = ["none", "flip", "crop-flip", "trivial"]
+KINDS: list[Kind] = ["none", "flip", "crop-flip", "trivial", "randaugment"]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -38,7 +38,9 @@ def test_seeded_and_of_the_same_kind(kind: Kind, dtype: torch.dtype) -> None:
         assert not torch.equal(first, augment(images, kind, source))
 
 
-@pytest.mark.parametrize(("kind", "least"), [("flip", 2), ("crop-flip", 20), ("trivial", 20)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [("flip", 2), ("crop-flip", 20), ("trivial", 20), ("randaugment", 20)]
+)
 def test_equal_images_get_different_draws(kind: Kind, least: int) -> None:
     results = augment(batch(), kind, generator())
     assert len({bytes(image.numpy().tobytes()) for image in results}) >= least

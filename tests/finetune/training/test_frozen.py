@@ -25,6 +25,15 @@ OPTIONS = st.fixed_dictionaries(
         "epochs": st.integers(1, 2),
     }
 )
+PRACTICE = st.fixed_dictionaries(
+    {
+        "decay_all": st.booleans(),
+        "label_smoothing": st.sampled_from([0.0, 0.1]),
+        "mixup": st.sampled_from([0.0, 0.4]),
+        "clip_norm": st.sampled_from([None, 1.0]),
+        "ema": st.sampled_from([None, 0.9]),
+    }
+)
 IDLE = {"4.bias", "7.bias"}
 """Biases that the norm after them subtracts again: their gradient is rounding, so they may stay."""
 RATE = st.sampled_from([0.0, 0.0, 0.01, 0.1])
@@ -55,12 +64,12 @@ def expected(tuner: FineTuner, trained: set[str], norms: set[str]) -> set[str]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(options=OPTIONS, plans=st.lists(PLANS, min_size=1, max_size=3))
+@given(options=OPTIONS, practice=PRACTICE, plans=st.lists(PLANS, min_size=1, max_size=3))
 def test_what_a_plan_freezes_stays_pretrained_and_all_else_moves(
-    options: dict[str, Any], plans: list[Plan]
+    options: dict[str, Any], practice: dict[str, Any], plans: list[Plan]
 ) -> None:
     """Weights, statistics and counts of batches: in every run, also after runs of other plans."""
-    tuner = make_tuner("dropout", **options)
+    tuner = make_tuner("dropout", **options, **practice)
     before = state_of(tuner.model)
     for plan in plans:
         list(tuner.run(plan))

@@ -49,11 +49,15 @@ def reference(
             for parameter in parameters:
                 parameter.requires_grad = False
         else:
-            groups.append({"params": parameters, "lr": rate})
+            for parameter in parameters:
+                vector = parameter.ndim == 1 and not config.decay_all
+                decay = 0.0 if vector else weight_decay
+                groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+    bases = [group["lr"] for group in groups]
     optimizer = (
-        torch.optim.SGD(groups, momentum=config.momentum, weight_decay=weight_decay)
+        torch.optim.SGD(groups, momentum=config.momentum)
         if config.optimizer == "sgd"
-        else torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+        else torch.optim.AdamW(groups, fused=True)
     )
     table, splits = make_table(side=side), make_splits(33)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
@@ -69,9 +73,8 @@ def reference(
         order = torch.tensor(splits.train)[torch.randperm(33, generator=generator)]
         for batch in order[:8], order[8:16], order[16:24], order[24:]:  # 33 = 8 + 8 + 8 + 9
             if config.schedule == "cosine":
-                rate_now = [r for r in rates if r > 0]
                 factor = 0.5 * (1 + math.cos(math.pi * step / (4 * config.epochs)))
-                for group, rate in zip(optimizer.param_groups, rate_now, strict=True):
+                for group, rate in zip(optimizer.param_groups, bases, strict=True):
                     group["lr"] = rate * factor
             optimizer.zero_grad()
             functional.cross_entropy(model(images[batch]), labels[batch]).backward()
@@ -84,21 +87,21 @@ def reference(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(
-    ("name", "side", "schedule"),
+    ("name", "side", "schedule", "decay_all"),
     [
-        ("small", 16, "constant"),
-        ("small", 16, "cosine"),
-        ("dropout", 16, "constant"),
-        ("resnet10", 16, "constant"),
-        ("depthwise", 16, "constant"),
-        pytest.param("tf_efficientnet_lite0", 32, "constant", marks=pytest.mark.slow),
+        ("small", 16, "constant", False),
+        ("small", 16, "cosine", True),
+        ("dropout", 16, "constant", True),
+        ("resnet10", 16, "constant", False),
+        ("depthwise", 16, "constant", False),
+        pytest.param("tf_efficientnet_lite0", 32, "constant", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_is_the_plain_torch_loop_bit_for_bit(
-    name: str, side: int, schedule: str, optimizer: str
+    name: str, side: int, schedule: str, decay_all: bool, optimizer: str
 ) -> None:
-    momentum = 0.9 if optimizer == "sgd" else 0.0
-    tuner = make_tuner(name, 33, side, optimizer=optimizer, momentum=momentum, schedule=schedule)
+    rule = {"momentum": 0.9 if optimizer == "sgd" else 0.0, "decay_all": decay_all}
+    tuner = make_tuner(name, 33, side, optimizer=optimizer, schedule=schedule, **rule)
     plan = mixed(len(tuner.units), weight_decay=0.01)
     epochs, state = finish(tuner, plan)
     expected, logits = reference(name, plan.unit_lrs, 0.01, tuner.train, side)
