@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from revo_ray.errors import UserError, first_line
+from revo_ray.words import counted
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".safetensors")
 
@@ -153,7 +154,7 @@ def unwrapped(
     beside = [name for name in plain if not name.startswith(chain)]
     if not beside:
         return inside, []
-    return inside, [f"left out {len(beside)} tensors beside {chain}* ({some(beside)})"]
+    return inside, [f"left out {counted(len(beside), 'tensor')} beside {chain}* ({some(beside)})"]
 
 
 def some(names: Collection[str], separator: str = ", ") -> str:

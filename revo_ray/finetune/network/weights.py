@@ -147,7 +147,8 @@ def load_matching(
     The notes of a file name the ignored tensors.
 
     Raises:
-        UserError: names are missing, unexpected or of another shape; the message has the first.
+        UserError: names are missing, unexpected or of another shape, or values are not numbers; the
+            message has the first.
     """
     aside, own = tuple(f"{module}." for module in ignored), model.state_dict()
     kept = OrderedDict((key, each) for key, each in tensors.items() if not key.startswith(aside))
@@ -178,6 +179,9 @@ def load_matching(
     ]
     if differences:
         raise mismatch(source, *differences)
+    broken = [key for key, tensor in kept.items() if tensor.isnan().any()]
+    if broken:
+        raise weights_error(f"{source.label} holds values that are no numbers ({some(broken)})")
 
 
 def mismatch(source: Weights, *differences: str) -> UserError:

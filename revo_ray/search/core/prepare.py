@@ -181,8 +181,9 @@ class Preparation:
         key = (config.model, len(table.classes), config.data.image_size)
         if key not in self._networks:
             backbone, units = load_network(config.model, config.data, config.train, table)
-            for note in backbone.notes if self.say else ():
-                self.say(f"model.weights: {note}")
+            if self.say is not None:
+                for note in backbone.notes:
+                    self.say(f"model.weights: {note}")
             shared = None
             if backbone.loaded is not None:
                 shared = share_weights(backbone.loaded, Storage(self.storage))

@@ -137,7 +137,29 @@ class Wrapped(nn.Module):
 
 
 def lightning(folder: Path, network: nn.Module) -> Path:
-    return folder
+    """Write a checkpoint laid out as one of Lightning 2.6's, which is no dependency of the tests.
+
+    `Trainer.fit` wrote its keys, with `ModelCheckpoint` and `save_hyperparameters`.
+    """
+    module = Wrapped("model", network)
+    optimizer = torch.optim.AdamW(module.parameters())
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
+    progress = {"total": {"ready": 2, "completed": 2}, "current": {"ready": 2, "completed": 2}}
+    fit = {"state_dict": {}, "epoch_loop.state_dict": {"_batches_that_stepped": 2}}
+    checkpoint = {"monitor": "loss", "best_model_score": torch.tensor(8.8), "dirpath": str(folder)}
+    content = {
+        "epoch": 0,
+        "global_step": 2,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": module.state_dict(),
+        "loops": {"fit_loop": fit | {"epoch_progress": progress}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'loss', 'mode': 'min'}": checkpoint},
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [schedule.state_dict()],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"lr": 0.1, "name": "x"},
+    }
+    return saved(content, folder / "epoch=0-step=2.ckpt")
 
 
 def encoder(folder: Path, network: nn.Module) -> Path:
