@@ -98,11 +98,12 @@ def read_weights(path: Path, key: str = "") -> tuple[Mapping[str, Tensor], list[
             f"{str(path)!r} holds the state dicts {', '.join(found)}; write one behind its name, "
             f"as in {path}#{usual[0]}"
         )
-    others = [each for each in usual if each != chosen] or [e for e in found if e != chosen]
+    others = [each for each in dict.fromkeys((*usual, *found)) if each != chosen]
     if key or not others:
         return found[chosen], []
     return found[chosen], [
-        f"loaded {chosen} of {', '.join(found)}; model.weights: {path}#{others[0]} loads the other"
+        f"loaded {chosen}, not {', '.join(others)}; "
+        f"--set model.weights={path}#{others[0]} loads {others[0]}"
     ]
 
 

@@ -55,8 +55,12 @@ class Weights:
 
 def variant(weights: str) -> str | None:
     """The variant in `pretrained:VARIANT`; empty for plain `pretrained`; None for other weights."""
-    kind, _, name = weights.partition(":")
-    return name if kind == "pretrained" else None
+    kind, colon, name = weights.partition(":")
+    if kind != "pretrained":
+        return None
+    if colon and not name:
+        raise weights_error(f"{weights!r} names no variant; leave out the colon, or name one")
+    return name
 
 
 def unknown_variant(model: str, name: str, known: Sequence[str]) -> UserError:
@@ -85,8 +89,8 @@ def weights_source(weights: str, seed: int) -> Weights:
     path = Path(name).expanduser()
     if not name.endswith(SUFFIXES):
         raise weights_error(
-            f"cannot use {weights!r}: give pretrained, none, package:NAME, or a file that ends in "
-            + ", ".join(SUFFIXES)
+            f"cannot use {weights!r}: give pretrained, pretrained:NAME, none, package:NAME, or a "
+            f"file that ends in {', '.join(SUFFIXES)}"
         )
     if not path.is_file():
         raise weights_error(f"no such file {name!r}")

@@ -49,6 +49,7 @@ def test_a_variant_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert len(known) > 1
     assert all(entry.name in message for entry in known)
     assert "'V3'" in message
+    assert "names no variant" in refusal("torchvision/resnet50", "pretrained:", 3)
 
 
 def test_torchvision_weights_that_cannot_be_had_say_what_to_do(

@@ -221,8 +221,8 @@ def test_of_two_networks_in_a_file_either_can_be_taken(
     loaded = load_backbone(NETWORK, str(file), 4)
     assert same_outside_head(loaded.model, average.state_dict(), HEAD)
     (note,) = [note for note in loaded.notes if "loaded" in note]
-    assert first in note
-    assert f"model.weights: {file}#{other} " in note
+    assert f"loaded {first}, not {other};" in note
+    assert f"model.weights={file}#{other} " in note
 
     loaded = load_backbone(NETWORK, f"{file}#{other}", 4)
     assert same_outside_head(loaded.model, network.state_dict(), HEAD)
