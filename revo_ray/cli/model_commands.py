@@ -58,6 +58,7 @@ def train(
             with_validation=with_validation,
             on_epoch=_show_epoch,
             prepare_table=partial(prepare_and_show, console=out),
+            say=say,
         )
         if trained.validation is not None:
             say(f"validation: {_text(trained.validation)}")

@@ -68,6 +68,7 @@ def train_plan(
     with_validation: bool = False,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     prepare_table: Callable[[DataConfig, Path], Table] = prepare_table,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Fine-tune under a plan exactly as an evaluation of a search does, and test the model.
 
@@ -77,6 +78,7 @@ def train_plan(
         with_validation: train on the validation images too; they are then not scored.
         on_epoch: called after each epoch.
         prepare_table: reads and decodes the images into a table in a folder.
+        say: told in a line what of a weight file is not loaded.
 
     Raises:
         UserError: the configuration or the data is wrong, or the plan is for another network.
@@ -88,6 +90,8 @@ def train_plan(
     if with_validation:
         splits = replace(splits, train=np.sort(np.concatenate([splits.train, splits.validation])))
     backbone, units = load_network(config.model, config.data, config.train, table)
+    for note in backbone.notes:
+        say(f"model.weights: {note}")
     if len(plan.unit_lrs) != len(units):
         raise UserError(
             f"the plan has {len(plan.unit_lrs)} units, but {config.model.name} has {len(units)} "

@@ -40,10 +40,17 @@ class ModelConfig(Section):
     name: str = "timm/tf_efficientnet_lite0"
     """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
     weights: str = "pretrained"
-    """`pretrained`, `none`, a `.pth` or `.safetensors` file, or `package:NAME` for weights that an
-    installed Python package holds."""
+    """`pretrained`, `pretrained:NAME` for a variant of torchvision's or timm's, `none`, a `.pth`,
+    `.ckpt` or `.safetensors` file (`FILE#KEY`: one of several state dicts in it), or `package:NAME`
+    for weights that an installed Python package holds."""
     granularity: Literal["layer", "block", "stage"] = "layer"
     """Size of a unit, the part of the network that shares one gene."""
+
+    @property
+    def weights_file(self) -> str | None:
+        """The weights if they are a file; None if they are given by name."""
+        by_name = self.weights.partition(":")[0] in ("pretrained", "none", "package")
+        return None if by_name else self.weights
 
 
 class DataConfig(Section):

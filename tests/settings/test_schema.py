@@ -57,6 +57,12 @@ def test_the_documented_file_loads_and_holds_the_defaults(file: Path) -> None:
             assert dumped[section] == values
 
 
+@pytest.mark.parametrize("weights", ["pretrained", "pretrained:A", "none", "package:a", "./a.pt#b"])
+def test_only_a_file_of_weights_is_a_path(weights: str) -> None:
+    model = SearchConfig.load(None, [f"model.weights={weights}"]).model
+    assert model.weights_file == (weights if weights.startswith("./") else None)
+
+
 @pytest.mark.parametrize("name", sorted(load_methods()))
 def test_every_method_accepts_the_documented_keys(file: Path, name: str) -> None:
     config = SearchConfig.load(file, [f"method.name={name}"])

@@ -7,6 +7,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -37,6 +38,7 @@ class Backbone:
         loaded: the loaded tensors by the model's own names, without a head, before a position
             embedding was resized; None for random weights. Saved as a `.pth` file and loaded by
             `load_backbone`, they give this model again.
+        notes: lines for people on the user's weight file: what of it was chosen or left out.
     """
 
     name: str
@@ -47,10 +49,17 @@ class Backbone:
     weights: str
     weights_sha256: str | None
     loaded: Mapping[str, Tensor] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_backbone(
-    name: str, weights: str, num_classes: int, *, seed: int = 0, image_size: int | None = None
+    name: str,
+    weights: str,
+    num_classes: int,
+    *,
+    seed: int = 0,
+    image_size: int | None = None,
+    file: Path | None = None,
 ) -> Backbone:
     """Load a model, give it a new classifier of `num_classes`, and say how its input is normalised.
 
@@ -60,13 +69,16 @@ def load_backbone(
     Args:
         name: `timm/NAME` or `torchvision/NAME`.
         weights: `pretrained` (the library's own weights, from TORCH_HOME or HF_HOME if they are
-            there), `none` (random weights), a `.pth`, `.pt`, `.bin` or `.safetensors` file whose
-            tensors match the model by name, or `package:NAME`, an installed Python package with one
-            such file, matched by name or else in order and by shape.
+            there), `pretrained:VARIANT` (a member of torchvision's enum or a tag of timm's, which
+            also decides how images are normalised), `none` (random weights), a file of torch or
+            safetensors whose tensors match the model by name (`FILE#KEY`: one of several state
+            dicts in it), or `package:NAME`, an installed Python package with one such file, matched
+            by name or else in order and by shape.
         num_classes: outputs of the head.
         seed: of the head and of random weights.
         image_size: side of the images in pixels. The position embedding of a transformer is resized
             to it, and the model is tried on one image.
+        file: a copy of the tensors that `weights` loads (`Backbone.loaded`), read in their place.
 
     Raises:
         UserError: the name is unknown, the weights cannot be had, read or matched, or the model
@@ -81,7 +93,7 @@ def load_backbone(
             from revo_ray.finetune.network.torchvision_models import load
         else:
             from revo_ray.finetune.network.timm_models import load
-        backbone = load(known_name, weights, num_classes, seed, image_size)
+        backbone = load(known_name, weights, num_classes, seed, image_size, file)
         if image_size is not None:
             _try_image_size(backbone, image_size)
     return backbone

@@ -14,24 +14,34 @@ from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
+from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
     file_sha256,
     load_matching,
     named_for,
-    weights_error,
+    unknown_variant,
+    variant,
     weights_source,
 )
 
 
-def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:
+def load(
+    name: str,
+    weights: str,
+    num_classes: int,
+    seed: int,
+    image_size: int | None,
+    file: Path | None,
+) -> Backbone:
     """Load a model under timm's own name. See `load_backbone`."""
     model: Any
-    if weights == "pretrained":
-        model, source = _pretrained(name)
+    tagged = _tagged(name, variant(weights))
+    if file is None and variant(weights) is not None:
+        model, source = _pretrained(tagged)
     else:
-        source = weights_source(weights, seed)
-        model = timm.create_model(name)
+        source = weights_source(str(file or weights), seed)
+        model = timm.create_model(tagged)
     tensors = named_for(model, source)
     if tensors is not None:
         load_matching(model, tensors, source, ignored=_heads(model))
@@ -49,7 +59,31 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
         )
     mean = tuple(map(float, model.pretrained_cfg.get("mean", IMAGENET_MEAN)))
     std = tuple(map(float, model.pretrained_cfg.get("std", IMAGENET_STD)))
-    return Backbone(f"timm/{name}", model, heads[0], mean, std, source.label, source.sha256, loaded)
+    return Backbone(
+        f"timm/{name}",
+        model,
+        heads[0],
+        mean,
+        std,
+        source.label,
+        source.sha256,
+        loaded,
+        tuple(source.notes),
+    )
+
+
+def _tagged(name: str, tag: str | None) -> str:
+    """The name with the tag of a variant of its weights."""
+    if not tag:
+        return name
+    architecture, _, own = name.partition(".")
+    if own not in ("", tag):
+        raise weights_error(f"timm/{name} already names the weights {own!r}, not {tag!r}")
+    known = timm.list_pretrained(f"{architecture}.*")
+    if f"{architecture}.{tag}" not in known:
+        tags = [each.partition(".")[2] for each in known]
+        raise unknown_variant(f"timm/{architecture}", tag, tags)
+    return f"{architecture}.{tag}"
 
 
 def _pretrained(name: str) -> tuple[nn.Module, Weights]:

@@ -15,13 +15,15 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
+from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
     file_sha256,
     load_matching,
     mismatch,
     named_for,
-    weights_error,
+    unknown_variant,
+    variant,
     weights_source,
 )
 
@@ -29,12 +31,21 @@ _AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 """Classifiers in the middle of two models. Their files hold them; fine-tuning does not use them."""
 
 
-def load(name: str, weights: str, num_classes: int, seed: int, image_size: int | None) -> Backbone:
+def load(
+    name: str,
+    weights: str,
+    num_classes: int,
+    seed: int,
+    image_size: int | None,
+    file: Path | None,
+) -> Backbone:
     """Load a model under torchvision's own name. See `load_backbone`."""
-    default = models.get_model_weights(name).DEFAULT
-    model = _build(name, weights, default, image_size)
-    own = weights == "pretrained"
-    source = _pretrained(name, default) if own else weights_source(weights, seed)
+    entry = _entry(name, variant(weights))
+    model = _build(name, weights, entry, image_size)
+    if file is None and variant(weights) is not None:
+        source = _pretrained(name, entry)
+    else:
+        source = weights_source(str(file or weights), seed)
     head, old = _last_layer(model)
     tensors = named_for(model, source)
     if tensors is not None:
@@ -46,20 +57,36 @@ def load(name: str, weights: str, num_classes: int, seed: int, image_size: int |
     loaded = None if weights == "none" else state_without(model, (head,))
 
     model.set_submodule(head, _new_head(old, num_classes, seed))
-    transforms = default.transforms()
+    transforms = entry.transforms()
     mean = tuple(map(float, getattr(transforms, "mean", IMAGENET_MEAN)))
     std = tuple(map(float, getattr(transforms, "std", IMAGENET_STD)))
     return Backbone(
-        f"torchvision/{name}", model, head, mean, std, source.label, source.sha256, loaded
+        f"torchvision/{name}",
+        model,
+        head,
+        mean,
+        std,
+        source.label,
+        source.sha256,
+        loaded,
+        tuple(source.notes),
     )
 
 
-def _build(name: str, weights: str, default: Any, image_size: int | None) -> nn.Module:
+def _entry(name: str, wanted: str | None) -> Any:
+    """The member of a model's weights enum: the variant that is wanted, or the default."""
+    known = models.get_model_weights(name)
+    if wanted and wanted not in known.__members__:
+        raise unknown_variant(f"torchvision/{name}", wanted, [each.name for each in known])
+    return known[wanted] if wanted else known.DEFAULT
+
+
+def _build(name: str, weights: str, entry: Any, image_size: int | None) -> nn.Module:
     options: dict[str, Any] = {}
     if name in _AUXILIARY:
         options = {"aux_logits": False, "init_weights": True, "transform_input": weights != "none"}
     if name.startswith("vit_"):
-        own_size = default.meta["min_size"][0] if weights == "pretrained" else 224
+        own_size = entry.meta["min_size"][0] if variant(weights) is not None else 224
         options["image_size"] = image_size or own_size
     try:
         return models.get_model(name, weights=None, **options)
@@ -69,13 +96,13 @@ def _build(name: str, weights: str, default: Any, image_size: int | None) -> nn.
         ) from None
 
 
-def _pretrained(name: str, default: Any) -> Weights:
-    """Torchvision's own weights of a model, its `default`, downloaded if they are not here."""
-    file = os.path.basename(urlparse(default.url).path)
+def _pretrained(name: str, entry: Any) -> Weights:
+    """Torchvision's own weights of a model, downloaded if they are not here."""
+    file = os.path.basename(urlparse(entry.url).path)
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     try:
         # The hash is checked when the file is downloaded, not when it is found.
-        tensors = default.get_state_dict(
+        tensors = entry.get_state_dict(
             progress=False, check_hash=True, map_location="cpu", weights_only=True
         )
     # No network, no space, a wrong hash, a damaged file: each is an error of another module.
@@ -84,7 +111,7 @@ def _pretrained(name: str, default: Any) -> Weights:
             f"cannot get the pretrained weights of torchvision/{name} ({first_line(error)}); "
             f"put {file} in {path.parent} (TORCH_HOME moves it), or give a file"
         ) from None
-    return Weights(tensors, f"torchvision {default} ({file})", file_sha256(path))
+    return Weights(tensors, f"torchvision {entry} ({file})", file_sha256(path))
 
 
 def _interpolate(model: Any, tensors: dict[str, Tensor], source: Weights) -> dict[str, Tensor]:

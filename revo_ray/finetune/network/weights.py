@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +16,15 @@ from torch import Tensor, nn
 from revo_ray.data.shared_files import SharedFile, making_folder, share
 from revo_ray.data.table.disk import replacing, sweep
 from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.weight_files import (
+    SUFFIXES,
+    read_weights,
+    some,
+    split_part,
+    unwrapped,
+    weights_error,
+)
 from revo_ray.storage import Storage
-
-_FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 SHARED = ".weights"
 """Folder of the weights in a storage."""
@@ -37,17 +41,32 @@ class Weights:
         sha256: hash of the file, or of the tensors if the file is not known; None for random
             weights.
         in_order: whether tensors with other names than the model's match by place and shape.
+        file: whether the user gave a file. Then `notes` says in lines for people what of it is not
+            loaded.
     """
 
     tensors: Mapping[str, Tensor] | None
     label: str
     sha256: str | None = None
     in_order: bool = False
+    file: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
-def weights_error(message: str) -> UserError:
-    """An error of the configuration key `model.weights`."""
-    return UserError(message, key="model.weights")
+def variant(weights: str) -> str | None:
+    """The variant in `pretrained:VARIANT`; empty for plain `pretrained`; None for other weights."""
+    kind, colon, name = weights.partition(":")
+    if kind != "pretrained":
+        return None
+    if colon and not name:
+        raise weights_error(f"{weights!r} names no variant; leave out the colon, or name one")
+    return name
+
+
+def unknown_variant(model: str, name: str, known: Sequence[str]) -> UserError:
+    """An error that lists the variants of a model's pretrained weights."""
+    choice = f"choose from {', '.join(known)}" if known else "it has none; give a file"
+    return weights_error(f"{model} has no pretrained weights {name!r}: {choice}")
 
 
 def weights_source(weights: str, seed: int) -> Weights:
@@ -65,16 +84,19 @@ def weights_source(weights: str, seed: int) -> Weights:
     if weights.startswith("package:"):
         path = _package_file(weights.removeprefix("package:"))
         label = f"{weights} ({path.name})"
-        return Weights(_read_tensors(path), label, file_sha256(path), in_order=True)
-    path = Path(weights).expanduser()
-    if path.suffix not in _FILE_SUFFIXES:
+        return Weights(read_weights(path)[0], label, file_sha256(path), in_order=True)
+    name, key = split_part(weights)
+    path = Path(name).expanduser()
+    if not name.endswith(SUFFIXES):
         raise weights_error(
-            f"cannot use {weights!r}: give pretrained, none, package:NAME, or a file that ends in "
-            + ", ".join(_FILE_SUFFIXES)
+            f"cannot use {weights!r}: give pretrained, pretrained:NAME, none, package:NAME, or a "
+            f"file that ends in {', '.join(SUFFIXES)}"
         )
     if not path.is_file():
-        raise weights_error(f"no such file {weights!r}")
-    return Weights(_read_tensors(path), f"file {path}", file_sha256(path))
+        raise weights_error(f"no such file {name!r}")
+    tensors, notes = read_weights(path, key)
+    label = f"file {path}#{key}" if key else f"file {path}"
+    return Weights(tensors, label, file_sha256(path), file=True, notes=notes)
 
 
 def _package_file(package: str) -> Path:
@@ -87,7 +109,7 @@ def _package_file(package: str) -> Path:
         file
         for folder in spec.submodule_search_locations
         for file in Path(folder).rglob("*")
-        if file.suffix in _FILE_SUFFIXES
+        if file.name.endswith(SUFFIXES)
     )
     if len(files) != 1:
         raise weights_error(
@@ -96,46 +118,19 @@ def _package_file(package: str) -> Path:
     return files[0]
 
 
-def _read_tensors(path: Path) -> Mapping[str, Tensor]:
-    """The state dict in a file, without the wrapping that trainers put around it."""
-    content: Any
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise weights_error(
-            f"cannot read {str(path)!r}: it is damaged, or holds Python objects besides tensors "
-            "(refused, as they can run code); save a state dict or a .safetensors file"
-        ) from None
-    # A damaged file makes the readers raise almost anything: KeyError, EOFError, RuntimeError, …
-    except Exception as error:
-        raise weights_error(
-            f"cannot read {str(path)!r}, it is damaged or no weight file: {first_line(error)}"
-        ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    tensors = content.values() if isinstance(content, dict) else ()
-    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        raise weights_error(f"{str(path)!r} holds no state dict (names and tensors)")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): tensor for key, tensor in content.items()}
-    return cast(Mapping[str, Tensor], content)
-
-
 def named_for(model: nn.Module, source: Weights) -> Mapping[str, Tensor] | None:
     """The tensors to load, under the model's names; None if there is nothing to load.
 
     Raises:
         UserError: tensors to be matched in order have other shapes than the model's.
     """
-    if source.tensors is None or not source.in_order:
-        return source.tensors
+    if source.tensors is None:
+        return None
     own = model.state_dict()
+    if not source.in_order:
+        tensors, notes = unwrapped(source.tensors, own)
+        source.notes += notes
+        return tensors
     if own.keys() == source.tensors.keys():
         return dict(source.tensors)
     if len(own) != len(source.tensors):
@@ -153,11 +148,17 @@ def load_matching(
 ) -> None:
     """Load every tensor outside the ignored modules, and accept no difference there.
 
+    The notes of a file name the ignored tensors.
+
     Raises:
-        UserError: names are missing, unexpected or of another shape; the message has the first.
+        UserError: names are missing, unexpected or of another shape, or values are not numbers; the
+            message has the first.
     """
     aside, own = tuple(f"{module}." for module in ignored), model.state_dict()
     kept = OrderedDict((key, each) for key, each in tensors.items() if not key.startswith(aside))
+    heads = [f"{key} {tuple(tensors[key].shape)}" for key in tensors if key.startswith(aside)]
+    if source.file and heads:
+        source.notes.append(f"left out its classifier, for a new one ({some(heads)})")
     wrong = [key for key in kept if key in own and own[key].shape != kept[key].shape]
     shapes = [
         f"{key} is {tuple(kept.pop(key).shape)} in it, {tuple(own[key].shape)} in the model"
@@ -172,7 +173,7 @@ def load_matching(
         raise mismatch(source, first_line(error)) from None
     missing = [key for key in missing if not key.startswith(aside) and key not in wrong]
     differences = [
-        f"{len(names)} {kind} ({separator.join([*names[:3], '…'] if len(names) > 3 else names)})"
+        f"{len(names)} {kind} ({some(names, separator)})"
         for kind, names, separator in (
             ("missing", missing, ", "),
             ("unexpected", unexpected, ", "),
@@ -182,6 +183,9 @@ def load_matching(
     ]
     if differences:
         raise mismatch(source, *differences)
+    broken = [key for key, tensor in kept.items() if tensor.isnan().any()]
+    if broken:
+        raise weights_error(f"{source.label} holds values that are no numbers ({some(broken)})")
 
 
 def mismatch(source: Weights, *differences: str) -> UserError:

@@ -15,15 +15,29 @@ from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
 
 def load_network(
-    model: ModelConfig, data: DataConfig, train: TrainConfig, table: Table
+    model: ModelConfig,
+    data: DataConfig,
+    train: TrainConfig,
+    table: Table,
+    weights_file: Path | None = None,
 ) -> tuple[Backbone, list[Unit]]:
     """The pretrained network with a head for the table's classes, and its units.
+
+    Args:
+        model, data, train: sections of the configuration.
+        table: the images.
+        weights_file: a copy of the weights, read in place of those that `model` names.
 
     Raises:
         UserError: the model or its weights cannot be had.
     """
     backbone = load_backbone(
-        model.name, model.weights, len(table.classes), seed=train.seed, image_size=data.image_size
+        model.name,
+        model.weights,
+        len(table.classes),
+        seed=train.seed,
+        image_size=data.image_size,
+        file=weights_file,
     )
     return backbone, find_units(backbone.model, model.granularity, backbone.head)
 
@@ -34,14 +48,15 @@ def load_tuner(
     train: TrainConfig,
     table_path: str | Path,
     device: torch.device | str = "cpu",
+    weights_file: Path | None = None,
 ) -> FineTuner:
-    """Everything for one evaluation, ready to run plans.
+    """Everything for one evaluation, ready to run plans. `load_network` has the arguments.
 
     Raises:
         UserError: the table, the model or its weights cannot be had.
     """
     table = Table.open(Path(table_path))
-    backbone, units = load_network(model, data, train, table)
+    backbone, units = load_network(model, data, train, table, weights_file)
     return FineTuner(backbone, units, table, split_table(table, data), train, device=device)
 
 

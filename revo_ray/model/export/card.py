@@ -218,8 +218,7 @@ def _start(config: SearchConfig) -> str:
     weights = config.model.weights
     if weights == "none":
         return "random weights"
-    named = weights == "pretrained" or weights.startswith("package:")
-    return _code(weights if named else posixpath.basename(weights))
+    return _code(posixpath.basename(config.model.weights_file or weights))
 
 
 def _versions(versions: Iterable[tuple[str, object]]) -> str:

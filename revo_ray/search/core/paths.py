@@ -30,12 +30,10 @@ def require_absolute(config: SearchConfig) -> None:
     Raises:
         UserError: naming the key.
     """
-    weights = config.model.weights
-    given_by_name = weights in ("pretrained", "none") or weights.startswith("package:")
     for key, path, instead in (
         ("storage", config.storage, _SHARED),
         ("data.root", config.data.root, _SHARED),
-        ("model.weights", None if given_by_name else weights, _HEAD),
+        ("model.weights", config.model.weights_file, _HEAD),
     ):
         if path and "://" not in path and not os.path.isabs(os.path.expanduser(path)):
             raise UserError(

@@ -77,7 +77,7 @@ class Preparation:
         stack: closes what is opened here.
         prepare_table: reads and decodes the images into a table in a folder.
         early_stopping: makes the early stopping that a method wants, or None.
-        say: told in one line why something takes long.
+        say: told in one line why something takes long, or what of a weight file is not loaded.
         within: the lock of the study that the searches belong to.
     """
 
@@ -181,6 +181,9 @@ class Preparation:
         key = (config.model, len(table.classes), config.data.image_size)
         if key not in self._networks:
             backbone, units = load_network(config.model, config.data, config.train, table)
+            if self.say is not None:
+                for note in backbone.notes:
+                    self.say(f"model.weights: {note}")
             shared = None
             if backbone.loaded is not None:
                 shared = share_weights(backbone.loaded, Storage(self.storage))

@@ -135,15 +135,14 @@ def tuner_for(task: dict[str, Any]) -> FineTuner:
     if key not in _tuners:
         while len(_tuners) >= MAX_TUNERS:
             _tuners.popitem(last=False)
-        model = ModelConfig.model_validate(task["model"])
-        if task["weights"] is not None:
-            model = model.model_copy(update={"weights": str(path_here(task["weights"], task))})
+        weights = task["weights"]
         _tuners[key] = load_tuner(
-            model,
+            ModelConfig.model_validate(task["model"]),
             DataConfig.model_validate(task["data"]),
             TrainConfig.model_validate(task["train"]),
             path_here(task["table"], task),
             pick_device(task["device"], bool(ray.get_gpu_ids())),
+            None if weights is None else path_here(weights, task),
         )
     _tuners.move_to_end(key)
     return _tuners[key]

@@ -53,9 +53,9 @@ def put_in_hub(name: str, tmp_path: Path) -> None:
     )
 
 
-def put_in_torch_home(name: str, tmp_path: Path) -> None:
+def put_in_torch_home(name: str, variant: str, tmp_path: Path) -> None:
     """Put torchvision's own weights into its cache, where it finds them without a network."""
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
+    url = torchvision.models.get_model_weights(name)[variant].url
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(trained(torchvision.models.get_model(name, weights=None)), folder / Path(url).name)
@@ -74,21 +74,32 @@ def assert_same(first: Backbone, second: Backbone, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
+    ("name", "variant", "size"),
     [
-        ("timm/test_efficientnet", 32),
-        ("timm/test_vit", 64),  # its position embedding is resized
-        ("torchvision/mnasnet0_5", 64),  # refuses a file without the versions of its modules
+        ("timm/test_efficientnet", "", 32),
+        ("timm/test_vit", "", 64),  # its position embedding is resized
+        ("timm/mobilenetv3_large_100", "ra4_e3600_r224_in1k", 32),  # its mean is not the default's
+        ("torchvision/mnasnet0_5", "", 64),  # refuses a file without the versions of its modules
+        ("torchvision/mobilenet_v2", "IMAGENET1K_V1", 64),  # V2 is the default
     ],
 )
-def test_pretrained_weights_make_the_same_network(name: str, size: int, tmp_path: Path) -> None:
+def test_pretrained_weights_make_the_same_network(
+    name: str, variant: str, size: int, tmp_path: Path
+) -> None:
     library, _, model = name.partition("/")
-    (put_in_hub if library == "timm" else put_in_torch_home)(model, tmp_path)
-    first = load_backbone(name, "pretrained", 4, seed=SEED, image_size=size)
+    if library == "timm":
+        put_in_hub(f"{model}.{variant}" if variant else model, tmp_path)
+    else:
+        put_in_torch_home(model, variant or "DEFAULT", tmp_path)
+    weights = f"pretrained:{variant}" if variant else "pretrained"
+    first = load_backbone(name, weights, 4, seed=SEED, image_size=size)
     assert first.loaded is not None
+    assert variant in first.weights
     shared = share_weights(first.loaded, Storage(str(tmp_path / "storage")))
-    second = load_backbone(name, shared.path, 4, seed=SEED, image_size=size)
+    file = Path(shared.path)
+    second = load_backbone(name, weights, 4, seed=SEED, image_size=size, file=file)
     assert second.weights_sha256 == shared.sha256
+    assert (first.notes, second.notes) == ((), ())
     assert_same(first, second, size)
 
 
@@ -101,6 +112,7 @@ def test_a_file_of_another_form_makes_the_same_network(tmp_path: Path) -> None:
     assert first.loaded is not None
     shared = share_weights(first.loaded, Storage(str(tmp_path / "storage")))
     second = load_backbone("timm/test_efficientnet", shared.path, 4, seed=SEED, image_size=32)
+    assert second.notes == ()
     assert_same(first, second, 32)
 
 

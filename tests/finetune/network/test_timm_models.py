@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from revo_ray.finetune.network.backbone import load_backbone
+from tests.finetune.network.backbones import refusal
 
 HUB_PROGRAM = """
 import hashlib, json, sys, torch
@@ -73,6 +74,16 @@ def test_timm_pretrained_weights_are_found_in_hf_home(tmp_path: Path) -> None:
     assert "timm/test_convnext" in message
     assert str(tmp_path / "hub") in message
     assert "HF_HOME" in message
+
+
+def test_a_tag_of_pretrained_weights_is_the_models_own_or_refused_with_those_that_exist() -> None:
+    message = refusal("timm/resnet50", "pretrained:a9_in1k", 2)
+    tags = [name.partition(".")[2] for name in timm.list_pretrained("resnet50.*")]
+    assert "a1_in1k" in tags
+    assert all(tag in message for tag in tags)
+    assert "a1_in1k" in refusal("timm/resnet50.a1_in1k", "pretrained:a2_in1k", 2)
+    without = next(name for name in timm.list_models() if not timm.is_model_pretrained(name))
+    assert "it has none" in refusal(f"timm/{without}", "pretrained:a1_in1k", 2)
 
 
 def test_a_transformers_position_embedding_is_resized_from_the_file(tmp_path: Path) -> None:

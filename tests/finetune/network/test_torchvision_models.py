@@ -43,6 +43,15 @@ def test_torchvision_pretrained_weights_are_found_in_torch_home(
     assert backbone.weights_sha256 == expected
 
 
+def test_a_variant_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    message = refusal("torchvision/resnet50", "pretrained:V3", 3)
+    known = torchvision.models.ResNet50_Weights
+    assert len(known) > 1
+    assert all(entry.name in message for entry in known)
+    assert "'V3'" in message
+    assert "names no variant" in refusal("torchvision/resnet50", "pretrained:", 3)
+
+
 def test_torchvision_weights_that_cannot_be_had_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

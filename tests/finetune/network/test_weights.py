@@ -136,6 +136,14 @@ def test_what_is_no_weight_file_is_refused(tmp_path: Path) -> None:
     assert "no state dict" in refusal(SMALL, str(tmp_path / "list.pth"), 2)
 
 
+def test_weights_of_a_diverged_training_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    broken = state | {"conv5.1.bias": torch.full_like(state["conv5.1.bias"], torch.nan)}
+    torch.save(broken, tmp_path / "w.pth")
+    assert "no numbers (conv5.1.bias)" in refusal(SMALL, str(tmp_path / "w.pth"), 2)
+
+
 class Bomb:
     """Unpickling it makes a folder."""
 

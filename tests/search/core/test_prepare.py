@@ -11,9 +11,12 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+import timm
+import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.methods import load_methods
 from revo_ray.objective import LOSS
@@ -184,3 +187,17 @@ def test_a_file_that_changed_is_refused_by_name(
     start(config, RunDirectory.of(config))
     with pytest.raises(UserError, match=f"the {file} of the search in .* changed since"):
         preparation.state(config)
+
+
+def test_a_line_tells_once_what_of_a_weight_file_is_left_out(
+    tmp_path: Path, preparation: Preparation
+) -> None:
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pth")
+    model = {"model.name": "timm/test_resnet", "model.weights": str(tmp_path / "w.pth")}
+    config = config_of(tmp_path, "full", model | {"data.max_images": 200, "data.image_size": 32})
+    said: list[str] = []
+    preparation.say, preparation.prepare_table = said.append, prepare_table
+    for _ in range(2):
+        preparation.network(config)
+    (line,) = said
+    assert line.startswith("model.weights: left out its classifier")
