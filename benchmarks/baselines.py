@@ -1,14 +1,14 @@
 """Scores of every baseline at a small budget, and their change since another revision.
 
-Every method to compare with has the same number of evaluations on two small cells: 89 digits with the
-small network of `benchmarks.pretrain`, and 90 images of Fashion-MNIST with ImageNet's
+Every method to compare with has the same number of evaluations on two small cells: 89 digits with
+the small network of `benchmarks.pretrain`, and 90 images of Fashion-MNIST with ImageNet's
 EfficientNet-Lite0. No evaluation is stopped early, so two revisions propose the same rates while a
 method's proposals stay the same. Test scores are in percent, in the order of the seeds. With
 `--before`, `change` has the mean difference to the scores in that record, paired by seed, with its
 95 % t interval, for each cell and for all of them. What is finished is not run again.
 
-Copy this file into a checkout of the revision to compare with, and run it there first. Each run takes
-about a quarter of an hour on two cores.
+Copy this file into a checkout of the revision to compare with, commit it there, and run it there
+first. Each run takes about a quarter of an hour on two cores.
 
     python -m benchmarks.pretrain build/pretrained
     python -m benchmarks.baselines --out before.json

@@ -1,4 +1,4 @@
-"""The studies of the paper's tables: dry runs on as many images as there are, and tiny ones on Ray."""
+"""The studies of the paper's tables: dry runs on as many images as published, tiny ones on Ray."""
 
 from __future__ import annotations
 
