@@ -108,8 +108,8 @@ def check_config(
             may be missing.
 
     Raises:
-        UserError: naming the keys that differ, or were added or deleted since, the file whose checksum
-            differs, or the rules.
+        UserError: naming the keys that differ, or were added or deleted since, the file whose
+            checksum differs, or the rules.
     """
     recorded, provenance, deleted = _read(storage)
     if deleted:
