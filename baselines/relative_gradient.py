@@ -133,7 +133,7 @@ def first_batches(order: Tensor, size: int, count: int) -> list[Tensor]:
 
 def _relative_to_largest(ratios: Tensor) -> Tensor:
     """Scores (T,) of ratios (T,); a ratio that overflowed scores 1, and its training diverges."""
-    ratios = ratios.nan_to_num(nan=torch.inf)
+    ratios = ratios.nan_to_num(nan=torch.inf, posinf=torch.inf)
     largest = ratios.max()
     if largest.isinf():
         return (ratios == largest).double()

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from baselines.auto_rgn import AutoRGN
 from baselines.relative_gradient import RelativeGradientNorm, norm_parameters, weight_beside
@@ -191,17 +191,17 @@ def test_rates_and_weights_are_those_of_the_formula_epoch_by_epoch(
 def three_networks() -> dict[str, tuple[nn.Module, str]]:
     """Networks with dropout or stochastic depth, each with the name of its head."""
     torch.manual_seed(2)
-    resnet = torchvision.models.resnet18(num_classes=CLASSES)
+    resnet = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
     resnet.avgpool = nn.Sequential(resnet.avgpool, nn.Dropout(0.3))
     random = {"num_classes": CLASSES, "drop_rate": 0.3, "drop_path_rate": 0.3}
     return {
-        "resnet18": (resnet, "fc"),
+        "resnet": (resnet, "fc"),
         "test_convnext": (timm.create_model("test_convnext", **random), "head.fc"),
         "test_vit": (timm.create_model("test_vit", img_size=32, **random), "head"),
     }
 
 
-@pytest.mark.parametrize("name", ["resnet18", "test_convnext", "test_vit"])
+@pytest.mark.parametrize("name", ["resnet", "test_convnext", "test_vit"])
 def test_rates_are_those_of_the_papers_formula_on_whole_networks(name: str) -> None:
     """The same dropout in both, from the same random state, which scoring leaves as it was."""
     model, head = three_networks()[name]

@@ -79,7 +79,7 @@ def test_every_cell_of_a_study_is_counted_and_each_network_timed_once(
     file = study_file(
         tmp_path,
         methods=["revo-binary", "full", "auto-rgn", "set-encoding", "random"],
-        models=["timm/test_byobnet", "timm/test_convnext"],
+        models=["timm/test_byobnet", "timm/test_resnet"],
         fractions=[0.1, 0.2],
         seeds=[0, 1, 2],
     )
@@ -88,7 +88,7 @@ def test_every_cell_of_a_study_is_counted_and_each_network_timed_once(
     rows = [line.split() for line in out.splitlines() if line.startswith("digits ")]
     assert [(row[1], row[2], row[-1]) for row in rows] == [
         (fraction, f"timm/{name}", "15")
-        for name in ("test_byobnet", "test_convnext")
+        for name in ("test_byobnet", "test_resnet")
         for fraction in ("0.1", "0.2")
     ]
     assert "all: 60 searches, 420 evaluations, 840 epochs" in out
