@@ -30,7 +30,8 @@ from scipy import stats
 
 from benchmarks.record import SEARCHING, begin, spans
 from benchmarks.runs import clocked, revo_ray
-from benchmarks.wins import ACCURACY, AUC, Search, load
+from benchmarks.wins import Search, load
+from revo_ray.report.scores import ACCURACY, AUC
 
 MEASURES = (*SEARCHING, "benchmarks/wins.py")
 WEIGHTS = Path("build/pretrained/fashion_test_byobnet.safetensors")

@@ -108,8 +108,8 @@ def check_config(
             may be missing.
 
     Raises:
-        UserError: naming the keys that differ, or were added or deleted since, the file whose
-            checksum differs, or the rules.
+        UserError: naming the keys that differ or were deleted since, the file whose checksum
+            differs, or the rules.
     """
     recorded, provenance, deleted = _read(storage)
     if deleted:
@@ -120,12 +120,6 @@ def check_config(
         )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
-    added = sorted(now.keys() - before.keys())
-    if added and before.get("method.name") == now["method.name"]:
-        raise UserError(
-            f"the search in {storage.uri} was started by a version without {', '.join(added)}; go "
-            "on with the version that started it, or choose another name"
-        )
     differ = [
         f"{key} ({before.get(key)!r}, now {now.get(key)!r})"
         for key in sorted(before.keys() | now.keys())

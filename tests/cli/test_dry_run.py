@@ -15,8 +15,9 @@ from revo_ray.cli.main import main
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.finetune.training.assemble import load_network
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.prepare import RULES, resolve
 from revo_ray.settings.schema import SearchConfig
-from tests.model.export.runs import search
 
 SMALL = (
     *("model.name=timm/test_byobnet", "model.weights=none", "data.image_size=16"),
@@ -127,12 +128,15 @@ def test_a_mistake_ends_in_one_line_and_exit_2(
 def test_a_search_that_was_begun_needs_resume_and_its_own_settings(
     dry_run: DryRun, tmp_path: Path
 ) -> None:
-    run = search(tmp_path, "run", *SMALL, "data.train_fraction=0.05", stop_after=1)
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     named = ("name=run",)
+    config = SearchConfig.load(None, [f"storage={tmp_path}", *SMALL, *named])
+    run = RunDirectory.of(config)
+    run.write_config(resolve(config)[0], {}, RULES)
+    run.storage.write("ledger/000000.json", b"")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     status, _, err = dry_run("search", settings=named)
     assert (status, "already holds a search" in err) == (2, True)
     assert dry_run("search", "--resume", settings=named)[0] == 0
     status, _, err = dry_run("search", "--resume", settings=(*named, "train.epochs=3"))
     assert (status, "train.epochs (2, now 3)" in err) == (2, True)
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before

@@ -131,18 +131,6 @@ def test_a_key_that_changed_is_refused_by_name_unless_it_changes_no_number(
     assert f"{key} (" in str(error.value)
 
 
-def test_a_search_that_was_started_before_an_option_was_there_is_refused(
-    tmp_path: Path, preparation: Preparation
-) -> None:
-    """Auto-RGN had eval mode alone; its option says so, and the default means another search."""
-    config = config_of(tmp_path, "auto-rgn", {})
-    earlier = config.model_dump(mode="json")
-    del earlier["method"]["scoring"]
-    start(SearchConfig.model_validate(earlier), RunDirectory.of(config))
-    with pytest.raises(UserError, match=r"started by a version without method\.scoring; go on"):
-        preparation.check(config)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_search_that_did_not_change_goes_on(
     method: str, tmp_path: Path, preparation: Preparation
