@@ -25,10 +25,11 @@ def show_dry_run(settings: SearchConfig, resume: bool) -> None:
             raise UserError(str(error), key="storage") from None
     cells = list(found.cells.values())
     head = ["images", "network", "units", "train", "validate", "test", "searches"]
-    rows = [
-        [cell.images, cell.model, *(f"{n:,}" for n in (cell.units, *cell.splits, cell.searches))]
-        for cell in cells
-    ]
+    rows = []
+    for cell in cells:
+        numbers = (cell.units, *cell.splits, cell.searches)
+        network = cell.model.rpartition("/")[2]  # short, for narrow terminals
+        rows.append([f"{cell.images} {cell.fraction:g}", network, *(f"{n:,}" for n in numbers)])
     print_grid([head, *rows], out)
     searches = sum(cell.searches for cell in cells)
     say(

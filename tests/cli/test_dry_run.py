@@ -88,7 +88,7 @@ def test_every_cell_of_a_study_is_counted_and_each_network_timed_once(
     assert status == 0, err
     rows = [line.split() for line in out.splitlines() if line.startswith("digits ")]
     assert [(row[1], row[2], row[-1]) for row in rows] == [
-        (fraction, f"timm/{name}", "15")
+        (fraction, name, "15")
         for name in ("test_byobnet", "test_resnet")
         for fraction in ("0.1", "0.2")
     ]

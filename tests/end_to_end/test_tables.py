@@ -79,15 +79,14 @@ def test_a_dry_run_counts_all_searches_of_a_table(as_published: Cli, table: str)
     small = {"model__weights": "none", "data__image_size": "32"}
     done = as_published.run("study", f"preset:{table}", "--dry-run", small=False, **small)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split() for line in done.stdout.splitlines() if " torchvision/" in line]
-    rows = [row for row in rows if row[1].startswith("./data/")]
+    sizes = {"busi": 780, "ham10000": 10_015, "leaves": 596, "srsmas": 409}
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(tuple(sizes))]
     searches = StudyConfig.load(f"preset:{table}").searches()
     assert sum(int(row[-1]) for row in rows) == len(searches)
     count = f"{table}: {len(searches):,} searches, {100 * len(searches):,} evaluations, "
     assert f"{count}{1000 * len(searches):,} epochs" in done.stdout
-    sizes = {"busi": 780, "ham10000": 10_015, "leaves": 596, "srsmas": 409}
-    for source, _, fraction, model, units, *images, _ in rows:
-        assert int(units) == UNITS[model.removeprefix("torchvision/")]
+    for source, fraction, model, units, *images, _ in rows:
+        assert int(units) == UNITS[model]
         train, validation, test = (int(number.replace(",", "")) for number in images)
         whole = sizes[source]
         assert train == pytest.approx(float(fraction) * whole, abs=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from revo_ray.data.splits.split import Splits
@@ -31,7 +32,8 @@ class Cell:
     """Searches on the same images, network and training fraction.
 
     Attributes:
-        images: description of the images.
+        images: source of the images, and the last part of its root where that says more.
+        fraction: of the images to train on.
         model: name of the network.
         units: number of its units.
         splits: number of images to train, validate and test on.
@@ -39,6 +41,7 @@ class Cell:
     """
 
     images: str
+    fraction: float
     model: str
     units: int
     splits: tuple[int, int, int]
@@ -82,9 +85,11 @@ class DryRun:
         stops_early = self._try(config, method, units)
         sizes = (len(splits.train), len(splits.validation), len(splits.test))
         data, train = config.data, config.train
-        images = f"{data.source}{f' {data.root}' if data.root else ''} {data.train_fraction:g}"
+        folder = PurePosixPath(data.root or "").name
+        images = f"{data.source} {folder if folder != data.source else ''}".strip()
         key = (repr(data.model_copy(update={"seed": 0})), config.model)
-        self.cells.setdefault(key, Cell(images, config.model.name, len(units), sizes)).searches += 1
+        cell = Cell(images, data.train_fraction, config.model.name, len(units), sizes)
+        self.cells.setdefault(key, cell).searches += 1
         count = config.search.evaluations
         self.evaluations += count
         self.epochs += count * train.epochs
