@@ -18,6 +18,9 @@ class ScoringOptions(Section):
     """Number of batches, from the epoch's first on, that give the gradients."""
     norms: Literal["untrained", "with-weight"] = "untrained"
     """untrained: normalisation layers are frozen; with-weight: they get the rate of their layer."""
+    scoring: Literal["train", "eval"] = "train"
+    """train: gradients in training mode, as published; the new head trains at the base rate. eval:
+    gradients in eval mode; the new head is scored with the other tensors."""
 
 
 class PolicyOptions(ScoringOptions):
@@ -25,6 +28,8 @@ class PolicyOptions(ScoringOptions):
 
     lr: float = Field(gt=0)
     """The rate of the tensor with the largest score."""
+    scoring: Literal["train", "eval"] = "eval"
+    """A plan that does not say it was made when there was eval alone."""
 
 
 class AutoRGN(Tuned):
@@ -46,6 +51,7 @@ class AutoRGN(Tuned):
             "lr": sample[LR],
             "batches": self.options.batches,
             "norms": self.options.norms,
+            "scoring": self.options.scoring,
         }
         return Plan((sample[LR],) * len(units), sample[WEIGHT_DECAY], policy)
 
@@ -65,4 +71,4 @@ class AutoRGN(Tuned):
             detail = error.errors()[0]
             where = ".".join(map(str, detail["loc"]))
             raise ValueError(f"policy.{where}: {detail['msg']}") from None
-        return RelativeGradientNorm(checked.lr, checked.batches, checked.norms)
+        return RelativeGradientNorm(checked.lr, checked.batches, checked.norms, checked.scoring)

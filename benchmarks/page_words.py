@@ -21,6 +21,11 @@ BENCHMARKS = {
         "One choice at a time",
         "The mean best validation loss, and test accuracy in percent.",
     ),
+    "baselines": (
+        "Every baseline at a small budget",
+        "Test scores in percent, by seed, and their change since another revision: the mean "
+        "difference in points, paired by seed, with its 95 % t interval.",
+    ),
     "batch_norm": (
         "BatchNorm statistics after few steps",
         "Validation with running averages and with precise statistics of the same weights; "

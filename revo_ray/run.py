@@ -19,6 +19,7 @@ from revo_ray.monitor.status import SearchStatus
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.study_directory import StudyDirectory
+from revo_ray.search.core.dry_run import DryRun
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
@@ -96,11 +97,7 @@ def run_study(
         folder = StudyDirectory.of(config)
         lock = folder.lock(teller(console))
         stack.callback(lock.close)
-        if not resume and folder.exists:
-            raise UserError(
-                f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
-                f"another name with --set name={config.name}-2"
-            )
+        _refuse_second(folder, config, resume)
         _allow_files(len(searches))
         preparation = _preparation(config.storage, True, console, stack, within=lock)
         progress = StudyProgress(config.name, len(searches), console)
@@ -122,6 +119,43 @@ def run_study(
         open_states, tick = list(states.values()), progress.tick
         results |= _run(open_states, config.resources, connect, console, tick, progress.finish)
         return [result for result in results.values() if result is not None]
+
+
+def dry_run(
+    config: SearchConfig, *, resume: bool = False, console: Console | None = None
+) -> DryRun:
+    """Check a search, or every search of a study, without Ray, and estimate what it will take.
+
+    Writes nothing but the tables of the images, which the searches will use.
+
+    Args:
+        config: the search or the study.
+        resume: whether it would go on where the run directory stands.
+        console: where the progress of the images is shown; None shows none.
+
+    Raises:
+        UserError: the configuration, the data, the model or the run directory is wrong.
+    """
+    with ExitStack() as stack:
+        if not isinstance(config, StudyConfig):
+            found = DryRun(_preparation(config.storage, resume, console, stack))
+            found.add(config)
+            return found
+        check_paths(config)
+        _refuse_second(StudyDirectory.of(config), config, resume)
+        found = DryRun(_preparation(config.storage, True, console, stack))
+        searches = config.searches()
+        _each(searches, resolve)  # every mistake in a method, before any image is read
+        _each(searches, found.add)
+        return found
+
+
+def _refuse_second(folder: StudyDirectory, config: StudyConfig, resume: bool) -> None:
+    if not resume and folder.exists:
+        raise UserError(
+            f"{folder.uri} already holds a study; go on with --resume (resume=True), or choose "
+            f"another name with --set name={config.name}-2"
+        )
 
 
 def _preparation(

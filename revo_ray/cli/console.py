@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, printable
 from revo_ray.settings.schema import SearchConfig
 
 out = Console()
@@ -42,3 +44,14 @@ def program(name: str) -> str:
         return "python -m revo_ray" if name == "revo-ray" else name
     found = shutil.which(name)
     return name if found and Path(found).samefile(here) else os.path.relpath(here)
+
+
+def print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print rows: the first row is the header, the first column is text, the others are numbers."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for column, name in enumerate(rows[0]):
+        grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
+    for row in rows[1:]:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    # Without a terminal no line is wrapped.
+    console.print(grid, width=None if console.is_terminal else 10_000, crop=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table as Grid
-from rich.text import Text
 
+from revo_ray.cli.console import print_grid
 from revo_ray.data.files.image_files import without_password
 from revo_ray.data.findings import NAMED, Inspection
 from revo_ray.errors import printable
@@ -44,13 +43,13 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
 
     say(_headline(found, config))
     say()
-    _print_grid(_class_rows(found), console)
+    print_grid(_class_rows(found), console)
     say()
     for name, value in _facts(found, config, folder):
         say(f"{name:<14}{value}")
     if any(overlap.same or overlap.similar for overlap in found.overlaps):
         say()
-        _print_grid(_overlap_rows(found), console)
+        print_grid(_overlap_rows(found), console)
         for line in _examples(found):
             say(line)
     for title, lines in (
@@ -122,14 +121,3 @@ def _examples(found: Inspection) -> Iterator[str]:
         if lines:
             yield f"{title}, for example:" if len(lines) > NAMED else f"{title}:"
             yield from lines[:NAMED]
-
-
-def _print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """Print rows: the first row is the header, the first column is text, the others are numbers."""
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    for column, name in enumerate(rows[0]):
-        grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
-    for row in rows[1:]:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
-    # Without a terminal no line is wrapped.
-    console.print(grid, width=None if console.is_terminal else 10_000, crop=False)

@@ -26,3 +26,10 @@ Address = Annotated[
         "runs in, else a local Ray of its own."
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check configuration, images and network, estimate the time, and start nothing.",
+    ),
+]

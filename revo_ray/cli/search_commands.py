@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revo_ray.cli.console import located, out, program, say
-from revo_ray.cli.parameters import Address, Config, OptionalConfig, Overrides
+from revo_ray.cli.dry_run_text import show_dry_run
+from revo_ray.cli.parameters import Address, Config, DryRun, OptionalConfig, Overrides
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
 from revo_ray.errors import SearchError, UserError
@@ -32,9 +33,13 @@ def search(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the search in the run directory, if any.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Search for the best layer-wise learning rates, and keep the best model."""
     settings = SearchConfig.load(config, overrides or [])
+    if dry_run:
+        show_dry_run(settings, resume)
+        return
     with _resumable(settings, config, overrides, address):
         from revo_ray.run import run_search
 
@@ -55,9 +60,13 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the study in its folder, if any.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
     settings = StudyConfig.load(config, overrides or [])
+    if dry_run:
+        show_dry_run(settings, resume)
+        return
     folder = Storage(settings.storage).child(settings.name)
     with _resumable(settings, config, overrides, address):
         from revo_ray.run import run_study

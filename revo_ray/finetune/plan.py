@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from revo_ray.finetune.network.units import Unit
     from revo_ray.settings.schema import TrainConfig
 
 
@@ -100,6 +101,11 @@ class TunerLike(Protocol):
     """(n,) positions of the training images in the order of this epoch."""
     images: int
     """Training images processed since the run began; a policy adds those that it looks at."""
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The model's units, input to output, with the names of their parameters."""
+        ...
 
     def loss(self, index: Tensor) -> Tensor:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""

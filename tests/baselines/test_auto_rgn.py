@@ -14,6 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from baselines.auto_rgn import AutoRGN
 from baselines.relative_gradient import RelativeGradientNorm, norm_parameters, weight_beside
@@ -29,6 +30,8 @@ from revo_ray.settings.schema import SearchOptions, TrainConfig
 CLASSES = 4
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 BATCH = 8
+HEAD = "12"
+"""Name of the head of `small`."""
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +91,18 @@ def recorded(policy: Any, seen: list[dict[str, float]]) -> Any:
 
 
 def by_the_formula(
-    model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: float
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: float, scoring: str, head: str
 ) -> dict[str, float]:
-    """lr·score of each tensor that no BatchNorm owns: the mean of ‖g‖/‖θ‖, over the largest."""
-    model = copy.deepcopy(model).eval()
-    norms = {n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    """lr·score of each tensor that no norm owns: the mean of ‖g‖/‖θ‖, over the largest.
+
+    In training mode the head has lr, and no score.
+    """
+    model = copy.deepcopy(model).train(scoring == "train")
+    norms = {n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)}
     tensors = {n: p for n, p in model.named_parameters() if n.rpartition(".")[0] not in norms}
+    own = [name for name in tensors if name.startswith(f"{head}.") and scoring == "train"]
+    for name in own:
+        del tensors[name]
     for parameter in model.parameters():
         parameter.requires_grad = True
     ratios: dict[str, list[float]] = {name: [] for name in tensors}
@@ -102,21 +111,27 @@ def by_the_formula(
         for name, gradient in zip(
             tensors, torch.autograd.grad(loss, list(tensors.values())), strict=True
         ):
-            size = math.sqrt(sum(x * x for x in tensors[name].flatten().tolist()))
-            pull = math.sqrt(sum(x * x for x in gradient.flatten().tolist()))
+            size = tensors[name].detach().double().square().sum().sqrt().item()
+            pull = gradient.double().square().sum().sqrt().item()
             ratios[name].append(pull / size if size else 0.0)
     means = {name: sum(values) / len(values) for name, values in ratios.items()}
-    return {name: lr * mean / max(means.values()) for name, mean in means.items()}
+    rates = {name: lr * mean / max(means.values()) for name, mean in means.items()}
+    return rates | dict.fromkeys(own, lr)
+
+
+def training_images(train: int, side: int = 16) -> tuple[Tensor, Tensor]:
+    """Normalised images and labels of the training split."""
+    table, splits = make_table(side), make_splits(train)
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    images = (torch.tensor(table.images[splits.train]).float() / 255 - mean) / std
+    return images, torch.tensor(table.labels[splits.train])
 
 
 def by_hand(
-    model: nn.Module, train: int, config: TrainConfig, lr: float
+    model: nn.Module, train: int, config: TrainConfig, lr: float, scoring: str
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
     """The rates of each epoch and the final weights, by a plain torch loop."""
-    table, splits = make_table(), make_splits(train)
-    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    images = (torch.tensor(table.images[splits.train]).float() / 255 - mean) / std
-    labels = torch.tensor(table.labels[splits.train])
+    images, labels = training_images(train)
     generator = torch.Generator().manual_seed(config.seed)
     epochs = []
     for _ in range(config.epochs):
@@ -128,7 +143,7 @@ def by_hand(
         batches = [
             (images[order[a:b]], labels[order[a:b]]) for a, b in zip(edges, ends, strict=True)
         ]
-        rates = by_the_formula(model, batches[:5], lr)
+        rates = by_the_formula(model, batches[:5], lr, scoring, HEAD)
         epochs.append(rates)
         for name, parameter in model.named_parameters():
             parameter.requires_grad = rates.get(name, 0) > 0
@@ -147,26 +162,73 @@ def by_hand(
 
 
 @pytest.mark.parametrize("train", [20, 41, 60])  # fewer than five batches; 9 in the last; more
-@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.1), ("adamw", 0.01)])
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "scoring"),
+    [("sgd", 0.1, "train"), ("sgd", 0.1, "eval"), ("adamw", 0.01, "train")],
+)
 def test_rates_and_weights_are_those_of_the_formula_epoch_by_epoch(
-    optimizer: str, lr: float, train: int
+    optimizer: str, lr: float, scoring: Any, train: int
 ) -> None:
     momentum = 0.9 if optimizer == "sgd" else 0.0
     tuner = make_tuner(small(), train, optimizer=optimizer, momentum=momentum, decay_all=True)
-    method = AutoRGN(AutoRGN.Options())
+    method = AutoRGN(AutoRGN.Options(scoring=scoring))
     plan = method.plan({"lr": lr, "wd": 0.01}, tuner.units)
     assert plan.policy is not None
     seen: list[dict[str, float]] = []
     list(tuner.run(plan, recorded(AutoRGN.policy(plan.policy), seen)))
-    expected, state = by_hand(small(), train, tuner.train, lr)
+    expected, state = by_hand(small(), train, tuner.train, lr, scoring)
     assert len(seen) == 3
     for ours, theirs in zip(seen, expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6)
-        assert len(set(ours.values())) == 6  # all of them different, and one of them 0
+        # All tensors but the head's two differ, and one of them is 0.
+        assert len(set(ours.values())) == (4 if scoring == "train" else 6)
         assert max(ours.values()) == lr
         assert ours["4.bias"] == 0
     for name, tensor in tuner.state_dict().items():
         torch.testing.assert_close(tensor, state[name], rtol=1e-5, atol=1e-6)
+
+
+def three_networks() -> dict[str, tuple[nn.Module, str]]:
+    """Networks with dropout or stochastic depth, each with the name of its head."""
+    torch.manual_seed(2)
+    resnet = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
+    resnet.avgpool = nn.Sequential(resnet.avgpool, nn.Dropout(0.3))
+    random = {"num_classes": CLASSES, "drop_rate": 0.3, "drop_path_rate": 0.3}
+    return {
+        "resnet": (resnet, "fc"),
+        "test_convnext": (timm.create_model("test_convnext", **random), "head.fc"),
+        "test_vit": (timm.create_model("test_vit", img_size=32, **random), "head"),
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet", "test_convnext", "test_vit"])
+def test_rates_are_those_of_the_papers_formula_on_whole_networks(name: str) -> None:
+    """The same dropout in both, from the same random state, which scoring leaves as it was."""
+    model, head = three_networks()[name]
+    plain = copy.deepcopy(model)
+    policy, seen = RelativeGradientNorm(0.01), []
+    images, labels = training_images(41, 32)
+
+    def compare(epoch: int, tuner: FineTuner) -> dict[str, float]:
+        before, state = torch.get_rng_state(), copy.deepcopy(tuner.model.state_dict())
+        order = tuner.order.clone()
+        seen.append(policy(epoch, tuner))
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(tuner.order, order)
+        assert all(torch.equal(tensor, state[n]) for n, tensor in tuner.model.state_dict().items())
+        plain.load_state_dict(state)
+        batches = [(images[index], labels[index]) for index in order.split(BATCH)[:5]]
+        batches[-1] = (images[order[32:41]], labels[order[32:41]])  # the last image joins
+        with torch.random.fork_rng(devices=[]):
+            expected = by_the_formula(plain, batches, 0.01, "train", head)
+            assert not torch.equal(torch.get_rng_state(), before)  # dropout drew
+        assert seen[-1] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+        assert [seen[-1][f"{head}.{own}"] for own in ("weight", "bias")] == [0.01, 0.01]
+        return seen[-1]
+
+    run(make_tuner(model, side=32, epochs=2), compare, lr=0.01)
+    assert len(seen) == 2
+    assert seen[0] != seen[1]
 
 
 def test_normalisation_layers_learn_as_fast_as_their_weight_where_wanted() -> None:
@@ -237,7 +299,8 @@ def test_gradients_that_overflow_diverge(factor: float) -> None:
     seen: list[dict[str, float]] = []
     tuner.model.get_parameter("7.weight").register_hook(lambda gradient: gradient * factor)
     *_, last = run(tuner, recorded(RelativeGradientNorm(0.1), seen))
-    assert {name for name, rate in seen[0].items() if rate} == {"7.weight"}
+    learns = {name for name, rate in seen[0].items() if rate}
+    assert learns == {"7.weight", f"{HEAD}.weight", f"{HEAD}.bias"}
     assert last.diverged
 
 
@@ -279,6 +342,10 @@ def test_the_plan_carries_its_policy() -> None:
     policy = AutoRGN.policy(plan.policy)
     assert isinstance(policy, RelativeGradientNorm)
     assert (policy.lr, policy.batches, policy.norms) == (lr, 3, "with-weight")
+    assert policy.scoring == "train"
+    earlier = AutoRGN.policy({key: each for key, each in plan.policy.items() if key != "scoring"})
+    assert isinstance(earlier, RelativeGradientNorm)
+    assert earlier.scoring == "eval"  # all that the plans of earlier versions can mean
     with pytest.raises(ValueError, match="lr"):
         AutoRGN.policy({"batches": 5})
     with pytest.raises(ValueError, match="norm"):

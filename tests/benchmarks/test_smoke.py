@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from queue import Queue
+from statistics import stdev
 from threading import Event, Semaphore
 from typing import Any
 
@@ -25,8 +26,9 @@ import ray
 import torch
 from PIL.JpegImagePlugin import JpegImageFile
 from safetensors.torch import load_file
+from scipy.stats import t
 
-from benchmarks import ablations, batch_norm, gpu, overhead, preparation, recipe, study
+from benchmarks import ablations, baselines, batch_norm, gpu, overhead, preparation, recipe, study
 from benchmarks.runs import ROOT, Clocked, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.settings.schema import SearchConfig
@@ -187,6 +189,23 @@ def test_ablations(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert all(0 < float(figure) <= 100 for figure in figures)
     assert len(figures) == 4
     assert (tmp_path / "out" / "searches.csv").read_text().count("cosine") == 2
+
+
+def test_baselines(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same code again changes nothing; a change has Student's interval."""
+    monkeypatch.setattr(baselines, "clocked", by_hand)
+    before, words = tmp_path / "before.json", ("--cells", "digits", "--methods", "first", "last")
+    tiny = ("--weights", "none", "--seeds", "3", "4", "--set", "search.evaluations=1", *TINY)
+    runs = [("--runs", str(tmp_path / name)) for name in ("before", "after")]
+    first = last_line(printed("baselines", *words, *runs[0], "--out", str(before), *tiny))
+    again = last_line(printed("baselines", *words, *runs[1], "--before", str(before), *tiny))
+    assert again["scores"] == first["scores"]
+    assert all(len(of["accuracy"]) == 2 for of in first["scores"]["digits"].values())
+    equal = {"accuracy": 0, "accuracy_low": None, "accuracy_high": None}
+    assert [of.items() >= equal.items() for of in again["change"]["all"].values()] == [True, True]
+    gains = [1.0, 3.0, 8.0]
+    expected = t.interval(0.95, 2, loc=4, scale=stdev(gains) / 3**0.5)
+    assert baselines.interval(gains) == pytest.approx(expected, abs=0.005)
 
 
 @pytest.mark.parametrize("label", ablations.VARIANTS)

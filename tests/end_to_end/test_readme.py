@@ -76,6 +76,8 @@ ELSEWHERE = {
     "::test_images_labels_and_classes_are_those_of_torchvision",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
     "/test_search.py::test_the_number_of_workers_changes_nothing",
+    "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
+    "::test_a_search_is_counted_as_it_would_run",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
     "::test_a_killed_study_goes_on_and_repeats_no_row",
     "revo-ray search config.yaml --address auto": "tests/end_to_end/test_nodes.py"

@@ -13,6 +13,7 @@ from revo_ray.run import run_study
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.paths import JOB
 from revo_ray.settings.presets import preset_names
+from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 
 
@@ -113,12 +114,35 @@ def test_the_studies_that_ship() -> None:
     cells = 4 * 4 * 3  # data sets × fractions × seeds
     assert sizes == {
         "quick": 22,
-        "table1": 11 * cells,
-        "table2": 11 * cells,
-        "table3": 4 * 11 * cells,
+        "table1": 10 * cells,
+        "table1-paper": 7 * cells,
+        "table2": 10 * cells,
+        "table2-paper": 7 * cells,
+        "table3": 3 * 4 * 3,  # methods × networks × seeds
+        "table3-paper": 3 * 4 * 3,
     }
     with pytest.raises(UserError, match="did you mean preset:quick"):
         StudyConfig.load("quick.yaml")
+
+
+@pytest.mark.parametrize("table", ["table1-paper", "table2-paper", "table3-paper"])
+def test_a_table_of_the_paper_has_the_papers_settings(table: str) -> None:
+    """As the presets of single searches have them, on torchvision's first weights."""
+    presets = {
+        method: SearchConfig.load(f"preset:paper-{method.removeprefix('revo-')}")
+        for method in ("revo-binary", "revo-continuous")
+    }
+    for search in StudyConfig.load(f"preset:{table}").searches():
+        assert search.model.weights == "pretrained:IMAGENET1K_V1"
+        assert (search.search.evaluations, search.search.population) == (100, 10)
+        rule = search.train.model_dump(exclude={"seed"})
+        assert all(preset.train.model_dump(exclude={"seed"}) == rule for preset in presets.values())
+        own = search.method.options
+        if preset := presets.get(search.method.name):
+            # Rates from 1e-3 and bits of the head are options of the preset, too.
+            assert own == {k: v for k, v in preset.method.options.items() if k != "global_lr"}
+        else:
+            assert own == {}
 
 
 def test_a_relative_storage_inside_a_ray_job_is_refused(

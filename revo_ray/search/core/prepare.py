@@ -91,6 +91,7 @@ class Preparation:
     within: RunLock | None = None
     _checked: dict[str, Checked] = field(default_factory=dict, init=False)
     _tables: dict[str, Table] = field(default_factory=dict, init=False)
+    _splits: dict[str, Splits] = field(default_factory=dict, init=False)
     _networks: dict[tuple[Any, ...], Network] = field(default_factory=dict, init=False)
 
     def check(self, config: SearchConfig) -> Checked:
@@ -100,13 +101,35 @@ class Preparation:
             UserError: the configuration, the data or the run directory is wrong.
         """
         if config.name not in self._checked:
-            run, lock = self._open(config)
-            resolved, method = resolve(config)
-            if run.has_rows:
-                run.check_config(resolved, {}, RULES)  # before images are read for nothing
-            self.splits(resolved)
+            check_paths(config)
+            run = RunDirectory.of(config)
+            lock = run.lock(self.say, within=self.within)
+            self.stack.callback(lock.close)
+            resolved, method = self.check_unlocked(config)
             self._checked[config.name] = Checked(resolved, method, run, lock)
         return self._checked[config.name]
+
+    def check_unlocked(self, config: SearchConfig) -> tuple[SearchConfig, Method]:
+        """Find what `check` finds, and write nothing but the table of the images.
+
+        Returns:
+            The configuration with all of its method's options, and the method.
+
+        Raises:
+            UserError: as `check`, but for a run directory that is in use.
+        """
+        check_paths(config)
+        run = RunDirectory.of(config)
+        if not self.resume and run.has_rows:
+            raise UserError(
+                f"{run.uri} already holds a search; go on with --resume (resume=True), or "
+                f"choose another name with --set name={config.name}-2"
+            )
+        resolved, method = resolve(config)
+        if run.has_rows:
+            run.check_config(resolved, {}, RULES)  # before images are read for nothing
+        self.splits(resolved)
+        return resolved, method
 
     def state(self, config: SearchConfig) -> SearchState:
         """A search's state, after `check`.
@@ -165,7 +188,10 @@ class Preparation:
 
     def splits(self, config: SearchConfig) -> Splits:
         """The split of a search's images."""
-        return split_table(self.table(config), config.data)
+        key = repr(config.data)
+        if key not in self._splits:
+            self._splits[key] = split_table(self.table(config), config.data)
+        return self._splits[key]
 
     def network(self, config: SearchConfig) -> Network:
         """The units of a search's network, how it wants its images, and its weights to share.
@@ -191,19 +217,6 @@ class Preparation:
                 list(units), backbone.mean, backbone.std, backbone.weights_sha256, shared
             )
         return self._networks[key]
-
-    def _open(self, config: SearchConfig) -> tuple[RunDirectory, RunLock]:
-        """Lock the run directory, and refuse one that is not ours to write."""
-        check_paths(config)
-        run = RunDirectory.of(config)
-        lock = run.lock(self.say, within=self.within)
-        self.stack.callback(lock.close)
-        if not self.resume and run.has_rows:
-            raise UserError(
-                f"{run.uri} already holds a search; go on with --resume (resume=True), or "
-                f"choose another name with --set name={config.name}-2"
-            )
-        return run, lock
 
 
 def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:

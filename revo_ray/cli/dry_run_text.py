@@ -1,0 +1,46 @@
+"""Prints a dry run: the searches, their images and networks, and about how long they will take."""
+
+from __future__ import annotations
+
+from revo_ray.cli.console import located, out, print_grid, say
+from revo_ray.data.shared_files import tables_folder
+from revo_ray.errors import UserError
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.words import duration
+
+
+def show_dry_run(settings: SearchConfig, resume: bool) -> None:
+    """Check a search or a study, and print what it will take.
+
+    Raises:
+        UserError: the configuration, the data, the model or the run directory is wrong, or the
+            storage is unreachable.
+    """
+    from revo_ray.run import dry_run
+
+    with located(settings):
+        try:
+            found = dry_run(settings, resume=resume, console=out)
+        except OSError as error:
+            raise UserError(str(error), key="storage") from None
+    cells = list(found.cells.values())
+    head = ["images", "network", "units", "train", "validate", "test", "searches"]
+    rows = []
+    for cell in cells:
+        numbers = (cell.units, *cell.splits, cell.searches)
+        network = cell.model.rpartition("/")[2]  # short, for narrow terminals
+        rows.append([f"{cell.images} {cell.fraction:g}", network, *(f"{n:,}" for n in numbers)])
+    print_grid([head, *rows], out)
+    searches = sum(cell.searches for cell in cells)
+    say(
+        f"{settings.name}: {searches:,} search{'es' * (searches > 1)}, {found.evaluations:,} "
+        f"evaluations, {found.epochs:,} epochs, {found.images:,} images to train on"
+    )
+    for model, (seconds, images) in found.steps.items():
+        say(f"a step of {model} on {images} images takes {1000 * seconds:,.0f} ms")
+    say(
+        f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at a "
+        "time, if every unit trains"
+    )
+    folder = tables_folder(settings.storage)
+    say(f"nothing was started, and nothing written but image tables in {folder}")
