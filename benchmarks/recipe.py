@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     arguments, record = begin(parser, "recipe", MEASURES)
     searches = run(arguments.seeds, arguments.recipe, arguments.runs.absolute(), arguments.settings)
-    line = {"recipe": arguments.recipe, **figures(searches)}
+    line = {"genes": arguments.recipe, **figures(searches)}
     record.finish(line, arguments.seeds, [search.revision for search in searches])
 
 

@@ -14,6 +14,9 @@ from revo_ray.rundir.outcome import SearchResult
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text, recipe_texts
 
+PRACTICE = ("warmup_epochs", "label_smoothing", "mixup", "cutmix", "clip_norm", "ema")
+"""Keys of `train` that a card names if they are set."""
+
 
 def model_card(
     model: LoadedModel, result: SearchResult, unfinished: str | None, form: str, name: str
@@ -173,6 +176,7 @@ def _budget_entries(config: SearchConfig, result: SearchResult) -> list[tuple[st
     options = ", ".join(f"{k} {_plain(v)}" for k, v in chosen.items())
     train = config.train
     momentum = f", momentum {train.momentum:g}" if train.optimizer == "sgd" else ""
+    practice = {key: value for key in PRACTICE if (value := getattr(train, key))}
     return [
         ("method", _code(config.method.name) + (f" ({_one_line(options)})" if options else "")),
         ("evaluations", f"{result.evaluations} of {config.search.evaluations} ({statuses})"),
@@ -182,7 +186,8 @@ def _budget_entries(config: SearchConfig, result: SearchResult) -> list[tuple[st
         (
             "training",
             f"{train.optimizer}{momentum}, {train.schedule} schedule, batches "
-            f"of {train.batch_size}, augmentation {train.augment}, {train.precision}",
+            f"of {train.batch_size}, augmentation {train.augment}, "
+            + ", ".join([*recipe_texts(practice), train.precision]),
         ),
         ("seeds", f"data {config.data.seed}, training {train.seed}, search {config.search.seed}"),
     ]
