@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -183,20 +182,16 @@ def _read(path: Path) -> Any:
             return load_file(path)
         with torch.serialization.safe_globals([(_StandIn, name) for name in _BESIDE_WEIGHTS]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            raise weights_error(
-                f"cannot read {str(path)!r}, it is damaged or no weight file"
-            ) from None
-        raise weights_error(
-            f"cannot read {str(path)!r}: it holds Python objects ({named[1]}), which can run code; "
-            "save the model's state_dict(), or a .safetensors file"
-        ) from None
     # A damaged file makes the readers raise almost anything: KeyError, EOFError, RuntimeError, …
     except Exception as error:
+        if named := re.search(r"GLOBAL (\S+)", str(error)):
+            raise weights_error(
+                f"cannot read {str(path)!r}: it holds Python objects ({named[1]}), which can run "
+                "code; save the model's state_dict(), or a .safetensors file"
+            ) from None
+        reason = first_line(error).partition(". ")[0]
         raise weights_error(
-            f"cannot read {str(path)!r}, it is damaged or no weight file: {first_line(error)}"
+            f"cannot read {str(path)!r}, it is cut short, damaged or no weight file: {reason}"
         ) from None
 
 

@@ -171,13 +171,16 @@ def backbone(folder: Path, network: nn.Module) -> Path:
     return saved({"model": wrapped.state_dict()}, folder / "w.pth")
 
 
+COMPILED = (compiled, compiled_layer, distributed_and_compiled, compiled_and_distributed)
 MAKES = (
-    *(compiled, compiled_layer, distributed, distributed_and_compiled, compiled_and_distributed),
-    *(parallel, averaged, timm_average, timm_saver, safe, plain_loop, lightning, encoder, backbone),
+    *(distributed, parallel, averaged, timm_average, timm_saver),
+    *(safe, plain_loop, lightning, encoder, backbone),
 )
+# The compiler takes seconds to import.
+SLOW = [pytest.param(make, marks=pytest.mark.slow, id=make.__name__) for make in COMPILED]
 
 
-@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("make", [*MAKES, *SLOW])
 def test_a_file_of_a_usual_tool_loads(tmp_path: Path, network: nn.Module, make: Make) -> None:
     file = make(tmp_path, copy.deepcopy(network))
     loaded = load_backbone(NETWORK, str(file), 4)
@@ -191,9 +194,8 @@ def test_a_file_of_a_usual_tool_loads(tmp_path: Path, network: nn.Module, make: 
 
 def by_timm(folder: Path, network: nn.Module, average: nn.Module) -> Path:
     optimizer, ema = torch.optim.SGD(network.parameters(), lr=0.1), ModelEmaV3(average)
-    CheckpointSaver(network, optimizer, model_ema=ema, checkpoint_dir=str(folder)).save_checkpoint(
-        0
-    )
+    saver = CheckpointSaver(network, optimizer, model_ema=ema, checkpoint_dir=str(folder))
+    saver.save_checkpoint(0)
     return folder / "last.pth.tar"
 
 
@@ -252,7 +254,7 @@ def test_a_key_that_is_not_usual_is_taken_if_it_is_the_only_one_or_named(
 def test_wrapped_files_keep_the_versions_of_modules(tmp_path: Path) -> None:
     # MNASNet refuses a state dict without them.
     network = torchvision.models.mnasnet0_5()
-    torch.save({"model": AveragedModel(torch.compile(network)).state_dict()}, tmp_path / "w.pth")
+    torch.save({"model": AveragedModel(network).state_dict()}, tmp_path / "w.pth")
     loaded = load_backbone("torchvision/mnasnet0_5", str(tmp_path / "w.pth"), 4)
     assert same_outside_head(loaded.model, network.state_dict(), "classifier.1")
 
