@@ -20,7 +20,8 @@ class Plan:
 
     Attributes:
         unit_lrs: the learning rate of each unit, in the order of the network's units; 0 freezes
-            the unit: no gradient, no weight decay, normalisation statistics left alone.
+            the unit: no gradient, no weight decay, eval mode (normalisation statistics left alone,
+            no dropout, no stochastic depth).
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains.
         policy: description of the per-epoch policy that changes the rates, in JSON values:
             `method`, the name of the method that has it, and its options; None keeps the rates.
