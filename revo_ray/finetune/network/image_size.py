@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.first_use import FirstUse
 
-STEP, REACH = 32, 8
+STEP, REACH = 16, 8
 """Sizes are tried in steps of so many pixels, or of a patch, and so many steps up and down."""
 
 

@@ -166,21 +166,20 @@ def _resample(embedding: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _new_heads(model: Any, pretrained: Set[nn.Parameter]) -> tuple[str, ...]:
-    """The classifiers, and other modules whose parameters are not among the pretrained ones."""
-    new = [
-        path
-        for path, module in model.named_modules()
-        if any(parameter not in pretrained for parameter in module.parameters(recurse=False))
-    ]
-    whole = [
-        head
-        for head in _heads(model)
-        if pretrained.isdisjoint(model.get_submodule(head).parameters())
-    ]
-    return (
-        *whole,
-        *(path for path in new if not any(f"{path}.".startswith(f"{h}.") for h in whole)),
-    )
+    """The classifiers, and other modules that are new: an auxiliary head, a norm in the head."""
+
+    def all_new(path: str) -> bool:
+        return pretrained.isdisjoint(model.get_submodule(path).parameters())
+
+    heads = [head for head in _heads(model) if all_new(head)]
+    for path, module in model.named_modules():
+        own = module.parameters(recurse=False)
+        if pretrained.issuperset(own) or any(f"{path}.".startswith(f"{h}.") for h in heads):
+            continue
+        while (parent := path.rpartition(".")[0]) and all_new(parent):
+            path = parent
+        heads = [head for head in heads if not head.startswith(f"{path}.")] + [path]
+    return tuple(heads)
 
 
 def _heads(model: Any) -> tuple[str, ...]:

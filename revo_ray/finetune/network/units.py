@@ -67,12 +67,12 @@ def find_units(
     - `block`: one residual or transformer block, or a single layer outside the blocks (stem,
       downsampling, classifier).
     - `stage`: all that runs up to the end of a module that timm's `feature_info` names; what runs
-      before the first such module is a stage of its own, and what runs after the last one belongs
-      to the last stage. A network without `feature_info`, or one that this does not divide, has
-      one stage for each child of the module that holds all the blocks (`layer1` … of a ResNet,
-      `features.0` … of a ConvNeXt), and each child of the modules above it. A network that does not
-      group its blocks (MobileNet's `features`) has one stage per block. Other layers of the module
-      that holds the classifier join the stage before it.
+      before the first and after the last such module are stages of their own. A network without
+      `feature_info`, or one that this divides badly, has one stage for each child of the module
+      that holds all the blocks (`layer1` … of a ResNet, `features.0` … of a ConvNeXt), and each
+      child of the modules above it. A network that does not group its blocks (MobileNet's
+      `features`) has one stage per block. Other layers of the module that holds the classifier
+      join the stage before it.
 
     A loose parameter belongs to the weight that runs last before it inside its own module, or else
     to the next one there; a norm to the layer before it, or else to the next one. A parameter that
@@ -179,24 +179,29 @@ def _is_block(tree: Tree, path: str) -> bool:
 def _stages(
     tree: Tree, model: nn.Module, blocks: _Groups, parameters: Mapping[str, Sequence[str]]
 ) -> _Groups:
+    def share(groups: _Groups) -> float:
+        names = {name: [p for w in ws for p in parameters[w]] for name, ws in groups.items()}
+        return _largest(model, names)[0]
+
     info: Any = getattr(model, "feature_info", None)
     groups = _stages_by_features(tree, [str(entry["module"]) for entry in info or ()], blocks)
-    if groups:
-        names = {name: [p for w in ws for p in parameters[w]] for name, ws in groups.items()}
-        share, largest = _largest(model, names)
-        if share < MOST_OF_A_BODY:
-            return groups
-        _log.warning(
-            "%s: timm's feature_info puts %.0f %% of the parameters into the stage %s, so the "
-            "stages follow the modules instead",
-            *(type(model).__name__, 100 * share, largest),
-        )
-    return _stages_by_modules(tree, blocks)
+    by_modules = _stages_by_modules(tree, blocks)
+    if not groups:
+        return by_modules
+    if share(groups) < MOST_OF_A_BODY or share(by_modules) > share(groups):
+        return groups
+    _log.warning(
+        "%s: timm's feature_info puts %.0f %% of the parameters into one stage, so the stages "
+        "follow the modules instead",
+        *(type(model).__name__, 100 * share(groups)),
+    )
+    return by_modules
 
 
 def _stages_by_features(tree: Tree, features: Sequence[str], blocks: _Groups) -> _Groups:
     """Blocks by the first of the modules `features` at whose end they have run."""
-    spans = [(name, *tree.use.calls[name]) for name in features if name in tree.use.calls]
+    # TResNet's stem has no name there.
+    spans = [(name, *tree.use.calls[name]) for name in features if name and name in tree.use.calls]
     if not spans:
         return {}
     starts = spans[0][1] if tree.inside.get(spans[0][0]) else 0
@@ -204,12 +209,12 @@ def _stages_by_features(tree: Tree, features: Sequence[str], blocks: _Groups) ->
     for block, weights in blocks.items():
         place = tree.place[weights[0]]
         ended = (i for i, (_, _, end) in enumerate(spans) if place < end)
-        part = -1 if place < starts else next(ended, len(spans) - 1)
+        part = -1 if place < starts else next(ended, len(spans))
         parts.setdefault(part, []).append(block)
     groups: _Groups = {}
     for part, members in parts.items():
-        name = spans[part][0] if part >= 0 else ""
-        if not tree.inside.get(name):  # the stem, or an activation that ends a stage
+        name = spans[part][0] if 0 <= part < len(spans) else ""
+        if not (name and tree.inside.get(name)):  # a stem, or an activation that ends a stage
             dotted = [member.replace(".", "/") for member in members]
             common = os.path.commonpath(dotted).replace("/", ".")
             name = common if common and common not in groups else members[0]

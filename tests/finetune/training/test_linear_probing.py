@@ -17,16 +17,16 @@ from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
 from tests.finetune.tuners import CLASSES, make_splits, make_table
 
-RATE, SEED = 0.1, 3
+RATE, SEED, SIDE = 0.01, 3, 64
 
 
 @pytest.mark.parametrize("cache_mb", [0, 64])
 def test_a_frozen_efficientnet_gives_its_head_the_features_of_eval_mode(cache_mb: int) -> None:
-    """Its 15 stochastic depths and 49 norms are in eval mode; only the classifier's is not."""
-    backbone = load_backbone("torchvision/efficientnet_b0", "none", CLASSES, image_size=32)
+    """Its norms and stochastic depths are in eval mode, and its classifier has no dropout here."""
+    backbone = load_backbone("torchvision/efficientnet_b0", "none", CLASSES, image_size=SIDE)
     model: Any = backbone.model
     model.classifier[0].p = 0.0
-    table, splits = make_table(side=32), make_splits(20)
+    table, splits = make_table(side=SIDE), make_splits(20)
     pixels = torch.from_numpy(table.images[list(range(80))]).float() / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
     images = (pixels - mean) / std
