@@ -25,7 +25,8 @@ class Plan:
 
     Attributes:
         unit_lrs: the learning rate of each unit, in the order of the network's units; 0 freezes
-            the unit: no gradient, no weight decay, normalisation statistics left alone.
+            the unit: no gradient, no weight decay, eval mode (normalisation statistics left alone,
+            no dropout, no stochastic depth).
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW) of every unit that trains;
             `train.decay_all` says whether its norms and biases are left out.
         policy: description of the per-epoch policy that changes the rates, in JSON values:

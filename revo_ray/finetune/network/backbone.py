@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.first_use import MISFITS, FirstUse, find_first_use
+from revo_ray.finetune.network.image_size import ImageSizeError, check_border
 
 Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
@@ -30,7 +32,8 @@ class Backbone:
         name: `timm/NAME` or `torchvision/NAME`.
         model: maps normalised images (N, 3, H, W) to logits (N, num_classes). It is on the CPU and
             in training mode.
-        head: qualified name of its new classifier.
+        head: qualified name of its new classifier, or names if it has several parts. In a network
+            with two heads (distilled DeiT, say) their mean is the output, in training too.
         mean, std: statistics that normalise RGB images in 0 … 1.
         weights: description of the weights, for people.
         weights_sha256: hash of the weights file, or of the tensors if the file is not known (timm's
@@ -43,7 +46,7 @@ class Backbone:
 
     name: str
     model: nn.Module
-    head: str
+    head: str | tuple[str, ...]
     mean: Statistics
     std: Statistics
     weights: str
@@ -84,6 +87,35 @@ def load_backbone(
         UserError: the name is unknown, the weights cannot be had, read or matched, or the model
             cannot take the image size.
     """
+    try:
+        return _load(name, weights, num_classes, seed, image_size, file)
+    except ImageSizeError as error:
+        raise error.with_nearest(lambda size: _takes_whole(name, size)) from None
+
+
+def check_image_size(backbone: Backbone, image_size: int, use: FirstUse) -> None:
+    """Refuse an image size whose border the model would drop.
+
+    Args:
+        use: the model's first use of its parameters, on images of that size.
+
+    Raises:
+        UserError: naming the nearest sizes that the model takes whole.
+    """
+    try:
+        check_border(backbone.name, image_size, use)
+    except ImageSizeError as error:
+        raise error.with_nearest(lambda size: _takes_whole(backbone.name, size)) from None
+
+
+def _load(
+    name: str,
+    weights: str,
+    num_classes: int,
+    seed: int,
+    image_size: int | None,
+    file: Path | None = None,
+) -> Backbone:
     library, known_name = _split_name(name)
     # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
     with torch.random.fork_rng(devices=[]):
@@ -97,6 +129,17 @@ def load_backbone(
         if image_size is not None:
             _try_image_size(backbone, image_size)
     return backbone
+
+
+def _takes_whole(name: str, image_size: int) -> bool:
+    """Whether a model takes images of a size; it is built without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            backbone = _load(name, "none", 2, 0, image_size)
+        check_border(name, image_size, find_first_use(backbone.model, image_size))
+    except (UserError, *MISFITS):
+        return False
+    return True
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -154,7 +197,6 @@ def _try_image_size(backbone: Backbone, image_size: int) -> None:
     try:
         with torch.no_grad():
             model(torch.zeros(1, 3, image_size, image_size))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        message = f"{backbone.name} takes no images of {image_size} px: {first_line(error)}"
-        raise UserError(message, key="data.image_size") from None
+    except MISFITS as error:
+        raise ImageSizeError(backbone.name, image_size, first_line(error)) from None
     model.train()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
+from revo_ray.finetune.network.first_use import MISFITS
+from revo_ray.finetune.network.image_size import ImageSizeError
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
@@ -48,13 +52,14 @@ def load(
     loaded = None if weights == "none" else state_without(model, _heads(model))
 
     if image_size is not None:
-        _resize(model, name, image_size)
+        model = _resized(model, name, image_size)
+    pretrained = set(model.parameters())
     torch.default_generator.manual_seed(seed)
     model.reset_classifier(num_classes)
-    heads = _heads(model)
-    if len(heads) != 1:
+    heads = _new_heads(model, pretrained)
+    if not heads:
         raise UserError(
-            f"timm/{name} has {len(heads)} classifiers, not one; choose another model",
+            f"timm/{name} has no classifier; choose another model",
             key="model.name",
         )
     mean = tuple(map(float, model.pretrained_cfg.get("mean", IMAGENET_MEAN)))
@@ -62,7 +67,7 @@ def load(
     return Backbone(
         f"timm/{name}",
         model,
-        heads[0],
+        heads[0] if len(heads) == 1 else heads,
         mean,
         std,
         source.label,
@@ -129,24 +134,85 @@ def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _resize(model: Any, name: str, image_size: int) -> None:
-    """Make the model take images of that side."""
+def _resized(model: Any, name: str, image_size: int) -> Any:
+    """The model, or another with the same weights, that takes images of that side."""
     config, size = model.pretrained_cfg, (image_size, image_size)
     if tuple(config["input_size"][-2:]) == size:
-        return
+        return model
     if hasattr(model, "set_input_size"):
         try:
             model.set_input_size(img_size=size)
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        except MISFITS as error:
+            raise ImageSizeError(f"timm/{name}", image_size, first_line(error)) from None
+    elif config.get("fixed_input_size"):
+        try:
+            other: Any = timm.create_model(name, img_size=image_size)
+            other.load_state_dict(_state_for(other, model.state_dict()))
+        except MISFITS:
             raise UserError(
-                f"timm/{name} takes no images of {image_size} px: {first_line(error)}",
+                f"timm/{name} takes images of {config['input_size'][-1]} px only, not {image_size}",
                 key="data.image_size",
             ) from None
-    elif config.get("fixed_input_size"):
-        raise UserError(
-            f"timm/{name} takes images of {config['input_size'][-1]} px only, not {image_size}",
-            key="data.image_size",
-        )
+        return other
+    return model
+
+
+def _state_for(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The state of a network of another image size, with position embeddings of the model's size.
+
+    Raises:
+        ValueError: a parameter that is no position embedding has another shape.
+    """
+    found: dict[str, Tensor] = {}
+    parameters = {name for name, _ in model.named_parameters()}
+    for name, tensor in model.state_dict().items():
+        old = state[name]
+        if old.shape == tensor.shape:
+            found[name] = old
+        elif "pos_embed" in name:
+            found[name] = _resample(old, tensor.shape)
+        elif name in parameters:
+            raise ValueError(f"{name} has another shape")
+        else:  # an index of positions, which follows from the size
+            found[name] = tensor
+    return found
+
+
+def _resample(embedding: Tensor, shape: Sequence[int]) -> Tensor:
+    """A position embedding at another shape: of rows and columns, or of tokens in a square.
+
+    Raises:
+        ValueError: the tokens are no square.
+    """
+    axes = [axis for axis, size in enumerate(shape) if embedding.shape[axis] != size]
+    old, new = ([sizes[axis] for axis in axes] for sizes in (embedding.shape, shape))
+    prefix = 0
+    if len(axes) == 1:  # of tokens, perhaps behind class tokens
+        squares = ([math.isqrt(n[0] - p) ** 2 == n[0] - p for p in range(3)] for n in (old, new))
+        prefix = [a and b for a, b in zip(*squares, strict=True)].index(True)
+        old, new = ([math.isqrt(n[0] - prefix)] * 2 for n in (old, new))
+    tokens = embedding.movedim(axes, list(range(len(axes))))
+    rest = tokens.shape[len(axes) :]
+    made = resample_abs_pos_embed(tokens.reshape(1, -1, rest.numel()), new, old, prefix)
+    sizes = [shape[axis] for axis in axes]
+    return made.reshape(*sizes, *rest).movedim(list(range(len(axes))), axes)
+
+
+def _new_heads(model: Any, pretrained: Set[nn.Parameter]) -> tuple[str, ...]:
+    """The classifiers, and other modules that are new: an auxiliary head, a norm in the head."""
+
+    def all_new(path: str) -> bool:
+        return pretrained.isdisjoint(model.get_submodule(path).parameters())
+
+    heads = [head for head in _heads(model) if all_new(head)]
+    for path, module in model.named_modules():
+        own = module.parameters(recurse=False)
+        if pretrained.issuperset(own) or any(f"{path}.".startswith(f"{h}.") for h in heads):
+            continue
+        while (parent := path.rpartition(".")[0]) and all_new(parent):
+            path = parent
+        heads = [head for head in heads if not head.startswith(f"{path}.")] + [path]
+    return tuple(heads)
 
 
 def _heads(model: Any) -> tuple[str, ...]:

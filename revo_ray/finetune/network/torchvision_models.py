@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from revo_ray.errors import UserError, first_line
+from revo_ray.errors import first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
+from revo_ray.finetune.network.image_size import ImageSizeError
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
@@ -91,9 +92,7 @@ def _build(name: str, weights: str, entry: Any, image_size: int | None) -> nn.Mo
     try:
         return models.get_model(name, weights=None, **options)
     except AssertionError as error:
-        raise UserError(
-            f"torchvision/{name} takes no images of {image_size} px: {error}", key="data.image_size"
-        ) from None
+        raise ImageSizeError(f"torchvision/{name}", image_size or 224, first_line(error)) from None
 
 
 def _pretrained(name: str, entry: Any) -> Weights:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+import logging
+import os.path
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from revo_ray.errors import UserError
+from revo_ray.finetune.network.first_use import FirstUse
+from revo_ray.finetune.network.module_tree import (
+    CONTAINER_TYPES,
+    Tree,
+    holds_stack,
+    repeats_blocks,
+    upwards,
+)
 
 GRANULARITIES = ("layer", "block", "stage")
 
-_WEIGHT_TYPES = (nn.modules.conv._ConvNd, nn.Linear)
-_CONTAINER_TYPES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+MOST_OF_A_BODY = 0.85
+"""Share of the parameters outside the head from which on a block or stage is called unbalanced."""
+
+_Groups = dict[str, list[str]]
+"""Weights by the name of the unit that they form."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,9 +39,10 @@ class Unit:
     Attributes:
         name: qualified name of the layer, block or stage.
         parameters: qualified names of the parameters, in the model's order.
-        modules: qualified names of its convolutions and linear layers, and of other modules with
-            state (norms, layer scales). In eval mode they keep their statistics; no other unit's
-            modules are among them.
+        modules: qualified names of its convolutions and linear layers, of other modules with state
+            (norms, layer scales), and of modules that draw random numbers (dropout, stochastic
+            depth). In eval mode they keep their statistics and draw nothing; no module belongs to
+            two units. The modules inside one of them do not belong to the unit for that.
         head: whether it is the new classifier.
     """
 
@@ -35,148 +52,110 @@ class Unit:
     head: bool
 
 
-def find_units(model: nn.Module, granularity: str = "layer", head: str | None = None) -> list[Unit]:
+def find_units(
+    model: nn.Module,
+    granularity: str = "layer",
+    head: str | Sequence[str] | None = None,
+    use: FirstUse | None = None,
+) -> list[Unit]:
     """Cut a model into units that hold every parameter once, from the input to the output.
 
     A unit of a coarser granularity is a union of units of the finer one. The classifier is always
-    a unit of its own. The order is that in which the modules are registered.
+    a unit of its own. The units are in the order in which a forward pass first uses them.
 
     - `layer`: one convolution or linear layer, with the norm and the loose parameters around it.
     - `block`: one residual or transformer block, or a single layer outside the blocks (stem,
       downsampling, classifier).
-    - `stage`: one child of the module that holds all the blocks (`layer1` … of a ResNet,
-      `features.0` … of a ConvNeXt), and each child of the modules above it. A network that does not
-      group its blocks (MobileNet's `features`, a vision transformer) has one stage per block. Other
-      layers of the module that holds the classifier join the stage before it.
+    - `stage`: all that runs up to the end of a module that timm's `feature_info` names; what runs
+      before the first and after the last such module are stages of their own. A network without
+      `feature_info`, or one that this divides badly, has one stage for each child of the module
+      that holds all the blocks (`layer1` … of a ResNet, `features.0` … of a ConvNeXt), and each
+      child of the modules above it. A network that does not group its blocks (MobileNet's
+      `features`) has one stage per block. Other layers of the module that holds the classifier
+      join the stage before it.
+
+    A loose parameter belongs to the weight that runs last before it inside its own module, or else
+    to the next one there; a norm to the layer before it, or else to the next one. A parameter that
+    the forward pass does not use comes after the one that is registered before it. Dropout and
+    stochastic depth belong to the last weight that runs before they first draw, and the
+    classifier's own dropout to the classifier.
 
     Args:
         model: the network.
         granularity: `layer`, `block` or `stage`.
-        head: qualified name of the classifier, or of a module whose last layer it is; None: the
-            model's last layer.
+        head: qualified name of the classifier, or names if it has several parts; all that is inside
+            belongs to it. None: the layer that runs last.
+        use: the model's `find_first_use`, if it is at hand.
 
     Raises:
-        UserError: the granularity is unknown, `head` holds no layer, or a parameter belongs to no
-            unit or to several.
+        UserError: the granularity is unknown, `head` holds no layer, the model takes no images, or
+            a parameter belongs to no unit or to several.
     """
     if granularity not in GRANULARITIES:
         raise UserError(
             f"granularity: unknown value {granularity!r}, choose from {', '.join(GRANULARITIES)}"
         )
-    tree = _Tree.of(model, head)
-    groups = _stages(tree) if granularity == "stage" else _blocks(tree)
-    if granularity == "layer":
-        groups = {weight: [weight] for weight in tree.weights}
-
-    # The norms and the loose parameters around each weight belong to it.
-    parameters: dict[str, list[str]] = defaultdict(list)
-    modules: dict[str, list[str]] = defaultdict(list)
-    order = {name: i for i, (name, _) in enumerate(model.named_parameters())}
-    for name in order:
-        parameters[_home(tree, name.rpartition(".")[0])].append(name)
-    for path, module in tree.modules.items():
-        if path in tree.weights or (_has_state(module) and not tree.inside.get(path)):
-            modules[_home(tree, path)].append(path)
-
+    heads = (head,) if isinstance(head, str) else tuple(head or ())
+    tree = Tree.of(model, heads, use)
+    parameters, modules = tree.parameters_by_weight(), tree.modules_by_weight()
+    groups = {weight: [weight] for weight in tree.weights if weight not in tree.heads}
+    if granularity != "layer":
+        groups = _blocks(tree)
+    if granularity == "stage":
+        groups = _stages(tree, model, groups, parameters)
+    groups[tree.head_name] = [weight for weight in tree.weights if weight in tree.heads]
+    registered = {name: i for i, (name, _) in enumerate(model.named_parameters())}
     units = [
         Unit(
             name=name,
-            parameters=tuple(sorted((p for w in ws for p in parameters[w]), key=order.__getitem__)),
+            parameters=tuple(sorted((p for w in ws for p in parameters[w]), key=registered.get)),
             modules=tuple(m for w in ws for m in modules[w]),
-            head=tree.head in ws,
+            head=name == tree.head_name,
         )
         for name, ws in groups.items()
     ]
+    _check(units, registered)
+    if granularity != "layer":
+        _warn_of_most(units, model, granularity)
+    return sorted(units, key=lambda unit: min(map(tree.use.order.__getitem__, unit.parameters)))
+
+
+def _check(units: Sequence[Unit], parameters: Mapping[str, int]) -> None:
     counts = Counter(parameter for unit in units for parameter in unit.parameters)
-    wrong = [parameter for parameter in order if counts[parameter] != 1]
+    wrong = [parameter for parameter in parameters if counts[parameter] != 1]
     empty = [unit.name for unit in units if not unit.parameters]
     if wrong or empty:
         what = f"parameter {wrong[0]!r}" if wrong else f"unit {empty[0]!r} without parameters"
         raise UserError(f"the model cannot be cut into units: {what} (shared between layers?)")
-    return units
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """The module tree by qualified name; the root's name is the empty string.
-
-    Attributes:
-        modules: every module.
-        weights: convolutions and linear layers, in order.
-        inside: the weights at or below each module, in order.
-        head: the classifier.
-    """
-
-    modules: dict[str, nn.Module]
-    weights: list[str]
-    inside: dict[str, list[str]]
-    head: str
-
-    @classmethod
-    def of(cls, model: nn.Module, head: str | None) -> _Tree:
-        modules = dict(model.named_modules())
-        weights: list[str] = []
-        inside: dict[str, list[str]] = {}
-        for path, module in modules.items():
-            if isinstance(module, _WEIGHT_TYPES) and set(weights).isdisjoint(_upwards(path)):
-                weights.append(path)
-                for above in _upwards(path):
-                    inside.setdefault(above, []).append(path)
-        if not weights:
-            raise UserError(f"{type(model).__name__} has no convolution or linear layer to tune")
-        below_head = inside.get(head or "")
-        if not below_head:
-            raise UserError(
-                f"{type(model).__name__} has no convolution or linear layer at {head!r}"
-            )
-        return cls(modules, weights, inside, below_head[-1])
-
-    def children(self, path: str) -> list[str]:
-        """The children of a module that hold a weight, in order."""
-        return [name for name in _children(self.modules, path) if self.inside.get(name)]
+def _warn_of_most(units: Sequence[Unit], model: nn.Module, granularity: str) -> None:
+    share, name = _largest(model, {u.name: u.parameters for u in units if not u.head})
+    if share >= MOST_OF_A_BODY:
+        _log.warning(
+            "%s: the %s %s holds %.0f %% of the parameters; choose a finer model.granularity",
+            *(type(model).__name__, granularity, name, 100 * share),
+        )
 
 
-def _home(tree: _Tree, path: str) -> str:
-    """The weight whose unit gets the own parameters of the module at `path`."""
-    for above in _upwards(path):
-        if tree.inside.get(above) == [above]:
-            return above
-    inside = tree.inside.get(path, [])
-    if path == "":
-        return inside[0]
-    if inside and _holds_stack(tree, path):
-        # A position embedding of the whole encoder: it acts on what enters the first block.
-        first = tree.weights.index(inside[0])
-        return tree.weights[max(first - 1, 0)]
-    if inside:
-        return inside[-1]
-    return _neighbour(tree, path)
+def _largest(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> tuple[float, str]:
+    """The largest share of the parameters that one of the groups of names holds, and its name."""
+    sizes = {
+        group: sum(model.get_parameter(name).numel() for name in names)
+        for group, names in groups.items()
+    }
+    largest = max(sizes, key=sizes.__getitem__, default="")
+    return (sizes[largest] / max(1, sum(sizes.values())) if sizes else 0.0), largest
 
 
-def _neighbour(tree: _Tree, path: str) -> str:
-    """The weight that a norm or another module without weights stands next to."""
-    is_norm = "norm" in type(tree.modules[path]).__name__.lower()
-    parent = path.rpartition(".")[0]
-    while not tree.inside.get(parent):
-        path, parent = parent, parent.rpartition(".")[0]
-    names = _children(tree.modules, parent)
-    position = names.index(path)
-    before = [name for name in names[:position] if tree.inside.get(name)]
-    after = [name for name in names[position + 1 :] if tree.inside.get(name)]
-    follows_weight = bool(before) and tree.inside[before[-1]] == [before[-1]]
-    # A norm after a whole block, not after a single layer, normalises the input of the next block.
-    if before and (follows_weight or not is_norm or not after):
-        return tree.inside[before[-1]][-1]
-    return tree.inside[after[0]][0]
-
-
-def _blocks(tree: _Tree) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
+def _blocks(tree: Tree) -> _Groups:
+    groups: _Groups = {}
 
     def walk(path: str) -> None:
         weights = tree.inside[path]
         if weights == [path] or _is_block(tree, path):
-            groups[path] = weights
+            if tree.heads.isdisjoint(weights):
+                groups[path] = weights
         else:
             for child in tree.children(path):
                 walk(child)
@@ -185,44 +164,72 @@ def _blocks(tree: _Tree) -> dict[str, list[str]]:
     return groups
 
 
-def _is_block(tree: _Tree, path: str) -> bool:
+def _is_block(tree: Tree, path: str) -> bool:
     module, weights = tree.modules[path], tree.inside[path]
-    if path == "" or len(weights) < 2 or tree.head in weights:
+    if path == "" or len(weights) < 2 or not tree.heads.isdisjoint(weights):
         return False
-    if isinstance(module, _CONTAINER_TYPES) or _holds_stack(tree, path):
+    if isinstance(module, CONTAINER_TYPES) or holds_stack(tree, path):
         return False
     parent = tree.modules[path.rpartition(".")[0]]
     # A module with blocks as plain attributes is a stage (timm's RegNet), but in a container it is
     # one block of several parts (an MLP-Mixer's two MLPs).
-    return isinstance(parent, _CONTAINER_TYPES) or not _repeats_blocks(tree, path)
+    return isinstance(parent, CONTAINER_TYPES) or not repeats_blocks(tree, path)
 
 
-def _holds_stack(tree: _Tree, path: str) -> bool:
-    """Whether a container at or below the module holds several blocks of one type."""
-    return any(
-        path in _upwards(below) and _repeats_blocks(tree, below)
-        for below in tree.inside
-        if isinstance(tree.modules[below], _CONTAINER_TYPES)
+def _stages(
+    tree: Tree, model: nn.Module, blocks: _Groups, parameters: Mapping[str, Sequence[str]]
+) -> _Groups:
+    def share(groups: _Groups) -> float:
+        names = {name: [p for w in ws for p in parameters[w]] for name, ws in groups.items()}
+        return _largest(model, names)[0]
+
+    info: Any = getattr(model, "feature_info", None)
+    groups = _stages_by_features(tree, [str(entry["module"]) for entry in info or ()], blocks)
+    by_modules = _stages_by_modules(tree, blocks)
+    if not groups:
+        return by_modules
+    if share(groups) < MOST_OF_A_BODY or share(by_modules) > share(groups):
+        return groups
+    _log.warning(
+        "%s: timm's feature_info puts %.0f %% of the parameters into one stage, so the stages "
+        "follow the modules instead",
+        *(type(model).__name__, 100 * share(groups)),
     )
+    return by_modules
 
 
-def _repeats_blocks(tree: _Tree, path: str) -> bool:
-    types = Counter(
-        type(tree.modules[child])
-        for child in tree.children(path)
-        if len(tree.inside[child]) > 1 and not isinstance(tree.modules[child], _CONTAINER_TYPES)
-    )
-    return any(count > 1 for count in types.values())
+def _stages_by_features(tree: Tree, features: Sequence[str], blocks: _Groups) -> _Groups:
+    """Blocks by the first of the modules `features` at whose end they have run."""
+    # TResNet's stem has no name there.
+    spans = [(name, *tree.use.calls[name]) for name in features if name and name in tree.use.calls]
+    if not spans:
+        return {}
+    starts = spans[0][1] if tree.inside.get(spans[0][0]) else 0
+    parts: dict[int, list[str]] = {}
+    for block, weights in blocks.items():
+        place = tree.place[weights[0]]
+        ended = (i for i, (_, _, end) in enumerate(spans) if place < end)
+        part = -1 if place < starts else next(ended, len(spans))
+        parts.setdefault(part, []).append(block)
+    groups: _Groups = {}
+    for part, members in parts.items():
+        name = spans[part][0] if 0 <= part < len(spans) else ""
+        if not (name and tree.inside.get(name)):  # a stem, or an activation that ends a stage
+            dotted = [member.replace(".", "/") for member in members]
+            common = os.path.commonpath(dotted).replace("/", ".")
+            name = common if common and common not in groups else members[0]
+        groups[name] = [weight for member in members for weight in blocks[member]]
+    return groups
 
 
-def _stages(tree: _Tree) -> dict[str, list[str]]:
-    blocks = _blocks(tree)
+def _stages_by_modules(tree: Tree, blocks: _Groups) -> _Groups:
+    """Blocks by the children of the module that holds them all, and of the modules above it."""
     whole = {name for name, weights in blocks.items() if weights != [name]}
     if not whole:
         return blocks
 
     def holds_block(path: str) -> bool:
-        return any(path in _upwards(name) for name in whole)
+        return any(path in upwards(name) for name in whole)
 
     paths = tree.children("")
     while True:
@@ -232,31 +239,12 @@ def _stages(tree: _Tree) -> dict[str, list[str]]:
         at = paths.index(holders[0])
         paths[at : at + 1] = tree.children(holders[0])
 
-    groups: dict[str, list[str]] = {}
-    for path in paths:
-        weights = [weight for weight in tree.inside[path] if weight != tree.head]
+    groups: _Groups = {}
+    for path in sorted(paths, key=lambda path: tree.place[tree.inside[path][0]]):
+        weights = [weight for weight in tree.inside[path] if weight not in tree.heads]
         with_head = len(weights) < len(tree.inside[path])
         if weights and with_head and groups:
             groups[next(reversed(groups))].extend(weights)
         elif weights:
             groups[path] = weights
-        if with_head:
-            groups[tree.head] = [tree.head]
     return groups
-
-
-def _has_state(module: nn.Module) -> bool:
-    return bool([*module.parameters(recurse=False), *module.buffers(recurse=False)])
-
-
-def _children(modules: Mapping[str, nn.Module], path: str) -> list[str]:
-    names = (name for name, _ in modules[path].named_children())
-    return [f"{path}.{name}" if path else name for name in names]
-
-
-def _upwards(path: str) -> Iterator[str]:
-    """The module and all modules around it."""
-    yield path
-    while path:
-        path = path.rpartition(".")[0]
-        yield path

@@ -27,7 +27,8 @@ class Cut:
         name: the module.
         parameters: parameters that the feature depends on, by autograd's own graph.
         stateful: modules whose running statistics move in training before the feature is ready.
-        draws: whether random numbers are drawn before it is ready (dropout, stochastic depth).
+        draws: modules that draw random numbers in training before it is ready (dropout, stochastic
+            depth); the root's name is the empty string.
         shape: of the feature of one image, and its type.
         skipped: modules to leave out below the cut, with the shape that each call returned.
     """
@@ -35,7 +36,7 @@ class Cut:
     name: str
     parameters: frozenset[str]
     stateful: frozenset[str]
-    draws: bool
+    draws: frozenset[str]
     shape: Shape
     skipped: Mapping[str, tuple[Shape, ...]]
 
@@ -101,10 +102,12 @@ class _Recorder:
         self._stateful: set[str] = set()
         self._counts = Counter[str]()
         self._found: list[Cut] = []
-        self._before = _random_state(images.device)
+        self._random = _random_state(images.device)
+        self._draws: set[str] = set()
 
     def begin(self, module: nn.Module, _: Any) -> None:
         """Hook before a module runs."""
+        self._note_draws()
         name = self.names[module]
         self._counts[name] += 1
         if self._buffers[module]:
@@ -113,6 +116,7 @@ class _Recorder:
 
     def end(self, module: nn.Module, _: Any, output: Any) -> None:
         """Hook after a module has run."""
+        self._note_draws()
         call = self._stack.pop()
         self._stack[-1].calls.append(call)
         if not isinstance(output, Tensor) or output.shape[:1] != self._images.shape[:1]:
@@ -121,10 +125,8 @@ class _Recorder:
         skipped = self._skipped(call)
         if skipped is None:
             return
-        after = _random_state(self._images.device)
-        draws = not all(map(torch.equal, self._before, after))
         depends = _parameters_behind(output.grad_fn, self._parameters, self._reached)
-        stateful = frozenset(self._stateful)
+        stateful, draws = frozenset(self._stateful), frozenset(self._draws)
         self._found.append(Cut(call.name, depends, stateful, draws, call.shape, skipped))
 
     def cuts(self) -> list[Cut]:
@@ -136,6 +138,12 @@ class _Recorder:
         }
         once = (cut for cut in self._found if self._counts[cut.name] == 1)
         return [replace(cut, stateful=cut.stateful & moved) for cut in once]
+
+    def _note_draws(self) -> None:
+        """Note the innermost module if the random state has moved."""
+        before, self._random = self._random, _random_state(self._images.device)
+        if not all(map(torch.equal, before, self._random)):
+            self._draws.add(self._stack[-1].name)
 
     def _skipped(self, call: _Call) -> dict[str, tuple[Shape, ...]] | None:
         """The calls that ended before this one began; None if one of them gave no feature."""

@@ -60,6 +60,7 @@ class FeatureCache:
         self._restore = restore
         self._cuts: list[Cut] | None = None
         self._below: list[Cut] = []
+        self._moving: Set[str] = frozenset()
         self._kept: OrderedDict[_Key, _Features] = OrderedDict()
         self._from_cut: dict[str, ForwardFromCut] = {}
         self._misfits: set[_Key] = set()
@@ -69,7 +70,7 @@ class FeatureCache:
 
         Args:
             trained: parameters that train.
-            moving: modules that may change their buffers.
+            moving: modules in training mode, which may change their buffers or draw.
             device: device of the model.
         """
         if not self._limit:
@@ -81,6 +82,7 @@ class FeatureCache:
             except _MISFITS:  # the network cannot train on two images, say
                 self._cuts = []
             self._restore()
+        self._moving = moving
         self._below = [
             cut
             for cut in reversed(self._cuts)
@@ -149,7 +151,8 @@ class FeatureCache:
     def _first(self, split: Literal["train", "validation"], count: int) -> Cut | None:
         """The deepest cut whose features fit into memory and that has not failed before."""
         for cut in self._below:
-            unusable = (split, cut.name) in self._misfits or (split == "train" and cut.draws)
+            draws = split == "train" and cut.draws & self._moving
+            unusable = draws or (split, cut.name) in self._misfits
             if not unusable and cut.nbytes * count <= self._limit:
                 return cut
         return None

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from revo_ray.data.table.image_table import Table, split_table
-from revo_ray.finetune.network.backbone import Backbone, load_backbone
+from revo_ray.finetune.network.backbone import Backbone, check_image_size, load_backbone
+from revo_ray.finetune.network.first_use import find_first_use
 from revo_ray.finetune.network.units import Unit, find_units
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
@@ -29,7 +30,7 @@ def load_network(
         weights_file: a copy of the weights, read in place of those that `model` names.
 
     Raises:
-        UserError: the model or its weights cannot be had.
+        UserError: the model or its weights cannot be had, or it cannot take the images whole.
     """
     backbone = load_backbone(
         model.name,
@@ -39,7 +40,9 @@ def load_network(
         image_size=data.image_size,
         file=weights_file,
     )
-    return backbone, find_units(backbone.model, model.granularity, backbone.head)
+    use = find_first_use(backbone.model, data.image_size)
+    check_image_size(backbone, data.image_size, use)
+    return backbone, find_units(backbone.model, model.granularity, backbone.head, use)
 
 
 def load_tuner(

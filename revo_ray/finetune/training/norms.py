@@ -1,4 +1,7 @@
-"""BatchNorm in a fine-tuning: the modes of frozen units, and precise statistics.
+"""The modes of frozen units, and precise statistics of BatchNorm.
+
+A frozen unit computes in eval mode: its norms keep their statistics, and its dropout and stochastic
+depth draw nothing.
 
 Running averages reach back some ten steps, each with other weights. After a fine-tuning of a few
 dozen steps they are far from the statistics under the final weights. "Precise BN" (arXiv
@@ -30,7 +33,7 @@ def frozen_modules(model: nn.Module, units: Iterable[Unit], trained: Set[str]) -
 
 
 def training_mode(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
-    """Set training mode, and eval mode for each frozen module, but not for dropout inside it."""
+    """Set training mode, and eval mode for each frozen module, but not for those inside it."""
     model.train()
     for module in frozen:
         module.training = False

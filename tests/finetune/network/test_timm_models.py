@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.units import find_units
 from tests.finetune.network.backbones import refusal
 
 HUB_PROGRAM = """
@@ -98,3 +101,28 @@ def test_a_transformers_position_embedding_is_resized_from_the_file(tmp_path: Pa
     assert torch.equal(new[:, 0], old[:, 0])
     assert torch.allclose(new[:, 1:].mean(), old[:, 1:].mean(), atol=1e-3)
     assert backbone.model(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["timm/deit_tiny_distilled_patch16_224", "timm/swiftformer_xs", "timm/crossvit_tiny_240"],
+)
+def test_both_heads_of_a_network_are_new_and_one_unit(name: str) -> None:
+    backbone = load_backbone(name, "none", 3, image_size=240 if "crossvit" in name else 64)
+    model: Any = backbone.model
+    units = find_units(model, "layer", backbone.head)
+    parts = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 3]
+    assert len(parts) == 2
+    own = {id(parameter) for part in parts for parameter in part.parameters()}
+    assert {id(model.get_parameter(name)) for name in units[-1].parameters} == own
+    assert [unit.head for unit in units] == [False] * (len(units) - 1) + [True]
+    # timm's way to fine-tune them: the mean of both, in training as well.
+    outputs: list[torch.Tensor] = []
+    for part in parts:
+        part.register_forward_hook(lambda _, __, output: outputs.append(output))
+    for mode in (model.train, model.eval):
+        mode()
+        outputs.clear()
+        size = 240 if "crossvit" in name else 64
+        logits = model(torch.randn(2, 3, size, size))
+        assert torch.allclose(logits, torch.stack(outputs).mean(0), atol=1e-6)
