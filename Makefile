@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
-NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks $(MUTANTS)
+NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks models $(MUTANTS)
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
 
@@ -38,6 +38,11 @@ nightly-properties: $(INSTALLED)
 nightly-benchmarks: $(INSTALLED)
 	$(BIN)/python -m pytest -m nightly tests/benchmarks
 
+# Every family of timm and torchvision: units, two steps of training, export. A run that was
+# interrupted goes on if all is committed.
+models: $(INSTALLED)
+	$(BIN)/python -m benchmarks.models --out benchmarks/results/models.json
+
 # Do the tests of a room notice at least 85 % of a sample of small faults?
 $(MUTANTS): nightly-mutants-%: $(INSTALLED)
 	$(BIN)/python -m tests.tools.mutation $* --jobs 2 --out build/mutants/$*.json
@@ -55,7 +60,7 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python docs/api.py build/docs
 
-# docs/results.md, from benchmarks/results. Neither target needs more than Python and git.
+# docs/results.md and docs/models.md, from benchmarks/results. Neither target needs more than Python and git.
 results:
 	$(PYTHON) -m benchmarks.page
 

@@ -1,4 +1,4 @@
-"""Writes `docs/results.md` from the records in `benchmarks/results` and from nothing else.
+"""Writes `docs/results.md` and `docs/models.md` from the records in `benchmarks/results` alone.
 
 It needs no package. The same records give the same bytes.
 
@@ -16,6 +16,8 @@ from benchmarks.record import PACKAGES, RESULTS, ROOT, Result, read_all
 
 PAGE = ROOT / "docs" / "results.md"
 IN_THE_COMMAND = {"benchmark", "parts", "skip", "smoke", "settings"}
+OWN_PAGE = "networks"
+"""Figures of `benchmarks.models` that `docs/models.md` has."""
 MOST_COLUMNS = 7
 
 Leaves = dict[str, Any]
@@ -92,8 +94,8 @@ def tables(line: Mapping[str, Any]) -> Iterator[str]:
         if len(rows) == 1 or (len(keys) > MOST_COLUMNS and len(rows) < len(keys)):
             names, titles, cells = titles, names, [list(each) for each in zip(*cells, strict=True)]
         yield table(["", *names], [[title, *row] for title, row in zip(titles, cells, strict=True)])
-    for rows in line.values():
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+    for key, rows in line.items():
+        if key != OWN_PAGE and isinstance(rows, list) and rows and isinstance(rows[0], dict):
             yield table([*rows[0]], [[*map(str, row.values())] for row in rows])
 
 
@@ -147,8 +149,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(text(read_all(RESULTS)))
+    """Write the pages."""
+    from benchmarks.models_page import MODELS_PAGE, models_page  # which takes tables from here
+
+    results = read_all(RESULTS)
+    PAGE.write_text(text(results))
+    MODELS_PAGE.write_text(models_page(results["models"]))
 
 
 if __name__ == "__main__":

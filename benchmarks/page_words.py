@@ -92,6 +92,11 @@ BENCHMARKS = {
         "A training step",
         "Ratios to a plain step on the same CPU.",
     ),
+    "models": (
+        "Every family of networks",
+        "[Networks](models.md) has a row for each family. `held` counts the families that have "
+        "every property named there.",
+    ),
     "memory": (
         "Memory of a worker",
         "Resident memory after many evaluations.",

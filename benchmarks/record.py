@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "hyperopt", "optuna", "numpy")
-PRODUCTS = ("benchmarks/results", "docs/results.md")
+PRODUCTS = ("benchmarks/results", "docs/results.md", "docs/models.md")
 """Files that are made of records. No figure depends on them."""
 KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that choose a CPU's kernels, and so the last digits."""

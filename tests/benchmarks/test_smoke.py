@@ -42,6 +42,7 @@ ARGUMENTS = {
     "head": ("--model", "timm/test_byobnet", "--epochs", "2", "--turns", "1"),
     "ledger": ("--evaluations", "20"),
     "luck": ("--seeds", "0", "--trainings", "11", "--plans", "4", "--set", *TINY),
+    "models": ("--families", "torchvision/squeezenet"),
     "memory": ("--model", "timm/test_byobnet", "--evaluations", "11", "--epochs", "1"),
     "optimisers": ("--skip", "tune", "tpe", "--proposals-seeds", "1", "--evaluations", "20"),
     "searcher": ("--evaluations", "30", "--compared", "30", "--genes", "4"),

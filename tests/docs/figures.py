@@ -191,10 +191,11 @@ def said(text: str, about: str) -> frozenset[str]:
 
 
 def all_blocks(root: Path = ROOT) -> list[Block]:
-    """The blocks of README and of docs; `docs/results.md` is made of results alone."""
+    """The blocks of README and of docs, without the pages that are made of results alone."""
     paths = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
     pages = {path.relative_to(root).as_posix(): path.read_text() for path in paths}
-    pages.pop("docs/results.md", None)
+    for made in ("docs/results.md", "docs/models.md"):
+        pages.pop(made, None)
     return [block for page, text in pages.items() for block in blocks(page, text)]
 
 

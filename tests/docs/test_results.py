@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import record
+from benchmarks.models_page import MODELS_PAGE, models_page
 from benchmarks.page import PAGE, shown, tables, text
 from benchmarks.record import RESULTS, ROOT, Record, begin, command, git, read, read_all, spans
 from benchmarks.stale import report
@@ -146,7 +147,9 @@ def test_every_benchmark_makes_a_record() -> None:
 
 
 def test_the_page_is_that_of_the_records() -> None:
-    assert PAGE.read_text() == text(read_all()), "make results"
+    results = read_all()
+    assert PAGE.read_text() == text(results), "make results"
+    assert MODELS_PAGE.read_text() == models_page(results["models"]), "make results"
 
 
 def test_every_result_is_on_the_page_with_its_command_and_revision(repository: Path) -> None:
