@@ -49,6 +49,9 @@ RATE = 1e-3
 SPREAD = 0.02
 """Standard deviation of the values that a constant parameter gets."""
 
+LONGEST = 160
+"""Characters of a cause that are kept."""
+
 Finding = dict[str, Any]
 """Figures of a network, and under `problems` a line for each property that it lacks."""
 
@@ -290,10 +293,11 @@ def loaded(name: str, image_size: int, weights: dict[str, Tensor]) -> LoadedMode
 
 
 def cause(error: Exception) -> str:
-    """A few words on why the exporter failed: the first line of the error at its root."""
-    while isinstance(error, SearchError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return f"{type(error).__name__}: {first_line(error)}"
+    """The cause of a failed export in a few words, without the name of the network."""
+    line = first_line(error)
+    if isinstance(error, SearchError):
+        line = line.partition(": ")[2]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
 @contextmanager

@@ -56,8 +56,11 @@ def write_onnx(model: LoadedModel, path: Path, card: str) -> None:
         onnx.checker.check_model(str(path), full_check=True)
     # The exporter raises its own errors, and those of torch, onnxscript and protobuf.
     except Exception as error:
+        root: BaseException = error  # the exporter's own say in which of its steps it failed
+        while root.__cause__ is not None:
+            root = root.__cause__
         raise SearchError(
-            f"{model.description.model} cannot be written as ONNX: {first_line(error)}"
+            f"{model.description.model} cannot be written as ONNX: {first_line(root)}"
         ) from error
 
 
