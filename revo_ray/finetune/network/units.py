@@ -108,7 +108,9 @@ def find_units(
     units = [
         Unit(
             name=name,
-            parameters=tuple(sorted((p for w in ws for p in parameters[w]), key=registered.get)),
+            parameters=tuple(
+                sorted((p for w in ws for p in parameters[w]), key=registered.__getitem__)
+            ),
             modules=tuple(m for w in ws for m in modules[w]),
             head=name == tree.head_name,
         )
