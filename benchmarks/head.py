@@ -55,6 +55,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 def usual(backbone: Backbone, train: Pictures, validation: Pictures, config: SearchConfig) -> float:
     """The validation loss of a training as it is usually written."""
     model = backbone.model.requires_grad_(False)
+    assert isinstance(backbone.head, str)
     head = model.get_submodule(backbone.head).requires_grad_(True)
     start = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     optimizer = torch.optim.SGD(head.parameters(), lr=RATE)

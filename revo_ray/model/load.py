@@ -26,7 +26,7 @@ class LoadedModel:
             the search recorded them.
         description: the model's input and output.
         network: maps normalised images to logits; on the CPU, in evaluation mode.
-        head: qualified name of the network's classifier.
+        head: qualified name of the network's classifier, or names if it has several parts.
         evaluation: number of the evaluation that trained the weights.
         units: names of the units, input to output.
         plan: the plan under which the units were fine-tuned.
@@ -37,7 +37,7 @@ class LoadedModel:
     provenance: dict[str, Any]
     description: Description
     network: nn.Module
-    head: str
+    head: str | tuple[str, ...]
     evaluation: int
     units: tuple[str, ...]
     plan: Plan
@@ -109,7 +109,7 @@ def _read_plan(run: RunDirectory, units: int) -> Plan:
 
 def _load_network(
     run: RunDirectory, config: SearchConfig, description: Description
-) -> tuple[nn.Module, str]:
+) -> tuple[nn.Module, str | tuple[str, ...]]:
     """The network with the best weights, and the name of its classifier."""
     from safetensors import SafetensorError
 
