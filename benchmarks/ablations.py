@@ -27,9 +27,8 @@ from revo_ray.report.csv_tables import to_csv
 MEASURES = (*SEARCHING, "benchmarks/wins.py", "benchmarks/studies/small-quickstart.yaml")
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 REVO = {"name": "revo-continuous", "high": -1}
-FULL = {"name": "full", "lr": [1e-5, 0.1], "halving": "none"}
+FULL = {"name": "full", "halving": "none"}
 REVO_SGD = {"name": "revo-continuous", "high": 0}
-FULL_SGD = {"name": "full", "lr": [1e-4, 1.0], "halving": "none"}
 
 SGD = "train.optimizer=sgd"
 VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
@@ -43,8 +42,8 @@ VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     "ten-epochs": ([REVO, FULL], ["train.epochs=10", "search.evaluations=50"]),
     "cosine": ([REVO, FULL], ["train.schedule=cosine"]),
     "running-statistics": ([REVO, FULL], ["train.batch_norm=running"]),
-    "momentum": ([REVO_SGD, FULL_SGD], [SGD, "train.momentum=0.9"]),
-    "plain-sgd": ([REVO_SGD, FULL_SGD], [SGD]),
+    "momentum": ([REVO_SGD, FULL], [SGD, "train.momentum=0.9"]),
+    "plain-sgd": ([REVO_SGD, FULL], [SGD]),
 }
 """The methods that run, and what is set beside the study's own keys."""
 

@@ -55,7 +55,8 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 def usual(backbone: Backbone, train: Pictures, validation: Pictures, config: SearchConfig) -> float:
     """The validation loss of a training as it is usually written."""
     model = backbone.model.requires_grad_(False)
-    head = model.get_submodule(str(backbone.head)).requires_grad_(True)
+    assert isinstance(backbone.head, str)
+    head = model.get_submodule(backbone.head).requires_grad_(True)
     start = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     optimizer = torch.optim.SGD(head.parameters(), lr=RATE)
     model.eval()  # the frozen norms; the network has no dropout that is on

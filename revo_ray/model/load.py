@@ -26,7 +26,7 @@ class LoadedModel:
             the search recorded them.
         description: the model's input and output.
         network: maps normalised images to logits; on the CPU, in evaluation mode.
-        head: qualified name of the classifier, or names if it has several parts.
+        head: qualified name of the network's classifier, or names if it has several parts.
         evaluation: number of the evaluation that trained the weights.
         units: names of the units, input to output.
         plan: the plan under which the units were fine-tuned.

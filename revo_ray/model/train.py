@@ -14,12 +14,14 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import SearchError, UserError
+from revo_ray.finetune.network import UNIT_RULES
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network, pick_device, use_threads
 from revo_ray.finetune.training.loop import Epoch
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import find_policy
 from revo_ray.objective import Scores
+from revo_ray.rundir.recorded_config import check_plan
 from revo_ray.settings.schema import DataConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -46,19 +48,22 @@ def read_plan(path: str | Path) -> Plan:
         path: a local path, or a URI that `pyarrow.fs` opens.
 
     Raises:
-        UserError: it cannot be read, or is not a plan.
+        UserError: it cannot be read, is not a plan, or lies in a run directory whose units were
+            made under other rules.
     """
     uri = str(path)
     refuse_credentials(uri, "--plan")
     try:
         text = Storage(uri).read("") if "://" in uri else Path(path).expanduser().read_bytes()
-        return Plan.from_json(json.loads(text))
+        plan = Plan.from_json(json.loads(text))
     except UserError:
         raise UserError(f"cannot read the plan {uri!r}: no file system opens that URI") from None
     except OSError as error:
         raise UserError(f"cannot read the plan {uri!r}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{uri!r} is not a plan: {error}") from None
+    check_plan(uri, UNIT_RULES)
+    return plan
 
 
 def train_plan(

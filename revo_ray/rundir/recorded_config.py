@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from revo_ray.errors import UserError
+from revo_ray.rundir.best_model import PLAN
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.schema import SearchConfig
@@ -130,11 +131,11 @@ def check_config(
             f"the search in {storage.uri} was started with other settings: {', '.join(differ)}; "
             "set them back, or choose another name"
         )
-    recorded_rules, sha256 = provenance.get("rules") or {}, provenance.get("sha256")
-    if not isinstance(recorded_rules, dict) or not isinstance(sha256, dict):
+    sha256 = provenance.get("sha256")
+    if not isinstance(sha256, dict):
         raise _damaged(storage)
     for what, version in rules.items():
-        if (old := recorded_rules.get(what, 1)) != version:  # none was recorded of version 1
+        if (old := _rules(storage, provenance).get(what, 1)) != version:
             raise UserError(
                 f"the search in {storage.uri} was started under version {old} of the rules of "
                 f"{what}, and this revo-ray has version {version}; go on with the version that "
@@ -146,6 +147,35 @@ def check_config(
                 f"the {what} of the search in {storage.uri} changed since it was started "
                 f"(SHA-256 {sha256.get(what)}, now {checksum}); put it back, or choose another name"
             )
+
+
+def check_plan(uri: str, unit_rules: int) -> None:
+    """Check that a plan gives its rates to the same units now as in the search that made it.
+
+    Args:
+        uri: a plan. One outside a run directory passes.
+        unit_rules: the present version of the rules of units.
+
+    Raises:
+        UserError: the units of the search are from another version of the rules.
+    """
+    run = Storage(uri.removesuffix(PLAN))
+    if not uri.endswith(f"/{PLAN}") or not run.exists(FILE):
+        return
+    _, provenance, _ = _read(run)
+    if (old := _rules(run, provenance).get("units", 1)) != unit_rules:
+        raise UserError(
+            f"{uri} is a plan for units by version {old} of the rules, and this revo-ray has "
+            f"version {unit_rules}; train with the version that made it"
+        )
+
+
+def _rules(storage: Storage, provenance: Mapping[str, Any]) -> dict[str, int]:
+    """The recorded versions of the rules; none was recorded of version 1."""
+    rules = provenance.get("rules") or {}
+    if not isinstance(rules, dict):
+        raise _damaged(storage)
+    return rules
 
 
 def _read(storage: Storage) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

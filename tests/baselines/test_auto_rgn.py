@@ -201,6 +201,7 @@ def three_networks() -> dict[str, tuple[nn.Module, str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet", "test_convnext", "test_vit"])
 def test_rates_are_those_of_the_papers_formula_on_whole_networks(name: str) -> None:
     """The same dropout in both, from the same random state, which scoring leaves as it was."""

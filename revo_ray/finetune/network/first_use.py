@@ -196,7 +196,7 @@ class _Window:
 
     @classmethod
     def of(cls, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> _Window:
-        names = ("weight", "bias", "stride", "padding", "dilation", "groups")
+        names: tuple[str, ...] = ("weight", "bias", "stride", "padding", "dilation", "groups")
         if func is functional.unfold:
             names = ("kernel_size", "dilation", "padding", "stride")
         given = dict(zip(names, args, strict=False)) | kwargs

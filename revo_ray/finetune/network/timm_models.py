@@ -11,7 +11,7 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from revo_ray.errors import UserError, first_line
@@ -206,8 +206,8 @@ def _new_heads(model: Any, pretrained: Set[nn.Parameter]) -> tuple[str, ...]:
 
     heads = [head for head in _heads(model) if all_new(head)]
     for path, module in model.named_modules():
-        own = module.parameters(recurse=False)
-        if pretrained.issuperset(own) or any(f"{path}.".startswith(f"{h}.") for h in heads):
+        own = set(module.parameters(recurse=False))
+        if own <= pretrained or any(f"{path}.".startswith(f"{h}.") for h in heads):
             continue
         while (parent := path.rpartition(".")[0]) and all_new(parent):
             path = parent

@@ -108,7 +108,9 @@ def find_units(
     units = [
         Unit(
             name=name,
-            parameters=tuple(sorted((p for w in ws for p in parameters[w]), key=registered.get)),
+            parameters=tuple(
+                sorted((p for w in ws for p in parameters[w]), key=registered.__getitem__)
+            ),
             modules=tuple(m for w in ws for m in modules[w]),
             head=name == tree.head_name,
         )
@@ -188,7 +190,7 @@ def _stages(
     by_modules = _stages_by_modules(tree, blocks)
     if not groups:
         return by_modules
-    if share(groups) < MOST_OF_A_BODY or share(by_modules) > share(groups):
+    if share(groups) < MOST_OF_A_BODY or share(by_modules) >= share(groups):
         return groups
     _log.warning(
         "%s: timm's feature_info puts %.0f %% of the parameters into one stage, so the stages "
@@ -217,7 +219,8 @@ def _stages_by_features(tree: Tree, features: Sequence[str], blocks: _Groups) ->
         if not (name and tree.inside.get(name)):  # a stem, or an activation that ends a stage
             dotted = [member.replace(".", "/") for member in members]
             common = os.path.commonpath(dotted).replace("/", ".")
-            name = common if common and common not in groups else members[0]
+            own = {weight for member in members for weight in blocks[member]}
+            name = common if own == set(tree.inside.get(common, ())) else members[0]
         groups[name] = [weight for member in members for weight in blocks[member]]
     return groups
 

@@ -95,7 +95,7 @@ def _write_timm_config(model: LoadedModel, path: Any) -> None:
 
 def _write_torchvision_config(model: LoadedModel, path: Path) -> None:
     description = model.description
-    assert isinstance(model.head, str)  # torchvision's networks have one classifier
+    assert isinstance(model.head, str)  # torchvision's models have one classifier
     head = model.network.get_submodule(model.head)
     config = {
         "library_name": "torchvision",

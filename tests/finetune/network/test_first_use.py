@@ -21,10 +21,9 @@ NETWORKS = {
     "timm/test_mambaout": 64,
     "timm/test_nfnet": 64,
     "timm/test_vit": 160,
-    "timm/repvgg_a0": 32,
-    "timm/mobileone_s0": 32,
     "timm/pit_ti_distilled_224": 224,
 }
+SLOWER = {"timm/repvgg_a0": 32, "timm/mobileone_s0": 32}
 
 
 def build(name: str) -> nn.Module:
@@ -55,9 +54,11 @@ def order_by_autograd(model: nn.Module, size: int) -> dict[str, int]:
     return first
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.nightly) for name in SLOWER)]
+)
 def test_units_follow_the_first_use_of_their_parameters(name: str) -> None:
-    model, size = build(name), NETWORKS[name]
+    model, size = build(name), (NETWORKS | SLOWER)[name]
     expected, use = order_by_autograd(model, size), find_first_use(model, size)
     assert use.unused == {name for name, _ in model.named_parameters()} - expected.keys()
     used = [expected[parameter] for parameter in use.order if parameter in expected]

@@ -37,7 +37,7 @@ def network_refusal(name: str, size: int) -> str:
     [
         ("timm/test_vit", 70, [64, 80]),
         ("timm/test_convnext", 66, [64, 68]),
-        ("torchvision/swin_t", 70, [68, 72]),
+        pytest.param("torchvision/swin_t", 70, [68, 72], marks=pytest.mark.nightly),
         ("torchvision/vit_b_32", 40, [32, 64]),
     ],
 )

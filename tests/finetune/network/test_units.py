@@ -111,6 +111,7 @@ def _named(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(module.named_modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_coarser_granularity_is_a_union_of_the_finer(name: str) -> None:
     layers, blocks, stages = (find_units(build(name), g) for g in GRANULARITIES)

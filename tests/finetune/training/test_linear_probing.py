@@ -20,7 +20,8 @@ from tests.finetune.tuners import CLASSES, make_splits, make_table
 RATE, SEED, SIDE = 0.01, 3, 64
 
 
-@pytest.mark.parametrize("cache_mb", [0, 64])
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_mb", [0, pytest.param(64, marks=pytest.mark.nightly)])
 def test_a_frozen_efficientnet_gives_its_head_the_features_of_eval_mode(cache_mb: int) -> None:
     """Its norms and stochastic depths are in eval mode, and its classifier has no dropout here."""
     backbone = load_backbone("torchvision/efficientnet_b0", "none", CLASSES, image_size=SIDE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,14 @@ def reference(
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(layers) == len(norms) + 1 == len(rates)
-    groups, frozen = [], []
+    groups: list[Any] = []
+    frozen: list[nn.Module] = []
+    at = {layer: index for index, layer in enumerate(layers)}
+    index = 0
+    for module in model.modules():
+        index = at.get(module, index)
+        if isinstance(module, nn.Dropout) and rates[index] == 0:
+            frozen.append(module)
     for layer, norm, rate in zip(layers, [*norms, nn.Identity()], rates, strict=True):
         parameters = [*layer.parameters(), *norm.parameters()]
         if rate == 0:
@@ -68,8 +76,8 @@ def reference(
     step = 0
     for _ in range(config.epochs):
         model.train()
-        for norm in frozen:
-            norm.eval()
+        for module in frozen:
+            module.eval()
         order = torch.tensor(splits.train)[torch.randperm(33, generator=generator)]
         for batch in order[:8], order[8:16], order[16:24], order[24:]:  # 33 = 8 + 8 + 8 + 9
             if config.schedule == "cosine":

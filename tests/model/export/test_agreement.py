@@ -50,6 +50,7 @@ def predicted(classifier: Classifier, images: list[Path]) -> list[str]:
     return labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["run directory", *MARKED_FORMS])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_form_scores_on_image_files_what_the_search_reported(

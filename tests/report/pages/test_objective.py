@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from revo_ray.report.loaded_run import load_run
 from revo_ray.report.pages.site import write_page
@@ -15,6 +16,7 @@ from revo_ray.rundir import RunDirectory
 from tests.report.evolved import write_evolved
 
 
+@pytest.mark.slow
 def test_a_search_for_balanced_accuracy_is_reported_by_it(tmp_path: Path) -> None:
     settings = ["search.objective=balanced_accuracy"]
     rows = list(write_evolved(tmp_path, "run", settings, failing=[13, 15]))

@@ -23,6 +23,8 @@ from tests.browser import Browser, browser
 from tests.report.evolved import CAUSE, unit_names, write_evolved, write_study
 from tests.report.studies import write_search
 
+pytestmark = pytest.mark.slow
+
 FAILING = (3, 4, 12, 21)
 PAGES = ("search", "study", "interrupted", "nothing")
 
@@ -276,7 +278,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_a_browser_opens_it_without_a_complaint(
     reported: Path, chromium: Browser, name: str
@@ -292,7 +293,6 @@ def test_a_browser_opens_it_without_a_complaint(
         assert chromium.requests() == [path.as_uri()]
 
 
-@pytest.mark.slow
 def test_it_is_dark_where_the_reader_wants_that(reported: Path, chromium: Browser) -> None:
     def lightness(of: str, what: str) -> float:
         code = f"return getComputedStyle(document.querySelector('{of}')).{what}"
