@@ -3,7 +3,7 @@
 A family is a module of timm, or a file of torchvision's models. Of each the smallest member that
 has a classifier is built without pretrained weights, at the image size of its weights, and checked
 by `benchmarks.one_model`. Each family has a process of its own with one thread, and a limit of
-time. Families that are finished at this revision are not checked again. Ends with an error if a
+time. Families that are finished with the same code are not checked again. Ends with an error if a
 family lacks a property, or if fewer than 60 of timm's hold them all. `make results` makes
 `docs/models.md` of the record.
 
@@ -27,9 +27,9 @@ import timm
 import torch
 import torchvision
 
-from benchmarks.one_model import Finding, check
-from benchmarks.record import TRAINING, begin, code_state
-from revo_ray.errors import UserError, first_line
+from benchmarks.one_model import Finding, cause, check
+from benchmarks.record import TRAINING, begin, code_state, git
+from revo_ray.errors import UserError
 
 MEASURES = (*TRAINING, "revo_ray/model", "benchmarks/one_model.py")
 LEAST = 60
@@ -95,7 +95,7 @@ def examine(family: str, members: Sequence[str], file: Path) -> None:
         finding["left_out"] = str(error)
     # A network's code raises anything; the other families go on.
     except Exception as error:
-        finding["problems"] = [f"{type(error).__name__}: {first_line(error)}"]
+        finding["problems"] = [f"{type(error).__name__}: {cause(error)}"]
     finding["seconds"] = round(time.process_time() - began, 1)
     finished = file.with_suffix(".tmp")
     finished.write_text(json.dumps(finding, indent=1) + "\n")
@@ -135,6 +135,14 @@ def examine_all(
         yield json.loads(file.read_text())
 
 
+def code_name(measures: Sequence[str]) -> str:
+    """A name of the code that is measured: its last commit, or the time if it is not committed."""
+    _, clean = code_state()
+    if not clean:
+        return time.strftime("%Y-%m-%d-%H-%M-%S")
+    return git("log", "-1", "--format=%H", "--", *measures)
+
+
 def main() -> None:
     """Check, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -146,8 +154,7 @@ def main() -> None:
     torch.set_num_threads(1)
     known = families()
     wanted = {family: known[family] for family in arguments.families or known}
-    revision, clean = code_state()
-    folder = arguments.runs / (str(revision) if clean else time.strftime("%Y-%m-%d-%H-%M-%S"))
+    folder = arguments.runs / code_name(record.measures)
     folder.mkdir(parents=True, exist_ok=True)
     found = list(examine_all(wanted, folder, arguments.at_once, arguments.limit))
     held = [finding for finding in found if not finding.get("problems", ["left out"])]

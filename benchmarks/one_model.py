@@ -31,6 +31,7 @@ from revo_ray.finetune.network import units as unit_rules
 from revo_ray.finetune.network.backbone import Backbone, check_image_size, load_backbone
 from revo_ray.finetune.network.first_use import find_first_use
 from revo_ray.finetune.network.units import GRANULARITIES, MOST_OF_A_BODY, Unit, find_units
+from revo_ray.finetune.network.weights import load_own
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.model.classifier import Normalised, torch_classifier
@@ -260,7 +261,7 @@ def export(name: str, image_size: int, trained: dict[str, Tensor], problems: lis
             if not np.array_equal(open_folder(hub).logits(images), logits[:3]):
                 problems.append("safetensors: the reloaded network has other logits")
         except Exception as error:
-            problems.append(f"safetensors: {first_line(error)}")
+            problems.append(f"safetensors: {cause(error)}")
         try:
             write_onnx(model, file, "")
             opened = open_onnx(file)
@@ -277,7 +278,7 @@ def export(name: str, image_size: int, trained: dict[str, Tensor], problems: lis
 def loaded(name: str, image_size: int, weights: dict[str, Tensor]) -> LoadedModel:
     """The network as `load_best_model` gives it, of a search that nobody ran."""
     backbone = load_backbone(name, "none", CLASSES, image_size=image_size)
-    backbone.model.load_state_dict(weights)
+    load_own(backbone.model, weights)
     labels = tuple(map(str, range(CLASSES)))
     return LoadedModel(
         run=RunDirectory("none"),
@@ -293,7 +294,7 @@ def loaded(name: str, image_size: int, weights: dict[str, Tensor]) -> LoadedMode
 
 
 def cause(error: Exception) -> str:
-    """The cause of a failed export in a few words, without the name of the network."""
+    """The cause of an error in a few words; of a failed export, without the network's name."""
     line = first_line(error)
     if isinstance(error, SearchError):
         line = line.partition(": ")[2]

@@ -9,6 +9,7 @@ from torch import nn
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.weights import load_own
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.description import Description
 from revo_ray.rundir.run_directory import RunDirectory, run_directories
@@ -120,7 +121,7 @@ def _load_network(
     if hasattr(network, "transform_input"):  # GoogLeNet's, which the pretrained weights expect
         network.transform_input = config.model.weights != "none"
     try:
-        network.load_state_dict(run.best.weights())
+        load_own(network, run.best.weights())
     except (RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{run.best.uri} is damaged, or of another version of {config.model.name}: "

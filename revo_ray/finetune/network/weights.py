@@ -188,6 +188,20 @@ def load_matching(
         raise weights_error(f"{source.label} holds values that are no numbers ({some(broken)})")
 
 
+def load_own(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state dict that the same model wrote.
+
+    Files of safetensors do not keep the versions of modules, and torchvision's MNASNet loads
+    nothing without.
+
+    Raises:
+        RuntimeError: the tensors are not those of the model.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state)
+
+
 def mismatch(source: Weights, *differences: str) -> UserError:
     """An error that lists how weights and model differ."""
     return weights_error(f"{source.label} does not fit the model: {'; '.join(differences)}")

