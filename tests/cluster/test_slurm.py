@@ -127,6 +127,7 @@ def test_what_slurm_is_asked_for() -> None:
     assert any(each.startswith("--signal=B:USR1@") for each in asked)
 
 
+@pytest.mark.nightly
 def test_a_search_on_one_node(slurm: Slurm) -> None:
     sets = ("name=job", "search.evaluations=4", "resources.max_concurrent=1")
     job = slurm.start(f"storage={slurm.folder}", *sets)
