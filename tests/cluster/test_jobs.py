@@ -136,7 +136,7 @@ def test_a_job_that_was_stopped_and_submitted_again_has_the_undisturbed_ledger(
     assert not uploaded.keys() & set(JUNK)
     aside = ("tests/", "benchmarks/", "docs/", ".")
     assert not [path for path in uploaded if path.startswith(aside)]
-    assert sum(uploaded.values()) < 1_000_000
+    assert sum(uploaded.values()) < 2_000_000
 
     edit(folder, "second", storage)
     done = commands.run(submit_command(head, "second"), folder, head.environment)

@@ -239,7 +239,7 @@ def read_only(folder: Path) -> Iterator[str]:
 
 
 def cut_store(search: Search, rng: random.Random) -> bool:
-    """The object store is unreachable: for two seconds, or until the search stopped."""
+    """The object store is unreachable: for two seconds or more, or until the search stopped."""
     time.sleep(rng.uniform(0, 0.5))
     line = search.lab.store.line
     with search.injecting("store-unreachable") as fired:
@@ -248,6 +248,8 @@ def cut_store(search: Search, rng: random.Random) -> bool:
         try:
             if rng.random() < 0.5:
                 time.sleep(2)
+                while line.refused == refused and search.running:  # a busy machine
+                    time.sleep(0.1)
             else:
                 search.driver.wait(180)
         finally:
