@@ -37,7 +37,7 @@ REFERENCE = "rates"
 
 def ways(recipe: Sequence[str]) -> list[dict[str, Any]]:
     """The variants of `revo-mixed`."""
-    mixed = {"name": "revo-mixed", "high": -1}
+    mixed = {"name": "revo-mixed", "high": -1, "recipe": None}
     return [
         mixed | {"label": REFERENCE, "weight_decay": None},
         mixed | {"label": "weight_decay"},
