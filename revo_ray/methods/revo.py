@@ -77,6 +77,9 @@ class RateOptions(EvolveOptions):
     """Settings of `train` that become genes, beside the rates: `weight_decay` (1e-6 to 0.1, on a
     log scale), `momentum` (0 to 0.99; β₁ of AdamW), `label_smoothing` (0 to 0.3), `mixup`, `cutmix`
     (0 to 1). None: none of them."""
+    weight_decay: Bounds | None = DECAYS
+    """Range of the weight decay where it is a gene, on a log scale. It is one if `recipe` names it;
+    with a base rate (`scale: relative`, `revo-mixed`) always, unless this is None."""
 
 
 class RevoBinary(Evolved):
@@ -102,8 +105,6 @@ class RelativeOptions(RateOptions):
 
     spread: float = Field(2.0, gt=0, le=6)
     """Decades that a unit's rate may lie above or below the base rate."""
-    weight_decay: Bounds | None = DECAYS
-    """Range of the weight decay, on a log scale; None: no weight decay."""
 
 
 class RevoContinuous(Evolved):

@@ -62,7 +62,7 @@ def read_plan(path: str | Path) -> Plan:
         raise UserError(f"cannot read the plan {uri!r}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{uri!r} is not a plan: {error}") from None
-    check_plan(uri, UNIT_RULES)
+    check_plan(uri if "://" in uri else str(Path(path).expanduser().resolve()), UNIT_RULES)
     return plan
 
 

@@ -113,6 +113,23 @@ def test_methods_propose_plans_of_their_genome(options: dict[str, object], genes
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "revo-binary"},
+        {"name": "revo-continuous"},
+        {"name": "revo-mixed"},
+        *({"name": "random", "encoding": each} for each in ("continuous", "binary", "mixed")),
+    ],
+)
+def test_the_weight_decay_of_every_genome_has_the_range_that_is_set(
+    options: dict[str, object],
+) -> None:
+    options |= {"recipe": ["weight_decay"], "weight_decay": [1e-4, 1e-2]}
+    decay = make_method(MethodConfig.model_validate(options)).space(UNITS)["weight_decay"]
+    assert (decay.low, decay.high) == (1e-4, 1e-2)
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"name": "revo-mixed", "low": 0, "high": -1}, "it must be below method.high"),

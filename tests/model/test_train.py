@@ -32,7 +32,9 @@ def test_a_line_tells_what_of_a_weight_file_is_left_out(tmp_path: Path) -> None:
     assert line.startswith("model.weights: left out its classifier")
 
 
-def test_a_plan_of_a_search_with_units_by_other_rules_is_refused(tmp_path: Path) -> None:
+def test_a_plan_of_a_search_with_units_by_other_rules_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = Plan((1e-3, 0.0))
     file = tmp_path / "best" / "plan.json"
     file.parent.mkdir()
@@ -44,4 +46,8 @@ def test_a_plan_of_a_search_with_units_by_other_rules_is_refused(tmp_path: Path)
         write_config(Storage(str(tmp_path)), SearchConfig(), {}, rules)
         with pytest.raises(UserError, match=r"is a plan for units by version \d+ of the rules"):
             read_plan(file)
+    for folder, path in ((tmp_path, "best/plan.json"), (file.parent, "plan.json")):
+        monkeypatch.chdir(folder)
+        with pytest.raises(UserError, match="rules"):
+            read_plan(path)
     assert read_plan(file.rename(tmp_path / "plan.json")) == plan

@@ -52,7 +52,7 @@ def load(
     loaded = None if weights == "none" else state_without(model, _heads(model))
 
     if image_size is not None:
-        model = _resized(model, name, image_size)
+        model = _resized(model, tagged, image_size)
     pretrained = set(model.parameters())
     torch.default_generator.manual_seed(seed)
     model.reset_classifier(num_classes)

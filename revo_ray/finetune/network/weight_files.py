@@ -16,7 +16,7 @@ from revo_ray.words import counted
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".safetensors")
 
-_AVERAGES = ("state_dict_ema", "model_ema")
+_AVERAGES = ("state_dict_ema", "model_ema", "ema")
 _PLAIN = ("state_dict", "model_state_dict", "model", "net")
 """Keys of state dicts in files. Moving averages (EMA) of the weights come first, as in timm."""
 
@@ -90,9 +90,9 @@ def read_weights(path: Path, key: str = "") -> tuple[Mapping[str, Tensor], list[
     found = _state_dicts(content)
     if not found:
         raise weights_error(f"{str(path)!r} holds no state dict (names and tensors)")
-    usual = [each for each in (*_AVERAGES, *_PLAIN) if each in found] or list(found)
+    usual = sorted(filter(_place, found), key=_place) or list(found)
     chosen = key or usual[0]
-    if chosen not in found or (not key and len(found) > 1 and chosen not in _AVERAGES + _PLAIN):
+    if chosen not in found or (not key and len(found) > 1 and not _place(chosen)):
         raise weights_error(
             f"{str(path)!r} holds the state dicts {', '.join(found)}; write one behind its name, "
             f"as in {path}#{usual[0]}"
@@ -203,12 +203,19 @@ def _is_state_dict(content: Any) -> bool:
     )
 
 
-def _state_dicts(content: Any) -> dict[str, Mapping[str, Tensor]]:
-    """The state dicts in a dict by their keys, also of those in dicts under the usual keys."""
+def _place(path: str) -> int:
+    """The place of a state dict among the usual ones, from 1 on; 0 if none of its keys is usual."""
+    usual = (*_AVERAGES, *_PLAIN)
+    return min((1 + usual.index(key) for key in path.split(".") if key in usual), default=0)
+
+
+def _state_dicts(content: Any, above: str = "") -> dict[str, Mapping[str, Tensor]]:
+    """The state dicts in a dict, also those in dicts under the usual keys, by dotted paths."""
     found: dict[str, Mapping[str, Tensor]] = {}
     for key, value in content.items() if isinstance(content, dict) else ():
+        path = f"{above}{key}"
         if _is_state_dict(value) and any("." in name for name in value):  # else random states
-            found[str(key)] = cast(Mapping[str, Tensor], value)
+            found[path] = cast(Mapping[str, Tensor], value)
         elif key in _AVERAGES + _PLAIN:
-            found |= _state_dicts(value)
+            found |= _state_dicts(value, f"{path}.")
     return found

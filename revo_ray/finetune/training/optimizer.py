@@ -113,7 +113,8 @@ def make_optimizer(
             clip_grad_norm_(every, limit)
 
         optimizer.register_step_pre_hook(clip)
-    total, warmup = steps * train.epochs, round(steps * train.warmup_epochs)
+    total = steps * train.epochs
+    warmup = min(round(steps * train.warmup_epochs), total - 1)
 
     def factor(step: int) -> float:
         if done + step < warmup:

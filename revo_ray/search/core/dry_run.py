@@ -111,6 +111,9 @@ class DryRun:
         timed = (model, size, *(getattr(config.train, name) for name in TIMED[:-1]))
         if key not in self._units or timed not in self._per_image:
             backbone, units = load_network(model, config.data, config.train, table)
+            if (say := self.preparation.say) is not None:
+                for note in backbone.notes:
+                    say(f"model.weights: {note}")
             self._units[key] = units
             if timed not in self._per_image:
                 images = min(config.train.batch_size, len(splits.train))
@@ -150,10 +153,14 @@ def _time_step(
     use_threads(config.resources.cpus_per_trial)
     try:
         tuner = FineTuner(backbone, units, table, few, train, device=device)
-        first, second = islice(tuner.run(Plan((SMALL_RATE,) * len(units))), 2)
+        epochs = list(islice(tuner.run(Plan((SMALL_RATE,) * len(units))), 2))
     finally:
         torch.set_num_threads(threads)
-    return second.seconds - first.seconds
+    if epochs[-1].diverged:
+        raise UserError(
+            f"{backbone.name} with these weights has no finite loss", key="model.weights"
+        )
+    return epochs[1].seconds - epochs[0].seconds
 
 
 def _workers(resources: ResourcesConfig) -> int:

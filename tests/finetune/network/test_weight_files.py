@@ -212,9 +212,31 @@ def by_torchvision(folder: Path, network: nn.Module, average: nn.Module) -> Path
     return saved(content, folder / "w.pth")
 
 
+def nested(folder: Path, network: nn.Module, average: nn.Module) -> Path:
+    """Write the average last, each state dict in a dict of its own."""
+    content = {
+        "model": {"state_dict": network.state_dict()},
+        "model_ema": {"state_dict": average.state_dict(), "decay": 0.99},
+    }
+    return saved(content, folder / "w.pth")
+
+
+def under_ema(folder: Path, network: nn.Module, average: nn.Module) -> Path:
+    content = {
+        "model": network.state_dict(),
+        "ema": {"module": average.state_dict(), "updates": 7},
+    }
+    return saved(content, folder / "w.pth")
+
+
 @pytest.mark.parametrize(
     ("make", "first", "other"),
-    [(by_timm, "state_dict_ema", "state_dict"), (by_torchvision, "model_ema", "model")],
+    [
+        (by_timm, "state_dict_ema", "state_dict"),
+        (by_torchvision, "model_ema", "model"),
+        (nested, "model_ema.state_dict", "model.state_dict"),
+        (under_ema, "ema.module", "model"),
+    ],
 )
 def test_of_two_networks_in_a_file_either_can_be_taken(
     tmp_path: Path, network: nn.Module, average: nn.Module, make: Any, first: str, other: str

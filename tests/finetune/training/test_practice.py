@@ -186,6 +186,18 @@ def test_the_schedule_is_torchs_warm_up_and_then_torchs_schedule(
     assert math.isclose(ours.get_last_lr()[0], 0.1 if schedule == "constant" else 0, abs_tol=1e-9)
 
 
+def test_a_warm_up_of_nearly_all_steps_leaves_the_cosine_one() -> None:
+    train = TrainConfig(epochs=2, schedule="cosine", warmup_epochs=1.9)
+    steps = 3
+    ours = make_optimizer({"a": nn.Parameter(torch.ones(1))}, {"a": 0.1}, 0.0, train, steps, 0)
+    assert ours is not None
+    for _ in range(2 * steps):
+        assert 0 < ours.get_last_lr()[0] <= 0.1
+        ours.optimizer.step()
+        ours.step()
+    assert ours.get_last_lr()[0] == pytest.approx(0, abs=1e-9)
+
+
 def a_batch() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(7, 3, 16, 16, generator=generator)
