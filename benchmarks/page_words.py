@@ -26,6 +26,11 @@ BENCHMARKS = {
         "Test scores in percent, by seed, and their change since another revision: the mean "
         "difference in points, paired by seed, with its 95 % t interval.",
     ),
+    "recipe": (
+        "Training settings as genes",
+        "`revo-mixed` with momentum and label smoothing as genes, and with weight decay alone, "
+        "against rates and freeze bits alone; differences with their 95 % t intervals.",
+    ),
     "batch_norm": (
         "BatchNorm statistics after few steps",
         "Validation with running averages and with precise statistics of the same weights; "
