@@ -105,7 +105,11 @@ def test_a_transformers_position_embedding_is_resized_from_the_file(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "name",
-    ["timm/deit_tiny_distilled_patch16_224", "timm/swiftformer_xs", "timm/crossvit_tiny_240"],
+    [
+        "timm/deit_tiny_distilled_patch16_224",
+        "timm/swiftformer_xs",
+        pytest.param("timm/crossvit_tiny_240", marks=pytest.mark.nightly),
+    ],
 )
 def test_both_heads_of_a_network_are_new_and_one_unit(name: str) -> None:
     backbone = load_backbone(name, "none", 3, image_size=240 if "crossvit" in name else 64)
