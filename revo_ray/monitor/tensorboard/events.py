@@ -49,7 +49,8 @@ def scalars(at: float, step: int, values: Mapping[str, float | None]) -> Event:
 def histogram(tag: str, values: np.ndarray) -> Summary.Value:
     """A histogram with bins of equal width; values: finite, at least one, shape (values,)."""
     least, most = float(values.min()), float(values.max())
-    narrowest = 4 * BINS * float(np.spacing(max(abs(least), abs(most))))
+    ulp = np.spacing(max(abs(least), abs(most)))
+    narrowest = 4 * BINS * float(max(ulp, np.finfo(float).tiny))
     if most - least < narrowest:  # bins that floating point cannot tell apart
         margin = max(0.5, narrowest)
         least, most = least - margin, most + margin
