@@ -46,8 +46,12 @@ def cluster(caches: dict[str, Path], store: object) -> Iterator[str]:
 
 
 def search(cluster: str, storage: str, *overrides: str) -> set[str]:
-    """The machines that a small search's rows come from."""
-    sets = [*SMALL, f"storage={storage}", "name=run", "search.evaluations=4", *overrides]
+    """The machines that a small search's rows come from.
+
+    Each evaluation takes longer than a worker's start, or the second would be given up.
+    """
+    longer = ("train.epochs=24", "search.evaluations=4")
+    sets = [*SMALL, f"storage={storage}", "name=run", *longer, *overrides]
     result = run_search(SearchConfig.load(None, sets), address=cluster)
     assert result.statuses == {"ok": 4}
     rows = Ledger.load(Storage(storage).child("run"))
