@@ -17,7 +17,7 @@ smallest member of each family, built without pretrained weights, and `make resu
 page from [`models.json`](../benchmarks/results/models.json); do not edit it. `revo-ray models NAME`
 lists all names that `model.name` takes.
 
-Of each family below:
+Each family below has these properties:
 
 - every parameter is in exactly one unit, at `model.granularity` `layer`, `block` and `stage`;
 - the units stand in the order in which autograd sees their first use;

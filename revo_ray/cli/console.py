@@ -53,5 +53,4 @@ def print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
         grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
     for row in rows[1:]:
         grid.add_row(*(Text(printable(cell)) for cell in row))
-    # Without a terminal no line is wrapped.
-    console.print(grid, width=None if console.is_terminal else 10_000, crop=False)
+    console.print(grid, crop=False)

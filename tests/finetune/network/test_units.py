@@ -151,7 +151,7 @@ def test_a_coarser_granularity_is_a_union_of_the_finer(name: str) -> None:
         ("torchvision/convnext_tiny", "classifier.0.weight", "features.7.2.block.5"),
         ("timm/vit_tiny_patch16_224", "norm.weight", "blocks.11.mlp.fc2"),
         ("timm/convnext_atto", "head.norm.bias", "stages.3.blocks.1.mlp.fc2"),
-        # What acts on a layer's own computation goes with that layer.
+        # A loose parameter goes with the layer that runs before it in its own module.
         ("timm/beitv2_base_patch16_224", "blocks.1.attn.q_bias", "blocks.1.attn.qkv"),
         ("timm/beitv2_base_patch16_224", "blocks.1.attn.v_bias", "blocks.1.attn.qkv"),
         ("timm/beitv2_base_patch16_224", "blocks.1.gamma_1", "blocks.1.attn.proj"),
