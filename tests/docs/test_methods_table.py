@@ -17,7 +17,8 @@ UNITS: Any = [SimpleNamespace(name=f"unit{n}", head=n == 4) for n in range(5)]
 
 
 def table() -> dict[str, dict[str, str]]:
-    text = (ROOT / "docs/method.md").read_text().partition("## Free and frozen values of each method")[2]
+    heading = "## Free and frozen values of each method"
+    text = (ROOT / "docs/method.md").read_text().partition(heading)[2]
     head, _, *rows = re.findall(r"^\|(.*)\|$", text, flags=re.M)
     names, *lines = ([cell.strip() for cell in row.split(" | ")] for row in (head, *rows))
     cells = [dict(zip(names, line, strict=True)) for line in lines]
