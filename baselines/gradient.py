@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from revo_ray.methods import (
     DECAYS,
+    HIGHEST,
     LARGEST,
     LOWEST,
     Bounds,
-    ByOptimizer,
     Method,
     Plan,
     Proposals,
@@ -33,9 +33,7 @@ LR, WEIGHT_DECAY = "lr", "wd"
 class TunedOptions(Section):
     """Options of methods that search a rate and a weight decay."""
 
-    lr: Annotated[Bounds, ByOptimizer(sgd=(10**LOWEST, 1.0), adamw=(10**LOWEST, 0.1))] = Field(
-        None, validate_default=True
-    )
+    lr: Bounds = (10**LOWEST, 10**HIGHEST)
     """Range of the learning rate, on a log scale; by default that of the revo methods."""
     weight_decay: Bounds = DECAYS
     """Range of the weight decay, on a log scale."""

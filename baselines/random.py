@@ -10,11 +10,11 @@ from pydantic import Field
 
 from revo_ray.methods import (
     DECAYS,
+    HIGHEST,
     LOWEST,
     Bounds,
     Evolved,
     Exponent,
-    Highest,
     Proposals,
     Recipe,
     RevoBinary,
@@ -66,7 +66,7 @@ class Random(Evolved):
         """Genome that is drawn; the other keys are those of its method."""
         scale: Literal["log", "linear", "relative"] = "log"
         low: Exponent = LOWEST
-        high: Highest = Field(None, validate_default=True)
+        high: Exponent = HIGHEST
         spread: float = Field(2.0, gt=0, le=6)
         weight_decay: Bounds | None = DECAYS
         recipe: Recipe | None = None

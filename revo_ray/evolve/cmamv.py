@@ -10,7 +10,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from revo_ray.evolve.algorithms import make_algorithm
+from revo_ray.evolve.algorithms import CovarianceName, make_algorithm
 from revo_ray.evolve.space import Categorical, Sample, Space, Variable
 
 # Within noise the best of 0.05 … 0.3 for every algorithm, after 100 evaluations of rotated
@@ -55,6 +55,8 @@ class CMAMV:
         population_size: Number of values in each `tell`, at least 4.
         sigma: Initial standard deviation of a variable, as a fraction of its scale's width, 0.125
             by default. For an Integer of few values it is at least half the distance between two.
+        covariance: `independent`, or `depth`: reals with a depth begin with a covariance that falls
+            with the distance of their depths.
         seed: Seed of the random numbers, 0 … 2**32 - 1.
 
     Raises:
@@ -68,6 +70,7 @@ class CMAMV:
         algorithm: str = "catcmawm",
         population_size: int = 10,
         sigma: float | None = None,
+        covariance: CovarianceName = "independent",
         seed: int = 0,
     ) -> None:
         if population_size < MINIMUM_POPULATION:
@@ -89,7 +92,7 @@ class CMAMV:
         self.population_size = population_size
         self.generation = 0
         self._algorithm = make_algorithm(
-            algorithm, space.searched, population_size, float(sigma), seed
+            algorithm, space.searched, population_size, float(sigma), covariance, seed
         )
 
     def ask(self) -> Candidate:

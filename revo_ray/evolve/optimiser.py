@@ -45,8 +45,16 @@ class Adopting(Protocol):
 
 
 @runtime_checkable
+class Opening(Protocol):
+    """An optimiser whose first generation is given. No other is sampled before that one ended."""
+
+    def begin(self, best: Sample | None) -> None:
+        """Take the best sample of the first generation; None if all of them failed."""
+
+
+@runtime_checkable
 class Distributed(Protocol):
     """An optimiser that can describe its distribution."""
 
     def distribution(self) -> Mapping[str, Any]:
-        """Distribution of the next samples, for plots."""
+        """Distribution of the next samples, for plots; empty if they were not drawn from one."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from revo_ray.evolve.duplicates import Duplicates
-from revo_ray.evolve.optimiser import Adopting, C, Distributed, Optimiser
+from revo_ray.evolve.optimiser import Adopting, C, Distributed, Opening, Optimiser
 from revo_ray.evolve.space import Sample
 from revo_ray.evolve.told_values import OneByOne, generation_values
 from revo_ray.evolve.told_values import Outcome as Outcome
@@ -54,7 +54,8 @@ class Proposals(Generic[C]):
     """Proposals of one search, in order, with lookahead, reuse and replay.
 
     Exactly `lookahead` candidates behind each generation are sampled before that generation is
-    told, so that workers have something to do at the barrier.
+    told, so that workers have something to do at the barrier; but none behind the first generation
+    of an optimiser with an opening.
 
     Args:
         optimiser: samples the candidates.
@@ -103,10 +104,11 @@ class Proposals(Generic[C]):
         self._one_by_one = OneByOne(optimiser)
         self.distributions: list[Mapping[str, Any]] = []
         """Distribution of each generation (its first `lookahead` samples came from the one before);
-        empty for an optimiser without generations or without a distribution."""
+        an empty one for an opening, and none for an optimiser without generations or without a
+        distribution."""
         if population is not None:
             self._note_distribution()
-            self._sample(population + lookahead)
+            self._sample(population if self._opens else population + lookahead)
 
     def unbound(self) -> None:
         """Lift the budget: the caller decides when the search ends."""
@@ -128,7 +130,13 @@ class Proposals(Generic[C]):
         """The first evaluation that cannot be proposed before this one has an outcome."""
         if self._population is None:
             return None
-        return (evaluation // self._population + 1) * self._population + self._lookahead
+        generation = evaluation // self._population
+        ahead = 0 if self._opens and generation == 0 else self._lookahead
+        return (generation + 1) * self._population + ahead
+
+    @property
+    def _opens(self) -> bool:
+        return isinstance(self.optimiser, Opening)
 
     def ask(self) -> Proposal | None:
         """The next evaluation to run; None at the generation's barrier and at the budget's end.
@@ -281,17 +289,31 @@ class Proposals(Generic[C]):
             members = range(first, first + population)
             if not all(member in self._outcomes for member in members):
                 return
-            values = generation_values([self._outcomes[member] for member in members])
-            if values is not None:
-                candidates = self._candidates[first : first + population]
+            outcomes = [self._outcomes[member] for member in members]
+            candidates = self._candidates[first : first + population]
+            opening = first == 0 and self._opens
+            if opening:
+                assert isinstance(self.optimiser, Opening)
+                self.optimiser.begin(_best(candidates, outcomes))
+            elif (values := generation_values(outcomes)) is not None:
                 self.optimiser.tell(list(zip(candidates, values, strict=True)))
             self._generations_told += 1
             self._note_distribution()
             sampled = len(self._candidates)
-            self._sample(population)
+            self._sample(population + self._lookahead if opening else population)
             for evaluation in range(sampled, len(self._candidates)):
                 self._recall(evaluation)
 
     def _note_distribution(self) -> None:
         if isinstance(self.optimiser, Distributed):
             self.distributions.append(self.optimiser.distribution())
+
+
+def _best(candidates: list[C], outcomes: list[Outcome]) -> Sample | None:
+    """The sample of the lowest value, the first of equal ones; None if all failed."""
+    found = [
+        (outcome.finite, number)
+        for number, outcome in enumerate(outcomes)
+        if outcome.finite is not None
+    ]
+    return candidates[min(found)[1]].sample if found else None

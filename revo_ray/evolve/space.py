@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +62,15 @@ class Space(Mapping[str, Variable]):
         """Variables with more than one value."""
         constants = self.constants
         return {name: variable for name, variable in self.items() if name not in constants}
+
+    def starting_at(self, sample: Mapping[str, Any]) -> Space:
+        """Return a space whose scaled variables start at a sample's values."""
+        return Space(
+            {
+                name: each if isinstance(each, Categorical) else replace(each, start=sample[name])
+                for name, each in self.items()
+            }
+        )
 
     def random(self, rng: np.random.Generator) -> Sample:
         """Draw a sample, uniformly on each variable's scale."""

@@ -28,9 +28,13 @@ class Real(Scaled):
         log: Whether the scale is logarithmic; needs low > 0.
         step: Values are rounded to multiples of `step`, then clipped to the bounds.
         start: Centre of the initial distribution; default the middle of the scale.
+        deviation: Initial standard deviation as a fraction of the scale's width; default the
+            optimiser's.
+        depth: Place in the network, from 0 at the input to 1 at the head, of what the variable
+            sets; None if it has none. An optimiser may assume that neighbours want like values.
 
     Raises:
-        ValueError: Bounds, step or start that do not fit together.
+        ValueError: Arguments that do not fit together.
     """
 
     low: float
@@ -38,12 +42,16 @@ class Real(Scaled):
     log: bool = False
     step: float | None = None
     start: float | None = None
+    deviation: float | None = None
+    depth: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("low", "high", "step", "start"):
+        for name in ("low", "high", "step", "start", "deviation", "depth"):
             value = getattr(self, name)
             if value is not None and not _is_finite_number(value):
                 raise ValueError(f"Real: {name}={value!r} is not a finite number")
+        if self.deviation is not None and self.deviation <= 0:
+            raise ValueError(f"Real: deviation={self.deviation!r} must be positive")
         if not self.low < self.high:
             raise ValueError(
                 f"Real: low={self.low!r} must be less than high={self.high!r};"

@@ -18,7 +18,7 @@ from revo_ray.methods.recipe import DECAYS, Recipe, recipe_plan, recipe_variable
 from revo_ray.methods.registry import find_policy, load_methods, make_method
 from revo_ray.methods.revo import Evolved, RevoBinary, RevoContinuous, RevoMixed
 from revo_ray.objective import Metric
-from revo_ray.settings.options import LOWEST, Bounds, ByOptimizer, Exponent, Highest
+from revo_ray.settings.options import HIGHEST, LOWEST, Bounds, ByOptimizer, Exponent
 from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CMAMV",
     "DECAYS",
+    "HIGHEST",
     "LARGEST",
     "LOWEST",
     "Bounds",
@@ -34,7 +35,6 @@ __all__ = [
     "Categorical",
     "Evolved",
     "Exponent",
-    "Highest",
     "Integer",
     "Method",
     "Metric",

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from revo_ray.evolve.space import Categorical, Real, Sample, Space, Variable
+from revo_ray.evolve.sweep import middle_first
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.method import UnitLike
 from revo_ray.methods.recipe import DECAYS, WEIGHT_DECAY, Recipe, recipe_plan, recipe_variables
+from revo_ray.settings.options import HIGHEST, LOWEST
 
 GLOBAL_LR = "global_lr"
 BASE_LR = "base_lr"
@@ -25,17 +27,60 @@ LEAST_HEAD_LR = 1e-6
 """The new classifier head always trains; a linear gene of 0 would freeze it."""
 
 
+DECADES = 0.5
+"""Initial standard deviation of a rate on a log scale."""
+
+
 @dataclass(frozen=True)
-class WithRecipe:
-    """Genes of training settings, which all units share.
+class Common:
+    """Fields that all genomes share: the sweep of rates, and genes of training settings.
 
     Attributes:
+        sweep: the first generation has one rate for all units in each sample.
+        sigma: initial standard deviation of all genes, as a fraction of their ranges; None:
+            `DECADES` for rates on a log scale, the optimiser's for others.
         recipe: names of the settings that are genes.
         weight_decay: range of the weight decay if it is a gene, on a log scale; None: `DECAYS`.
     """
 
+    _overall: ClassVar[str] = ""
+    """Name of the gene of the overall rate, if there is one."""
+
+    sweep: bool = field(default=False, kw_only=True)
+    sigma: float | None = field(default=None, kw_only=True)
     recipe: Recipe | None = field(default=None, kw_only=True)
     weight_decay: tuple[float, float] | None = field(default=None, kw_only=True)
+
+    def opening(self, space: Space, count: int) -> list[Sample]:
+        """The samples of the sweep: one rate for all units, nothing frozen; none without a sweep.
+
+        Args:
+            space: of this genome.
+            count: number of samples.
+        """
+        swept = self._rates(space) if self.sweep else {}
+        if not swept:
+            return []
+        others = {name: _start(each) for name, each in space.items() if name not in swept}
+        return [
+            {n: swept[n].from_unit(place) if n in swept else others[n] for n in space}
+            for place in middle_first(count)
+        ]
+
+    def _rates(self, space: Space) -> dict[str, Real]:
+        """The variables that together set the overall rate, on log scales; none if it is fixed."""
+        rate = space.get(self._overall)
+        return {self._overall: rate} if isinstance(rate, Real) else {}
+
+    def _rate(self, low: float, high: float, start: float | None) -> Real:
+        """A rate between two exponents of ten; start is its initial mean, from 0 to 1 there."""
+        mean = None if start is None else _between(low, high, start)
+        deviation = self._deviation(low, high)
+        return Real(10.0**low, 10.0**high, log=True, start=mean, deviation=deviation)
+
+    def _deviation(self, low: float, high: float) -> float | None:
+        """Initial standard deviation of a rate between two exponents of ten."""
+        return DECADES / (high - low) if self.sigma is None else None
 
     def _settings(self) -> dict[str, Variable]:
         return {**recipe_variables(self.recipe or (), self.weight_decay)}
@@ -45,7 +90,7 @@ class WithRecipe:
 
 
 @dataclass(frozen=True)
-class BinaryGenome(WithRecipe):
+class BinaryGenome(Common):
     """A freeze bit for each unit, and one learning rate for all that train (eq. 1).
 
     Attributes:
@@ -59,10 +104,12 @@ class BinaryGenome(WithRecipe):
 
     global_lr: float | Literal["searched"] = "searched"
     head: Literal["trained", "searched"] = "trained"
-    low: float = -4.0
-    high: float = 0.0
+    low: float = LOWEST
+    high: float = HIGHEST
     start: float | None = None
     frozen: float = 0.5
+
+    _overall: ClassVar[str] = GLOBAL_LR
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """A variable for each gene: the bits, in the order of the units, the rate, the settings."""
@@ -71,7 +118,7 @@ class BinaryGenome(WithRecipe):
             unit.name: Categorical((0, 1), weights) for unit in units if self._is_gene(unit)
         }
         if self.global_lr == "searched":
-            variables[GLOBAL_LR] = _rate(self.low, self.high, self.start)
+            variables[GLOBAL_LR] = self._rate(self.low, self.high, self.start)
         return Space(variables | self._settings())
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
@@ -85,7 +132,7 @@ class BinaryGenome(WithRecipe):
 
 
 @dataclass(frozen=True)
-class ContinuousGenome(WithRecipe):
+class ContinuousGenome(Common):
     """A gene in [0, 1] for each unit, which sets its learning rate (eq. 2).
 
     Attributes:
@@ -96,14 +143,25 @@ class ContinuousGenome(WithRecipe):
     """
 
     scale: Literal["log", "linear"] = "log"
-    low: float = -4.0
-    high: float = 0.0
+    low: float = LOWEST
+    high: float = HIGHEST
     start: float | None = None
 
     def space(self, units: Sequence[UnitLike]) -> Space:
         """One gene for each unit, the head's among them, then the settings."""
-        genes = {unit.name: Real(0.0, 1.0, start=self.start) for unit in units}
+        deviation = self._deviation(self.low, self.high) if self.scale == "log" else None
+        genes = {
+            unit.name: Real(0.0, 1.0, start=self.start, deviation=deviation, depth=depth)
+            for unit, depth in zip(units, _depths(units), strict=True)
+        }
         return Space({**genes, **self._settings()})
+
+    def _rates(self, space: Space) -> dict[str, Real]:
+        """The units' genes."""
+        rates = {n: each for n, each in space.items() if isinstance(each, Real)}
+        return {
+            n: each for n, each in rates.items() if each.depth is not None and self.scale == "log"
+        }
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: the gene, or ten to the gene's place between the exponents."""
@@ -115,7 +173,7 @@ class ContinuousGenome(WithRecipe):
 
 
 @dataclass(frozen=True)
-class RelativeGenome(WithRecipe):
+class RelativeGenome(Common):
     """A base rate, and for each unit the decades by which its own rate lies above or below it.
 
     One rate for all units is the middle of the space, so a search refines around the rate that it
@@ -130,16 +188,18 @@ class RelativeGenome(WithRecipe):
         frozen: initial probability that a unit is frozen; 0: there are no bits. The head has none.
     """
 
-    low: float = -4.0
-    high: float = 0.0
+    low: float = LOWEST
+    high: float = HIGHEST
     start: float | None = None
     spread: float = 2.0
     weight_decay: tuple[float, float] | None = DECAYS
     frozen: float = 0.0
 
+    _overall: ClassVar[str] = BASE_LR
+
     def space(self, units: Sequence[UnitLike]) -> Space:
         """The base rate, the weight decay, other settings, the bits, and a ratio for each unit."""
-        variables: dict[str, Variable] = {BASE_LR: _rate(self.low, self.high, self.start)}
+        variables: dict[str, Variable] = {BASE_LR: self._rate(self.low, self.high, self.start)}
         if self.weight_decay is not None:
             variables |= recipe_variables((WEIGHT_DECAY,), self.weight_decay)
         variables |= self._settings()
@@ -148,7 +208,12 @@ class RelativeGenome(WithRecipe):
             variables |= {
                 TRAINS + unit.name: Categorical((0, 1), weights) for unit in units if not unit.head
             }
-        return Space(variables | {u.name: Real(-self.spread, self.spread) for u in units})
+        deviation = self._deviation(-self.spread, self.spread)
+        ratios = {
+            unit.name: Real(-self.spread, self.spread, deviation=deviation, depth=depth)
+            for unit, depth in zip(units, _depths(units), strict=True)
+        }
+        return Space(variables | ratios)
 
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """Rates of the units: b·base·10^ratio."""
@@ -160,10 +225,16 @@ class RelativeGenome(WithRecipe):
         return self._plan(rates, sample)
 
 
-def _rate(low: float, high: float, start: float | None) -> Real:
-    """A rate between two exponents of ten; start is its initial mean, from 0 to 1 between them."""
-    mean = None if start is None else _between(low, high, start)
-    return Real(10.0**low, 10.0**high, log=True, start=mean)
+def _depths(units: Sequence[UnitLike]) -> list[float]:
+    """Places of the units, from 0 at the input to 1 at the last."""
+    return [place / max(len(units) - 1, 1) for place in range(len(units))]
+
+
+def _start(variable: Variable) -> float | int:
+    """The value with which a variable that is not swept stands in a sweep: a bit trains."""
+    if isinstance(variable, Categorical):
+        return 1
+    return variable.from_unit(variable.start_unit)
 
 
 def _between(low: float, high: float, place: float) -> float:

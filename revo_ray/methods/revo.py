@@ -9,15 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from revo_ray.errors import UserError
-from revo_ray.evolve.algorithms import AlgorithmName
+from revo_ray.evolve.algorithms import AlgorithmName, CovarianceName
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Sample, Space
+from revo_ray.evolve.sweep import Sweep
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome
 from revo_ray.methods.method import Method, UnitLike
 from revo_ray.methods.recipe import DECAYS, Recipe
-from revo_ray.settings.options import LOWEST, Bounds, Exponent, Highest
+from revo_ray.settings.options import HIGHEST, LOWEST, Bounds, Exponent
 from revo_ray.settings.schema import SearchOptions, Section
 
 
@@ -27,7 +28,11 @@ class EvolveOptions(Section):
     algorithm: AlgorithmName = "catcmawm"
     """Variant of mixed-variable CMA-ES. The paper cites sop."""
     sigma: float | None = Field(None, gt=0, le=1)
-    """Initial standard deviation, as a fraction of each gene's range; None: the algorithm's."""
+    """Initial standard deviation, as a fraction of each gene's range; None: half a decade for a
+    rate on a log scale, the algorithm's for other genes."""
+    covariance: CovarianceName = "depth"
+    """Initial covariance of the units' rates. depth: it falls with their distance in the network,
+    so that the scale as a whole, groups of neighbours and single units vary. independent: none."""
 
 
 class Evolved(Method):
@@ -49,14 +54,20 @@ class Evolved(Method):
         Raises:
             UserError: the algorithm cannot search that space.
         """
-        try:
-            optimiser = CMAMV(
-                space,
+
+        def make(start: Sample | None) -> CMAMV:
+            return CMAMV(
+                space if start is None else space.starting_at(start),
                 algorithm=self.options.algorithm,
                 population_size=search.population,
                 sigma=self.options.sigma,
+                covariance=self.options.covariance,
                 seed=search.seed,
             )
+
+        samples = self.genome_type.opening(space, search.population)
+        try:
+            optimiser = Sweep(samples, make) if samples else make(None)
         except ValueError as error:
             raise UserError(str(error), key="method.algorithm") from None
         return Proposals(
@@ -69,10 +80,14 @@ class RateOptions(EvolveOptions):
 
     low: Exponent = LOWEST
     """Rates are searched from 10^low, on a log scale."""
-    high: Highest = Field(None, validate_default=True)
-    """Rates are searched up to 10^high: 1 with SGD, 0.1 with AdamW."""
+    high: Exponent = HIGHEST
+    """Rates are searched up to 10^high."""
+    sweep: bool = True
+    """Whether the first generation has one rate for all units in each plan, evenly spaced from low
+    to high. The search then begins at the best of them. A linear scale and a fixed rate have none.
+    """
     start: float | None = Field(None, ge=0, le=1)
-    """Initial mean of the rates, from 0 at low to 1 at high; None: the middle, 0.5."""
+    """Initial mean of the rates without a sweep, from 0 at low to 1 at high; None: the middle."""
     recipe: Recipe | None = None
     """Settings of `train` that become genes, beside the rates: `weight_decay` (1e-6 to 0.1, on a
     log scale), `momentum` (0 to 0.99; β₁ of AdamW), `label_smoothing` (0 to 0.3), `mixup`, `cutmix`

@@ -53,12 +53,12 @@ class Run:
         """Rows that were proposed before the searcher had learnt anything.
 
         All rows of a random search; otherwise the first generation, and those behind it that
-        `lookahead` sampled. Empty for methods without generations.
+        `lookahead` sampled (none behind a sweep). Empty for methods without generations.
         """
-        search = self.config.search
-        if self.config.method.name == "random":
+        search, method = self.config.search, self.config.method
+        if method.name == "random":
             return self.rows
-        end = search.population + search.lookahead
+        end = search.population + (0 if method.options.get("sweep") else search.lookahead)
         return [row for row in self.rows if row.generation is not None and row.evaluation < end]
 
 

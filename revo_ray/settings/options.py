@@ -32,10 +32,7 @@ Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValida
 class ByOptimizer:
     """Marks an option whose default depends on `train.optimizer`. None stands for that default.
 
-    AdamW's steps are about as long as the learning rate, whatever the gradient, so its ranges of
-    rates end lower.
-
-        high: Annotated[float, ByOptimizer(sgd=0, adamw=-1)] = Field(None, validate_default=True)
+        lr: Annotated[float, ByOptimizer(sgd=0.1, adamw=1e-3)] = Field(None, validate_default=True)
 
     The key `train` of pydantic's validation context holds the `TrainConfig`. Without it, the
     default `TrainConfig` counts.
@@ -59,9 +56,7 @@ class ByOptimizer:
         return getattr(self, train.optimizer)
 
 
-LOWEST = -4.0
-"""Exponent of the lowest learning rate that methods search by default."""
+LOWEST, HIGHEST = -6.0, 0.0
+"""Exponents of the learning rates that all methods search by default, between 10^-6 and 1."""
 Exponent = Annotated[float, Field(ge=-12, le=4)]
 """Exponent of ten that bounds learning rates on a log scale."""
-Highest = Annotated[Exponent, ByOptimizer(sgd=0.0, adamw=-1.0)]
-"""Exponent of the highest learning rate: 10^0 with SGD, 10^-1 with AdamW."""

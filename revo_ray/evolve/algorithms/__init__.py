@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Literal, get_args
 
 from revo_ray.evolve.algorithms.base import Algorithm
+from revo_ray.evolve.algorithms.base import CovarianceName as CovarianceName
 from revo_ray.evolve.variables import Variable
 
 AlgorithmName = Literal["catcmawm", "cmawm", "sop", "cma"]
@@ -22,7 +23,12 @@ _CLASSES = {
 
 
 def make_algorithm(
-    name: str, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+    name: str,
+    variables: dict[str, Variable],
+    population_size: int,
+    sigma: float,
+    covariance: CovarianceName,
+    seed: int,
 ) -> Algorithm:
     """Return a new algorithm over variables with more than one value each.
 
@@ -34,5 +40,6 @@ def make_algorithm(
     if name not in ALGORITHMS:
         raise ValueError(f"algorithm={name!r} is not one of {', '.join(ALGORITHMS)}")
     module = import_module(f"{__name__}.{name}")
-    algorithm: Algorithm = getattr(module, _CLASSES[name])(variables, population_size, sigma, seed)
+    make = getattr(module, _CLASSES[name])
+    algorithm: Algorithm = make(variables, population_size, sigma, covariance, seed)
     return algorithm

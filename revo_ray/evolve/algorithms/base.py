@@ -6,11 +6,19 @@ import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from revo_ray.evolve.space import Categorical, Integer, Sample, Variable
+from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
+
+CovarianceName = Literal["depth", "independent"]
+"""Kinds of initial covariance. depth: reals with a depth are correlated by it. independent: none
+are."""
+SHARED, NEAR = 0.15, 0.5
+"""Parts of the initial variance that all depths share, and that neighbours share."""
+LENGTH = 0.15
+"""Distance of depths, of 1 for the whole network, at which the second part falls to exp(-1/2)."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,14 +74,39 @@ def _is_finite(part: Any) -> bool:
     return all(np.all(np.isfinite(getattr(part, name, 0.0))) for name in names)
 
 
-def initial_cov(variables: Sequence[Variable], sigma: float) -> np.ndarray:
+def initial_cov(
+    variables: Sequence[Variable], sigma: float, covariance: CovarianceName
+) -> np.ndarray:
     """Return the initial covariance in units of sigma², shape (variables, variables)."""
-    deviations = [
+    deviations = np.array([_deviation(each, sigma) / sigma for each in variables])
+    cov = np.diag(deviations**2)
+    depths = [(i, each.depth) for i, each in enumerate(variables) if isinstance(each, Real)]
+    placed = [(i, depth) for i, depth in depths if depth is not None]
+    if covariance == "depth" and placed:
+        rows = [i for i, _ in placed]
+        scale = np.outer(deviations[rows], deviations[rows])
+        cov[np.ix_(rows, rows)] = scale * depth_correlation(np.array([d for _, d in placed]))
+    return cov
+
+
+def depth_correlation(depths: np.ndarray) -> np.ndarray:
+    """Return the correlations of variables at these depths, shape (depths, depths).
+
+    Three parts add up: one that all share, which moves the scale as a whole; one that falls with
+    the distance, which moves neighbours together; and one of each variable alone.
+    """
+    distances = (depths[:, np.newaxis] - depths) / LENGTH
+    own = 1 - SHARED - NEAR
+    return SHARED + NEAR * np.exp(-0.5 * distances**2) + own * np.eye(len(depths))
+
+
+def _deviation(variable: Variable, sigma: float) -> float:
+    if isinstance(variable, Real):
+        return variable.deviation or sigma
+    if isinstance(variable, Integer) and variable.size > 2:
         # From the middle of three values, a small sigma would hardly ever reach the other two.
-        max(sigma, 0.5 / (each.size - 1)) if isinstance(each, Integer) and each.size > 2 else sigma
-        for each in variables
-    ]
-    return np.diag((np.array(deviations) / sigma) ** 2)
+        return max(sigma, 0.5 / (variable.size - 1))
+    return sigma
 
 
 def initial_probabilities(variable: Integer | Categorical) -> np.ndarray:

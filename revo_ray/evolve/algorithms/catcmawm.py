@@ -9,6 +9,7 @@ from cmaes import CatCMAwM
 
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
+    CovarianceName,
     initial_cov,
     initial_probabilities,
     levels,
@@ -24,7 +25,12 @@ class CatCMAwMAlgorithm(Algorithm):
     """Reals become x, integers z, and variables of two values or without an order c."""
 
     def __init__(
-        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+        self,
+        variables: dict[str, Variable],
+        population_size: int,
+        sigma: float,
+        covariance: CovarianceName,
+        seed: int,
     ) -> None:
         self._x: dict[str, Real | Integer] = {}
         self._z: dict[str, Integer] = {}
@@ -51,7 +57,7 @@ class CatCMAwMAlgorithm(Algorithm):
             # The library writes into these.
             mean=np.array([variable.start_unit for variable in scaled]) if scaled else None,
             sigma=sigma,
-            cov=initial_cov(scaled, sigma) if scaled else None,
+            cov=initial_cov(scaled, sigma, covariance) if scaled else None,
             cat_param=probabilities if sizes else None,
             seed=seed,
         )

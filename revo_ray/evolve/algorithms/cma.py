@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from cmaes import CMA
 
+from revo_ray.evolve.algorithms.base import CovarianceName
 from revo_ray.evolve.algorithms.gaussian import GaussianAlgorithm, Scale
 from revo_ray.evolve.space import Real, Variable
 
@@ -13,7 +14,12 @@ class CMAAlgorithm(GaussianAlgorithm):
     """CMA-ES. It takes reals only."""
 
     def __init__(
-        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+        self,
+        variables: dict[str, Variable],
+        population_size: int,
+        sigma: float,
+        covariance: CovarianceName,
+        seed: int,
     ) -> None:
         codes: list[tuple[str, Scale]] = []
         for name, variable in variables.items():
@@ -23,7 +29,7 @@ class CMAAlgorithm(GaussianAlgorithm):
                     " use catcmawm"
                 )
             codes.append((name, Scale(variable)))
-        mean, cov = self._lay_out(codes, sigma)
+        mean, cov = self._lay_out(codes, sigma, covariance)
         bounds = np.tile([0.0, 1.0], (len(mean), 1))
         self._optimizer = CMA(
             mean, sigma, bounds, seed=seed, population_size=population_size, cov=cov

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from cmaes import CMAwM
 
+from revo_ray.evolve.algorithms.base import CovarianceName
 from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
 from revo_ray.evolve.space import Categorical, Real, Variable
 
@@ -17,7 +18,12 @@ class CMAwMAlgorithm(GaussianAlgorithm):
     """Variables of equidistant values get stepped coordinates, all others continuous ones."""
 
     def __init__(
-        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+        self,
+        variables: dict[str, Variable],
+        population_size: int,
+        sigma: float,
+        covariance: CovarianceName,
+        seed: int,
     ) -> None:
         codes: list[tuple[str, Code]] = []
         steps: list[float] = []
@@ -34,7 +40,7 @@ class CMAwMAlgorithm(GaussianAlgorithm):
                 code, step = Scale(variable), 0.0 if variable.log else 1 / (variable.size - 1)
             codes.append((name, code))
             steps += [step] * code.width
-        mean, cov = self._lay_out(codes, sigma)
+        mean, cov = self._lay_out(codes, sigma, covariance)
         self._optimizer = CMAwM(
             mean,
             sigma,

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
+    CovarianceName,
     initial_cov,
     initial_probabilities,
     summary_of,
@@ -96,7 +97,7 @@ class GaussianAlgorithm(Algorithm):
         """Return the vector to decode and the vector to tell, shapes (dimensions,)."""
 
     def _lay_out(
-        self, codes: Iterable[tuple[str | None, Code]], sigma: float
+        self, codes: Iterable[tuple[str | None, Code]], sigma: float, covariance: CovarianceName
     ) -> tuple[np.ndarray, np.ndarray]:
         """Give each code its coordinates, in order, and return the initial mean and covariance.
 
@@ -110,7 +111,7 @@ class GaussianAlgorithm(Algorithm):
                 self._places[name] = code, slice(len(variables), len(variables) + code.width)
             variables += [code.variable] * code.width
             means.append(code.mean(sigma))
-        return np.concatenate(means), initial_cov(variables, sigma)
+        return np.concatenate(means), initial_cov(variables, sigma, covariance)
 
     @property
     def _deviations(self) -> np.ndarray:

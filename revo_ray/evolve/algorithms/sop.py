@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from cmaes.cmasop import CMASoP
 
-from revo_ray.evolve.algorithms.base import levels
+from revo_ray.evolve.algorithms.base import CovarianceName, levels
 from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 
@@ -22,7 +22,12 @@ class SoPAlgorithm(GaussianAlgorithm):
     """Continuous coordinates, then a plane for each pair of ordered variables or categorical."""
 
     def __init__(
-        self, variables: dict[str, Variable], population_size: int, sigma: float, seed: int
+        self,
+        variables: dict[str, Variable],
+        population_size: int,
+        sigma: float,
+        covariance: CovarianceName,
+        seed: int,
     ) -> None:
         continuous: list[tuple[str, Scale]] = []
         switches: list[_Axis] = []
@@ -42,7 +47,7 @@ class SoPAlgorithm(GaussianAlgorithm):
                 grids.append(_Axis(name, Scale(variable), levels(variable)))
         planes = [*_paired(switches), *_paired(grids), *polygons]
         discrete = [code for plane in planes for code in plane.codes]
-        mean, cov = self._lay_out([*continuous, *discrete], sigma)
+        mean, cov = self._lay_out([*continuous, *discrete], sigma, covariance)
         bounds = np.tile([-np.inf, np.inf], (len(mean), 1))
         bounds[: len(continuous)] = [0.0, 1.0]
         self._optimizer = CMASoP(

@@ -57,6 +57,7 @@ def write_tensorboard(
         units,
         population=population,
         evaluations=evaluations,
+        variables=len(space.searched),
         distributions=distributions,
     )
     return each, whole.advance

@@ -37,8 +37,9 @@ class SearchCurves:
         population: evaluations in a generation. For methods without generations, evaluations that
             share a histogram.
         evaluations: number of evaluations that there will be; None if that is not known.
+        variables: number of variables that the search varies.
         distributions: the search distribution of each generation, as far as known (`CMAMV.
-            distribution`); empty if the method has none.
+            distribution`), an empty one for a sweep; no item if the method has none.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SearchCurves:
         *,
         population: int,
         evaluations: int | None,
+        variables: int,
         distributions: Sequence[Mapping[str, Any]],
     ) -> None:
         self._ledger = ledger
@@ -57,6 +59,7 @@ class SearchCurves:
         self._units = [unit.name for unit in units]
         self._population = population
         self._evaluations = evaluations
+        self._variables = variables
         self._distributions = distributions
         self._now = 0.0
         self._best: Evaluation | None = None
@@ -92,7 +95,7 @@ class SearchCurves:
             self._now = max(self._now, row.finished_at)
             if number == 0:
                 self._add_opening()
-            if has_distribution and place == 0:
+            if has_distribution and place == 0 and self._distributions[generation]:
                 self._add_distribution(generation, self._distributions[generation])
             self._add_row(row)
             if place == self._population - 1 or number + 1 == self._evaluations:
@@ -100,7 +103,7 @@ class SearchCurves:
             yield True
 
     def _add_opening(self) -> None:
-        variables = len(self._distributions[0]["variables"]) if self._distributions else 0
+        variables = self._variables if self._distributions else 0
         layout = tags.layout(self._ledger.objective, variables)
         values = [self._hyperparameters.experiment(self._now), events.layout(layout)]
         self._files.add(Event(wall_time=self._now, summary=Summary(value=values)))
