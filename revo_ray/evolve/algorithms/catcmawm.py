@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cmaes import CatCMAwM
 
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
@@ -14,6 +13,7 @@ from revo_ray.evolve.algorithms.base import (
     levels,
     summary_of,
 )
+from revo_ray.evolve.algorithms.symmetric import SymmetricCatCMAwM
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
 
 # The library keeps a table of every level, as wide as the widest variable.
@@ -80,7 +80,7 @@ class CatCMAwMAlgorithm(Algorithm):
         return found
 
 
-class _TailProofCatCMAwM(CatCMAwM):
+class _TailProofCatCMAwM(SymmetricCatCMAwM):
     """CatCMAwM with a penalty for leaving the bounds that survives ties and huge values."""
 
     def _calc_continuous_penalty(self, v_raw: np.ndarray, sorted_fvals: np.ndarray) -> np.ndarray:
