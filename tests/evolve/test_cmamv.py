@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,59 @@ def test_catcmawm_is_the_bare_catcmawm() -> None:
         }, solution
 
     follow(CMAMV(MIXED, sigma=0.2, seed=3), make, read)
+
+
+def test_a_real_of_few_values_is_an_integer_of_the_bare_catcmawm() -> None:
+    space = Space({"x": Real(0.0, 1.0), "drop": Real(0.1, 0.5, step=0.2)})
+    drops = {0.0: 0.1, 0.25: 0.2, 0.75: 0.4}  # multiples of the step, and the bound below them
+
+    def make() -> CatCMAwM:
+        return CatCMAwM(
+            x_space=[[0, 1]],
+            z_space=[list(drops)],
+            population_size=POPULATION,
+            mean=np.full(2, 0.5),
+            sigma=0.2,
+            cov=np.eye(2),
+            seed=3,
+        )
+
+    def read(solution: Any) -> tuple[Sample, Any]:
+        (place,) = (each for each in drops if each == pytest.approx(solution.z[0]))
+        return {"x": solution.x[0], "drop": drops[place]}, solution
+
+    follow(CMAMV(space, sigma=0.2, seed=3), make, read)
+
+
+@pytest.mark.parametrize(
+    ("reals", "choices", "seeds"),
+    [
+        # Seeds that the library's own rule freezes.
+        pytest.param(10, 1, [7], id="one-of-eleven"),
+        pytest.param(20, 1, [5], id="one-of-twenty-one"),
+        pytest.param(10, 1, range(100), id="one", marks=pytest.mark.nightly),
+        pytest.param(10, 2, range(100), id="two", marks=pytest.mark.nightly),
+    ],
+)
+def test_choices_of_no_effect_do_not_stop_the_search(
+    reals: int, choices: int, seeds: Iterable[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    space = Space(
+        {f"x{i}": Real(0.0, 1.0) for i in range(reals)}
+        | {f"c{i}": Categorical((0, 1)) for i in range(choices)}
+    )
+    for seed in seeds:
+        optimizer = CMAMV(space, seed=seed)
+        shown = []
+        for _ in range(200):
+            optimizer.tell(
+                told(optimizer, lambda i, s: sum((s[f"x{i}"] - 0.3) ** 2 for i in range(reals)))
+            )
+            variables = optimizer.distribution()["variables"]
+            shown.append([variables[f"c{i}"] for i in range(choices)])
+        assert len(np.unique(shown[-20:], axis=0)) > 10, seed
+    # No update had to be given up.
+    assert not caplog.records
 
 
 def test_catcmawm_is_the_bare_one_without_continuous_variables() -> None:
