@@ -70,6 +70,18 @@ class Real(Scaled):
             )
         self._check_start()
 
+    @property
+    def size(self) -> int | None:
+        """How many values there are; None without a step."""
+        if self.step is None:
+            return None
+        return round(self.high / self.step) - round(self.low / self.step) + 1
+
+    def at(self, index: int) -> float:
+        """Return the value number `index`, counted from low, of a real with a step."""
+        assert self.step is not None
+        return self._rounded(self.step * (round(self.low / self.step) + index))
+
     def from_unit(self, unit: float) -> float:
         """Return the value at a position on the scale (clipped to [0, 1]), rounded to `step`."""
         value = self.interpolate(unit)

@@ -82,6 +82,18 @@ def test_a_step_rounds_to_multiples_and_stays_inside(step: float, unit: float) -
     assert variable.contains(value)
 
 
+@given(st.floats(-3, 3), st.floats(0.01, 0.5), st.floats(1.1, 9), st.lists(st.floats(0, 1)))
+def test_a_step_has_these_values_and_no_others(
+    low: float, step: float, steps: float, units: list[float]
+) -> None:
+    variable = Real(low, low + step * steps, step=step)
+    assert variable.size is not None
+    values = [variable.at(i) for i in range(variable.size)]
+    assert values == sorted(set(values))
+    assert {variable.from_unit(unit) for unit in [0.0, *units, 1.0]} <= set(values)
+    assert [variable.from_unit(variable.to_unit(value)) for value in values] == values
+
+
 def test_random_is_uniform_on_each_scale() -> None:
     rng = np.random.default_rng(0)
     samples = [SPACE.random(rng) for _ in range(4000)]

@@ -125,6 +125,6 @@ def summary_of(variable: Integer | Categorical, probabilities: np.ndarray) -> fl
     return float(variable.low + probabilities[1] * (variable.high - variable.low))
 
 
-def levels(variable: Integer) -> list[float]:
-    """Return the positions of an Integer's values on its scale, in [0, 1]."""
-    return [variable.to_unit(variable.at(i)) for i in range(variable.size)]
+def levels(variable: Real | Integer) -> list[float]:
+    """Return the positions of an Integer's values, or a stepped Real's, on its scale, in [0, 1]."""
+    return [variable.to_unit(variable.at(i)) for i in range(variable.size or 0)]

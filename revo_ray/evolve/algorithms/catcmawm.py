@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cmaes import CatCMAwM
 
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
@@ -15,14 +14,17 @@ from revo_ray.evolve.algorithms.base import (
     levels,
     summary_of,
 )
+from revo_ray.evolve.algorithms.symmetric import SymmetricCatCMAwM
 from revo_ray.evolve.space import Categorical, Integer, Real, Sample, Variable
 
 # The library keeps a table of every level, as wide as the widest variable.
 _MOST_LEVELS = 1024
+# Without a margin, a Gaussian that has narrowed between two of so few values never reaches others.
+_FEW_LEVELS = 5
 
 
 class CatCMAwMAlgorithm(Algorithm):
-    """Reals become x, integers z, and variables of two values or without an order c."""
+    """Reals become x, integers and reals of few values z, and pairs or unordered values c."""
 
     def __init__(
         self,
@@ -33,11 +35,12 @@ class CatCMAwMAlgorithm(Algorithm):
         seed: int,
     ) -> None:
         self._x: dict[str, Real | Integer] = {}
-        self._z: dict[str, Integer] = {}
+        self._z: dict[str, Real | Integer] = {}
         self._c: dict[str, Integer | Categorical] = {}
         for name, variable in variables.items():
             if isinstance(variable, Real):
-                self._x[name] = variable
+                few = variable.size is not None and 2 <= variable.size <= _FEW_LEVELS
+                (self._z if few else self._x)[name] = variable
             elif isinstance(variable, Categorical) or variable.size == 2:
                 self._c[name] = variable
             elif variable.size > _MOST_LEVELS:
@@ -49,7 +52,7 @@ class CatCMAwMAlgorithm(Algorithm):
         probabilities = np.zeros((len(sizes), max(sizes, default=0)))
         for i, variable in enumerate(self._c.values()):
             probabilities[i, : variable.size] = initial_probabilities(variable)
-        self._optimizer = _TailProofCatCMAwM(
+        self._optimizer = _LastingCatCMAwM(
             x_space=[[0.0, 1.0]] * len(self._x) or None,
             z_space=[levels(variable) for variable in self._z.values()] or None,
             c_space=sizes or None,
@@ -86,8 +89,10 @@ class CatCMAwMAlgorithm(Algorithm):
         return found
 
 
-class _TailProofCatCMAwM(CatCMAwM):
-    """CatCMAwM with a penalty for leaving the bounds that survives ties and huge values."""
+class _LastingCatCMAwM(SymmetricCatCMAwM):
+    """CatCMAwM whose updates stay finite: with ties, huge values, and choices of no effect."""
+
+    _Delta: float
 
     def _calc_continuous_penalty(self, v_raw: np.ndarray, sorted_fvals: np.ndarray) -> np.ndarray:
         fvals = _without_tail(sorted_fvals)
@@ -96,6 +101,12 @@ class _TailProofCatCMAwM(CatCMAwM):
             # The library would take the median of no interquartile ranges.
             self._iqhist_values.append(float(fvals[-1] - fvals[0]) or 1.0)
         return super()._calc_continuous_penalty(v_raw, fvals)
+
+    def _update_categorical(self, sc: np.ndarray) -> None:
+        # The rate of the update's averages is 1/(_Delta·√n). Where few choices matter little, the
+        # library lets it grow beyond 1, and from 2 on takes the root of a negative number.
+        self._Delta = max(self._Delta, 1 / np.sqrt(self._param_sum))
+        super()._update_categorical(sc)
 
 
 def _without_tail(sorted_fvals: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from cmaes import CMA
 
 from revo_ray.evolve.algorithms.base import CovarianceName
 from revo_ray.evolve.algorithms.gaussian import GaussianAlgorithm, Scale
+from revo_ray.evolve.algorithms.symmetric import SymmetricCMA
 from revo_ray.evolve.space import Real, Variable
 
 
@@ -31,7 +31,7 @@ class CMAAlgorithm(GaussianAlgorithm):
             codes.append((name, Scale(variable)))
         mean, cov = self._lay_out(codes, sigma, covariance)
         bounds = np.tile([0.0, 1.0], (len(mean), 1))
-        self._optimizer = CMA(
+        self._optimizer = SymmetricCMA(
             mean, sigma, bounds, seed=seed, population_size=population_size, cov=cov
         )
 

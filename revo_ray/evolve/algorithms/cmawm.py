@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cmaes import CMAwM
 
 from revo_ray.evolve.algorithms.base import CovarianceName
 from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
+from revo_ray.evolve.algorithms.symmetric import SymmetricCMAwM
 from revo_ray.evolve.space import Categorical, Real, Variable
 
 
@@ -41,7 +41,7 @@ class CMAwMAlgorithm(GaussianAlgorithm):
             codes.append((name, code))
             steps += [step] * code.width
         mean, cov = self._lay_out(codes, sigma, covariance)
-        self._optimizer = CMAwM(
+        self._optimizer = SymmetricCMAwM(
             mean,
             sigma,
             np.tile([0.0, 1.0], (len(mean), 1)),

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from cmaes.cmasop import CMASoP
 
 from revo_ray.evolve.algorithms.base import CovarianceName, levels
 from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
+from revo_ray.evolve.algorithms.symmetric import SymmetricCMASoP
 from revo_ray.evolve.space import Categorical, Integer, Real, Variable
 
 # A plane of two such variables has this number of points squared, and compares every two.
@@ -50,7 +50,7 @@ class SoPAlgorithm(GaussianAlgorithm):
         mean, cov = self._lay_out([*continuous, *discrete], sigma, covariance)
         bounds = np.tile([-np.inf, np.inf], (len(mean), 1))
         bounds[: len(continuous)] = [0.0, 1.0]
-        self._optimizer = CMASoP(
+        self._optimizer = SymmetricCMASoP(
             [plane.points for plane in planes] or None,
             mean,
             sigma,
