@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,13 @@ Figures = dict[str, dict[str, Any]]
 """Figures of each way."""
 
 
+def use_weights(weights: str) -> None:
+    """Give the digits' network its weights: a file, or `none`."""
+    if weights != "none" and not Path(weights).exists():
+        sys.exit(f"no {weights}: run python -m benchmarks.pretrain {WEIGHTS.parent} first")
+    DIGITS["model"]["weights"] = weights if weights == "none" else str(Path(weights).absolute())
+
+
 def run(
     cell: str, ways: Sequence[str], seeds: Sequence[int], runs: Path, settings: Sequence[str]
 ) -> list[Search]:
@@ -132,12 +140,12 @@ def differences(cells: Mapping[str, Figures]) -> Figures:
     return found
 
 
-def difference(gains: Sequence[float]) -> dict[str, float | None]:
+def difference(gains: Sequence[float], digits: int = 2) -> dict[str, float | None]:
     """The mean and its 95 % t interval; none where single or equal differences give none."""
     found: dict[str, float | None] = {"mean": mean(gains), "low": None, "high": None}
     if len(set(gains)) > 1:
         low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-        found |= {"low": round(float(low), 2), "high": round(float(high), 2)}
+        found |= {"low": round(float(low), digits), "high": round(float(high), digits)}
     return found
 
 
@@ -159,10 +167,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, metavar="FILE.json", help="a record of other ways")
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     arguments, record = begin(parser, "scale", MEASURES)
-    weights = arguments.weights
-    if weights != "none" and not Path(weights).exists():
-        parser.error(f"no {weights}: run python -m benchmarks.pretrain {WEIGHTS.parent} first")
-    DIGITS["model"]["weights"] = weights if weights == "none" else str(Path(weights).absolute())
+    use_weights(arguments.weights)
     runs = arguments.runs.absolute()
     searches = {
         cell: run(cell, arguments.ways, arguments.seeds, runs, arguments.settings)

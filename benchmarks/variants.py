@@ -1,0 +1,263 @@
+"""Ways to propose, one change at a time, against the default: searches in this process, paired.
+
+Trains as the cells of `benchmarks.scale` do, at the same budget, without Ray. Prints one JSON line:
+for each variant the best validation loss after 20, 50 and 100 evaluations and the test accuracy in
+percent of the best, means over the seeds; and the mean differences to `default` with their t
+intervals (95 %), paired by cell and seed. Finished searches lie in FOLDER, and are not run again. A
+search of 100 evaluations takes about a minute of one core in the cells of digits.
+
+    default     revo-continuous
+    no-sweep    begins in the middle of the range
+    independent no correlation of the units' rates
+    decades-…   initial standard deviation of a rate, in decades
+    shared-…, near-…, length-…   parts of the covariance, and the distance it falls with
+    finer       five more rates around the best of the sweep, before its best is the mean
+    mean-first  the mean of the distribution is the first candidate of each generation from 2 on
+    surrogate   a Gaussian process chooses each generation from four times as many candidates
+    population-…  evaluations a generation
+    cma, relative, relative-rates   other algorithm or scale (without weight decay: `-rates`)
+
+    python -m benchmarks.pretrain build/pretrained
+    python -m benchmarks.variants FOLDER [--cells digits] [--seeds 0 1 2 3] [--variants default …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from benchmarks.record import SEARCHING, begin
+from benchmarks.scale import AFTER, CELLS, WEIGHTS, difference, mean, use_weights
+from revo_ray.data.table.image_table import prepare_table
+from revo_ray.evolve.algorithms.base import depth_correlation
+from revo_ray.evolve.cmamv import CMAMV, Candidate
+from revo_ray.evolve.space import Real, Sample, Space
+from revo_ray.evolve.told_values import generation_values
+from revo_ray.finetune.training.assemble import load_tuner, use_threads
+from revo_ray.methods import Evolved, Outcome, make_method
+from revo_ray.settings.schema import MethodConfig, SearchConfig
+
+MEASURES = (*SEARCHING, "benchmarks/scale.py")
+DEFAULT = "default"
+BASE, GENOME = "revo_ray.evolve.algorithms.base", "revo_ray.methods.genome"
+
+
+class Default:
+    """Generations as revo-continuous proposes them.
+
+    Args:
+        method: its options decide.
+        space: of its genome.
+        population: evaluations a generation.
+        seed: of the proposals.
+    """
+
+    def __init__(self, method: Evolved, space: Space, population: int, seed: int) -> None:
+        self.method, self.space, self.population, self.seed = method, space, population, seed
+        self.told: list[tuple[Sample, float]] = []
+        """Samples and finite losses so far."""
+        self.optimiser = self.begin(None)
+
+    def begin(self, start: Sample | None) -> CMAMV:
+        """The optimiser that begins at a sample."""
+        options = self.method.options
+        return CMAMV(
+            self.space if start is None else self.space.starting_at(start),
+            algorithm=options.algorithm,
+            population_size=self.population,
+            covariance=options.covariance,
+            seed=self.seed,
+        )
+
+    def generation(self, number: int) -> list[Candidate]:
+        """The candidates of a generation."""
+        swept = self.method.genome_type.opening(self.space, self.population)
+        if number == 0 and swept:
+            return [Candidate(sample, None) for sample in swept]
+        return [self.optimiser.ask() for _ in range(self.population)]
+
+    def learn(self, candidates: Sequence[Candidate], losses: Sequence[float | None]) -> None:
+        """Learn the losses of a generation; None: it diverged."""
+        pairs = zip(candidates, losses, strict=True)
+        self.told += [(each.sample, loss) for each, loss in pairs if loss is not None]
+        if candidates[0].raw is None:
+            if self.told:
+                self.optimiser = self.begin(min(self.told, key=lambda pair: pair[1])[0])
+        elif (values := generation_values([Outcome(loss) for loss in losses])) is not None:
+            self.optimiser.tell([*zip(candidates, values, strict=True)])
+
+
+class Finer(Default):
+    """Its second generation are five more rates for all units, around the best of the sweep."""
+
+    def generation(self, number: int) -> list[Candidate]:
+        """The candidates of a generation."""
+        if number != 1:
+            return super().generation(number)
+        best = min(self.told, key=lambda pair: pair[1])[0]
+        parts = [place / self.population for place in (-3 / 8, -1 / 4, -1 / 8, 1 / 8, 3 / 8)]
+        return [Candidate({n: g + part for n, g in best.items()}, None) for part in parts]
+
+
+class MeanFirst(Default):
+    """The mean of the distribution is the first candidate of each generation from 2 on."""
+
+    def generation(self, number: int) -> list[Candidate]:
+        """The candidates of a generation; the draw that the mean replaces is lost."""
+        found = super().generation(number)
+        if number < 2:
+            return found
+        mean = self.optimiser.distribution()["variables"]
+        raw = found[0].raw
+        raw.x[:] = raw._v_raw[:] = [*mean.values()]
+        return [Candidate(mean, raw), *found[1:]]
+
+
+class Surrogate(Default):
+    """A Gaussian process chooses each generation from four times as many candidates.
+
+    Its inputs are the genes in the metric of the initial covariance, its outputs the logarithms of
+    all losses so far. Those of the lowest expected loss are trained.
+    """
+
+    def generation(self, number: int) -> list[Candidate]:
+        """The candidates of a generation."""
+        if number == 0:
+            return super().generation(number)
+        drawn = [candidate for _ in range(4) for candidate in super(Surrogate, self).generation(1)]
+        best = np.argsort(self._expected([each.sample for each in drawn]), kind="stable")
+        return [drawn[index] for index in best[: self.population]]
+
+    def _expected(self, samples: Sequence[Sample]) -> np.ndarray:
+        depths = [each.depth or 0.0 for each in self.space.values() if isinstance(each, Real)]
+        whiten = np.linalg.inv(np.linalg.cholesky(depth_correlation(np.array(depths)))).T
+        known = np.array([[*sample.values()] for sample, _ in self.told]) @ whiten
+        values = np.log(np.array([loss for _, loss in self.told]))
+        kernel = ConstantKernel() * RBF(1.0, (0.05, 20)) + WhiteKernel(0.01, (1e-4, 1))
+        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+        # The worse half says little of where the best is.
+        process.fit(known, np.minimum(values, np.median(values)))
+        asked = np.array([[*sample.values()] for sample in samples]) @ whiten
+        return np.asarray(process.predict(asked))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "no-sweep": {"method": {"sweep": False}},
+    "independent": {"method": {"covariance": "independent"}},
+    **{f"decades-{d}": {"set": {f"{GENOME}.DECADES": d}} for d in (0.25, 0.35, 0.7)},
+    **{f"shared-{s}": {"set": {f"{BASE}.SHARED": s}} for s in (0.05, 0.3)},
+    **{f"near-{n}": {"set": {f"{BASE}.NEAR": n}} for n in (0.25, 0.75)},
+    **{f"length-{n}": {"set": {f"{BASE}.LENGTH": n}} for n in (0.08, 0.3)},
+    "finer": {"kind": Finer},
+    "mean-first": {"kind": MeanFirst},
+    "surrogate": {"kind": Surrogate},
+    **{f"population-{n}": {"population": n} for n in (6, 14)},
+    "cma": {"method": {"algorithm": "cma"}},
+    "relative": {"method": {"scale": "relative"}},
+    "relative-rates": {"method": {"scale": "relative", "weight_decay": None}},
+}
+"""Options of the method, constants of the program, evaluations a generation, and the class."""
+
+
+def search(cell: str, seed: int, variant: str, evaluations: int, folder: Path) -> dict[str, Any]:
+    """Run a search: its losses, in order, and the test accuracy of its best in percent."""
+    file = folder / f"{cell}-{variant}-{seed}.json"
+    if file.exists():
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+    seeded = {"data": {"seed": seed}, "train": {"seed": seed}}
+    values = {
+        key: {**CELLS[cell].get(key, {}), **seeded.get(key, {})} for key in ("model", *seeded)
+    }
+    config = SearchConfig.model_validate(values)
+    table = prepare_table(config.data, folder / "tables")
+    tuner = load_tuner(config.model, config.data, config.train, table.path)
+    change = VARIANTS[variant]
+    losses: list[float | None] = []
+    accuracy = 0.0
+    with ExitStack() as stack:
+        for name, value in change.get("set", {}).items():
+            stack.enter_context(patch(name, value))
+        named = MethodConfig(**{"name": "revo-continuous"} | change.get("method", {}))
+        method = make_method(named, train=config.train)
+        assert isinstance(method, Evolved)
+        kind: Callable[..., Default] = change.get("kind", Default)
+        space = method.space(tuner.units)
+        proposals = kind(method, space, change.get("population", 10), seed)
+        number = 0
+        while len(losses) < evaluations:
+            candidates = proposals.generation(number)
+            for candidate in candidates:
+                (*_, last) = tuner.run(method.plan(candidate.sample, tuner.units))
+                loss = last.validation.loss
+                known = [each for each in losses[:evaluations] if each is not None]
+                if (
+                    loss is not None
+                    and len(losses) < evaluations
+                    and loss < min(known, default=9e9)
+                ):
+                    accuracy = 100 * (tuner.evaluate("test").accuracy or 0.0)
+                losses.append(loss)
+            proposals.learn(candidates, losses[-len(candidates) :])
+            number += 1
+    found = {"losses": losses[:evaluations], "accuracy": accuracy}
+    file.write_text(json.dumps(found))
+    return found
+
+
+def figures(found: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
+    """Means of each variant, and its differences to the default.
+
+    Args:
+        found: searches by variant, cell and seed.
+    """
+    scores: dict[str, dict[tuple[str, int], dict[str, float]]] = {}
+    for (variant, cell, seed), each in found.items():
+        losses = [np.inf if loss is None else loss for loss in each["losses"]]
+        own = {f"loss_{n}": float(min(losses[:n])) for n in AFTER if n <= len(losses)}
+        scores.setdefault(variant, {})[cell, seed] = own | {"accuracy": each["accuracy"]}
+    line: dict[str, Any] = {}
+    for variant, pairs in scores.items():
+        line[variant] = {}
+        for name in next(iter(pairs.values())):
+            line[variant][name] = mean([each[name] for each in pairs.values()])
+            if variant != DEFAULT and DEFAULT in scores:
+                gains = [pairs[pair][name] - scores[DEFAULT][pair][name] for pair in pairs]
+                line[variant][f"{name}_difference"] = difference(gains, digits=4)
+    return line
+
+
+def main() -> None:
+    """Run what is not finished, compare, print the line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=["digits"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--weights", default=str(WEIGHTS), help="of the digits' network")
+    arguments, record = begin(parser, "variants", MEASURES)
+    use_weights(arguments.weights)
+    use_threads(1)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        (variant, cell, seed): search(cell, seed, variant, arguments.evaluations, arguments.folder)
+        for cell in arguments.cells
+        for seed in arguments.seeds
+        for variant in arguments.variants
+    }
+    record.finish(figures(found), arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
