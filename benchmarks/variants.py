@@ -1,10 +1,11 @@
 """Ways to propose, one change at a time, against the default: searches in this process, paired.
 
 Trains as the cells of `benchmarks.scale` do, at the same budget, without Ray. Prints one JSON line:
-for each variant the best validation loss after 20, 50 and 100 evaluations and the test accuracy in
-percent of the best, means over the seeds; and the mean differences to `default` with their t
-intervals (95 %), paired by cell and seed. Finished searches lie in FOLDER, and are not run again. A
-search of 100 evaluations takes about a minute of one core in the cells of digits.
+for each variant the best validation loss after 20, 50 and 100 evaluations (or as many epochs) and
+the test accuracy in percent of the best, means over the seeds; and the mean differences to
+`default` with their t intervals (95 %), paired by cell and seed. Finished searches lie in FOLDER,
+and are not run again. A search of 100 evaluations takes about a minute of one core in the cells of
+digits.
 
     default     revo-continuous
     no-sweep    begins in the middle of the range
@@ -13,6 +14,7 @@ search of 100 evaluations takes about a minute of one core in the cells of digit
     shared-…, near-…, length-…   parts of the covariance, and the distance it falls with
     finer       five more rates around the best of the sweep, before its best is the mean
     mean-first  the mean of the distribution is the first candidate of each generation from 2 on
+    racing      the worse half of each generation ends after three epochs; so there are more of them
     surrogate   a Gaussian process chooses each generation from four times as many candidates
     population-…  evaluations a generation
     cma, relative, relative-rates   other algorithm or scale (without weight decay: `-rates`)
@@ -25,8 +27,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -51,6 +55,26 @@ DEFAULT = "default"
 BASE, GENOME = "revo_ray.evolve.algorithms.base", "revo_ray.methods.genome"
 
 
+@dataclass(frozen=True)
+class Row:
+    """An evaluation that ended.
+
+    Attributes:
+        loss: of the validation images; None: it diverged.
+        accuracy: of the test images, in percent.
+        cost: the part of its epochs that was trained.
+    """
+
+    loss: float | None
+    accuracy: float
+    cost: float
+
+    @property
+    def rank(self) -> float:
+        """Its loss, if it was trained to its end."""
+        return math.inf if self.loss is None or self.cost < 1 else self.loss
+
+
 class Default:
     """Generations as revo-continuous proposes them.
 
@@ -60,6 +84,9 @@ class Default:
         population: evaluations a generation.
         seed: of the proposals.
     """
+
+    stages: Sequence[int] = ()
+    """Epochs after which the worse half of a generation's running evaluations ends."""
 
     def __init__(self, method: Evolved, space: Space, population: int, seed: int) -> None:
         self.method, self.space, self.population, self.seed = method, space, population, seed
@@ -84,6 +111,24 @@ class Default:
         if number == 0 and swept:
             return [Candidate(sample, None) for sample in swept]
         return [self.optimiser.ask() for _ in range(self.population)]
+
+    def raced(
+        self, curves: Sequence[list[float | None]], accuracies: Sequence[float], epochs: int
+    ) -> list[Row]:
+        """Rows of a generation, from the validation losses after each epoch, or the last alone."""
+        ends = dict.fromkeys(range(len(curves)), epochs)
+        for stage in self.stages:
+            running = [n for n in ends if ends[n] == epochs]
+            running.sort(key=lambda n: _at(curves[n], stage))
+            ends |= dict.fromkeys(running[len(running) // 2 :], stage)
+        return [
+            Row(
+                curve[-1] if ends[n] == epochs else curve[min(ends[n], len(curve)) - 1],
+                accuracies[n],
+                ends[n] / epochs,
+            )
+            for n, curve in enumerate(curves)
+        ]
 
     def learn(self, candidates: Sequence[Candidate], losses: Sequence[float | None]) -> None:
         """Learn the losses of a generation; None: it diverged."""
@@ -120,6 +165,12 @@ class MeanFirst(Default):
         raw = found[0].raw
         raw.x[:] = raw._v_raw[:] = [*mean.values()]
         return [Candidate(mean, raw), *found[1:]]
+
+
+class Racing(Default):
+    """Half of each generation ends after three epochs, and is told with its loss there."""
+
+    stages = (3,)
 
 
 class Surrogate(Default):
@@ -160,6 +211,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{f"length-{n}": {"set": {f"{BASE}.LENGTH": n}} for n in (0.08, 0.3)},
     "finer": {"kind": Finer},
     "mean-first": {"kind": MeanFirst},
+    "racing": {"kind": Racing},
     "surrogate": {"kind": Surrogate},
     **{f"population-{n}": {"population": n} for n in (6, 14)},
     "cma": {"method": {"algorithm": "cma"}},
@@ -170,7 +222,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def search(cell: str, seed: int, variant: str, evaluations: int, folder: Path) -> dict[str, Any]:
-    """Run a search: its losses, in order, and the test accuracy of its best in percent."""
+    """Run a search: its rows, in order."""
     file = folder / f"{cell}-{variant}-{seed}.json"
     if file.exists():
         found: dict[str, Any] = json.loads(file.read_text())
@@ -183,8 +235,7 @@ def search(cell: str, seed: int, variant: str, evaluations: int, folder: Path) -
     table = prepare_table(config.data, folder / "tables")
     tuner = load_tuner(config.model, config.data, config.train, table.path)
     change = VARIANTS[variant]
-    losses: list[float | None] = []
-    accuracy = 0.0
+    rows: list[Row] = []
     with ExitStack() as stack:
         for name, value in change.get("set", {}).items():
             stack.enter_context(patch(name, value))
@@ -192,27 +243,28 @@ def search(cell: str, seed: int, variant: str, evaluations: int, folder: Path) -
         method = make_method(named, train=config.train)
         assert isinstance(method, Evolved)
         kind: Callable[..., Default] = change.get("kind", Default)
-        space = method.space(tuner.units)
-        proposals = kind(method, space, change.get("population", 10), seed)
+        proposals = kind(method, method.space(tuner.units), change.get("population", 10), seed)
         number = 0
-        while len(losses) < evaluations:
+        while sum(row.cost for row in rows) < evaluations:
             candidates = proposals.generation(number)
+            curves, accuracies = [], []
             for candidate in candidates:
-                (*_, last) = tuner.run(method.plan(candidate.sample, tuner.units))
-                loss = last.validation.loss
-                known = [each for each in losses[:evaluations] if each is not None]
-                if (
-                    loss is not None
-                    and len(losses) < evaluations
-                    and loss < min(known, default=9e9)
-                ):
-                    accuracy = 100 * (tuner.evaluate("test").accuracy or 0.0)
-                losses.append(loss)
-            proposals.learn(candidates, losses[-len(candidates) :])
+                plan = method.plan(candidate.sample, tuner.units)
+                epochs = [*tuner.run(plan, validate="every" if proposals.stages else "last")]
+                curves.append([epoch.validation.loss for epoch in epochs])
+                accuracies.append(100 * (tuner.evaluate("test").accuracy or 0.0))
+            rows += (ended := proposals.raced(curves, accuracies, config.train.epochs))
+            proposals.learn(candidates, [row.loss for row in ended])
             number += 1
-    found = {"losses": losses[:evaluations], "accuracy": accuracy}
+    found = {"rows": [asdict(row) for row in rows]}
     file.write_text(json.dumps(found))
     return found
+
+
+def _at(curve: Sequence[float | None], epoch: int) -> float:
+    """The loss after an epoch; infinity behind the end of one that diverged."""
+    loss = curve[epoch - 1] if epoch <= len(curve) else None
+    return math.inf if loss is None else loss
 
 
 def figures(found: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
@@ -223,9 +275,14 @@ def figures(found: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]
     """
     scores: dict[str, dict[tuple[str, int], dict[str, float]]] = {}
     for (variant, cell, seed), each in found.items():
-        losses = [np.inf if loss is None else loss for loss in each["losses"]]
-        own = {f"loss_{n}": float(min(losses[:n])) for n in AFTER if n <= len(losses)}
-        scores.setdefault(variant, {})[cell, seed] = own | {"accuracy": each["accuracy"]}
+        rows = [Row(**row) for row in each["rows"]]
+        spent = np.cumsum([row.cost for row in rows])
+        own: dict[str, float] = {}
+        for count in AFTER:
+            within = [row for row, cost in zip(rows, spent, strict=True) if cost <= count + 1e-6]
+            best = min(within, key=lambda row: row.rank)
+            own |= {f"loss_{count}": best.rank, "accuracy": best.accuracy}
+        scores.setdefault(variant, {})[cell, seed] = own
     line: dict[str, Any] = {}
     for variant, pairs in scores.items():
         line[variant] = {}
