@@ -18,7 +18,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
-from tests.search.core.test_state import UNITS
+from tests.search.core.test_state import UNITS, open_state
 
 EVALUATIONS, EPOCHS = 5, 4
 BUDGET = EVALUATIONS * EPOCHS
@@ -117,3 +117,10 @@ def test_an_evaluation_that_is_given_up_costs_no_epoch(tmp_path: Path) -> None:
     while (request := state.next_request()) is not None:
         granted.append(request.config["epochs"])
     assert granted == [EPOCHS] * EVALUATIONS
+
+
+def test_the_budget_is_that_of_whole_evaluations(tmp_path: Path) -> None:
+    state = open_search(tmp_path / "stops", "full")
+    assert (state.budget, state.budget_unit) == (BUDGET, "epochs")
+    state = open_state(tmp_path / "whole", f"search.evaluations={EVALUATIONS}")
+    assert (state.budget, state.budget_unit) == (EVALUATIONS, "evaluations")

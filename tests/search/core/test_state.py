@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.requests import Request
+from revo_ray.search.core.retries import MAX_DEATHS
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
@@ -423,3 +425,14 @@ def test_weights_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: P
     state.run.storage.write(candidate_path(7), late)  # after this driver had tidied up
     write_result(state)
     assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]
+
+
+def test_the_row_of_a_lost_evaluation_says_when_it_was_given_up(tmp_path: Path) -> None:
+    state, before = open_state(tmp_path), time.time()
+    for _ in range(MAX_DEATHS):
+        request = state.next_request()
+        assert request is not None
+        assert request.proposal is not None
+        state.lost(request.proposal, "a node died")
+    row = state.ledger[0]
+    assert before <= row.started_at == row.finished_at <= time.time()
