@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from revo_ray.errors import UserError
+from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
@@ -23,6 +23,7 @@ from revo_ray.search.core.dry_run import DryRun
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.stop_after import StopAfter
 from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.search.ray.cluster import connected, this_machine, trial_resources
 from revo_ray.search.ray.experiment import run_experiment
@@ -41,7 +42,7 @@ def run_search(
     resume: bool = False,
     console: Console | None = None,
 ) -> SearchResult:
-    """Run one search to the end of its budget and test its best model.
+    """Run one search to the end of its budget, or of `search.stop_after`, and test its best model.
 
     Args:
         config: the search.
@@ -59,6 +60,7 @@ def run_search(
         >>> from revo_ray import SearchConfig, run_search          # doctest: +SKIP
         >>> result = run_search(SearchConfig.load("config.yaml"))  # doctest: +SKIP
     """
+    stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         preparation = _preparation(config.storage, resume, console, stack)
@@ -72,7 +74,12 @@ def run_search(
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], config.resources, connect, console, progress.tick)
+        results = _run([state], stop_after, config.resources, connect, console, progress.tick)
+        if config.name not in results:
+            raise SearchError(
+                "search.stop_after passed before an evaluation ended; allow more time, and go on "
+                "with --resume"
+            )
         return results[config.name]
 
 
@@ -88,8 +95,10 @@ def run_study(
     A search that is idle at its generation's barrier leaves its worker to the next; each ends
     with the ledger that it has alone. Arguments and errors are those of `run_search`; finished
     searches are skipped, and their results are returned with the others, in the study's order. A
-    search that cannot go on is named by the error when the others are done.
+    search that cannot go on is named by the error when the others are done. `search.stop_after` is
+    the time of the whole study; searches without an evaluation by then have no result.
     """
+    stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         check_paths(config)  # those of its searches are absolute
@@ -116,8 +125,9 @@ def run_study(
         for name, state in states.items():
             state.listeners.append(progress.follow(name, _status(state), state.ledger))
         progress.begin()
-        open_states, tick = list(states.values()), progress.tick
-        results |= _run(open_states, config.resources, connect, console, tick, progress.finish)
+        opened, tick = list(states.values()), progress.tick
+        resources, finish = config.resources, progress.finish
+        results |= _run(opened, stop_after, resources, connect, console, tick, finish)
         return [result for result in results.values() if result is not None]
 
 
@@ -224,16 +234,22 @@ def _import_all(modules: Sequence[str]) -> None:
 
 def _run(
     states: list[SearchState],
+    stop_after: StopAfter,
     resources: ResourcesConfig,
     connect: Callable[[], bool],
     console: Console | None,
     tick: Callable[[int, int], None],
     finished: Callable[[SearchResult], None] = lambda result: None,
 ) -> dict[str, SearchResult]:
-    """Run what is not finished, and write each result as soon as its search is done."""
+    """Run what is not finished, and write each result as soon as its search is done.
+
+    A search that was stopped before it had an evaluation gets no result.
+    """
     results = {state.config.name: finished_result(state) for state in states}
 
     def finish(state: SearchState) -> None:
+        if not len(state.ledger):
+            return
         result = results[state.config.name] = write_result(state)
         finished(result)
 
@@ -247,7 +263,12 @@ def _run(
         if waits and (say := teller(console)) is not None:
             say(waits)
         limit = resources.max_concurrent
-        run_experiment(open_states, needs, limit, finish, ray_stays=ray_stays, tick=tick)
+
+        def stop_or_show(busy: int, slots: int) -> None:
+            stop_after.check(open_states)
+            tick(busy, slots)
+
+        run_experiment(open_states, needs, limit, finish, ray_stays=ray_stays, tick=stop_or_show)
     return {name: result for name, result in results.items() if result is not None}
 
 

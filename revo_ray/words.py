@@ -59,6 +59,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def times(number: int) -> str:
+    """Format how often something happened: `once`, `3 times`."""
+    return "once" if number == 1 else f"{number:,} times"
+
+
 def shown(value: Any, limit: int = 100) -> str:
     """Format a value for a message: its `repr`, cut to `limit` characters."""
     return cut(repr(value), limit)

@@ -77,7 +77,13 @@ def study(
             show_report(folder)
             raise
     show_report(folder)
-    if nothing := [result.name for result in results if result.best is None]:
+    spent = [result for result in results if result.stopped_by == "budget"]
+    if (left := len(settings.searches()) - len(spent)) > 0:
+        say(
+            f"search.stop_after has passed with {left} of {left + len(spent)} searches unfinished; "
+            "the same command with --resume spends the rest"
+        )
+    if nothing := [result.name for result in spent if result.best is None]:
         raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
 
 

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from revo_ray.cli.console import out, program, say
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.words import duration, number_text
+from revo_ray.words import duration, number_text, times
 
 if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult
@@ -23,6 +23,8 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
         f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "
         f"{duration(result.device_seconds)} of device time"
     )
+    if result.stopped_by == "time":
+        say("search.stop_after has passed; the same command with --resume spends the rest")
     if result.best is None:
         say("best: null")
         return
@@ -30,7 +32,7 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     grid = Grid("", *(metric.title for metric in metrics), box=None, pad_edge=False)
     for split, scores in (
         (f"validation (#{result.best['evaluation']})", result.validation_scores),
-        ("test (once)", result.test_scores),
+        (f"test ({times(result.test_looks)})", result.test_scores),
     ):
         grid.add_row(split, *(number_text(m.value(scores or Scores())) for m in metrics))
     out.print(grid)

@@ -116,9 +116,14 @@ class WatchedSearch:
                 self.status.unit = "epochs"  # a method of a plugin stops early, too
             self.status.add(row, row.finished_at)
             self._lately.append(row)
-        result = self._run.outcome() if self.status.left == 0 else None
+        result = self._run.outcome()
         self.result = result if result and result.evaluations == self.status.rows else None
         return rows
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole budget is spent, and the result written."""
+        return self.result is not None and self.result.spends(self._config.search.evaluations)
 
     def look(self) -> View:
         """Read the new rows.
@@ -130,7 +135,7 @@ class WatchedSearch:
         self.read_new()
         status, now = self.status, time.time()
         name = self._config.name
-        if self.result is not None:
+        if self.finished and self.result is not None:
             text = f"{name}: done, {outcome_text(self.result, status.objective)}"
             best = status.best_text
             return View(1, 1, text, [best, status.counts_text], f"{text}, {best}", finished=True)
@@ -139,9 +144,12 @@ class WatchedSearch:
             return View(0, status.total, text, [], text)
         ended = max(row.finished_at for row in self._lately)
         since = f"last evaluation ended {duration(max(0.0, now - ended))} ago"
-        amount, busy = f"{name}: {status.amount_text}", _busy_text(self._lately)
-        first = joined(amount, status.generation_text, busy, status.left_text(now), since)
-        plain = f"{name}: {plain_line(status)}"
+        amount, busy = status.amount_text, _busy_text(self._lately)
+        left, plain = status.left_text(now), f"{name}: {plain_line(status)}"
+        if self.result is not None and self.result.stopped_by == "time":
+            left = f"stopped by search.stop_after, {outcome_text(self.result, status.objective)}"
+            plain = f"{name}: {amount}, {left}"
+        first = joined(f"{name}: {amount}", status.generation_text, busy, left, since)
         more = [status.best_text, status.counts_text]
         return View(status.done, status.total, first, more, plain)
 
@@ -185,7 +193,7 @@ class WatchedStudy:
             spent = (search.status.done - before) / search.status.total
             ended += [(row.finished_at, spent / len(rows), name) for row in rows]
             self._rows += len(rows)
-            if search.result is not None:
+            if search.finished and search.result is not None:
                 self._finished[name] = outcome_text(search.result, search.status.objective)
                 del self._open[name]
         for at, cost, name in sorted(ended):

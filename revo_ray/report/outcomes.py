@@ -25,7 +25,7 @@ class SearchOutcome:
         directory: its run directory.
         recorded: its recorded configuration.
         result: costs so far, and the scores of the best evaluation.
-        done: whether the search is finished.
+        done: whether the search spent its whole budget.
     """
 
     name: str
@@ -42,7 +42,7 @@ class SearchOutcome:
 
     @property
     def test(self) -> Scores | None:
-        """Scores of the best model, measured once at the end; None before, or without one."""
+        """Scores of the best model, measured when the search ended; None before, or without one."""
         return self.result.test_scores
 
     @property
@@ -119,7 +119,7 @@ def load_outcomes(directory: Directory) -> list[SearchOutcome]:
     for (name, run), recorded, identity in zip(runs.items(), records, identities, strict=True):
         result = run.outcome()
         so_far = result or run.outcome_so_far(recorded.config)
-        name, done = name or recorded.config.name, result is not None
+        name, done = name or recorded.config.name, so_far.spends(recorded.config.search.evaluations)
         outcome = SearchOutcome(name, identity, run, recorded, so_far, done)
         if (other := seen.setdefault(identity, outcome)) is not outcome:
             raise UserError(

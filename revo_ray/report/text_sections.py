@@ -32,6 +32,8 @@ def budget_section(run: Run) -> Section:
         else f"{outcome.budget_epochs:,} epochs ({outcome.budget_evaluations:,} whole evaluations)"
     )
     exact = " The search spent exactly that." if outcome.done and outcome.spent_exactly else ""
+    if outcome.result.stopped_by == "time":
+        exact = f" It was stopped by search.stop_after at {outcome.progress}."
     caption = (
         f"The budget is {budget}.{exact} Images counts the training images that were seen, with "
         "repeats; device-seconds cover training and validation."

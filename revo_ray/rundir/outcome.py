@@ -1,12 +1,12 @@
-"""The outcome of a finished search: `result.json`."""
+"""The outcome of a search that ended: `result.json`."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -26,11 +26,15 @@ class SearchResult:
         name, directory: of the run.
         best: the best evaluation's number, plan, genome and validation metrics; None if no
             evaluation succeeded.
-        test: metrics of the best model on the test images, measured once.
+        test: metrics of the best model on the test images, measured when the search ended.
         evaluations: ledger rows; `statuses` counts them by status.
         epochs, images, device_seconds: cost of all evaluations together.
         wall_seconds: from this command's start to its end; a resumed run counts its last part.
         cold_starts: workers that had to load torch, network and data in this part.
+        stopped_by: `budget` if that was spent, `time` if `search.stop_after` had passed, None if
+            the search has not ended.
+        test_looks: number of times that the test images were looked at: once each time that the
+            search ended with a best model.
     """
 
     name: str
@@ -44,6 +48,8 @@ class SearchResult:
     device_seconds: float
     wall_seconds: float
     cold_starts: int
+    stopped_by: Literal["budget", "time"] | None = "budget"
+    test_looks: int = 0
 
     @classmethod
     def of_rows(
@@ -63,7 +69,15 @@ class SearchResult:
             device_seconds=round(sum(row.seconds for row in rows), 3),
             wall_seconds=0.0,
             cold_starts=0,
+            stopped_by=None,
         )
+
+    def spends(self, evaluations: int) -> bool:
+        """Whether it is that of the whole budget, in evaluations or in the epochs of so many.
+
+        A search may have grown since; and none spends the epochs of N evaluations on fewer than N.
+        """
+        return self.stopped_by == "budget" and self.evaluations >= evaluations
 
     @property
     def validation_scores(self) -> Scores | None:
@@ -100,6 +114,8 @@ def read_outcome(storage: Storage) -> SearchResult | None:
         result = _RESULT.validate_json(storage.read(FILE))
         if result.best is not None and not result.best.keys() >= _BEST:
             raise ValueError("the best evaluation has no loss")
+        if result.test is not None and result.test_looks == 0:  # an earlier version did not count
+            result = replace(result, test_looks=1)
     except FileNotFoundError:
         return None
     except ValueError:

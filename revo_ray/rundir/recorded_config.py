@@ -29,10 +29,14 @@ MAY_CHANGE = (
     "data.root",  # the table's checksum says whether the images are the same
     "train.time_limit",
     "train.cache_mb",
+    "search.stop_after",
     "resources.max_concurrent",
     "resources.gpus_per_trial",
 )
 """Keys that change no number of a search, on one kind of device; a resumed one may set them."""
+
+MAY_GROW = "search.evaluations"
+"""The key that a resumed search may raise: its rows are the first ones of the longer search."""
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "numpy", "scikit-learn", "pyarrow")
 
@@ -78,8 +82,19 @@ def write_config(
         "sha256": dict(checksums),
         "rules": dict(rules),
     }
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    storage.write(FILE, text.encode())
+    _write(storage, values)
+
+
+def record_growth(storage: Storage, evaluations: int) -> None:
+    """Raise `search.evaluations` in a recorded configuration, and leave all else as it is.
+
+    Raises:
+        OSError: the storage is full or unreachable.
+    """
+    values, _ = read_yaml(storage.read(FILE))
+    section, _, key = MAY_GROW.partition(".")
+    values.setdefault(section, {})[key] = evaluations
+    _write(storage, values)
 
 
 def read_config(storage: Storage) -> RecordedConfig:
@@ -101,12 +116,15 @@ def check_config(
     config: SearchConfig,
     checksums: Mapping[str, str | None],
     rules: Mapping[str, int],
-) -> None:
+) -> bool:
     """Compare a resumed search's configuration, files and rules with the recorded ones.
 
     Args:
         storage, config, checksums, rules: as of `write_config`; checksums that are not known yet
             may be missing.
+
+    Returns:
+        Whether `search.evaluations` has grown.
 
     Raises:
         UserError: naming the keys that differ or were deleted since, the file whose checksum
@@ -121,10 +139,14 @@ def check_config(
         )
     now = _flat(config.model_dump(mode="json"))
     before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
+    old, new = before[MAY_GROW], now[MAY_GROW]
+    grown = isinstance(old, int) and new > old
     differ = [
-        f"{key} ({before.get(key)!r}, now {now.get(key)!r})"
+        f"{key} ({before.get(key)!r}, now {now.get(key)!r}"
+        + ("; it may only grow)" if key == MAY_GROW else ")")
         for key in sorted(before.keys() | now.keys())
         if key not in MAY_CHANGE and before.get(key) != now.get(key)
+        if not (key == MAY_GROW and grown)
     ]
     if differ:
         raise UserError(
@@ -147,6 +169,7 @@ def check_config(
                 f"the {what} of the search in {storage.uri} changed since it was started "
                 f"(SHA-256 {sha256.get(what)}, now {checksum}); put it back, or choose another name"
             )
+    return grown
 
 
 def check_plan(uri: str, unit_rules: int) -> None:
@@ -186,6 +209,11 @@ def _read(storage: Storage) -> tuple[dict[str, Any], dict[str, Any], dict[str, A
         return values, provenance, deleted
     except (yaml.YAMLError, FileNotFoundError, AttributeError, TypeError, ValueError):
         raise _damaged(storage) from None
+
+
+def _write(storage: Storage, values: dict[str, Any]) -> None:
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    storage.write(FILE, text.encode())
 
 
 def _damaged(storage: Storage) -> UserError:

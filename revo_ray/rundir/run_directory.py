@@ -121,9 +121,13 @@ class RunDirectory(Folder):
 
     def check_config(
         self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
-    ) -> None:
+    ) -> bool:
         """Compare a resumed search with the recorded one; see `recorded_config.check_config`."""
-        recorded_config.check_config(self.storage, config, checksums, rules)
+        return recorded_config.check_config(self.storage, config, checksums, rules)
+
+    def record_growth(self, evaluations: int) -> None:
+        """Raise the recorded `search.evaluations`; see `recorded_config.record_growth`."""
+        recorded_config.record_growth(self.storage, evaluations)
 
     # ledger
 
@@ -195,7 +199,7 @@ class RunDirectory(Folder):
     # outcome
 
     def outcome(self) -> SearchResult | None:
-        """The outcome; None if the search is not finished, or was taken up again since.
+        """The outcome; None if the search has not ended, or has new rows since.
 
         A ledger may have been put away after its table was written; its outcome then stands.
 
@@ -214,6 +218,15 @@ class RunDirectory(Folder):
             OSError: the storage is unreachable.
         """
         return SearchResult.of_rows(config.name, self.uri, self.rows(), config.search.metric)
+
+    @property
+    def test_looks(self) -> int:
+        """Number of times that the test images were looked at, by the last outcome written."""
+        try:
+            last = outcome.read_outcome(self.storage)
+        except UserError:  # it is damaged, and about to be written again
+            return 0
+        return 0 if last is None else last.test_looks
 
     def write_outcome(self, result: SearchResult) -> None:
         """Write the outcome.

@@ -20,6 +20,7 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.objective import METRICS, Metric, MetricName
+from revo_ray.settings.duration import Duration
 from revo_ray.settings.loading import explain, read_values
 
 LARGEST = 2**31 - 1
@@ -75,7 +76,8 @@ class DataConfig(Section):
     validation_fraction: float = Field(0.2, gt=0, lt=1)
     """Validation images, as a fraction of the whole data set. The search optimises on them."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    """Test images, as a fraction of the whole data set. Only the best model is tested, once."""
+    """Test images, as a fraction of the whole data set. Only the best model is tested, when the
+    search ends."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the splits and of the subset."""
 
@@ -178,7 +180,8 @@ class SearchOptions(Section):
     """The budget, and settings of the proposals."""
 
     evaluations: int = Field(100, ge=1, le=1_000_000)
-    """Number of evaluations. Each is one row of the ledger, also if it failed."""
+    """Number of evaluations. Each is one row of the ledger, also if it failed. A resumed search may
+    have more than it was started with, but not fewer."""
     budget: Literal["evaluations", "epochs"] = "evaluations"
     """Budget for methods that stop trials early: that many evaluations, or the epochs of that many
     whole evaluations. Other methods spend the same number of evaluations either way."""
@@ -187,6 +190,10 @@ class SearchOptions(Section):
     lookahead: int = Field(0, ge=0)
     """Candidates of the next generation that are sampled before the current one is complete, so
     that no worker waits for its end."""
+    stop_after: Duration | None = None
+    """Time after which a command ends its search or study: `2h`, `90m`, `1h30m` or seconds. No
+    evaluation begins, those that run end, and the best model is tested. `--resume` goes on.
+    None: the whole budget is spent."""
     objective: MetricName = "loss"
     """Metric of the validation images by which evaluations are compared and the best is chosen."""
     seed: int = Field(0, ge=0, lt=2**32)

@@ -76,6 +76,10 @@ ELSEWHERE = {
     "::test_images_labels_and_classes_are_those_of_torchvision",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
     "/test_search.py::test_the_number_of_workers_changes_nothing",
+    "revo-ray search config.yaml --resume --set search.evaluations=200": "tests/end_to_end"
+    "/test_search.py::test_a_search_that_grows_is_the_longer_search",
+    "revo-ray search config.yaml --resume --set search.stop_after=2h": "tests/end_to_end"
+    "/test_search.py::test_without_time_a_longer_search_tests_its_best_again_and_can_go_on",
     "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
     "::test_a_search_is_counted_as_it_would_run",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"

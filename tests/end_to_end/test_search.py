@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -166,6 +168,75 @@ def test_a_finished_search_is_not_run_again(undisturbed: Undisturbed) -> None:
     resumed = cli.run("search", "--resume", name="undisturbed", **same)
     assert resumed.returncode == 0
     assert (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns == before
+
+
+def row_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "ledger").iterdir()}
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def test_without_time_a_longer_search_tests_its_best_again_and_can_go_on(
+    undisturbed: Undisturbed,
+) -> None:
+    cli = undisturbed(0)
+    folder = cli.folder / "late"
+    shutil.copytree(cli.folder / "undisturbed", folder)
+    before, first = row_files(folder), result_of(folder)
+    longer = {"search__lookahead": "0", "search__evaluations": "20", **ONE_WORKER}
+    done = cli.run("search", "--resume", name="late", search__stop_after="0.001", **longer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "search.stop_after has passed; the same command with --resume" in done.stdout
+    assert "test (2 times)" in done.stdout
+    result = result_of(folder)
+    assert (first["stopped_by"], first["test_looks"]) == ("budget", 1)
+    assert (result["stopped_by"], result["test_looks"]) == ("time", 2)
+    assert result["test"] == pytest.approx(first["test"])
+    assert row_files(folder) == before
+    assert SearchConfig.load(folder / "config.yaml").search.evaluations == 20
+    fewer = cli.run("search", "--resume", name="late", **longer | {"search__evaluations": "13"})
+    assert fewer.returncode == 2
+    assert "search.evaluations (20, now 13; it may only grow)" in fewer.stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("method", ["revo-continuous", "random", "set-encoding"])
+def test_a_search_that_grows_is_the_longer_search(cli: Cli, method: str) -> None:
+    settings = {"method__name": method, **ONE_WORKER}
+    for name, evaluations in (("grown", "12"), ("whole", "24")):
+        done = cli.run("search", name=name, search__evaluations=evaluations, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+    folder = cli.folder / "grown"
+    before = row_files(folder)
+    assert len(before) == 12
+    settings["search__evaluations"] = "24"
+    done = cli.run("search", "--resume", name="grown", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: row_files(folder)[name] for name in before} == before
+    assert cli.facts("grown") == cli.facts("whole")
+    result, whole = result_of(folder), result_of(cli.folder / "whole")
+    assert (result["best"], result["test"]) == (whole["best"], whole["test"])
+    assert (result["test_looks"], whole["test_looks"]) == (2, 1)
+    kept, best = (load_file(cli.folder / n / "best/model.safetensors") for n in ("grown", "whole"))
+    assert all(torch.equal(kept[name], best[name]) for name in best)
+    assert pq.read_table(folder / "ledger.parquet").num_rows == 24
+
+
+@pytest.mark.nightly
+def test_a_search_ends_when_its_time_has_passed(cli: Cli, undisturbed: Undisturbed) -> None:
+    endless = {"search__evaluations": "100000", "search__stop_after": "20s"}
+    done = cli.run("search", name="endless", **endless, **ONE_WORKER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = result_of(cli.folder / "endless")
+    assert result["stopped_by"] == "time"
+    assert result["wall_seconds"] > 15
+    assert result["test"] is not None
+    facts = cli.facts("endless")
+    assert len(facts) == result["evaluations"] > 0
+    assert facts[:13] == undisturbed(0).facts("undisturbed")[: len(facts)]
 
 
 def refusal(cli: Cli, **overrides: str) -> str:

@@ -133,6 +133,32 @@ def test_a_killed_study_goes_on_and_repeats_no_row(
             assert sum(row.epochs for row in cli.ledger(run)) == EPOCHS * EVALUATIONS
 
 
+@pytest.mark.nightly
+def test_a_study_is_stopped_by_time_and_grows(calm: Cli, cli: Cli, tmp_path: Path) -> None:
+    config, half = str(write_study(tmp_path, WHOLE)), {"search__evaluations": str(EVALUATIONS // 2)}
+    done = cli.run("study", config, small=False, search__stop_after="0.001", **half)
+    assert done.returncode == 0, done.stdout + done.stderr
+    unfinished = f"with {len(WHOLE)} of {len(WHOLE)} searches unfinished"
+    assert unfinished in done.stdout
+    assert stamps(tmp_path) == {}
+    done = cli.run("study", config, "--resume", small=False, **half)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unfinished" not in done.stdout
+    before = stamps(tmp_path)
+    assert len(before) == len(WHOLE) * EVALUATIONS // 2
+    done = cli.run("study", config, "--resume", small=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert before.items() <= stamps(tmp_path).items()
+    for method, run in names(tmp_path).items():
+        assert cli.facts(run) == calm.facts(names(calm.folder)[method])
+    write_study(tmp_path, ("last",))
+    for evaluations, status in ((EVALUATIONS, 0), (EVALUATIONS + 1, 2)):
+        more = {"name": "one", "search__evaluations": str(evaluations)}
+        done = cli.run("study", config, "--resume", small=False, **more)
+        assert done.returncode == status, done.stdout + done.stderr
+    assert "search.evaluations: cannot grow in" in done.stderr
+
+
 BOOM = """
 import dataclasses
 

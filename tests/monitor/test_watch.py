@@ -241,6 +241,23 @@ def test_a_result_that_is_older_than_the_ledger_is_not_the_end(tmp_path: Path) -
     assert "testing the best model" in look(Storage(str(tmp_path)))
 
 
+def test_a_search_that_ran_out_of_time_is_not_done(tmp_path: Path) -> None:
+    state = begin(Storage(str(tmp_path)))
+    run(state, rows=16)
+    result = state.run.outcome_so_far(state.config)
+    state.run.write_outcome(replace(result, test=TEST, stopped_by="time", test_looks=1))
+    seen = open_watched(Storage(str(tmp_path)))
+    assert seen is not None
+    view = seen.look()
+    assert "16/30 evaluations, stopped by search.stop_after, validation loss" in view.plain
+    assert "test accuracy 0.875 (16 evaluations)" in view.first
+    assert not view.finished  # the next command goes on
+    run(state, rows=1)
+    assert "17/30 evaluations, best validation loss" in seen.look().plain
+    finish(state)
+    assert seen.look().finished
+
+
 def test_another_objective_is_shown(tmp_path: Path) -> None:
     state = begin(Storage(str(tmp_path)), "search.objective=balanced_accuracy")
     run(state, rows=4)

@@ -61,7 +61,7 @@ def write_result(
     run: RunDirectory, config: SearchConfig, ledger: Ledger, test: dict[str, float | None] | None
 ) -> None:
     """Write the outcome and the table of the rows, as a finished search leaves them."""
-    result = run.outcome_so_far(config)
+    result = replace(run.outcome_so_far(config), stopped_by="budget", test_looks=1)
     ledger.write_parquet()
     run.write_outcome(replace(result, test=test if result.best else None))
 

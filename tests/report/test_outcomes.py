@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from revo_ray.errors import UserError
 from revo_ray.objective import Scores
 from revo_ray.report.outcomes import SearchOutcome, load_outcomes
 from revo_ray.report.scores import ACCURACY, AUC
-from revo_ray.rundir import open_directory
+from revo_ray.rundir import RunDirectory, open_directory
 from tests.report.studies import TEST, place, write_search
 
 
@@ -48,6 +49,21 @@ def test_an_unfinished_search_is_read_from_its_ledger(tmp_path: Path) -> None:
     assert part.validation == Scores(0.4, 0.85, 0.95)
     assert part.score(AUC) is None
     assert (found["new"].progress, found["new"].validation) == ("0/4", None)
+
+
+@pytest.mark.parametrize("why", ["its time was over", "it grew"])
+def test_a_result_of_a_part_of_the_budget_has_a_test_and_no_score(tmp_path: Path, why: str) -> None:
+    write_search(tmp_path, "part", losses=(0.9, 0.4))
+    run = RunDirectory(str(tmp_path / "part"))
+    if why == "it grew":
+        run.record_growth(9)
+    else:
+        result = run.outcome()
+        assert result is not None
+        run.write_outcome(replace(result, stopped_by="time"))
+    (part,) = outcomes_of(tmp_path)
+    assert (part.done, part.progress) == (False, "2/9" if why == "it grew" else "2/4")
+    assert (part.test, part.score(AUC)) == (Scores(**TEST), None)
 
 
 def test_a_ledger_may_be_its_table_alone(tmp_path: Path) -> None:

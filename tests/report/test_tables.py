@@ -121,14 +121,14 @@ def test_costs_are_means_with_their_range(tmp_path: Path) -> None:
 
 
 def test_a_search_off_its_budget_is_named(tmp_path: Path) -> None:
-    write_search(tmp_path, "odd", losses=(0.5,) * 3)
-    assert "odd (3/4)" in cost_table(outcomes(tmp_path), "").caption
+    write_search(tmp_path, "odd", losses=(0.5,) * 5)
+    assert "odd (5/4)" in cost_table(outcomes(tmp_path), "").caption
 
 
 def test_optimism_is_validation_minus_test_of_the_same_search(tmp_path: Path) -> None:
     tests = [{"loss": 0.7, "accuracy": 0.8, "auc": 0.9}, {"loss": 1.0, "accuracy": 0.7, "auc": 0.9}]
     for seed, test in enumerate(tests):
-        losses = (0.6 + 0.1 * seed, 0.9)
+        losses = (0.6 + 0.1 * seed, 0.9, 0.9, 0.9)
         write_search(tmp_path, f"s{seed}", place("busi", 0.05, seed), test, losses=losses)
     (row,) = optimism_table(outcomes(tmp_path), "").rows
     gaps = np.array([0.6 - 0.7, 0.7 - 1.0])

@@ -100,6 +100,8 @@ def test_rows_come_back_from_the_ledger_and_from_its_table(
     texts=st.tuples(TEXTS, TEXTS),
     counts=st.tuples(COUNTS, COUNTS, COUNTS, COUNTS),
     seconds=st.tuples(FLOATS, FLOATS),
+    stopped_by=st.sampled_from(["budget", "time"]),
+    looks=st.integers(1, 9),
 )
 @examples(40)
 def test_an_outcome_comes_back(
@@ -109,12 +111,13 @@ def test_an_outcome_comes_back(
     texts: tuple[str, str],
     counts: tuple[int, int, int, int],
     seconds: tuple[float, float],
+    stopped_by: Any,
+    looks: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     evaluations, epochs, images, cold = counts
-    written = SearchResult(
-        *texts, best, test, evaluations, statuses, epochs, images, *seconds, cold
-    )
+    costs = (evaluations, statuses, epochs, images, *seconds, cold)
+    written = SearchResult(*texts, best, test, *costs, stopped_by, looks)
     run = RunDirectory(str(tmp_path_factory.mktemp("run")))
     run.write_outcome(written)
     assert repr(run.outcome()) == repr(written)

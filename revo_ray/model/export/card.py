@@ -12,7 +12,7 @@ from revo_ray.model.load import LoadedModel
 from revo_ray.objective import METRICS, Metric, Scores
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.words import number_text, recipe_texts
+from revo_ray.words import number_text, recipe_texts, times
 
 PRACTICE = ("warmup_epochs", "label_smoothing", "mixup", "cutmix", "clip_norm", "ema")
 """Keys of `train` that a card names if they are set."""
@@ -138,8 +138,8 @@ def _scores(result: SearchResult, objective: Metric) -> str:
     lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
     lines.insert(1, "|---" * len(header) + "|")
     note = (
-        f"The search chose by validation {objective.title}; the test images were seen once, by "
-        "this model."
+        f"The search chose by validation {objective.title}; the test images were seen "
+        f"{times(result.test_looks)}, the last time by this model."
         if result.test
         else "The test images have not been seen yet. At its end the search tests the best model."
     )

@@ -66,11 +66,10 @@ def export_model(directory: str, form: str, out: str | Path) -> Exported:
     write, reopen = _FORMS[form]
     path = _check_out(str(out), form)
     model = load_best_model(RunDirectory(directory))
-    result = model.run.outcome()
-    unfinished = None
-    if result is None:
-        result = model.run.outcome_so_far(model.config)
-        unfinished = _progress(model.config, result)
+    config = model.config
+    result = model.run.outcome() or model.run.outcome_so_far(config)
+    whole = result.spends(config.search.evaluations)
+    unfinished = None if whole else _progress(config, result)
     card = model_card(model, result, unfinished, form, path.name)
     with _beside(path) as made:
         write(model, made, card)

@@ -58,7 +58,7 @@ def chosen_chart(run: Run) -> Chart | None:
         "validation-test",
         "Validation against test",
         f"Validation {metric.title} of {len(known)} evaluations. The one with the best validation "
-        f"{run.objective.title} was chosen and tested once. The best of many on the same "
+        f"{run.objective.title} was chosen and tested. The best of many on the same "
         "validation images is partly luck, so its validation score is optimistic; its test score "
         "is not.",
         figure,

@@ -16,7 +16,7 @@ from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.scores import headline_scores, score_text
 from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
 from revo_ray.rundir import RunDirectory, StudyDirectory
-from revo_ray.words import number_text, recipe_texts
+from revo_ray.words import number_text, recipe_texts, times
 
 GENOME_OPTIONS = {
     "revo-continuous": ("scale", "low", "high"),
@@ -54,9 +54,12 @@ def _warnings(run: Run) -> list[str]:
     outcome = run.outcome
     found = []
     if not outcome.done:
+        seen = "have not been seen"
+        if outcome.result.stopped_by is not None:
+            seen = f"have been seen {times(outcome.result.test_looks)}, when it ended before"
         found.append(
             f"This search is not finished: {outcome.progress}. This page shows the evaluations so "
-            "far; the test images have not been seen. Go on with --resume."
+            f"far; the test images {seen}. Go on with --resume."
         )
     if run.best is None and run.rows:
         found.append(
@@ -75,11 +78,11 @@ def _result(run: Run) -> Section:
         note = f"evaluation {best.evaluation}" if m == objective else ""
         tiles.append(Tile(f"validation {m.title}", score_text(m, m.value(best.scores)), note))
     if test:
-        once = "measured once"
-        tiles += [Tile(f"test {m.title}", score_text(m, m.value(test)), once) for m in metrics]
+        seen = f"measured {times(run.outcome.result.test_looks)}"
+        tiles += [Tile(f"test {m.title}", score_text(m, m.value(test)), seen) for m in metrics]
     units, frozen = len(best.unit_lrs), best.unit_lrs.count(0)
     tested = (
-        "Its model was tested once, on images that the search never saw."
+        "Its model was tested on images that the search never saw."
         if test
         else "Its model is tested when the search ends."
     )

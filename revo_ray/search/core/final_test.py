@@ -1,4 +1,4 @@
-"""The test of the best model, once, when the budget is spent."""
+"""The test of the best model, when the search ends."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
@@ -127,7 +128,7 @@ class Preparation:
             )
         resolved, method = resolve(config)
         if run.has_rows:
-            run.check_config(resolved, {}, RULES)  # before images are read for nothing
+            self._check_recorded(run, resolved, method)  # before images are read for nothing
         self.splits(resolved)
         return resolved, method
 
@@ -141,26 +142,52 @@ class Preparation:
         config, run = checked.config, checked.run
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
+        method, grown = checked.method, False
         if run.has_rows:
-            run.check_config(config, checksums, RULES)
+            grown = self._check_recorded(run, config, method, checksums)
         else:
             run.write_config(config, checksums, RULES)
-        return SearchState(
+        state = SearchState(
             config,
             run,
-            checked.method,
+            method,
             list(network.units),
             _task(config, run, share_table(table, Storage(self.storage)), network.weights),
             _card(config, table, network),
-            early_stopping=self.early_stopping(checked.method, config),
+            early_stopping=self.early_stopping(method, config),
             guard=checked.lock.check,
         )
+        if grown:  # not before the ledger is known to be the beginning of the longer search
+            run.record_growth(config.search.evaluations)
+        return state
 
-    def finished(self, config: SearchConfig) -> SearchResult | None:
-        """The result of a search that is finished, without loading what it ran on.
+    def _check_recorded(
+        self,
+        run: RunDirectory,
+        config: SearchConfig,
+        method: Method,
+        checksums: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> bool:
+        """Whether the search has more evaluations now than its run directory records.
 
         Raises:
-            UserError: it was run with other settings.
+            UserError: it was run with other settings, or cannot have more evaluations.
+        """
+        grown = run.check_config(config, checksums, RULES)
+        by_epochs = config.search.budget == "epochs"
+        if grown and by_epochs and self.early_stopping(method, config) is not None:
+            raise UserError(
+                f"cannot grow in {run.uri}: under search.budget=epochs, evaluations at the end of "
+                "a search are cut short; set it back, or choose another name",
+                key="search.evaluations",
+            )
+        return grown
+
+    def finished(self, config: SearchConfig) -> SearchResult | None:
+        """The result of a search whose whole budget is spent, without loading what it ran on.
+
+        Raises:
+            UserError: it was run with other settings, or cannot have more evaluations.
         """
         run = RunDirectory.of(config)
         try:
@@ -169,9 +196,11 @@ class Preparation:
             return None
         if result is None or result.evaluations != run.count_rows():
             return None  # an outcome also stands where its ledger was put away
+        if not result.spends(config.search.evaluations):
+            return None
         if result.best is not None and run.best.owner != result.best["evaluation"]:
             return None
-        run.check_config(resolve(config)[0], {}, RULES)
+        self._check_recorded(run, *resolve(config))
         return result
 
     def table(self, config: SearchConfig) -> Table:

@@ -74,6 +74,9 @@ class SearchState:
         if early_stopping is not None and config.search.budget == "epochs":
             self.proposals.unbound()
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
+        self._running: set[int] = set()
+        """Evaluations that a worker makes."""
+        self._stopped = False
         self._guard = guard
         self._card = card
         self.objective = config.search.metric
@@ -114,9 +117,18 @@ class SearchState:
         return self._budget.spent if self._budget else self.proposals.finished
 
     @property
+    def ended(self) -> bool:
+        """Whether the budget is spent, or the search was stopped and no evaluation runs."""
+        return self.spent or (self._stopped and not self._running)
+
+    @property
     def done(self) -> bool:
-        """Whether the budget is spent and the best model, if there is one, is tested."""
-        return self.spent and (self.best is None or self.final_test.scores is not None)
+        """Whether the search has ended and the best model, if there is one, is tested."""
+        return self.ended and (self.best is None or self.final_test.scores is not None)
+
+    def stop(self) -> None:
+        """Begin no further evaluation; the search ends with those that run."""
+        self._stopped = True
 
     @property
     def best(self) -> Evaluation | None:
@@ -130,8 +142,8 @@ class SearchState:
 
     def next_request(self) -> Request | None:
         """The next work for a worker; None at the barrier and at the end."""
-        request = self._next_evaluation()
-        return self._test_request() if request is None and self.spent else request
+        request = None if self._stopped else self._next_evaluation()
+        return self._test_request() if request is None and self.ended else request
 
     def _next_evaluation(self) -> Request | None:
         while self._budget is None or self._budget.left > 0:
@@ -185,10 +197,17 @@ class SearchState:
             self.proposals.tell(evaluation, self._outcome(self.ledger[evaluation]))
         except ReplayError as error:
             raise SearchError(self._cannot_resume(error)) from None
+        self._running.discard(evaluation)
         for follower in self.followers:
             follower()
 
     def _cannot_resume(self, error: ReplayError) -> str:
+        name, evaluations = self.method.name, self.config.search.evaluations
+        if self.run.exists and self.run.config().config.search.evaluations != evaluations:
+            return (
+                f"search.evaluations cannot grow in {self.run.uri}: proposals of {name} depend on "
+                f"it ({error}); set it back, or choose another name"
+            )
         return (
             f"cannot resume {self.run.uri}: {error}; the ledger was edited, or comes from "
             "another version; restore it, or choose another name"
@@ -202,10 +221,10 @@ class SearchState:
             SearchError: too many errors in a row.
         """
         self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
-        self._spend(proposal.evaluation, 0)
         if self._retries.lost(proposal.evaluation, cause):
-            self.proposals.requeue(proposal.evaluation)
+            self.returned(proposal)
             return
+        self._spend(proposal.evaluation, 0)
         now = time.time()
         row = self._row(
             proposal,
@@ -222,6 +241,7 @@ class SearchState:
     def returned(self, proposal: Proposal) -> None:
         """A trial ended before it ran: propose its evaluation again."""
         self._spend(proposal.evaluation, 0)
+        self._running.discard(proposal.evaluation)
         self.proposals.requeue(proposal.evaluation)
 
     def tested(self, measured: dict[str, Any]) -> None:
@@ -246,6 +266,7 @@ class SearchState:
 
     def _request(self, proposal: Proposal) -> Request:
         plan = self._plan(proposal)
+        self._running.add(proposal.evaluation)
         epochs = self.config.train.epochs
         if self._budget is not None:
             epochs = self._budget.reserve(proposal.evaluation)

@@ -1,4 +1,4 @@
-"""The summary of a finished search, from its ledger."""
+"""The summary of a search that ended, from its ledger."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def write_result(state: SearchState) -> SearchResult:
         test=state.final_test.scores,
         wall_seconds=round(time.monotonic() - state.began, 3),
         cold_starts=state.cold_starts,
+        stopped_by="budget" if state.spent else "time",
+        test_looks=state.run.test_looks + (state.final_test.scores is not None),
     )
     state.run.best.delete_candidates()  # late ones, of the workers of a killed driver
     state.ledger.write_parquet()

@@ -155,7 +155,7 @@ def run_experiment(
     tick: Callable[[int, int], None] = lambda busy, slots: None,
     trial: type[tune.Trainable] = EvaluationTrial,
 ) -> None:
-    """Run searches to the end of their budgets and test their best models. Ray must be connected.
+    """Run searches until they end, and test their best models. Ray must be connected.
 
     Args:
         states: searches that are not done.
@@ -206,7 +206,7 @@ def run_experiment(
     if failed := assignments.set_aside:
         raise SearchError("; ".join(f"{name}: {error}" for name, error in failed.items()))
     if not assignments.done:
-        raise SearchError("Ray Tune ended before the budget was spent; go on with --resume")
+        raise SearchError("Ray Tune ended before the search did; go on with --resume")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from revo_ray.model.description import Description
 from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
 from revo_ray.model.predict import Prediction, find_images, open_model, predict
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, SearchConfig
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import search
@@ -183,6 +185,22 @@ def test_an_interrupted_search_gives_its_best_so_far(typed: Typed, tmp_path: Pat
     assert "evaluation 0, which had the best validation macro F1." in card
     assert "evaluations: 1 of 9 (1 ok)" in card
     assert "The test images have not been seen yet." in card
+
+
+def test_a_search_that_ran_out_of_time_gives_its_best_and_its_test(
+    typed: Typed, tmp_path: Path
+) -> None:
+    run = search(tmp_path, "late", "model.name=timm/test_efficientnet", "search.evaluations=1")
+    directory = RunDirectory(str(run))
+    result = directory.outcome()
+    assert result is not None
+    directory.record_growth(9)
+    directory.write_outcome(replace(result, stopped_by="time", test_looks=2))
+    status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
+    assert status == 0
+    assert "This search is not finished (1/9): its best model so far." in out
+    card = (tmp_path / "model/README.md").read_text()
+    assert "the test images were seen 2 times, the last time by this model." in card
 
 
 def test_train_makes_the_same_model_of_a_searchs_best_plan(

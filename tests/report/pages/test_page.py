@@ -7,6 +7,7 @@ import io
 import re
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -135,6 +136,19 @@ def test_an_interrupted_search_says_so(reported: Path) -> None:
     text = (reported / "interrupted/report/index.html").read_text()
     assert "This search is not finished: 13/40" in text
     assert "measured once" not in text
+
+
+def test_a_search_that_ran_out_of_time_says_so(tmp_path: Path) -> None:
+    ledger = write_search(tmp_path, "late", losses=(0.9, 0.4))
+    run = RunDirectory(str(tmp_path / "late"))
+    result = run.outcome()
+    assert result is not None
+    run.write_outcome(replace(result, stopped_by="time", test_looks=2))
+    text = page_of(tmp_path / "late")
+    assert f"This search is not finished: {len(ledger)}/4." in text
+    assert "the test images have been seen 2 times, when it ended before" in text
+    assert "It was stopped by search.stop_after at 2/4." in text
+    assert "measured 2 times" in text
 
 
 def test_a_search_without_success_says_why(reported: Path) -> None:

@@ -1,0 +1,25 @@
+"""Durations as people write them: `2h`, `90m`, `45s`, `1h30m`, or a number of seconds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+
+
+def _read(value: Any, read: ValidatorFunctionWrapHandler) -> timedelta:
+    """Read a duration; pydantic reads `PT1H30M`, as ISO 8601 has it, and numbers of seconds."""
+    if isinstance(value, str) and not value.upper().startswith("P"):
+        value = f"PT{value.replace(' ', '').upper()}"
+    try:
+        found: timedelta = read(value)
+    except ValueError:
+        raise ValueError(
+            "give a time such as 2h, 90m, 45s or 1h30m, or a positive number of seconds"
+        ) from None
+    return found
+
+
+Duration = Annotated[timedelta, Field(gt=timedelta(0)), WrapValidator(_read)]
+"""A positive duration."""
