@@ -222,7 +222,7 @@ class Proposals(Generic[C]):
         if name is not None:
             raise ReplayError(
                 f"evaluation {evaluation} is recorded with {name}={shown(recorded.get(name))}, but "
-                f"this search proposes {name}={shown(proposed[name])}"
+                f"this search proposes {name}={shown(proposed.get(name))}"
             )
 
     def _recall(self, evaluation: int) -> None:
