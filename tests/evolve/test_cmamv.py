@@ -205,7 +205,7 @@ def test_choices_of_no_effect_do_not_stop_the_search(
             )
             variables = optimizer.distribution()["variables"]
             shown.append([variables[f"c{i}"] for i in range(choices)])
-        assert len(np.unique(shown[-20:], axis=0)) > 10, seed
+        assert np.ptp(shown[-20:], axis=0).max(axis=1).min() > 1e-3, seed
     # No update had to be given up.
     assert not caplog.records
 
