@@ -68,7 +68,7 @@ class Tuned(Method):
         tpe = TPE(space, seed=search.seed, startup=self.options.startup)
         # An early stop depends on earlier evaluations, so equal samples need not end alike.
         reuse = self.options.halving == "none"
-        return Proposals(tpe, space.key, budget=search.evaluations, reuse=reuse)
+        return Proposals(tpe, space, budget=search.evaluations, reuse=reuse)
 
     def scheduler(self, search: SearchOptions, train: TrainConfig) -> Any | None:
         """Ray Tune's asynchronous successive halving with one bracket, or None.

@@ -87,4 +87,4 @@ class Random(Evolved):
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """Independent draws, without generations, so that no worker waits."""
         draws = Draws(space, search.seed)
-        return Proposals(draws, space.key, budget=search.evaluations, reuse=True)
+        return Proposals(draws, space, budget=search.evaluations, reuse=True)

@@ -91,7 +91,7 @@ class SetEncoding(Method):
         except ValueError as error:
             raise UserError(str(error), key="method.rates") from None
         return Proposals(
-            optimiser, space.key, budget=search.evaluations, lookahead=search.lookahead, reuse=True
+            optimiser, space, budget=search.evaluations, lookahead=search.lookahead, reuse=True
         )
 
 

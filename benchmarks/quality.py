@@ -138,13 +138,13 @@ def compare(
                 for lookahead in LOOKAHEADS:
                     proposals = Proposals(
                         make_optimiser(name, space, seed),
-                        space.key,
+                        space,
                         budget=evaluations,
                         lookahead=lookahead,
                         reuse=True,
                     )
                     columns.setdefault(f"{name}_{lookahead}", []).append(best_of(proposals, value))
-            draws = Proposals(Draws(space, seed), space.key, budget=evaluations)
+            draws = Proposals(Draws(space, seed), space, budget=evaluations)
             columns.setdefault("random", []).append(best_of(draws, value))
             if "tpe" not in skip:
                 found = best_of_tpe(tpe(space, seed), value, evaluations)

@@ -90,7 +90,7 @@ def searchers(genes: int) -> dict[str, Evaluate]:
     return {
         "cmamv": through_tune(CMAMVSearch(rates, **to)),
         "cmamv_bits": through_tune(CMAMVSearch(bits, **to)),
-        "search": alone(Proposals(CMAMV(space), space.key, reuse=True)),
+        "search": alone(Proposals(CMAMV(space), space, reuse=True)),
         "hyperopt": through_tune(HyperOptSearch(rates, random_state_seed=0, **to)),
         "optuna": through_tune(OptunaSearch(rates, seed=0, **to)),
     }

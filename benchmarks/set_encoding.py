@@ -78,8 +78,8 @@ def compare(units: int, seeds: int, evaluations: int) -> dict[str, list[float]]:
         cmamv = CMAMV(space, population_size=population, seed=seed)
         searchers: dict[str, Proposals[Any]] = {
             method.name: method.searcher(space, options),
-            cmamv.algorithm: Proposals(cmamv, space.key, budget=budget, reuse=True),
-            "random": Proposals(Draws(space, seed), space.key, budget=budget, reuse=True),
+            cmamv.algorithm: Proposals(cmamv, space, budget=budget, reuse=True),
+            "random": Proposals(Draws(space, seed), space, budget=budget, reuse=True),
         }
         for name, proposals in searchers.items():
             found.setdefault(name, []).append(best_of(proposals, Matching(space, seed)))

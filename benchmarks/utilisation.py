@@ -66,7 +66,7 @@ def make_proposals(population: int, lookahead: int, budget: int, seed: int) -> P
     units = [Layer(f"layer{number}", head=number == GENES - 1) for number in range(GENES)]
     space = ContinuousGenome(scale="log", low=-4, high=0, start=None).space(units)
     optimiser = CMAMV(space, population_size=population, seed=seed)
-    return Proposals(optimiser, space.key, budget=budget, lookahead=lookahead, reuse=True)
+    return Proposals(optimiser, space, budget=budget, lookahead=lookahead, reuse=True)
 
 
 def value(proposal: Proposal) -> float:

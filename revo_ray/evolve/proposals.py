@@ -9,19 +9,24 @@ interruptions change nothing.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
 from revo_ray.evolve.duplicates import Duplicates
 from revo_ray.evolve.optimiser import Adopting, C, Distributed, Opening, Optimiser
-from revo_ray.evolve.space import Sample
+from revo_ray.evolve.space import Sample, Space
 from revo_ray.evolve.told_values import OneByOne, generation_values
 from revo_ray.evolve.told_values import Outcome as Outcome
 from revo_ray.words import shown
 
-PROPOSAL_RULES = 1
+PROPOSAL_RULES = 2
 """Version of the proposals: a search can be resumed only under the one that it was started with."""
+
+ROUNDING = 1e-9
+"""Largest distance between a recorded real number and the proposed one, in widths of its scale. Two
+kinds of CPU round differently, and are less than 1e-12 apart after a hundred generations."""
 
 MOST_AHEAD = 3
 """Generations that may be sampled ahead. Three keep half as many workers as the population busy, up
@@ -59,7 +64,7 @@ class Proposals(Generic[C]):
 
     Args:
         optimiser: samples the candidates.
-        key: equal keys mean equal samples (`Space.key`).
+        space: the variables of the samples.
         budget: number of evaluations; None for no end.
         lookahead: candidates behind each generation that are sampled early, at most
             `MOST_AHEAD` generations.
@@ -76,7 +81,7 @@ class Proposals(Generic[C]):
     def __init__(
         self,
         optimiser: Optimiser[C],
-        key: Callable[[Sample], Hashable],
+        space: Space,
         *,
         budget: int | None = None,
         lookahead: int = 0,
@@ -90,11 +95,12 @@ class Proposals(Generic[C]):
             )
         self.optimiser = optimiser
         self.budget = budget
-        self._key = key
+        self._space = space
         self._lookahead = lookahead
         self._reuse = reuse
         self._population = population
         self._candidates: list[C] = []
+        self._tolerances: dict[int, float] = {}  # of each candidate, for its real numbers
         self._ready: list[int] = []  # heap of evaluations that nobody works on
         self._outcomes: dict[int, Outcome] = {}
         self._recorded: Mapping[int, tuple[Sample, Outcome]] = {}  # by `replay`
@@ -210,8 +216,27 @@ class Proposals(Generic[C]):
             self._recall(evaluation)
         self._close_generations(self._population)
 
+    def check(self, evaluation: int, recorded: Sample) -> None:
+        """Compare a recorded sample with the one that is proposed here, maybe on another CPU.
+
+        Real numbers may differ by `ROUNDING`, and by a thousandth of the step size of the
+        distribution that they were drawn from; all other values must be equal.
+
+        Raises:
+            ReplayError: a value differs by more than that.
+        """
+        proposed = self._candidates[evaluation].sample
+        name = self._space.differing(recorded, proposed, self._tolerances[evaluation])
+        if name is not None:
+            raise ReplayError(
+                f"evaluation {evaluation} is recorded with {name}={shown(recorded.get(name))}, but "
+                f"this search proposes {name}={shown(proposed.get(name))}"
+            )
+
     def _recall(self, evaluation: int) -> None:
         """Take the recorded outcome of a candidate, if there is one.
+
+        The recorded sample stands for the evaluation; the optimiser will be told its own candidate.
 
         Raises:
             ReplayError: it is recorded with another sample.
@@ -219,21 +244,10 @@ class Proposals(Generic[C]):
         if evaluation not in self._recorded:
             return
         sample, outcome = self._recorded[evaluation]
-        proposed = self._candidates[evaluation].sample
-        if sample != proposed and not self._is_same(sample, proposed):
-            raise ReplayError(
-                f"evaluation {evaluation} is recorded with the sample {shown(sample, 120)}, but "
-                f"this search proposes {shown(proposed, 120)}"
-            )
+        self.check(evaluation, sample)
         if self._reuse and outcome.reusable:
-            self._duplicates.note(evaluation, self._key(proposed))
+            self._duplicates.note(evaluation, self._space.key(sample))
         self._record(evaluation, outcome)
-
-    def _is_same(self, recorded: Sample, proposed: Sample) -> bool:
-        try:
-            return self._key(recorded) == self._key(proposed)
-        except (ValueError, TypeError, LookupError, ArithmeticError):  # a sample of another space
-            return False
 
     def _adopt(self, rows: Mapping[int, tuple[Sample, Outcome]], optimiser: Adopting) -> None:
         """Take recorded samples as they are: they depend on an order that is not recorded."""
@@ -244,7 +258,7 @@ class Proposals(Generic[C]):
             self._outcomes[evaluation] = outcome
             self._one_by_one.tell(adopted[evaluation], outcome)
             if self._reuse and outcome.reusable:
-                self._duplicates.note(evaluation, self._key(sample))
+                self._duplicates.note(evaluation, self._space.key(sample))
         for evaluation in range(max(rows, default=-1) + 1):
             if evaluation in adopted:
                 self._candidates.append(adopted[evaluation])
@@ -258,6 +272,7 @@ class Proposals(Generic[C]):
         for _ in range(count):
             evaluation = len(self._candidates)
             self._candidates.append(self.optimiser.ask())
+            self._tolerances[evaluation] = self._tolerance
             if self.budget is None or evaluation < self.budget:
                 heapq.heappush(self._ready, evaluation)
 
@@ -269,7 +284,7 @@ class Proposals(Generic[C]):
         """Whether an evaluation must be run; if not, it waits for another, or that answers it."""
         if not self._reuse:
             return True
-        key = self._key(self._candidates[evaluation].sample)
+        key = self._space.key(self._candidates[evaluation].sample)
         owner = self._duplicates.owner(evaluation, key, self._outcomes)
         if owner in self._outcomes:
             self._answered.append(self._proposal(evaluation, source=owner))
@@ -303,6 +318,12 @@ class Proposals(Generic[C]):
             self._sample(population + self._lookahead if opening else population)
             for evaluation in range(sampled, len(self._candidates)):
                 self._recall(evaluation)
+
+    @property
+    def _tolerance(self) -> float:
+        """Largest distance of a real number from a recorded one, if it is drawn now."""
+        sigma = self.distributions[-1].get("sigma", math.inf) if self.distributions else math.inf
+        return min(ROUNDING, float(sigma) / 1000)
 
     def _note_distribution(self) -> None:
         if isinstance(self.optimiser, Distributed):

@@ -84,6 +84,26 @@ class Space(Mapping[str, Variable]):
         """
         return tuple(variable.key(sample[name]) for name, variable in self.items())
 
+    def differing(
+        self, recorded: Mapping[str, Any], proposed: Mapping[str, Any], tolerance: float
+    ) -> str | None:
+        """Return the name of the first variable whose two values differ, or None.
+
+        Values of different types may be equal, as for `key`. Real numbers without a step may be
+        `tolerance` apart, in widths of their scale. A value that cannot be one differs.
+        """
+        for name, variable in self.items():
+            try:
+                first, second = recorded[name], proposed[name]
+                if variable.key(first) == variable.key(second):
+                    continue
+                if isinstance(variable, Real) and variable.is_near(first, second, tolerance):
+                    continue
+            except (ValueError, TypeError, LookupError, ArithmeticError):
+                pass
+            return name
+        return None
+
     def validate(self, sample: Mapping[str, Any]) -> None:
         """Check that a sample holds a possible value for every variable, and nothing else.
 

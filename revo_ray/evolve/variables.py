@@ -103,6 +103,15 @@ class Real(Scaled):
         """Return a hashable that is equal for equal values."""
         return float(value)
 
+    def is_near(self, value: Any, other: float, tolerance: float) -> bool:
+        """Tell whether a value is a possible one, and that close to another on the scale.
+
+        Values with a step have neighbours, and are never near to each other.
+        """
+        if self.step is not None or not self.contains(value):
+            return False
+        return abs(self.to_unit(value) - self.to_unit(other)) <= tolerance
+
     def _rounded(self, value: float) -> float:
         assert self.step is not None
         return float(min(max(round(value / self.step) * self.step, self.low), self.high))

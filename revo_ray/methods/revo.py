@@ -71,7 +71,7 @@ class Evolved(Method):
         except ValueError as error:
             raise UserError(str(error), key="method.algorithm") from None
         return Proposals(
-            optimiser, space.key, budget=search.evaluations, lookahead=search.lookahead, reuse=True
+            optimiser, space, budget=search.evaluations, lookahead=search.lookahead, reuse=True
         )
 
 

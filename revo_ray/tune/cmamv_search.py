@@ -209,7 +209,7 @@ class CMAMVSearch(Searcher):
             }
             proposals.replay(told)
             live = {trial: (n, space.decode(coded)) for trial, (n, coded) in state.live.items()}
-            resume_live(proposals, space.space.key, told, live)
+            resume_live(proposals, told, live)
         except (ReplayError, *_UNFIT) as error:
             raise ValueError(
                 f"{path} was saved with another search space ({error}); restore it with "
@@ -228,7 +228,7 @@ class CMAMVSearch(Searcher):
 
     def _make_proposals(self, space: ParamSpace) -> Proposals[Any]:
         optimiser = CMAMV(space.space, **self._settings)
-        return Proposals(optimiser, space.space.key, lookahead=self._lookahead)
+        return Proposals(optimiser, space.space, lookahead=self._lookahead)
 
     def _value(self, result: Mapping[str, Any] | None) -> float | None:
         value = (result or {}).get(str(self._metric))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ class SavedState(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     space: Any
     """The search space, or None if it holds objects or functions."""
     metric: str | None
@@ -57,7 +57,6 @@ class SavedState(BaseModel):
 
 def resume_live(
     proposals: Proposals[Any],
-    key: Callable[[Sample], Hashable],
     told: Mapping[int, object],
     live: Mapping[str, tuple[int, Sample]],
 ) -> None:
@@ -65,12 +64,11 @@ def resume_live(
 
     Args:
         proposals: the proposals, which have replayed the told evaluations.
-        key: equal keys mean equal samples.
         told: evaluations that have ended.
         live: evaluation and sample of each live trial.
 
     Raises:
-        ReplayError: an evaluation is told or live that could not be proposed.
+        ReplayError: an evaluation is told or live that could not be proposed, or not so.
     """
     waiting, again = dict(live.values()), []
     missing = next(n for n in range(len(told) + 1) if n not in told)
@@ -81,8 +79,8 @@ def resume_live(
         sample = waiting.pop(proposal.evaluation, None)
         if sample is None:
             again.append(proposal.evaluation)
-        elif key(sample) != key(proposal.sample):
-            raise ReplayError(f"a trial is live with a sample that is not proposed: {sample}")
+        else:
+            proposals.check(proposal.evaluation, sample)
     if waiting:
         raise ReplayError(f"a trial is live with evaluation {min(waiting)}, not proposed yet")
     for evaluation in again:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals, ReplayError
-from revo_ray.evolve.space import Categorical, Real, Space
+from revo_ray.evolve.space import Categorical, Integer, Real, Space
 from tests.properties import examples
 
 MIXED = Space(
@@ -31,9 +31,7 @@ def loss(sample: dict[str, Any]) -> float:
 def make(
     space: Space = MIXED, budget: int | None = 40, lookahead: int = 0, reuse: bool = False
 ) -> Proposals[Any]:
-    return Proposals(
-        CMAMV(space, seed=7), space.key, budget=budget, lookahead=lookahead, reuse=reuse
-    )
+    return Proposals(CMAMV(space, seed=7), space, budget=budget, lookahead=lookahead, reuse=reuse)
 
 
 def drive(
@@ -175,7 +173,7 @@ class Same:
 
 
 def test_after_a_resume_a_sample_is_answered_by_the_run_that_did_not_fail_by_accident() -> None:
-    proposals: Proposals[Any] = Proposals(Same(), BITS.key, budget=3, reuse=True)
+    proposals: Proposals[Any] = Proposals(Same(), BITS, budget=3, reuse=True)
     sample = dict(Same.sample)
     proposals.replay({0: (sample, Outcome(None, reusable=False)), 1: (sample, Outcome(2.0))})
     assert proposals.ask() is None
@@ -196,7 +194,7 @@ class Listening(CMAMV):
 
 def test_failures_are_told_as_the_worst_finite_value_in_proposal_order() -> None:
     optimiser = Listening()
-    proposals: Proposals[Any] = Proposals(optimiser, MIXED.key, budget=10)
+    proposals: Proposals[Any] = Proposals(optimiser, MIXED, budget=10)
     values = [3.0, math.nan, 1.0, math.inf, None, -math.inf, 2.0, 5.0, 4.0, 0.5]
     for value in values:
         proposal = proposals.ask()
@@ -208,7 +206,7 @@ def test_failures_are_told_as_the_worst_finite_value_in_proposal_order() -> None
 @pytest.mark.parametrize("values", [[math.nan] * 10, [1.0] * 10, [None] * 9 + [1.0]])
 def test_a_generation_without_spread_leaves_the_distribution_alone(values: list[Any]) -> None:
     optimiser = Listening()
-    proposals: Proposals[Any] = Proposals(optimiser, MIXED.key)
+    proposals: Proposals[Any] = Proposals(optimiser, MIXED)
     before = optimiser.distribution()
     for value in values:
         proposal = proposals.ask()
@@ -236,7 +234,7 @@ def test_a_second_outcome_changes_nothing_and_an_unknown_one_is_an_error() -> No
 def test_replay_refuses_rows_of_another_search() -> None:
     rows = {n: row[:2] for n, row in drive(make(), 1, random.Random(0)).items()}
     edited = dict(rows) | {12: ({**rows[12][0], "real0": 0.123}, rows[12][1])}
-    with pytest.raises(ReplayError, match="evaluation 12 is recorded with the sample"):
+    with pytest.raises(ReplayError, match=r"evaluation 12 is recorded with real0=0\.123, but"):
         make().replay(edited)
     beyond = dict(rows) | {max(rows) + 1: rows[3]}
     with pytest.raises(ReplayError, match="beyond the budget"):
@@ -244,6 +242,131 @@ def test_replay_refuses_rows_of_another_search() -> None:
     changed_value = dict(rows) | {3: (rows[3][0], Outcome(99.0))}
     with pytest.raises(ReplayError):
         make().replay(changed_value)
+
+
+SCALES = Space(
+    {f"rate{i}": Real(1e-6, 1.0, log=True) for i in range(4)}
+    | {"drop": Real(0.0, 1.0, step=0.125), "bit": Categorical((0, 1)), "depth": Integer(1, 9)}
+)
+
+
+def along(sample: dict[str, Any], name: str, distance: float) -> dict[str, Any]:
+    """A sample with one rate moved, by so many widths of its scale, and inwards."""
+    factor = 10.0 ** (6 * distance)
+    return sample | {name: sample[name] * (factor if sample[name] < 1e-3 else 1 / factor)}
+
+
+def test_rounding_of_another_cpu_is_accepted_and_changes_nothing() -> None:
+    whole = {n: row[:2] for n, row in drive(make(SCALES), 1, random.Random(0)).items()}
+    rng = random.Random(1)
+    rounded = {}
+    for n in range(25):
+        sample = whole[n][0]
+        for name in [name for name in SCALES if name.startswith("rate")]:
+            sample = along(sample, name, rng.uniform(-9e-10, 9e-10))
+        assert sample != whole[n][0]
+        rounded[n] = (sample, whole[n][1])
+    resumed = make(SCALES)
+    resumed.replay(rounded)
+    rest = drive(resumed, 1, random.Random(0))
+    assert {n: row[:2] for n, row in rest.items()} == {n: whole[n] for n in range(25, 40)}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda sample: along(sample, "rate1", 1e-6), "rate1"),
+        (lambda sample: along(sample, "rate1", 2e-9), "rate1"),
+        (lambda sample: sample | {"rate2": sample["rate2"] * (1 + 1e-6)}, "rate2"),
+        (lambda sample: sample | {"rate2": math.nan}, "rate2"),
+        (lambda sample: sample | {"rate2": "0.1"}, "rate2"),
+        (lambda sample: sample | {"drop": sample["drop"] + 1e-12}, "drop"),
+        (lambda sample: sample | {"bit": 1 - sample["bit"]}, "bit"),
+        (lambda sample: sample | {"depth": sample["depth"] % 9 + 1}, "depth"),
+        (lambda sample: {name: sample[name] for name in sample if name != "bit"}, "bit"),
+    ],
+)
+@pytest.mark.parametrize("evaluation", [3, 34])
+def test_a_gene_that_differs_by_more_than_rounding_is_named(
+    change: Callable[[dict[str, Any]], dict[str, Any]], named: str, evaluation: int
+) -> None:
+    rows = {n: row[:2] for n, row in drive(make(SCALES), 1, random.Random(0)).items()}
+    sample, outcome = rows[evaluation]
+    rows[evaluation] = (change(sample), outcome)
+    with pytest.raises(ReplayError, match=f"evaluation {evaluation} is recorded with {named}="):
+        make(SCALES).replay(rows)
+
+
+def test_a_value_beyond_a_bound_is_not_the_bound() -> None:
+    space = Space({"x": Real(0.0, 1.0)})
+    assert space.differing({"x": 1.0}, {"x": 1.0 - 1e-10}, 1e-9) is None
+    assert space.differing({"x": 1.0 + 1e-10}, {"x": 1.0}, 1e-9) == "x"
+
+
+@pytest.mark.parametrize("space", [MIXED, SCALES], ids=["linear", "log"])
+@pytest.mark.parametrize(("first", "second"), [(2, 3), (11, 30)])
+def test_exchanged_rows_are_refused(space: Space, first: int, second: int) -> None:
+    rows = {n: row[:2] for n, row in drive(make(space), 1, random.Random(0)).items()}
+    rows[first], rows[second] = rows[second], rows[first]
+    with pytest.raises(ReplayError, match=f"evaluation {first} is recorded with"):
+        make(space).replay(rows)
+
+
+class Narrowing:
+    """Proposes the middle, from a distribution that is a hundred thousand times narrower later."""
+
+    population_size = 4
+    sample: ClassVar = {"x": 0.5}
+
+    def __init__(self) -> None:
+        self.sigma = 1e-3
+
+    def ask(self) -> Narrowing:
+        return self
+
+    def tell(self, solutions: Any) -> None:
+        self.sigma = 1e-8
+
+    def distribution(self) -> dict[str, Any]:
+        return {"sigma": self.sigma}
+
+
+@pytest.mark.parametrize("lookahead", [0, 3])
+def test_a_narrow_distribution_allows_less(lookahead: int) -> None:
+    """Differences stay below a thousandth of the step size that a candidate was drawn with."""
+
+    def resumes(evaluation: int, distance: float) -> bool:
+        space = Space({"x": Real(0.0, 1.0)})
+        proposals = Proposals(Narrowing(), space, budget=12, lookahead=lookahead)
+        rows = {n: ({"x": 0.5}, Outcome(float(n))) for n in range(12)}
+        try:
+            proposals.replay(rows | {evaluation: ({"x": 0.5 + distance}, Outcome(1.5))})
+        except ReplayError:
+            return False
+        return True
+
+    wide = range(4 + lookahead)
+    assert [resumes(n, 5e-10) for n in range(12)] == [n in wide for n in range(12)]
+    assert all(resumes(n, 5e-12) for n in range(12))
+    assert not any(resumes(n, 2e-9) for n in range(12))
+
+
+def test_a_recorded_sample_stands_for_its_evaluation() -> None:
+    """Samples that were equal on the other CPU are answered by its row."""
+    space = Space({"x": Real(0.0, 1.0)})
+
+    class Once(Same):
+        sample: ClassVar = {"x": 0.5 + 1e-10}
+
+    def new() -> Proposals[Any]:
+        return Proposals(Once(), space, budget=2, reuse=True)
+
+    for recorded, source in ((0.5 + 1e-10, 0), (0.5, None)):
+        proposals = new()
+        proposals.replay({0: ({"x": recorded}, Outcome(1.0))})
+        asked = proposals.ask()
+        (proposal,) = [asked] if asked else proposals.take_answered()
+        assert (proposal.evaluation, proposal.source) == (1, source)
 
 
 def test_replay_takes_choices_that_json_gave_another_type() -> None:
@@ -271,7 +394,7 @@ def test_what_depends_on_an_evaluation_waits_for_it_and_nothing_else_does(
     population: int, lookahead: int, held: int
 ) -> None:
     optimiser = CMAMV(BITS, seed=7, population_size=population)
-    proposals: Proposals[Any] = Proposals(optimiser, BITS.key, lookahead=lookahead)
+    proposals: Proposals[Any] = Proposals(optimiser, BITS, lookahead=lookahead)
     seen = []
     while (proposal := proposals.ask()) is not None:
         seen.append(proposal.evaluation)

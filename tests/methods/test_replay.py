@@ -151,7 +151,7 @@ def test_an_optimiser_that_adopts_rows_keeps_them_and_runs_no_sample_twice(
     """Its other proposals may depend on who ended first, but not the number of any evaluation."""
 
     def new() -> Proposals[Any]:
-        return Proposals(Adopting(), BITS.key, budget=BUDGET, reuse=True)
+        return Proposals(Adopting(), BITS, budget=BUDGET, reuse=True)
 
     rows: Rows = {}
     drive(new(), rows, ends, seed, seed, workers)

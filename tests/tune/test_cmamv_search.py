@@ -343,7 +343,7 @@ def test_it_is_cmamv_over_the_converted_space() -> None:
 
 def test_random_proposals_never_wait() -> None:
     space = Space({"x": to_variable(("x",), tune.uniform(0, 1))})
-    proposals = Proposals(Draws(space, seed=0), space.key, budget=25)
+    proposals = Proposals(Draws(space, seed=0), space, budget=25)
     asked = [proposals.ask() for _ in range(26)]
     assert [p.evaluation for p in asked[:25] if p] == list(range(25))
     assert asked[25] is None

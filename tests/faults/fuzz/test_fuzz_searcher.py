@@ -244,7 +244,7 @@ def test_proposals_replayed_from_whatever_is_left(
 
     def make() -> Proposals[Any]:
         optimiser = CMAMV(space, seed=1, population_size=4)
-        return Proposals(optimiser, space.key, budget=COUNT, lookahead=lookahead, reuse=True)
+        return Proposals(optimiser, space, budget=COUNT, lookahead=lookahead, reuse=True)
 
     def value(sample: dict[str, Any]) -> Outcome:
         chance = random.Random(repr(sample))

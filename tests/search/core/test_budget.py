@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from revo_ray.evolve.proposals import Outcome, Proposals
+from revo_ray.evolve.space import Real, Space
 from revo_ray.objective import LOSS
 from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
 from revo_ray.search.core.budget import EpochBudget
@@ -59,7 +60,7 @@ class Generations:
 
 
 def test_proposals_without_their_budget_go_on_beyond_it() -> None:
-    proposals = Proposals(Generations(), lambda sample: object(), budget=4)
+    proposals = Proposals(Generations(), Space({"x": Real(-1.0, 1.0)}), budget=4)
     proposals.unbound()
     for number in range(25):
         proposal = proposals.ask()

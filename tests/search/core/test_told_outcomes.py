@@ -54,7 +54,7 @@ class Few(Method):
         return Plan((float(sample["x"]),) * len(units), float(sample["y"]))
 
     def searcher(self, space: Space, search: Any) -> Heard:
-        return Heard(Draws(space, search.seed), space.key, budget=ROWS, reuse=True)
+        return Heard(Draws(space, search.seed), space, budget=ROWS, reuse=True)
 
 
 def open_search(folder: Path, objective: str) -> tuple[SearchState, Heard]:
