@@ -115,12 +115,12 @@ def change(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> dict[
     return found
 
 
-def interval(gains: Sequence[float]) -> tuple[float | None, float | None]:
+def interval(gains: Sequence[float], digits: int = 2) -> tuple[float | None, float | None]:
     """The 95 % t interval of the mean; None where equal or single differences give none."""
     if len(set(gains)) < 2:
         return None, None
     low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    return round(float(low), 2), round(float(high), 2)
+    return round(float(low), digits), round(float(high), digits)
 
 
 def main() -> None:

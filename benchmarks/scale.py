@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy import stats
 
+from benchmarks.baselines import interval
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
 from benchmarks.wins import Search, load
@@ -142,11 +142,8 @@ def differences(cells: Mapping[str, Figures]) -> Figures:
 
 def difference(gains: Sequence[float], digits: int = 2) -> dict[str, float | None]:
     """The mean and its 95 % t interval; none where single or equal differences give none."""
-    found: dict[str, float | None] = {"mean": mean(gains), "low": None, "high": None}
-    if len(set(gains)) > 1:
-        low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-        found |= {"low": round(float(low), digits), "high": round(float(high), digits)}
-    return found
+    low, high = interval(gains, digits)
+    return {"mean": mean(gains), "low": low, "high": high}
 
 
 def mean(values: Sequence[float]) -> float:

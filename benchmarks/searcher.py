@@ -6,9 +6,11 @@ itself asks and tells; `hyperopt` and `optuna` are Ray's searchers over the same
 their defaults. An evaluation's latency is that of `suggest` plus `on_trial_complete`. In `turns`
 all take turns, evaluation by evaluation, and those after TPE's random start count; in `alone` ours
 go on by themselves. Ours learn once a generation, which the median of evaluations does not show
-and `with_updates_ms` does. Prints one JSON line.
+and `with_updates_ms` does. `sizes` has the seconds that a generation of `search` takes at other
+numbers of genes, with the covariance of a network's units. Prints one JSON line.
 
     python -m benchmarks.searcher [--evaluations 10000] [--compared 200] [--genes 54]
+                                  [--sizes 160 400 1000 2000]
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -140,12 +142,27 @@ def lengthen(genes: int, evaluations: int) -> dict[str, dict[str, Any]]:
     return found
 
 
+def sizes(counts: Sequence[int]) -> dict[str, float]:
+    """Seconds of a generation by the number of genes: the median of three after the first two."""
+    found = {}
+    for genes in counts:
+        depths = [place / (genes - 1) for place in range(genes)]
+        space = Space(
+            {f"gene{i}": Real(1e-6, 1.0, log=True, depth=d) for i, d in enumerate(depths)}
+        )
+        evaluate = alone(Proposals(CMAMV(space, covariance="depth"), space, reuse=True))
+        seconds = [evaluate(number) for number in range(5 * POPULATION)]
+        found[str(genes)] = round(statistics.median(map(sum, batched(seconds, POPULATION)[2:])), 3)
+    return found
+
+
 def main() -> None:
     """Measure, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--evaluations", type=int, default=10_000)
     parser.add_argument("--compared", type=int, default=200)
     parser.add_argument("--genes", type=int, default=54)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[160, 400, 1000, 2000])
     arguments, record = begin(parser, "searcher", MEASURES)
     if arguments.compared < RANDOM_START + POPULATION:
         parser.error(f"--compared must be {RANDOM_START + POPULATION} or more")
@@ -154,6 +171,7 @@ def main() -> None:
     line: dict[str, Any] = {**vars(arguments)}
     compared = line["turns"] = compare(arguments.genes, arguments.compared)
     line["alone"] = lengthen(arguments.genes, arguments.evaluations)
+    line["sizes"] = sizes(arguments.sizes)
     for other in OTHERS:
         for key in ("median_ms", "with_updates_ms"):
             ratio = compared[other][key] / compared["cmamv"][key]

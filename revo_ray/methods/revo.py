@@ -21,6 +21,9 @@ from revo_ray.methods.recipe import DECAYS, Recipe
 from revo_ray.settings.options import HIGHEST, LOWEST, Bounds, Exponent
 from revo_ray.settings.schema import SearchOptions, Section
 
+MOST_GENES = 2000
+"""Genes that a search takes. An update's time grows with their cube (`benchmarks.searcher`)."""
+
 
 class EvolveOptions(Section):
     """Options of the evolution."""
@@ -52,8 +55,13 @@ class Evolved(Method):
         """CMA-ES by generations, with lookahead and reuse.
 
         Raises:
-            UserError: the algorithm cannot search that space.
+            UserError: the algorithm cannot search that space, or it is too large.
         """
+        if (genes := len(space.searched)) > MOST_GENES:
+            raise UserError(
+                f"gives {genes:,} genes, and a search takes {MOST_GENES:,}; choose block or stage",
+                key="model.granularity",
+            )
 
         def make(start: Sample | None) -> CMAMV:
             return CMAMV(

@@ -28,7 +28,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 from safetensors.torch import load_file
 from scipy.stats import t
 
-from benchmarks import ablations, baselines, batch_norm, gpu, overhead, preparation, recipe, study
+from benchmarks import (
+    ablations,
+    baselines,
+    batch_norm,
+    gpu,
+    overhead,
+    preparation,
+    recipe,
+    scale,
+    study,
+    variants,
+)
 from benchmarks.runs import ROOT, Clocked, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.settings.schema import SearchConfig
@@ -45,7 +56,7 @@ ARGUMENTS = {
     "models": ("--families", "torchvision/squeezenet"),
     "memory": ("--model", "timm/test_byobnet", "--evaluations", "11", "--epochs", "1"),
     "optimisers": ("--skip", "tune", "tpe", "--proposals-seeds", "1", "--evaluations", "20"),
-    "searcher": ("--evaluations", "30", "--compared", "30", "--genes", "4"),
+    "searcher": ("--evaluations", "30", "--compared", "30", "--genes", "4", "--sizes", "8"),
     "set_encoding": ("--seeds", "1", "--evaluations", "20"),
     "step": ("--model", "timm/test_byobnet", "--turns", "1", "--batch", "2"),
     "throughput": ("--evaluations", "10", "--concurrent", "2", "--repeats", "1"),
@@ -207,6 +218,44 @@ def test_baselines(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     gains = [1.0, 3.0, 8.0]
     expected = t.interval(0.95, 2, loc=4, scale=stdev(gains) / 3**0.5)
     assert baselines.interval(gains) == pytest.approx(expected, abs=0.005)
+
+
+def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another record's ways stand beside those that were run, and ours is compared with them."""
+    monkeypatch.setattr(scale, "clocked", by_hand)
+    before, words = tmp_path / "before.json", ("--cells", "digits", "--weights", "none")
+    tiny = ("--seeds", "3", "4", "--set", "search.evaluations=2", *TINY)
+    runs = [("--runs", str(tmp_path / name)) for name in ("before", "after")]
+    ways = ("--ways", "hand-set", "full")
+    printed("scale", *words, *ways, *runs[0], "--out", str(before), *tiny)
+    command = ("--ways", "wide", *runs[1], "--before", str(before))
+    line = last_line(printed("scale", *words, *command, *tiny))
+    found = line["cells"]["digits"]
+    assert list(found) == ["wide", "hand-set", "full"]
+    assert found["wide"]["loss_100"] == found["hand-set"]["loss_100"]  # here it is the same search
+    equal, other = line["differences"]["all"].values()
+    assert equal == {"mean": 0, "low": None, "high": None}
+    pairs = zip(found["wide"]["accuracy"], found["full"]["accuracy"], strict=True)
+    assert other["mean"] == pytest.approx(sum(a - b for a, b in pairs) / 2, abs=1e-3)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_variants(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every kind of proposals goes through its generations; no change makes no difference."""
+    train = {"train": {"epochs": 4, "batch_norm": "running"}}
+    tiny = scale.CELLS["digits"] | train | {"data": {"image_size": 16, "max_images": 200}}
+    monkeypatch.setitem(variants.CELLS, "digits", tiny)
+    monkeypatch.setattr(variants, "AFTER", (5, 15))
+    monkeypatch.setitem(variants.VARIANTS, "same", {})
+    chosen = ("default", "same", "finer", "mean-first", "surrogate", "racing")
+    words = ("--weights", "none", "--seeds", "0", "--evaluations", "21", "--variants", *chosen)
+    line = last_line(printed("variants", str(tmp_path), *words))
+    assert {name for name in chosen if name in line} == set(chosen)
+    assert line["same"]["loss_15_difference"] == {"mean": 0, "low": None, "high": None}
+    rows = json.loads((tmp_path / "digits-racing-0.json").read_text())["rows"]
+    assert [row["cost"] for row in rows[:10]].count(0.75) == 5
+    assert sum(row["cost"] for row in rows) >= 21
 
 
 @pytest.mark.parametrize("label", ablations.VARIANTS)

@@ -108,7 +108,7 @@ def test_thinking_is_cheap_and_does_not_get_dearer() -> None:
         steady = (own["last_over_first"] < 5 for own in found["alone"].values())
         return all(cheap) and all(steady)
 
-    holds(claim, "searcher", "--evaluations", "1500", "--compared", "40")
+    holds(claim, "searcher", "--evaluations", "1500", "--compared", "40", "--sizes")
 
 
 def test_lookahead_keeps_workers_busy() -> None:
