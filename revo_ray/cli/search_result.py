@@ -23,6 +23,8 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
         f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "
         f"{duration(result.device_seconds)} of device time"
     )
+    if result.warm_start:
+        say(f"warm start:  {', '.join(result.warm_start)}")
     if result.best is None:
         say("best: null")
         return

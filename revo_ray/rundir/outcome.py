@@ -31,6 +31,7 @@ class SearchResult:
         epochs, images, device_seconds: cost of all evaluations together.
         wall_seconds: from this command's start to its end; a resumed run counts its last part.
         cold_starts: workers that had to load torch, network and data in this part.
+        warm_start: run directories of the earlier searches that it began from.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SearchResult:
     device_seconds: float
     wall_seconds: float
     cold_starts: int
+    warm_start: tuple[str, ...] = ()
 
     @classmethod
     def of_rows(

@@ -20,6 +20,9 @@ SHARED, NEAR = 0.15, 0.5
 LENGTH = 0.15
 """Distance of depths, of 1 for the whole network, at which the second part falls to exp(-1/2)."""
 
+KEPT = 0.5
+"""Part of the initial deviation of a real that stays, beside the covariance of its winners."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +89,30 @@ def initial_cov(
         rows = [i for i, _ in placed]
         scale = np.outer(deviations[rows], deviations[rows])
         cov[np.ix_(rows, rows)] = scale * depth_correlation(np.array([d for _, d in placed]))
+    return _warm(cov, variables, sigma)
+
+
+def _warm(cov: np.ndarray, variables: Sequence[Variable], sigma: float) -> np.ndarray:
+    """Return the initial covariance of variables that have winners, from that of a cold start.
+
+    WS-CMA-ES (arXiv 2012.06932, eq. 12) puts a round Gaussian around each winner and moments of
+    their sum. The Gaussian here is the cold start's, narrowed to `KEPT`: few winners span few
+    directions, and the depths of the others then still say what varies together. A real's winners
+    count with at most its own initial deviation, for those of a short search lie far apart.
+    """
+    known = [(i, v) for i, v in enumerate(variables) if isinstance(v, Real) and v.winners]
+    if not known:
+        return cov
+    rows = [i for i, _ in known]
+    places = np.array([[v.to_unit(value) for value in v.winners] for _, v in known]) / sigma
+    spread = np.atleast_2d(np.cov(places, bias=True))
+    most = np.sqrt(np.diag(cov)[rows])
+    deviations = np.sqrt(np.diag(spread))
+    shrunk = most / np.maximum(deviations, most)
+    kept = np.ones(len(variables))
+    kept[rows] = KEPT
+    cov = cov * np.outer(kept, kept)
+    cov[np.ix_(rows, rows)] += spread * np.outer(shrunk, shrunk)
     return cov
 
 

@@ -21,6 +21,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.winners import check_warm_start, find_warm_start
 from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -141,9 +142,12 @@ class Preparation:
         config, run = checked.config, checked.run
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
-        if run.has_rows:
+        if begun := run.has_rows:
             run.check_config(config, checksums, RULES)
-        else:
+        warm = find_warm_start(config, run, network.units)
+        if not begun:
+            if warm is not None:
+                run.write_warm_start(warm)
             run.write_config(config, checksums, RULES)
         return SearchState(
             config,
@@ -154,6 +158,7 @@ class Preparation:
             _card(config, table, network),
             early_stopping=self.early_stopping(checked.method, config),
             guard=checked.lock.check,
+            warm_start=warm,
         )
 
     def finished(self, config: SearchConfig) -> SearchResult | None:
@@ -223,9 +228,10 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     """The configuration with all of its method's options, and the method.
 
     Raises:
-        UserError: there is no such method, or an option does not fit.
+        UserError: there is no such method, an option does not fit, or it cannot start warm.
     """
     method = make_method(config.method, config.plugins, config.train)
+    check_warm_start(config, method)
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
     return config.model_copy(update={"method": resolved}), method
 

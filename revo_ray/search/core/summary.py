@@ -32,6 +32,7 @@ def write_result(state: SearchState) -> SearchResult:
         test=state.final_test.scores,
         wall_seconds=round(time.monotonic() - state.began, 3),
         cold_starts=state.cold_starts,
+        warm_start=tuple(state.config.search.warm_start),
     )
     state.run.best.delete_candidates()  # late ones, of the workers of a killed driver
     state.ledger.write_parquet()
