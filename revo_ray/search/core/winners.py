@@ -49,12 +49,19 @@ def find_warm_start(
         return None
     if run.has_rows:
         return run.warm_start(len(units))
-    return WarmStart([_winners(RunDirectory(directory), units) for directory in directories])
+    return WarmStart([_winners(_open(directory), units) for directory in directories])
 
 
 def first_space(method: Method, units: Sequence[UnitLike], warm: WarmStart | None) -> Space:
     """The space that a search begins with."""
     return method.space(units) if warm is None else method.space_around(warm.unit_lrs, units)
+
+
+def _open(directory: str) -> RunDirectory:
+    try:
+        return RunDirectory(directory)
+    except UserError as error:
+        raise UserError(error.args[0], key=KEY) from None
 
 
 def _winners(run: RunDirectory, units: Sequence[UnitLike]) -> Winners:
@@ -65,17 +72,11 @@ def _winners(run: RunDirectory, units: Sequence[UnitLike]) -> Winners:
         )
     config = run.config().config
     objective = config.search.metric
-    rows = [
-        row
-        for row in run.rows(table_first=True)
-        if row.status == "ok" and objective.counts(row) and any(row.unit_lrs)
-    ]
-    if not rows:
+    counted = [row for row in run.rows(table_first=True) if row.status == "ok"]
+    counted = sorted(filter(objective.counts, counted), key=objective.rank_of)
+    most = max(LEAST, round(PART * len(counted)))
+    best = [(row.evaluation, rates) for row in counted if any(rates := mapped(row.unit_lrs, units))]
+    if not best:
         raise UserError(f"no evaluation of {run.uri} has succeeded; leave it out", key=KEY)
-    best = sorted(rows, key=objective.rank_of)[: max(LEAST, round(PART * len(rows)))]
-    return Winners(
-        run.uri,
-        config.model.name,
-        [row.evaluation for row in best],
-        [mapped(row.unit_lrs, units) for row in best],
-    )
+    numbers, rates = zip(*best[:most], strict=True)
+    return Winners(run.uri, config.model.name, list(numbers), list(rates))
