@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from revo_ray.cli.search_result import show_result
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.objective import METRICS
+from revo_ray.report.loaded_run import load_run
+from revo_ray.report.text_sections import budget_section
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.warm_start import FILE
 from revo_ray.search.core.paths import require_absolute
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
+from revo_ray.search.core.summary import write_result
 from revo_ray.search.core.winners import find_warm_start
 from revo_ray.settings.schema import SearchConfig
 from tests.search.core.test_state import UNITS, rows, run
@@ -77,7 +81,7 @@ def made(
 
 
 def test_a_resumed_search_needs_the_earlier_ones_no_more(
-    tmp_path: Path, preparation: Preparation
+    tmp_path: Path, preparation: Preparation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = earlier(tmp_path / "source", 12, units=9)
     whole = made(preparation, config_of(tmp_path, source, name="whole"))
@@ -89,6 +93,13 @@ def test_a_resumed_search_needs_the_earlier_ones_no_more(
     assert cold[0]["sample"] != whole[0]["sample"]
     assert len(set(whole[0]["unit_lrs"])) > 1  # no sweep
     record = tmp_path / "broken" / FILE
+    write_result(preparation.state(config))
+    outcome = RunDirectory.of(config).outcome()
+    assert outcome is not None
+    show_result(outcome, None, None)
+    page = budget_section(load_run(RunDirectory.of(config))).text
+    for text in (page, capsys.readouterr().out, (tmp_path / "broken" / "config.yaml").read_text()):
+        assert str(source) in text
     for text in ("{}", '{"sources": []}', record.read_text().replace("0.00", "-0.00"), None):
         record.unlink() if text is None else record.write_text(text)
         with pytest.raises(UserError, match=f"{FILE} is missing or damaged"):
