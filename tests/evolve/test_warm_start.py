@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from cmaes import get_warm_start_mgd
@@ -9,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.evolve.algorithms import ALGORITHMS
-from revo_ray.evolve.algorithms.base import KEPT, initial_cov
+from revo_ray.evolve.algorithms.base import KEPT, LOOSE, CovarianceName, initial_cov
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.space import Categorical, Integer, Real, Space
 from tests.properties import examples
 
 DEVIATION = 0.2
+KINDS: tuple[CovarianceName, ...] = get_args(CovarianceName)
 
 
 def reals(count: int, **settings: float) -> Space:
@@ -58,17 +61,31 @@ def test_hundreds_of_genes_have_a_step_size(algorithm: str) -> None:
     assert optimiser.distribution()["sigma"] > 0
 
 
-@given(seed=st.integers(0, 999), depth=st.booleans())
+@given(seed=st.integers(0, 999), depth=st.booleans(), covariance=st.sampled_from(KINDS))
 @examples(20)
-def test_winners_that_lie_far_apart_widen_no_gene_much(seed: int, depth: bool) -> None:
+def test_winners_that_lie_far_apart_widen_no_gene_much(
+    seed: int, depth: bool, covariance: CovarianceName
+) -> None:
     rng = np.random.default_rng(seed)
     space = Space(
         {f"x{i}": Real(0, 1, deviation=0.05, depth=i / 7 if depth else None) for i in range(8)}
     )
     warm = space.around(samples(space, rng.uniform(0, 1, (10, 8))))
-    cov = 0.125**2 * initial_cov(list(warm.values()), 0.125, "depth")
+    cov = 0.125**2 * initial_cov(list(warm.values()), 0.125, covariance)
     assert np.linalg.eigvalsh(cov).min() > 0
-    assert np.sqrt(np.diag(cov)) == pytest.approx(0.05 * np.sqrt(1 + KEPT**2))
+    loose = LOOSE if covariance == "depth" else 0
+    assert np.sqrt(np.diag(cov)) == pytest.approx(0.05 * np.sqrt(1 + KEPT**2 + loose))
+
+
+def test_the_overall_rate_stays_loose() -> None:
+    """Of equal winners: the mean of all genes varies as a cold start's, a single one less."""
+    space = Space({f"x{i}": Real(0, 1, deviation=0.05, depth=i / 49) for i in range(50)})
+    cold = initial_cov(list(space.values()), 0.125, "depth")
+    around = space.around([dict.fromkeys(space, 0.5)] * 10)
+    warm = initial_cov(list(around.values()), 0.125, "depth")
+    assert warm.mean() > cold.mean()
+    pattern = np.eye(50) - 1 / 50
+    assert np.trace(pattern @ warm) < 0.15 * np.trace(pattern @ cold)
 
 
 @given(frozen=st.integers(0, 10))

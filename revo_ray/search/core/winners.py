@@ -78,5 +78,5 @@ def _winners(run: RunDirectory, units: Sequence[UnitLike]) -> Winners:
     best = [(row.evaluation, rates) for row in counted if any(rates := mapped(row.unit_lrs, units))]
     if not best:
         raise UserError(f"no evaluation of {run.uri} has succeeded; leave it out", key=KEY)
-    numbers, rates = zip(*best[:most], strict=True)
-    return Winners(run.uri, config.model.name, list(numbers), list(rates))
+    numbers, winners = zip(*best[:most], strict=True)
+    return Winners(run.uri, config.model.name, list(numbers), list(winners))
