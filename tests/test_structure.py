@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("revo_ray", "baselines")
 
 FILES_OF_A_RUN = re.compile(
-    r"/?((config\.yaml|result\.json|ledger\.parquet|study\.yaml|\.lease)$|(best|candidates|ledger)/)"
+    r"/?((config\.yaml|result\.json|ledger\.parquet|warm_start\.json|study\.yaml|\.lease)$"
+    r"|(best|candidates|ledger)/)"
 )
 METRIC_COLUMN = re.compile(rf"val_({'|'.join(METRICS)})", re.IGNORECASE)
 COLUMN_PREFIX = re.compile(r"\bval_($|[{%])", re.IGNORECASE)

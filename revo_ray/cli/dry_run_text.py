@@ -36,6 +36,8 @@ def show_dry_run(settings: SearchConfig, resume: bool) -> None:
         f"{settings.name}: {searches:,} search{'es' * (searches > 1)}, {found.evaluations:,} "
         f"evaluations, {found.epochs:,} epochs, {found.images:,} images to train on"
     )
+    for winners in sorted(found.warm_starts):
+        say(f"warm start from {winners}")
     for model, (seconds, images) in found.steps.items():
         say(f"a step of {model} on {images} images takes {1000 * seconds:,.0f} ms")
     say(

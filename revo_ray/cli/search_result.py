@@ -25,6 +25,8 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     )
     if result.stopped_by == "time":
         say("search.stop_after has passed; the same command with --resume spends the rest")
+    if result.warm_start:
+        say(f"warm start:  {', '.join(result.warm_start)}")
     if result.best is None:
         say("best: null")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -72,6 +72,25 @@ class Space(Mapping[str, Variable]):
             }
         )
 
+    def around(self, winners: Sequence[Mapping[str, Any]]) -> Space:
+        """Return a space whose initial distribution is that of samples that did well.
+
+        The scaled variables start at the mean place of the samples' values, and reals also vary
+        together as these do. A choice has its frequency among them, but for a tenth that all
+        choices share: each can still be drawn.
+
+        Args:
+            winners: At least one; all have values of the same variables. The other variables stay.
+        """
+        return Space(
+            {
+                name: _around(each, [winner[name] for winner in winners])
+                if name in winners[0]
+                else each
+                for name, each in self.items()
+            }
+        )
+
     def random(self, rng: np.random.Generator) -> Sample:
         """Draw a sample, uniformly on each variable's scale."""
         return {name: variable.random(rng) for name, variable in self.items()}
@@ -117,3 +136,15 @@ class Space(Mapping[str, Variable]):
         for name, variable in self.items():
             if not variable.contains(sample[name]):
                 raise ValueError(f"sample: {name}={sample[name]!r} is not a value of {variable}")
+
+
+def _around(variable: Variable, values: Sequence[Any]) -> Variable:
+    """A variable whose initial distribution is that of some of its values."""
+    if isinstance(variable, Categorical):
+        counts = np.bincount([variable.index(v) for v in values], minlength=variable.size)
+        weights = 0.9 * counts / len(values) + 0.1 / variable.size
+        return replace(variable, weights=tuple(weights.tolist()))
+    start = variable.interpolate(float(np.mean([variable.to_unit(value) for value in values])))
+    if isinstance(variable, Integer):
+        return replace(variable, start=start)
+    return replace(variable, start=start, winners=tuple(map(float, values)))

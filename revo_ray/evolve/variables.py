@@ -32,6 +32,8 @@ class Real(Scaled):
             optimiser's.
         depth: Place in the network, from 0 at the input to 1 at the head, of what the variable
             sets; None if it has none. An optimiser may assume that neighbours want like values.
+        winners: Values that did well before, one of each winning sample. An optimiser adds the
+            covariance of their places to its own initial one.
 
     Raises:
         ValueError: Arguments that do not fit together.
@@ -44,6 +46,7 @@ class Real(Scaled):
     start: float | None = None
     deviation: float | None = None
     depth: float | None = None
+    winners: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step", "start", "deviation", "depth"):

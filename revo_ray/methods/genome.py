@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import ClassVar, Literal
 
 from revo_ray.evolve.space import Categorical, Real, Sample, Space, Variable
 from revo_ray.evolve.sweep import middle_first
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods.method import UnitLike
+from revo_ray.methods.rate_transfer import depths, filled
 from revo_ray.methods.recipe import DECAYS, WEIGHT_DECAY, Recipe, recipe_plan, recipe_variables
 from revo_ray.settings.options import HIGHEST, LOWEST
 
@@ -54,18 +56,29 @@ class Common:
     def opening(self, space: Space, count: int) -> list[Sample]:
         """The samples of the sweep: one rate for all units, nothing frozen; none without a sweep.
 
+        A space around winners has none either: their rates are better than any of a sweep's.
+
         Args:
             space: of this genome.
             count: number of samples.
         """
         swept = self._rates(space) if self.sweep else {}
-        if not swept:
+        if not swept or any(each.winners for each in swept.values()):
             return []
         others = {name: _start(each) for name, each in space.items() if name not in swept}
         return [
             {n: swept[n].from_unit(place) if n in swept else others[n] for n in space}
             for place in middle_first(count)
         ]
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether rates of other searches can be its start: it searches rates on a log scale."""
+        return True
+
+    def _bits(self, rates: Iterable[float], names: Iterable[str], space: Space) -> Sample:
+        """Freeze bits of rates: those of the names that the space has."""
+        return {n: int(rate > 0) for n, rate in zip(names, rates, strict=True) if n in space}
 
     def _rates(self, space: Space) -> dict[str, Real]:
         """The variables that together set the overall rate, on log scales; none if it is fixed."""
@@ -127,6 +140,16 @@ class BinaryGenome(Common):
         bits = (int(sample[unit.name]) if self._is_gene(unit) else 1 for unit in units)
         return self._plan((rate * bit for bit in bits), sample)
 
+    @property
+    def starts_warm(self) -> bool:
+        """Whether rates of other searches can be its start: its rate is a gene."""
+        return self.global_lr == "searched"
+
+    def winner(self, rates: Sequence[float], units: Sequence[UnitLike], space: Space) -> Sample:
+        """The bits of rates that won elsewhere, and the geometric mean of those that train."""
+        bits = self._bits(rates, (unit.name for unit in units), space)
+        return {GLOBAL_LR: _fitted(space[GLOBAL_LR], _geometric_mean(rates)), **bits}
+
     def _is_gene(self, unit: UnitLike) -> bool:
         return self.head == "searched" or not unit.head
 
@@ -152,7 +175,7 @@ class ContinuousGenome(Common):
         deviation = self._deviation(self.low, self.high) if self.scale == "log" else None
         genes = {
             unit.name: Real(0.0, 1.0, start=self.start, deviation=deviation, depth=depth)
-            for unit, depth in zip(units, _depths(units), strict=True)
+            for unit, depth in zip(units, depths(len(units)), strict=True)
         }
         return Space({**genes, **self._settings()})
 
@@ -170,6 +193,17 @@ class ContinuousGenome(Common):
             rates = [_between(self.low, self.high, gene) for gene in rates]
         least = (LEAST_HEAD_LR if unit.head else 0.0 for unit in units)
         return self._plan(map(max, rates, least), sample)
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether rates of other searches can be its start: they are on a log scale here."""
+        return self.scale == "log"
+
+    def winner(self, rates: Sequence[float], units: Sequence[UnitLike], space: Space) -> Sample:
+        """The genes of rates that won elsewhere; nothing is frozen here."""
+        width = self.high - self.low
+        genes = ((math.log10(rate) - self.low) / width for rate in filled(rates, units))
+        return {u.name: _fitted(space[u.name], gene) for u, gene in zip(units, genes, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -211,7 +245,7 @@ class RelativeGenome(Common):
         deviation = self._deviation(-self.spread, self.spread)
         ratios = {
             unit.name: Real(-self.spread, self.spread, deviation=deviation, depth=depth)
-            for unit, depth in zip(units, _depths(units), strict=True)
+            for unit, depth in zip(units, depths(len(units)), strict=True)
         }
         return Space(variables | ratios)
 
@@ -224,10 +258,29 @@ class RelativeGenome(Common):
         )
         return self._plan(rates, sample)
 
+    def winner(self, rates: Sequence[float], units: Sequence[UnitLike], space: Space) -> Sample:
+        """The base, ratios and bits of rates that won elsewhere; their geometric mean is the base.
 
-def _depths(units: Sequence[UnitLike]) -> list[float]:
-    """Places of the units, from 0 at the input to 1 at the last."""
-    return [place / max(len(units) - 1, 1) for place in range(len(units))]
+        The weight decay is not among them.
+        """
+        base = _fitted(space[BASE_LR], _geometric_mean(rates))
+        bits = self._bits(rates, (TRAINS + unit.name for unit in units), space)
+        ratios = {
+            unit.name: _fitted(space[unit.name], math.log10(rate / base))
+            for unit, rate in zip(units, filled(rates, units), strict=True)
+        }
+        return {BASE_LR: base, **bits, **ratios}
+
+
+def _geometric_mean(rates: Sequence[float]) -> float:
+    """Mean on a log scale of the rates above 0; there is at least one."""
+    return math.pow(10.0, fmean(math.log10(rate) for rate in rates if rate > 0))
+
+
+def _fitted(variable: Variable, value: float) -> float:
+    """The value in the variable's range that is nearest to this one."""
+    assert isinstance(variable, Real)
+    return min(max(value, variable.low), variable.high)
 
 
 def _start(variable: Variable) -> float | int:

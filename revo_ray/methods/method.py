@@ -48,6 +48,20 @@ class Method(ABC):
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """The plan of a sample of that space."""
 
+    @property
+    def starts_warm(self) -> bool:
+        """Whether `space_around` works: a search may begin at earlier ones' rates."""
+        return False
+
+    def space_around(self, winners: Sequence[Sequence[float]], units: Sequence[UnitLike]) -> Space:
+        """The space, with an initial distribution around rates that won in earlier searches.
+
+        Args:
+            winners: rates of the units, one sequence for each winner; in each at least one trains.
+            units: of this network, input to output.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """Proposals of samples of the space, for one search."""

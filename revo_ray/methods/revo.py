@@ -47,6 +47,16 @@ class Evolved(Method):
         """The space of the genome."""
         return self.genome_type.space(units)
 
+    @property
+    def starts_warm(self) -> bool:
+        """Whether CMA-ES searches its rates on a log scale."""
+        return type(self).searcher is Evolved.searcher and self.genome_type.starts_warm
+
+    def space_around(self, winners: Sequence[Sequence[float]], units: Sequence[UnitLike]) -> Space:
+        """The space of the genome, around the genomes of the winners."""
+        space = self.space(units)
+        return space.around([self.genome_type.winner(rates, units, space) for rates in winners])
+
     def plan(self, sample: Sample, units: Sequence[UnitLike]) -> Plan:
         """The plan of the genome."""
         return self.genome_type.plan(sample, units)

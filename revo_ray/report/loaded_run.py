@@ -53,11 +53,14 @@ class Run:
         """Rows that were proposed before the searcher had learnt anything.
 
         All rows of a random search; otherwise the first generation, and those behind it that
-        `lookahead` sampled (none behind a sweep). Empty for methods without generations.
+        `lookahead` sampled (none behind a sweep). Empty for methods without generations, and after
+        a warm start.
         """
         search, method = self.config.search, self.config.method
         if method.name == "random":
             return self.rows
+        if search.warm_start:
+            return []
         end = search.population + (0 if method.options.get("sweep") else search.lookahead)
         return [row for row in self.rows if row.generation is not None and row.evaluation < end]
 

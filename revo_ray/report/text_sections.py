@@ -31,12 +31,14 @@ def budget_section(run: Run) -> Section:
         if run.config.search.budget == "evaluations"
         else f"{outcome.budget_epochs:,} epochs ({outcome.budget_evaluations:,} whole evaluations)"
     )
+    warm = ", ".join(map(_code, run.config.search.warm_start))
+    start = f" It began at the best rates of {warm}." if warm else ""
     exact = " The search spent exactly that." if outcome.done and outcome.spent_exactly else ""
     if outcome.result.stopped_by == "time":
         exact = f" It was stopped by search.stop_after at {outcome.progress}."
     caption = (
-        f"The budget is {budget}.{exact} Images counts the training images that were seen, with "
-        "repeats; device-seconds cover training and validation."
+        f"The budget is {budget}.{exact}{start} Images counts the training images that were seen, "
+        "with repeats; device-seconds cover training and validation."
     )
     columns = [Column("status", numbers=False), *map(Column, names)]
     grid = Grid("", caption, columns, rows, {len(rows) - 1})

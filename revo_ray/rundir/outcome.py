@@ -35,6 +35,7 @@ class SearchResult:
             the search has not ended.
         test_looks: number of times that the test images were looked at: once each time that the
             search ended with a best model.
+        warm_start: run directories of the earlier searches that it began from.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SearchResult:
     cold_starts: int
     stopped_by: Literal["budget", "time"] | None = "budget"
     test_looks: int = 0
+    warm_start: tuple[str, ...] = ()
 
     @classmethod
     def of_rows(

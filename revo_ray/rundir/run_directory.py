@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric
-from revo_ray.rundir import ledger, outcome, recorded_config
+from revo_ray.rundir import ledger, outcome, recorded_config, warm_start
 from revo_ray.rundir.best_model import CANDIDATES, BestModel
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger, LedgerTail
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.recorded_config import RecordedConfig
+from revo_ray.rundir.warm_start import WarmStart
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
@@ -128,6 +129,14 @@ class RunDirectory(Folder):
     def record_growth(self, evaluations: int) -> None:
         """Raise the recorded `search.evaluations`; see `recorded_config.record_growth`."""
         recorded_config.record_growth(self.storage, evaluations)
+
+    def warm_start(self, units: int) -> WarmStart:
+        """Read the recorded warm start; see `warm_start.read_warm_start`."""
+        return warm_start.read_warm_start(self.storage, units)
+
+    def write_warm_start(self, found: WarmStart) -> None:
+        """Record the warm start; see `warm_start.write_warm_start`."""
+        warm_start.write_warm_start(self.storage, found)
 
     # ledger
 

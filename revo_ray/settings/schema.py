@@ -198,6 +198,16 @@ class SearchOptions(Section):
     """Metric of the validation images by which evaluations are compared and the best is chosen."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
+    warm_start: list[str] = []
+    """Run directories of earlier searches (paths or URIs). The rates of their best evaluations,
+    mapped by depth to other networks, are where the search begins, in place of a sweep."""
+
+    @field_validator("warm_start")
+    @classmethod
+    def _warm_start_has_no_credentials(cls, directories: list[str]) -> list[str]:
+        for directory in directories:
+            refuse_credentials(directory, "search.warm_start")
+        return directories
 
     @property
     def metric(self) -> Metric:

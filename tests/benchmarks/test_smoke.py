@@ -39,6 +39,7 @@ from benchmarks import (
     scale,
     study,
     variants,
+    warm_start,
 )
 from benchmarks.runs import ROOT, Clocked, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
@@ -288,6 +289,19 @@ def test_recipe(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert found["mean"] == pytest.approx(loss - losses[0], abs=2e-4)
         low, high = found["interval"]
         assert low < found["mean"] < high
+
+
+@pytest.mark.nightly
+def test_warm_start(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Six searches: on each seed a first one, one that begins cold and one that begins with it."""
+    monkeypatch.setattr(warm_start, "clocked", by_hand)
+    tiny = (*TINY, "data.max_images=200", "data.source=digits", "search.population=4")
+    counts = ("--source-evaluations", "5", "--evaluations", "2", "--seeds", "0", "1")
+    line = last_line(printed("warm_start", *counts, "--runs", str(tmp_path), "--set", *tiny))
+    for name, gain in line["differences"].items():
+        gains = [b - a for a, b in zip(line["cold"][name], line["warm"][name], strict=True)]
+        assert gain["mean"] == pytest.approx(sum(gains) / 2, abs=1e-3)
+    assert any(gain["mean"] for gain in line["differences"].values())
 
 
 def test_overhead(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

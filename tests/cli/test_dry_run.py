@@ -18,6 +18,7 @@ from revo_ray.finetune.training.assemble import load_network
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import RULES, resolve
 from revo_ray.settings.schema import SearchConfig
+from tests.search.core.test_winners import earlier
 
 SMALL = (
     *("model.name=timm/test_byobnet", "model.weights=none", "data.image_size=16"),
@@ -97,9 +98,22 @@ def test_every_cell_of_a_study_is_counted_and_each_network_timed_once(
     assert left_behind(tmp_path) == {".tables", "study.yaml"}
 
 
+def test_a_warm_start_is_said_and_recorded_nowhere(dry_run: DryRun, tmp_path: Path) -> None:
+    source = earlier(tmp_path / "source", 12)
+    start = f"search.warm_start=[{source}]"
+    status, out, err = dry_run("search", settings=(start,))
+    assert status == 0, err
+    assert f"warm start from 10 winners of {source}" in out
+    assert left_behind(tmp_path) == {".tables", "source"}
+    status, _, err = dry_run("search", settings=(start, "method.name=full"))
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "search.warm_start: full" in err
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        (("search.warm_start=[/nowhere]",), "/nowhere holds no search|warm_start: random"),
         (("data.source=folder", "data.root=/nowhere"), "/nowhere"),
         (("data.train_fraction=0.001",), "train_fraction"),
         (("model.name=timm/test_byobnett",), "model.name|no model"),

@@ -20,6 +20,13 @@ SHARED, NEAR = 0.15, 0.5
 LENGTH = 0.15
 """Distance of depths, of 1 for the whole network, at which the second part falls to exp(-1/2)."""
 
+KEPT = 0.3
+"""Part of the initial deviation of a real that stays, beside the covariance of its winners."""
+LOOSE = 0.6
+"""Part of the initial variance that stays of the overall rate. Other images, networks or epochs
+often want the same pattern at another scale. Both parts did well on quadratics in 50 dimensions
+whose optimum had moved by 0 to 1 decades, after 10, 20 and 40 evaluations."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +93,36 @@ def initial_cov(
         rows = [i for i, _ in placed]
         scale = np.outer(deviations[rows], deviations[rows])
         cov[np.ix_(rows, rows)] = scale * depth_correlation(np.array([d for _, d in placed]))
+    return _warm(cov, variables, sigma, covariance)
+
+
+def _warm(
+    cov: np.ndarray, variables: Sequence[Variable], sigma: float, covariance: CovarianceName
+) -> np.ndarray:
+    """Return the initial covariance of variables that have winners, from that of a cold start.
+
+    WS-CMA-ES (arXiv 2012.06932) puts a round Gaussian around each winner and takes the covariance
+    of their sum. The Gaussian here is the cold start's, narrowed: few winners span few directions,
+    and the depths of the others then still say what varies together. With `depth` the overall rate
+    stays loose: the reals without a depth, or all of them together if each has one. The winners
+    of a real count with at most its own initial deviation: those of a short search lie far apart.
+    """
+    known = [(i, v) for i, v in enumerate(variables) if isinstance(v, Real) and v.winners]
+    if not known:
+        return cov
+    rows = [i for i, _ in known]
+    places = np.array([[v.to_unit(value) for value in v.winners] for _, v in known]) / sigma
+    spread = np.atleast_2d(np.cov(places, bias=True))
+    most = np.sqrt(np.diag(cov)[rows])
+    shrunk = most / np.maximum(np.sqrt(np.diag(spread)), most)
+    kept = np.ones(len(variables))
+    kept[rows] = KEPT
+    cov = cov * np.outer(kept, kept)
+    cov[np.ix_(rows, rows)] += spread * np.outer(shrunk, shrunk)
+    if covariance == "depth":
+        alone = np.array([v.depth is None for _, v in known])
+        overall = most * (alone if alone.any() else 1.0)
+        cov[np.ix_(rows, rows)] += LOOSE * np.outer(overall, overall)
     return cov
 
 

@@ -13,7 +13,9 @@ from revo_ray.data.table.image_table import Table
 from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.winners import find_warm_start, first_space
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class DryRun:
         evaluations, epochs, images: totals of the searches; images are those to train on.
         seconds: time of all evaluations one after the other, if every unit trains.
         workers: evaluations that this machine runs at the same time.
+        warm_starts: the winners with which searches begin, in a few words each.
     """
 
     preparation: Preparation
@@ -70,6 +73,7 @@ class DryRun:
     images: int = 0
     seconds: float = 0.0
     workers: int = 1
+    warm_starts: set[str] = field(default_factory=set)
     _units: dict[Any, list[Unit]] = field(default_factory=dict)
     _per_image: dict[Any, float] = field(default_factory=dict)
     _tried: set[str] = field(default_factory=set)
@@ -126,7 +130,10 @@ class DryRun:
         """Make the first plan of a search, and its early stopping; tell whether it has any."""
         key = repr((config.method, config.model.name, config.model.granularity, len(units)))
         if key not in self._tried:
-            proposals = method.searcher(method.space(units), config.search)
+            warm = find_warm_start(config, RunDirectory.of(config), units)
+            if warm is not None:
+                self.warm_starts.add(warm.text)
+            proposals = method.searcher(first_space(method, units, warm), config.search)
             if (proposal := proposals.ask()) is not None:
                 try:
                     method.plan(proposal.sample, units)

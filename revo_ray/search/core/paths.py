@@ -34,6 +34,7 @@ def require_absolute(config: SearchConfig) -> None:
         ("storage", config.storage, _SHARED),
         ("data.root", config.data.root, _SHARED),
         ("model.weights", config.model.weights_file, _HEAD),
+        *(("search.warm_start", directory, _SHARED) for directory in config.search.warm_start),
     ):
         if path and "://" not in path and not os.path.isabs(os.path.expanduser(path)):
             raise UserError(

@@ -22,6 +22,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.core.winners import check_warm_start, find_warm_start
 from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -143,9 +144,12 @@ class Preparation:
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
         method, grown = checked.method, False
-        if run.has_rows:
+        if begun := run.has_rows:
             grown = self._check_recorded(run, config, method, checksums)
-        else:
+        warm = find_warm_start(config, run, network.units)
+        if not begun:
+            if warm is not None:
+                run.write_warm_start(warm)
             run.write_config(config, checksums, RULES)
         state = SearchState(
             config,
@@ -156,6 +160,7 @@ class Preparation:
             _card(config, table, network),
             early_stopping=self.early_stopping(method, config),
             guard=checked.lock.check,
+            warm_start=warm,
         )
         if grown:  # not before the ledger is known to be the beginning of the longer search
             run.record_growth(config.search.evaluations)
@@ -252,9 +257,10 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     """The configuration with all of its method's options, and the method.
 
     Raises:
-        UserError: there is no such method, or an option does not fit.
+        UserError: there is no such method, an option does not fit, or it cannot start warm.
     """
     method = make_method(config.method, config.plugins, config.train)
+    check_warm_start(config, method)
     resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
     return config.model_copy(update={"method": resolved}), method
 

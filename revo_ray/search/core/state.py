@@ -12,12 +12,14 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method, UnitLike
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.rundir.warm_start import WarmStart
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_errors
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.final_test import FinalTest, untested
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import Retries
+from revo_ray.search.core.winners import first_space
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -38,6 +40,7 @@ class SearchState:
         listeners: called with each new row.
         early_stopping: stops evaluations early, if the method wants that.
         guard: called before each row; raises if another driver has taken the run directory over.
+        warm_start: winners of earlier searches to begin with.
 
     Raises:
         UserError: the ledger in the run directory is not this search's.
@@ -54,6 +57,7 @@ class SearchState:
         listeners: tuple[Callable[[Evaluation], None], ...] = (),
         early_stopping: EarlyStopping | None = None,
         guard: Callable[[], None] = lambda: None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self.config = config
         self.run = run
@@ -68,7 +72,7 @@ class SearchState:
         """Called with each new row."""
         self.followers: list[Callable[[], None]] = []
         """Called when the proposals have learned of a row."""
-        self.proposals = method.searcher(method.space(units), config.search)
+        self.proposals = method.searcher(first_space(method, units, warm_start), config.search)
         self.early_stopping = early_stopping
         self._budget: EpochBudget | None = None
         if early_stopping is not None and config.search.budget == "epochs":

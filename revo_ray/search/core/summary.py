@@ -34,6 +34,7 @@ def write_result(state: SearchState) -> SearchResult:
         cold_starts=state.cold_starts,
         stopped_by="budget" if state.spent else "time",
         test_looks=state.run.test_looks + (state.final_test.scores is not None),
+        warm_start=tuple(state.config.search.warm_start),
     )
     state.run.best.delete_candidates()  # late ones, of the workers of a killed driver
     state.ledger.write_parquet()
