@@ -94,20 +94,26 @@ def test_every_series_has_a_point_for_each_evaluation(undisturbed: Made) -> None
         assert shown == pytest.approx(values)
 
 
-def test_generations_have_their_distribution_and_their_rates(undisturbed: Made) -> None:
-    folder = undisturbed()
+@pytest.mark.parametrize("sweep", [True, False])
+def test_generations_have_their_distribution_and_their_rates(
+    undisturbed: Made, sweep: bool
+) -> None:
+    """A sweep has its rates, and was drawn from no distribution."""
+    options = () if sweep else ("method.sweep=false",)
+    folder = undisturbed(*options)
     whole = read(folder)
-    state = open_state(Storage(str(folder)))
-    sigmas = [point["sigma"] for point in state.proposals.distributions]
+    state = open_state(Storage(str(folder)), *options)
+    drawn = range(int(sweep), 3)
+    distributions = [state.proposals.distributions[generation] for generation in drawn]
+    sigmas = [point["sigma"] for point in distributions]
     assert len(set(sigmas)) > 1
     shown = [(point.step, point.value) for point in whole.Scalars("distribution/sigma")]
-    assert shown == [(g, pytest.approx(sigma)) for g, sigma in enumerate(sigmas[:3])]
-    distributions = state.proposals.distributions[:3]
+    assert shown == [(g, pytest.approx(s)) for g, s in zip(drawn, sigmas, strict=True)]
     for point, found in zip(whole.Scalars("distribution/mean"), distributions, strict=True):
         # The bits of 20 units that may freeze, and the place of the shared rate.
         assert len(found["positions"]) == 21
         assert point.value == pytest.approx(sum(found["positions"].values()) / 21)
-    assert [event.step for event in whole.Histograms("distribution/means")] == [0, 1, 2]
+    assert [event.step for event in whole.Histograms("distribution/means")] == [*drawn]
 
     rows = list(state.ledger)
     for generation, event in enumerate(whole.Histograms("rates/log10_all_units")):

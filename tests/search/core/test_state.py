@@ -281,10 +281,13 @@ def test_an_edited_ledger_is_refused(tmp_path: Path) -> None:
         open_state(tmp_path)
 
 
-def test_rows_of_another_search_are_refused(tmp_path: Path) -> None:
-    run(open_state(tmp_path, "search.seed=1"), tmp_path, stop_after=3)
-    with pytest.raises(UserError, match=r"cannot resume .*evaluation 0 is recorded with"):
-        open_state(tmp_path)
+@pytest.mark.parametrize(("sweep", "number"), [("false", 0), ("true", 10)])
+def test_rows_of_another_search_are_refused(tmp_path: Path, sweep: str, number: int) -> None:
+    """The sweep is the same for every seed."""
+    option = f"method.sweep={sweep}"
+    run(open_state(tmp_path, option, "search.seed=1"), tmp_path, stop_after=number + 3)
+    with pytest.raises(UserError, match=rf"cannot resume .*evaluation {number} is recorded with"):
+        open_state(tmp_path, option)
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
@@ -321,14 +324,19 @@ def test_rows_that_a_disk_lost_are_made_again_and_no_others(
     assert len(aside) == (0 if damage == "gone" else 4)
 
 
-def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(tmp_path: Path) -> None:
-    run(open_state(tmp_path), tmp_path, stop_after=15)
+@pytest.mark.parametrize(("sweep", "loss"), [("false", 99.0), ("true", 0.0)])
+def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(
+    tmp_path: Path, sweep: str, loss: float
+) -> None:
+    """Those behind a sweep depend on its best alone."""
+    option = f"method.sweep={sweep}"
+    run(open_state(tmp_path, option), tmp_path, stop_after=15)
     (tmp_path / "ledger" / "000003.json").unlink()
-    state = open_state(tmp_path)
+    state = open_state(tmp_path, option)
     request = state.next_request()
     assert request is not None
     assert request.proposal is not None
-    state.record(request.proposal, measure(request, tmp_path, val_loss=99.0), "trial")
+    state.record(request.proposal, measure(request, tmp_path, val_loss=loss), "trial")
     with pytest.raises(SearchError, match=r"cannot resume .*evaluation 10 is recorded"):
         state.tell(3)
 
