@@ -114,6 +114,9 @@ def test_generations_have_their_distribution_and_their_rates(
         assert len(found["positions"]) == 21
         assert point.value == pytest.approx(sum(found["positions"].values()) / 21)
     assert [event.step for event in whole.Histograms("distribution/means")] == [*drawn]
+    content = whole.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    titles = [category.title for category in layout_pb2.Layout.FromString(content).category]
+    assert ("The search distribution, by generation, after the sweep (0)" in titles) == sweep
 
     rows = list(state.ledger)
     for generation, event in enumerate(whole.Histograms("rates/log10_all_units")):
