@@ -143,8 +143,10 @@ def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
 def _draw_sweep(axes: Axes, run: Run, best: FLOATS) -> None:
     """Mark the evaluations of the sweep, and extend the best of them over the others."""
     count, objective = len(run.swept), run.objective
-    found = {r.evaluation + 1: objective.value(r.scores) for r in run.swept if objective.counts(r)}
-    axes.plot(list(found), list(found.values()), "o", mec=MUTED, mfc="white", ms=5, label="sweep")
+    shown = [row for row in run.swept if objective.counts(row)]
+    numbers = [row.evaluation + 1 for row in shown]
+    values = np.array([objective.value(row.scores) for row in shown], dtype=np.float64)
+    axes.plot(numbers, values, "o", mec=MUTED, mfc="white", ms=5, label="sweep")
     if np.isfinite(best[count - 1]):
         axes.plot([count, len(best)], [best[count - 1]] * 2, ":", color=MUTED, lw=1.6,
                   label="best of the sweep")  # fmt: skip
