@@ -161,15 +161,15 @@ def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
                 assert point.step == EPOCHS
 
 
-@pytest.mark.parametrize("lookahead", [0, 4, 10])
+@pytest.mark.parametrize(("lookahead", "sweep"), [(0, True), (4, True), (4, False), (10, False)])
 def test_neither_order_nor_interruptions_leave_a_trace(
-    undisturbed: Made, tmp_path: Path, lookahead: int
+    undisturbed: Made, tmp_path: Path, lookahead: int, sweep: bool
 ) -> None:
-    override = f"search.lookahead={lookahead}"
+    overrides = f"search.lookahead={lookahead}", f"method.sweep={sweep}"
     for rows in (1, 5, 12, 3):
-        run(open_state(Storage(str(tmp_path)), override), workers=4, rows=rows)
-    run(open_state(Storage(str(tmp_path)), override), workers=7)
-    assert contents(tmp_path) == contents(undisturbed(override))
+        run(open_state(Storage(str(tmp_path)), *overrides), workers=4, rows=rows)
+    run(open_state(Storage(str(tmp_path)), *overrides), workers=7)
+    assert contents(tmp_path) == contents(undisturbed(*overrides))
 
 
 @given(cut=st.integers(0, 2**17), other=st.binary(max_size=8))

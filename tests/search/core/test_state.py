@@ -215,13 +215,14 @@ def test_three_deaths_of_one_genome_are_an_error_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lookahead", [0, 4])
+@pytest.mark.parametrize("sweep", [True, False])
 def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
-    tmp_path: Path, lookahead: int
+    tmp_path: Path, lookahead: int, sweep: bool
 ) -> None:
-    option = f"search.lookahead={lookahead}"
+    options = f"search.lookahead={lookahead}", f"method.sweep={sweep}"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(open_state(whole, option), whole)
-    state = open_state(broken, option)
+    run(open_state(whole, *options), whole)
+    state = open_state(broken, *options)
     run(state, broken, stop_after=8)
 
     def fail() -> None:
@@ -235,7 +236,7 @@ def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
     fail()
     with pytest.raises(SearchError, match=r"evaluations 8 to 10 all failed.*disk on fire"):
         fail()
-    run(open_state(broken, option), broken)
+    run(open_state(broken, *options), broken)
     assert rows(broken) == rows(whole)
 
 
