@@ -151,7 +151,7 @@ class Storage:
                 return
         self.write(path, content)
 
-    def sweep(self, path: str = "") -> None:
+    def delete_leftovers(self, path: str = "") -> None:
         """Delete files that killed processes left half-written. Nobody may be writing there."""
         self._own(posixpath.join(path, TEMPORARY))
         for name in self.list(path) if self.local else []:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from revo_ray.data.table.disk import exclusive, replacing, sweep
+from revo_ray.data.table.disk import delete_leftovers, exclusive, replacing
 from revo_ray.data.table.image_table import Table
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
@@ -104,7 +104,7 @@ def fetch(shared: SharedFile) -> Path:
     try:
         if not _is_whole(copy, shared):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            sweep(copy.parent)
+            delete_leftovers(copy.parent)
             with exclusive(copy.with_suffix(".lock")):
                 if not _is_whole(copy, shared):
                     _copy(shared, copy)

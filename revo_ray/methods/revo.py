@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from revo_ray.errors import UserError
 from revo_ray.evolve.algorithms import AlgorithmName, CovarianceName
@@ -102,8 +102,8 @@ class RateOptions(EvolveOptions):
     """Rates are searched up to 10^high."""
     sweep: bool = True
     """Whether the first generation has one rate for all units in each plan, evenly spaced from low
-    to high. The search then begins at the best of them. A linear scale and a fixed rate have none.
-    """
+    to high on a log scale. The search then begins at the best of them. It is always false for a
+    linear scale and a fixed rate."""
     start: float | None = Field(None, ge=0, le=1)
     """Initial mean of the rates without a sweep, from 0 at low to 1 at high; None: the middle."""
     recipe: Recipe | None = None
@@ -113,6 +113,12 @@ class RateOptions(EvolveOptions):
     weight_decay: Bounds | None = DECAYS
     """Range of the weight decay where it is a gene, on a log scale. It is one if `recipe` names it;
     with a base rate (`scale: relative`, `revo-mixed`) always, unless this is None."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sweep_rates_on_a_log_scale(cls, values: dict[str, Any]) -> dict[str, Any]:
+        fixed = values.get("global_lr", "searched") != "searched"
+        return {**values, "sweep": False} if fixed or values.get("scale") == "linear" else values
 
 
 class RevoBinary(Evolved):

@@ -73,6 +73,7 @@ class SearchStatus:
         evaluations = config.search.evaluations
         self._budgets = {"evaluations": evaluations, "epochs": evaluations * config.train.epochs}
         self._population = config.search.population
+        self._sweeps = config.has_sweep
         self._head = head
         self.rows = 0
         self.best: Evaluation | None = None
@@ -138,9 +139,8 @@ class SearchStatus:
         if not self._generations or not self.left:
             return ""
         number = self._next // self._population + 1
-        if self.unit == "epochs":
-            return f"generation {number}"
-        return f"generation {number} of {-(-self.total // self._population)}"
+        of = "" if self.unit == "epochs" else f" of {-(-self.total // self._population)}"
+        return f"generation {number}{of}" + (" (sweep)" if number == 1 and self._sweeps else "")
 
     @property
     def best_text(self) -> str:

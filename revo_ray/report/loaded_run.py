@@ -49,20 +49,25 @@ class Run:
         return self.outcome.identity.method
 
     @property
+    def swept(self) -> list[Evaluation]:
+        """Rows of the sweep: its first generation, if the method has one."""
+        return [row for row in self.rows if row.generation == 0 and self.config.has_sweep]
+
+    @property
     def uninformed(self) -> list[Evaluation]:
         """Rows that were proposed before the searcher had learnt anything.
 
-        All rows of a random search; otherwise the first generation, and those behind it that
-        `lookahead` sampled (none behind a sweep). Empty for methods without generations, and after
-        a warm start.
+        All rows of a random search; otherwise the sweep, or the first generation with those behind
+        it that `lookahead` sampled. Empty for methods without generations, and after a warm start.
         """
         search, method = self.config.search, self.config.method
         if method.name == "random":
             return self.rows
         if search.warm_start:
             return []
-        end = search.population + (0 if method.options.get("sweep") else search.lookahead)
-        return [row for row in self.rows if row.generation is not None and row.evaluation < end]
+        end = search.population + search.lookahead
+        first = (row for row in self.rows if row.generation is not None and row.evaluation < end)
+        return self.swept or list(first)
 
 
 def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:

@@ -247,7 +247,7 @@ class RunDirectory(Folder):
 
     # the folder
 
-    def sweep(self) -> None:
+    def delete_leftovers(self) -> None:
         """Delete the temporary files that a killed process left; no other process may write here.
 
         Raises:
@@ -255,7 +255,7 @@ class RunDirectory(Folder):
             UserError: a folder is a link, which leads to files that are not this search's.
         """
         for folder in ("", Ledger.FOLDER, BestModel.FOLDER, CANDIDATES):
-            self.storage.sweep(folder)
+            self.storage.delete_leftovers(folder)
 
     @property
     def tensorboard(self) -> Storage:

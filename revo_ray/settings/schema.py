@@ -271,6 +271,11 @@ class SearchConfig(Section):
 
     KIND: ClassVar[Literal["search", "study"]] = "search"
 
+    @property
+    def has_sweep(self) -> bool:
+        """Whether the first generation is a sweep, if the method's options are all there."""
+        return bool(self.method.options.get("sweep")) and not self.search.warm_start
+
     @field_validator("storage")
     @classmethod
     def _storage_has_no_credentials(cls, storage: str) -> str:

@@ -47,7 +47,7 @@ def serial(proposals: Proposals[Any]) -> list[tuple[int, Sample]]:
 def by_hyperopt(seed: int, startup: int) -> list[Sample]:
     """The same search by hyperopt's own means, seeds drawn as Ray draws them."""
     space = {
-        "lr": hyperopt.hp.loguniform("lr", np.log(1e-4), np.log(0.1)),
+        "lr": hyperopt.hp.loguniform("lr", np.log(1e-6), np.log(1.0)),
         "wd": hyperopt.hp.loguniform("wd", np.log(1e-6), np.log(1e-1)),
     }
     domain, trials = hyperopt.Domain(lambda sample: 0.0, space), hyperopt.Trials()

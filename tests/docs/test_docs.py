@@ -52,7 +52,7 @@ def test_the_example_of_writing_a_method_works(
     monkeypatch.syspath_prepend(str(tmp_path))
     plugins = ["baselines", "tapered"]
 
-    config = MethodConfig.model_validate({"name": "tapered", "high": 0.5})
+    config = MethodConfig.model_validate({"name": "tapered", "high": -0.5})
     method = make_method(config, plugins)
     space = method.space(UNITS)
     options = SearchOptions(evaluations=23, population=5, lookahead=2, seed=3)
@@ -70,7 +70,7 @@ def test_the_example_of_writing_a_method_works(
                 seen[proposal.evaluation] = proposal.sample
                 plan = method.plan(proposal.sample, UNITS)
                 assert plan.frozen == tuple(sorted(plan.frozen, reverse=True))  # from below
-                assert 1e-4 <= plan.unit_lrs[-1] <= 0.5
+                assert 1e-6 <= plan.unit_lrs[-1] <= 10**-0.5
                 proposals.tell(proposal.evaluation, Outcome(sum(plan.unit_lrs)))
         samples.append([seen[number] for number in sorted(seen)])
     assert samples[0] == samples[1]

@@ -42,6 +42,13 @@ ONE_WORKER = {"resources__max_concurrent": "1"}
 
 TWO_GENERATIONS = {"search__evaluations": "13"}
 
+
+def generations(lookahead: int) -> dict[str, str]:
+    """The sweep and a second generation; with lookahead, which the sweep has none of, a third."""
+    population = "4" if lookahead else "10"
+    return {"search__lookahead": str(lookahead), "search__population": population} | TWO_GENERATIONS
+
+
 MOMENTS = {"trial_id", "attempts", "seconds", "node", "device", "started_at", "finished_at"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed
+from tests.end_to_end.cli import ONE_WORKER, Cli, Undisturbed, generations
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def one_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    """Searches that nobody disturbs, of two generations and one worker each, by lookahead."""
+    """Searches that nobody disturbs, of one worker each, by lookahead."""
     made: dict[int, Cli] = {}
 
     def search(lookahead: int = 0) -> Cli:
@@ -40,8 +40,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
             done = made[lookahead].run(
                 "search",
                 name="undisturbed",
-                search__lookahead=str(lookahead),
-                **TWO_GENERATIONS,
+                **generations(lookahead),
                 **ONE_WORKER,
             )
             assert done.returncode == 0, done.stdout + done.stderr

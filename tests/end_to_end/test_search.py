@@ -26,7 +26,7 @@ from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.objective import LOSS
 from revo_ray.settings.schema import SearchConfig
-from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed
+from tests.end_to_end.cli import ONE_WORKER, TWO_GENERATIONS, Cli, Undisturbed, generations
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -39,8 +39,7 @@ def test_the_number_of_workers_changes_nothing(
         "search",
         name="two",
         resources__max_concurrent="2",
-        search__lookahead=str(lookahead),
-        **TWO_GENERATIONS,
+        **generations(lookahead),
     )
     assert done.returncode == 0, done.stderr
     assert cli.facts("two") == undisturbed(lookahead).facts("undisturbed")
@@ -164,7 +163,7 @@ def test_a_finished_search_is_not_run_again(undisturbed: Undisturbed) -> None:
     refused = cli.run("search", name="undisturbed", **TWO_GENERATIONS, **ONE_WORKER)
     assert refused.returncode == 2
     assert "already holds a search; go on with --resume" in refused.stderr
-    same = {"search__lookahead": "0", **TWO_GENERATIONS, **ONE_WORKER}
+    same = {**generations(0), **ONE_WORKER}
     resumed = cli.run("search", "--resume", name="undisturbed", **same)
     assert resumed.returncode == 0
     assert (cli.folder / "undisturbed" / "result.json").stat().st_mtime_ns == before

@@ -62,7 +62,7 @@ def test_every_value_has_coordinates_that_decode_to_it(
     if algorithm == "cma":
         variables = [each for each in variables if isinstance(each, Real)] or [Real(0, 1)]
     named = {f"v{number}": variable for number, variable in enumerate(variables)}
-    made = make_algorithm(algorithm, named, 4, 0.125, seed)
+    made = make_algorithm(algorithm, named, 4, 0.125, "depth", seed)
     assert isinstance(made, GaussianAlgorithm)
     assert set(made._places) == set(named)
     taken: list[int] = []

@@ -28,6 +28,7 @@ METHODS = [
     *("revo-continuous", "revo-continuous scale=linear", "revo-continuous scale=relative"),
     *(f"revo-continuous algorithm={name}" for name in ("cma", "cmawm", "sop")),
     *("revo-mixed", "revo-binary", "revo-binary global_lr=0.01"),
+    *("revo-continuous sweep=false", "revo-mixed sweep=false", "revo-binary sweep=false"),
     *("revo-binary algorithm=cmawm", "revo-binary algorithm=sop global_lr=0.01"),
     *("set-encoding", "set-encoding rates=[0,0.1]"),
     *("random", "random encoding=mixed", "random encoding=binary global_lr=0.01"),

@@ -57,6 +57,15 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.parametrize(("method", "named"), [("method.sweep=true", " (sweep)"), ("name=x", "")])
+def test_the_first_generation_is_called_a_sweep_if_it_is_one(method: str, named: str) -> None:
+    shown, texts = status(40, method), []
+    for number in range(12):
+        shown.add(row(number, 0.5))
+        texts.append(shown.generation_text)
+    assert texts == [f"generation 1 of 4{named}"] * 9 + ["generation 2 of 4"] * 3
+
+
 def test_a_log_has_plain_lines(clock: Clock) -> None:
     console = Console(file=io.StringIO(), width=60)
     shown = Progress(status(), console)

@@ -264,5 +264,7 @@ def test_another_objective_is_shown(tmp_path: Path) -> None:
     assert "4/30 evaluations, best validation balanced accuracy 0." in look(state.run.storage)
     finish(state)
     shown = look(state.run.storage)
-    assert shown.startswith("shot: done, validation balanced accuracy 0.")
+    assert state.best is not None
+    value = state.best.scores.balanced_accuracy
+    assert shown.startswith(f"shot: done, validation balanced accuracy {value:.3f}, test")
     assert "test balanced accuracy 0.850 (30 evaluations), best validation balanced" in shown

@@ -55,8 +55,9 @@ def write_evolved(
     run.write_config(config, {"weights": "1" * 64, "table": "2" * 64}, {})
     rng = np.random.default_rng(seed)
     names, ledger = unit_names(units), run.ledger(config.search.metric)
+    sweep = 10 if config.method.options.get("sweep") else 0
     for number in range(evaluations if rows is None else rows):
-        row = _row(number, names, method, rng, number in failing, cause)
+        row = _row(number, names, method, rng, number in failing, cause, sweep)
         ledger.append(Evaluation.model_validate(row))
     best = ledger.best
     if card and best is not None:
@@ -100,11 +101,14 @@ def write_study(
 
 
 def _row(
-    number: int, names: list[str], method: str, rng: np.random.Generator, fails: bool, cause: str
-) -> dict[str, Any]:
+    number: int, names: list[str], method: str, rng: np.random.Generator, fails: bool, cause: str,
+    sweep: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     generation = None if method in ("random", "full") else number // 10
     spread = 0.3 / (1 + (generation or 0))
     genes = np.clip(rng.normal(0.6, spread, len(names)), 0, 1)
+    if number < sweep:
+        genes = np.full(len(names), (number * 3 % sweep + 0.5) / sweep)
     rates = [float(10 ** (-4 + 4 * gene)) for gene in genes]
     sample: dict[str, Any] = dict(zip(names, map(float, genes), strict=True))
     if method == "revo-binary":

@@ -11,6 +11,7 @@ from revo_ray.monitor.status import SearchStatus
 from revo_ray.report.loaded_run import load_run
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import SearchConfig
 from tests.search.core.test_state import open_state, run
 
@@ -30,7 +31,7 @@ def searched(folder: Path, options: list[str], turned: bool, workers: int, stop:
         state.record = turn
         return state
 
-    config = SearchConfig.load(None, options)
+    config, _ = resolve(SearchConfig.load(None, options))
     RunDirectory(str(folder)).write_config(config, {}, {})
     run(open_search(), folder, workers, stop_after=stop)
     loaded = load_run(RunDirectory(str(folder)))
@@ -40,10 +41,12 @@ def searched(folder: Path, options: list[str], turned: bool, workers: int, stop:
 
 @pytest.mark.parametrize("lookahead", [0, 3, 4, 10])
 @pytest.mark.parametrize(("workers", "stop"), [(1, 99), (3, 13), (4, 5)])
+@pytest.mark.parametrize("method", ["", "method.sweep=false", "method.scale=linear"])
 def test_uninformed_proposals_are_those_that_no_loss_can_change(
-    tmp_path: Path, lookahead: int, workers: int, stop: int
+    tmp_path: Path, lookahead: int, workers: int, stop: int, method: str
 ) -> None:
     options = ["search.evaluations=20", "search.population=4", f"search.lookahead={lookahead}"]
+    options += [method] if method else []
     _, ours = searched(tmp_path / "ours", options, False, 1, 99)
     _, turned = searched(tmp_path / "turned", options, True, 1, 99)
     same = {number for number in ours if ours[number] == turned[number]}

@@ -143,7 +143,7 @@ def test_a_reader_sees_each_file_as_it_was_or_as_it_is_and_a_killed_writer_leave
                 shutil.rmtree(copy)
             shutil.copytree(folder, copy)  # as a power failure would leave it
             run = RunDirectory(str(copy))
-            run.sweep()
+            run.delete_leftovers()
             run.best.delete_candidates()
             assert [path.name for path in copy.rglob("*") if path.name.startswith(".")] == []
             assert read_all(copy) == seen[-1]

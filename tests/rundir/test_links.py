@@ -20,6 +20,8 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from tests.search.core.test_state import open_state, run
 
+SETTINGS = ("search.evaluations=5", "search.population=4")
+"""Settings of the search whose run directory is linked."""
 CHANGES: dict[str, Callable[[Storage, str], object]] = {
     "write": lambda storage, path: storage.write(path, b"ours"),
     "extend": lambda storage, path: storage.extend(path, b"mine, and more", 4),
@@ -28,7 +30,9 @@ CHANGES: dict[str, Callable[[Storage, str], object]] = {
     "delete": lambda storage, path: storage.delete(path),
 }
 """All that changes a file of a storage, by its path."""
-SWEEP = {"sweep": lambda storage, path: storage.sweep(posixpath.dirname(path))}
+SWEEP = {
+    "delete_leftovers": lambda storage, path: storage.delete_leftovers(posixpath.dirname(path))
+}
 
 
 def content(place: Path) -> dict[Path, bytes]:
@@ -100,8 +104,8 @@ def test_the_root_may_be_a_link(change: str, outside: Path, tmp_path: Path) -> N
 ROW = Evaluation(evaluation=7, sample={"a": 0.5}, status="ok", val_loss=0.5)
 WEIGHTS = {"w": torch.zeros(1)}
 WRITERS: dict[str, Callable[[RunDirectory], object]] = {
-    "a resumed search": lambda run: show_in_tensorboard(open_state(run.storage.local)),
-    "temporary files": lambda run: run.sweep(),
+    "a resumed search": lambda run: show_in_tensorboard(open_state(run.storage.local, *SETTINGS)),
+    "temporary files": lambda run: run.delete_leftovers(),
     "a row": lambda run: run.ledger().append(ROW),
     "torn rows": lambda run: run.ledger().set_torn_aside(),
     "the table": lambda run: run.ledger().write_parquet(),
@@ -125,7 +129,7 @@ WRITERS: dict[str, Callable[[RunDirectory], object]] = {
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory with all its folders."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    state = open_state(folder, "search.evaluations=5", "search.population=4")
+    state = open_state(folder, *SETTINGS)
     show_in_tensorboard(state)
     run(state, folder)
     Storage(str(folder)).write("candidates/000001.safetensors", b"")
@@ -174,4 +178,4 @@ def test_a_search_is_not_resumed_where_a_folder_is_a_link(
     (folder / name).rename(tmp_path / "outside")
     (folder / name).symlink_to(tmp_path / "outside")
     with pytest.raises(UserError, match=f"{folder}/{name} is a link, and what is in it"):
-        show_in_tensorboard(open_state(folder))
+        show_in_tensorboard(open_state(folder, *SETTINGS))

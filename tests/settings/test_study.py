@@ -12,8 +12,9 @@ from revo_ray.errors import UserError
 from revo_ray.run import run_study
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.paths import JOB
+from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.presets import preset_names
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.schema import MethodConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
 
 
@@ -132,17 +133,23 @@ def test_a_table_of_the_paper_has_the_papers_settings(table: str) -> None:
         method: SearchConfig.load(f"preset:paper-{method.removeprefix('revo-')}")
         for method in ("revo-binary", "revo-continuous")
     }
+    papers = {"revo-binary": {"low": -4.0, "high": 0.0}, "revo-continuous": {"scale": "linear"}}
     for search in StudyConfig.load(f"preset:{table}").searches():
         assert search.model.weights == "pretrained:IMAGENET1K_V1"
         assert (search.search.evaluations, search.search.population) == (100, 10)
         rule = search.train.model_dump(exclude={"seed"})
         assert all(preset.train.model_dump(exclude={"seed"}) == rule for preset in presets.values())
-        own = search.method.options
+        own = resolve(search)[0].method.options
         if preset := presets.get(search.method.name):
-            # Rates from 1e-3 and bits of the head are options of the preset, too.
-            assert own == {k: v for k, v in preset.method.options.items() if k != "global_lr"}
+            # Rates from 1e-3 and bits of the head are options of the preset, too. A linear scale
+            # has no exponents.
+            assert own | papers[search.method.name] == own
+            assert (own["sweep"], own["covariance"]) == (False, "independent")
+            assert own | {"low": None} == resolve(preset)[0].method.options | {"low": None}
         else:
-            assert own == {}
+            method = MethodConfig(name=search.method.name)
+            alone = resolve(search.model_copy(update={"method": method}))[0].method.options
+            assert own == (alone | {"lr": [1e-4, 1.0]} if "lr" in alone else alone)
 
 
 def test_a_relative_storage_inside_a_ray_job_is_refused(

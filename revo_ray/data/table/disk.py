@@ -52,7 +52,7 @@ def exclusive(path: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
+def delete_leftovers(folder: Path) -> None:
     """Delete the temporary files of processes that were killed."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process was faster, or it is not ours

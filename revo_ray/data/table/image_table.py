@@ -19,7 +19,7 @@ from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import Splits, split, split_records
 from revo_ray.data.splits.subset import limit_records
 from revo_ray.data.table.bad_images import check_classes
-from revo_ray.data.table.disk import exclusive, sweep
+from revo_ray.data.table.disk import delete_leftovers, exclusive
 from revo_ray.data.table.fingerprint import index_path, table_path
 from revo_ray.data.table.images import Images
 from revo_ray.data.table.writer import ChangedError, Progress, write_table
@@ -163,7 +163,7 @@ def prepare_table(
         table = _opened(path)
         if table is None:
             folder.mkdir(parents=True, exist_ok=True)
-            sweep(folder)
+            delete_leftovers(folder)
             with exclusive(path.with_suffix(".lock")):
                 if (table := _opened(path)) is None:
                     write_table(path, source, records, contents, config, progress)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from revo_ray.data.shared_files import SharedFile, making_folder, share
-from revo_ray.data.table.disk import replacing, sweep
+from revo_ray.data.table.disk import delete_leftovers, replacing
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.weight_files import (
     SUFFIXES,
@@ -225,7 +225,7 @@ def share_weights(tensors: Mapping[str, Tensor], storage: Storage) -> SharedFile
     path = making_folder(storage, SHARED) / f"{sha256}.pth"
     if not path.exists() or path.stat().st_size != content.getbuffer().nbytes:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
+        delete_leftovers(path.parent)
         with replacing(path) as temporary:
             temporary.write_bytes(content.getbuffer())
     return share("weights file", path, sha256, storage, f"{SHARED}/{path.name}")

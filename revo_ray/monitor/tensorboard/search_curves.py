@@ -104,7 +104,8 @@ class SearchCurves:
 
     def _add_opening(self) -> None:
         variables = self._variables if self._distributions else 0
-        layout = tags.layout(self._ledger.objective, variables)
+        sweep = bool(self._distributions) and not self._distributions[0]
+        layout = tags.layout(self._ledger.objective, variables, sweep)
         values = [self._hyperparameters.experiment(self._now), events.layout(layout)]
         self._files.add(Event(wall_time=self._now, summary=Summary(value=values)))
 

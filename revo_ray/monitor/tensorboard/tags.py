@@ -40,12 +40,13 @@ def best(metric: Metric, cost: str) -> str:
     return f"{BEST}/{metric.name}_by_{cost}"
 
 
-def layout(objective: Metric, variables: int) -> Layout:
+def layout(objective: Metric, variables: int, sweep: bool) -> Layout:
     """Lay out the page of custom scalars.
 
     Args:
         objective: the metric to show first.
         variables: number of variables of the search distribution; 0 if the method has none.
+        sweep: generation 0 was not drawn from it.
     """
     metrics = sorted(METRICS.values(), key=lambda metric: metric is not objective)
     means = "Mean of all genes, each on its scale from 0 to 1"
@@ -57,7 +58,8 @@ def layout(objective: Metric, variables: int) -> Layout:
     search += [_chart("Fraction of units frozen", FROZEN), _chart("Failures so far", FAILURES)]
     training = [_chart("Training loss", TRAIN_LOSS)]
     training += [_chart(f"Validation {metric.title}", validation(metric)) for metric in metrics]
-    drawn_from = Category(title="The search distribution, by generation", chart=distribution)
+    title = "The search distribution, by generation" + (", after the sweep (0)" if sweep else "")
+    drawn_from = Category(title=title, chart=distribution)
     by_evaluations, *by_others = (_best_by(cost, metrics) for cost in COSTS)
     categories = [
         by_evaluations,

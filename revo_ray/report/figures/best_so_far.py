@@ -74,13 +74,13 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     Args:
         run: the search.
         random: random search over the same genome and images. Without it, the search's own
-            uninformed proposals are the draws.
+            uninformed proposals are the draws, unless they are a sweep.
     """
     rows, objective = run.rows, run.objective
     best = best_so_far(rows, objective)
     if not np.isfinite(best).any():
         return None
-    draws = random.rows if random else run.uninformed
+    draws = random.rows if random else [] if run.swept else run.uninformed
     bands = _bands(draws, objective)
     succeeded = [row for row in rows if objective.counts(row)]
     failed = [row.evaluation + 1 for row in rows if row.status in ("error", "diverged")]
@@ -99,14 +99,18 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     if bands and run.config.method.name != "random":
         name = "random search" if random else "uninformed draws"
         _draw_bands(axes, bands, name, len(rows))
+    if run.swept:
+        _draw_sweep(axes, run, best)
     numbers = [row.evaluation + 1 for row in rows]
     axes.step(numbers, best, where="post", lw=2.2, label=run.method, **look.line)
     axes.set(xlabel="evaluations", ylim=(bottom, top))
     style_values(axes, objective)
     axes.set_xlim(0.5, max(len(rows), 2) + 0.5)
-    figure.legend(loc="outside upper left", ncols=3 if failed or len(run.method) > 24 else 4)
+    figure.legend(
+        loc="outside upper left", ncols=3 if failed or run.swept or len(run.method) > 24 else 4
+    )
     caption = f"The best validation {objective.title} after each evaluation. "
-    caption += _comparison_text(run, random, draws)
+    caption += _sweep_text(run) + _comparison_text(run, random, draws)
     return Chart("best-so-far", "Best so far", caption, figure, _curve_rows(run, best, bands))
 
 
@@ -136,6 +140,18 @@ def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
     return dict(zip(("low", "median", "high"), curves, strict=True))
 
 
+def _draw_sweep(axes: Axes, run: Run, best: FLOATS) -> None:
+    """Mark the evaluations of the sweep, and extend the best of them over the others."""
+    count, objective = len(run.swept), run.objective
+    shown = [row for row in run.swept if objective.counts(row)]
+    numbers = [row.evaluation + 1 for row in shown]
+    values = np.array([objective.value(row.scores) for row in shown], dtype=np.float64)
+    axes.plot(numbers, values, "o", mec=MUTED, mfc="white", ms=5, label="sweep")
+    if np.isfinite(best[count - 1]):
+        axes.plot([count, len(best)], [best[count - 1]] * 2, ":", color=MUTED, lw=1.6,
+                  label="best of the sweep")  # fmt: skip
+
+
 def _draw_bands(axes: Axes, bands: Bands, name: str, total: int) -> None:
     look = looks(["random"])["random"]
     low, middle, high = (curve[:total] for curve in bands.values())
@@ -150,10 +166,22 @@ def _draw_bands(axes: Axes, bands: Bands, name: str, total: int) -> None:
         axes.plot([n[-1], total], [middle[-1]] * 2, ":", color=look.colour, lw=1.4)
 
 
+def _sweep_text(run: Run) -> str:
+    if not run.swept:
+        return ""
+    count = min(run.config.search.population, run.config.search.evaluations)
+    return (
+        f"The first {count} evaluations (circles) are a sweep: one rate for "
+        "all units in each, evenly spaced over the range. The search begins at the best of them. "
+    )
+
+
 def _comparison_text(run: Run, random: Run | None, draws: Sequence[Evaluation]) -> str:
     """Meaning and limits of the grey line and band."""
     if run.config.method.name == "random":
         return "This search is random itself: its proposals do not learn from each other."
+    if run.swept and not random:
+        return "It has no random search to compare it with: add one to a study."
     if len(draws) < 2:
         return "It has no uninformed proposals to compare it with: add a random search to a study."
     band = (

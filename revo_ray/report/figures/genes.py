@@ -31,6 +31,7 @@ class Genes:
         searches: index of each row's search.
         powers: genes whose values are powers of ten.
         objective: the metric that the searches optimise.
+        note: a sentence on rows that are left out, with a space before it; or empty.
     """
 
     names: list[str]
@@ -39,17 +40,19 @@ class Genes:
     searches: NDArray[np.int64]
     powers: frozenset[str] = frozenset()
     objective: Metric = LOSS
+    note: str = ""
 
 
 def read_genes(runs: Sequence[Run]) -> Genes | None:
     """The genes of searches with one space and one objective; None if no gene varies.
 
-    Diverged evaluations rank last. Errors, evaluations that a scheduler stopped, and repeats of a
-    genome say nothing about a gene and are left out.
+    Diverged evaluations rank last. Errors, evaluations that a scheduler stopped, repeats of a
+    genome, and sweeps, which move all rates at once, say nothing about a gene and are left out.
     """
     rows, searches, ranks = [], [], []
     for index, run in enumerate(runs):
-        own = [row for row in run.rows if _is_evidence(row, run.objective)]
+        known = run.rows[len(run.swept) :]
+        own = [row for row in known if _is_evidence(row, run.objective)]
         if len(own) < 2:
             continue
         rows += own
@@ -64,7 +67,10 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
     powers = frozenset(key for key, column in columns.items() if _spans_decades(column))
     logs = [_powers(c) if key in powers else c for key, c in columns.items()]
     values, objective = np.stack(logs, axis=1), runs[0].objective
-    return Genes(list(columns), values, np.array(ranks), np.array(searches), powers, objective)
+    note = " A sweep moves all rates at once and is left out." if any(r.swept for r in runs) else ""
+    return Genes(
+        list(columns), values, np.array(ranks), np.array(searches), powers, objective, note
+    )
 
 
 def _is_evidence(row: Evaluation, objective: Metric) -> bool:

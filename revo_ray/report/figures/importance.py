@@ -167,7 +167,7 @@ def importance_text(importance: Importance) -> str:
         f"{learnt} {verdict} Dots and lines: mean and 90 % bootstrap interval ({shown}). Shaded: "
         f"reached by chance, in 19 of 20 shuffled ledgers. Arrows: the {title} rises (↑) or falls "
         "(↓) with the gene. Genes that vary together share their importance: the figure describes "
-        "the ledger, not causes."
+        f"the ledger, not causes.{importance.genes.note}"
     )
 
 

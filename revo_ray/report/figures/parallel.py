@@ -73,7 +73,7 @@ def parallel_chart(
         name,
         title,
         f"Each line is one of {count} evaluations{thinned}; dark lines are good, {best}. The "
-        f"{objective.title} is ranked within its search. {why}",
+        f"{objective.title} is ranked within its search. {why}{genes.note}",
         figure,
         rows,
     )

@@ -36,9 +36,10 @@ def exponents(rows: Sequence[Evaluation]) -> FLOATS:
 def rates_by_depth(run: Run) -> Chart | None:
     """Draw the rates of the search's good plans along the network, beside those of the others.
 
-    None with fewer than ten evaluations, or if no plan differs by unit.
+    None with fewer than ten evaluations beside the sweep, or if no plan differs by unit.
     """
-    ended = [r for r in run.rows if run.objective.counts(r) and r.status == "ok" and r.unit_lrs]
+    known = run.rows[len(run.swept) :]
+    ended = [r for r in known if run.objective.counts(r) and r.status == "ok" and r.unit_lrs]
     if len(ended) < 10 or not varies(ended):
         return None
     order = sorted(ended, key=run.objective.rank_of)
@@ -61,6 +62,8 @@ def rates_by_depth(run: Run) -> Chart | None:
         f"Median and middle half of each unit's rate along the network: blue in the best {count} "
         "plans of this search, grey in all others. Where blue leaves grey, good plans differ."
     )
+    if run.swept:
+        caption += " The sweep's plans, of one rate each, are left out."
     if some_frozen:
         caption += " Frozen units count in the share below, not in the median."
     return Chart("rates-by-depth", "Rates by depth", caption, figure, rows)

@@ -99,7 +99,9 @@ def _genes(run: Run) -> Section:
     title = "Which genes mattered"
     genes = read_genes([run])
     if genes is None:
-        return Section("genes", title, "No gene took more than one value.")
+        beyond = len(run.rows) > len(run.swept) or not run.swept
+        text = "No gene took more than one value." if beyond else "There is only the sweep so far."
+        return Section("genes", title, text)
     importance = measure(genes)
     parallel = parallel_chart(genes, importance, run.units, "parallel", "Evaluations over genes")
     if importance is None:

@@ -84,7 +84,7 @@ class SearchState:
         self._guard = guard
         self._card = card
         self.objective = config.search.metric
-        run.sweep()
+        run.delete_leftovers()
         self.ledger = run.ledger(self.objective)
         self._resume()
 

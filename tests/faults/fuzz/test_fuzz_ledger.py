@@ -36,7 +36,7 @@ SECONDS = 20.0
 
 METHODS = {
     "revo-continuous": ("search.lookahead=2",),
-    "revo-binary": ("method.global_lr=0.01",),
+    "revo-binary": ("method.global_lr=0.01", "search.lookahead=2"),
     "random": (),
     "set-encoding": (),
     "full": ("method.halving=none", "method.startup=4"),

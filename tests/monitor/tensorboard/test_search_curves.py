@@ -94,20 +94,29 @@ def test_every_series_has_a_point_for_each_evaluation(undisturbed: Made) -> None
         assert shown == pytest.approx(values)
 
 
-def test_generations_have_their_distribution_and_their_rates(undisturbed: Made) -> None:
-    folder = undisturbed()
+@pytest.mark.parametrize("sweep", [True, False])
+def test_generations_have_their_distribution_and_their_rates(
+    undisturbed: Made, sweep: bool
+) -> None:
+    """A sweep has its rates, and was drawn from no distribution."""
+    options = () if sweep else ("method.sweep=false",)
+    folder = undisturbed(*options)
     whole = read(folder)
-    state = open_state(Storage(str(folder)))
-    sigmas = [point["sigma"] for point in state.proposals.distributions]
+    state = open_state(Storage(str(folder)), *options)
+    drawn = range(int(sweep), 3)
+    distributions = [state.proposals.distributions[generation] for generation in drawn]
+    sigmas = [point["sigma"] for point in distributions]
     assert len(set(sigmas)) > 1
     shown = [(point.step, point.value) for point in whole.Scalars("distribution/sigma")]
-    assert shown == [(g, pytest.approx(sigma)) for g, sigma in enumerate(sigmas[:3])]
-    distributions = state.proposals.distributions[:3]
+    assert shown == [(g, pytest.approx(s)) for g, s in zip(drawn, sigmas, strict=True)]
     for point, found in zip(whole.Scalars("distribution/mean"), distributions, strict=True):
         # The bits of 20 units that may freeze, and the place of the shared rate.
         assert len(found["positions"]) == 21
         assert point.value == pytest.approx(sum(found["positions"].values()) / 21)
-    assert [event.step for event in whole.Histograms("distribution/means")] == [0, 1, 2]
+    assert [event.step for event in whole.Histograms("distribution/means")] == [*drawn]
+    content = whole.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    titles = [category.title for category in layout_pb2.Layout.FromString(content).category]
+    assert ("The search distribution, by generation, after the sweep (0)" in titles) == sweep
 
     rows = list(state.ledger)
     for generation, event in enumerate(whole.Histograms("rates/log10_all_units")):
@@ -152,15 +161,15 @@ def test_the_table_has_a_line_for_each_evaluation(undisturbed: Made) -> None:
                 assert point.step == EPOCHS
 
 
-@pytest.mark.parametrize("lookahead", [0, 4, 10])
+@pytest.mark.parametrize(("lookahead", "sweep"), [(0, True), (4, True), (4, False), (10, False)])
 def test_neither_order_nor_interruptions_leave_a_trace(
-    undisturbed: Made, tmp_path: Path, lookahead: int
+    undisturbed: Made, tmp_path: Path, lookahead: int, sweep: bool
 ) -> None:
-    override = f"search.lookahead={lookahead}"
+    overrides = f"search.lookahead={lookahead}", f"method.sweep={sweep}"
     for rows in (1, 5, 12, 3):
-        run(open_state(Storage(str(tmp_path)), override), workers=4, rows=rows)
-    run(open_state(Storage(str(tmp_path)), override), workers=7)
-    assert contents(tmp_path) == contents(undisturbed(override))
+        run(open_state(Storage(str(tmp_path)), *overrides), workers=4, rows=rows)
+    run(open_state(Storage(str(tmp_path)), *overrides), workers=7)
+    assert contents(tmp_path) == contents(undisturbed(*overrides))
 
 
 @given(cut=st.integers(0, 2**17), other=st.binary(max_size=8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from revo_ray.report.figures.genes import read_genes
+from revo_ray.report.figures.rates import rates_by_depth
 from revo_ray.report.loaded_run import load_run
 from revo_ray.rundir import RunDirectory
 from tests.report.evolved import write_evolved
@@ -18,3 +19,16 @@ def test_what_says_nothing_of_a_gene_is_left_out(tmp_path: Path) -> None:
     assert genes.ranks.max() == 1
     assert genes.powers == {"global_lr"}
     assert genes.values[:, genes.names.index("global_lr")].max() <= 0
+
+
+def test_a_sweep_says_nothing_of_a_gene(tmp_path: Path) -> None:
+    write_evolved(tmp_path, "run", ["method.sweep=true"], failing=[13])
+    run = load_run(RunDirectory(str(tmp_path / "run")))
+    genes = read_genes([run])
+    assert genes is not None
+    assert genes.values.tolist() == [list(row.sample.values()) for row in run.rows[10:]]
+    chart = rates_by_depth(run)
+    assert chart is not None
+    assert {row["plans"]: row["n"] for row in chart.rows} == {"best": 6, "others": 23}
+    assert "sweep" in genes.note
+    assert "sweep" in chart.caption

@@ -18,24 +18,24 @@ from tests.search.core.test_state import measure, open_state, rows, run
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Rows of a search without errors, by lookahead."""
+    """Rows of a search without errors, by its options."""
 
     @cache
-    def rows_of(lookahead: int) -> list[dict[str, Any]]:
+    def rows_of(*settings: str) -> list[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("whole")
-        run(open_state(folder, *options(lookahead)), folder)
+        run(open_state(folder, *settings), folder)
         return rows(folder)
 
     return rows_of
 
 
-def options(lookahead: int) -> tuple[str, ...]:
-    return "search.evaluations=16", "search.population=4", f"search.lookahead={lookahead}"
+SMALL = ("search.evaluations=16", "search.population=4")
 
 
 @given(
     first=st.integers(0, 13),
     lookahead=st.sampled_from([0, 1, 2, 3, 4, 7]),
+    sweep=st.booleans(),
     workers=st.integers(2, 6),
     seed=st.integers(0, 10**6),
 )
@@ -43,13 +43,15 @@ def options(lookahead: int) -> tuple[str, ...]:
 def test_errors_in_a_row_leave_no_trace_whoever_ended_first(
     first: int,
     lookahead: int,
+    sweep: bool,
     workers: int,
     seed: int,
     whole: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("run")
-    state, rng, busy = open_state(folder, *options(lookahead)), random.Random(seed), []
+    settings = (*SMALL, f"search.lookahead={lookahead}", f"method.sweep={sweep}")
+    state, rng, busy = open_state(folder, *settings), random.Random(seed), []
 
     def work() -> None:
         while True:
@@ -64,5 +66,5 @@ def test_errors_in_a_row_leave_no_trace_whoever_ended_first(
 
     with pytest.raises(SearchError, match=f"evaluations {first} to {first + 2} all failed"):
         work()
-    run(open_state(folder, *options(lookahead)), folder, workers, seed)
-    assert rows(folder) == whole(lookahead)
+    run(open_state(folder, *settings), folder, workers, seed)
+    assert rows(folder) == whole(*settings)

@@ -217,13 +217,14 @@ def test_three_deaths_of_one_genome_are_an_error_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lookahead", [0, 4])
+@pytest.mark.parametrize("sweep", [True, False])
 def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
-    tmp_path: Path, lookahead: int
+    tmp_path: Path, lookahead: int, sweep: bool
 ) -> None:
-    option = f"search.lookahead={lookahead}"
+    options = f"search.lookahead={lookahead}", f"method.sweep={sweep}"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(open_state(whole, option), whole)
-    state = open_state(broken, option)
+    run(open_state(whole, *options), whole)
+    state = open_state(broken, *options)
     run(state, broken, stop_after=8)
 
     def fail() -> None:
@@ -237,7 +238,7 @@ def test_three_errors_in_a_row_stop_the_search_and_resume_makes_them_again(
     fail()
     with pytest.raises(SearchError, match=r"evaluations 8 to 10 all failed.*disk on fire"):
         fail()
-    run(open_state(broken, option), broken)
+    run(open_state(broken, *options), broken)
     assert rows(broken) == rows(whole)
 
 
@@ -283,10 +284,13 @@ def test_an_edited_ledger_is_refused(tmp_path: Path) -> None:
         open_state(tmp_path)
 
 
-def test_rows_of_another_search_are_refused(tmp_path: Path) -> None:
-    run(open_state(tmp_path, "search.seed=1"), tmp_path, stop_after=3)
-    with pytest.raises(UserError, match=r"cannot resume .*evaluation 0 is recorded with"):
-        open_state(tmp_path)
+@pytest.mark.parametrize(("sweep", "number"), [("false", 0), ("true", 10)])
+def test_rows_of_another_search_are_refused(tmp_path: Path, sweep: str, number: int) -> None:
+    """The sweep is the same for every seed."""
+    option = f"method.sweep={sweep}"
+    run(open_state(tmp_path, option, "search.seed=1"), tmp_path, stop_after=number + 3)
+    with pytest.raises(UserError, match=rf"cannot resume .*evaluation {number} is recorded with"):
+        open_state(tmp_path, option)
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
@@ -323,14 +327,19 @@ def test_rows_that_a_disk_lost_are_made_again_and_no_others(
     assert len(aside) == (0 if damage == "gone" else 4)
 
 
-def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(tmp_path: Path) -> None:
-    run(open_state(tmp_path), tmp_path, stop_after=15)
+@pytest.mark.parametrize(("sweep", "loss"), [("false", 99.0), ("true", 0.0)])
+def test_a_row_made_again_with_another_value_is_told_from_those_behind_it(
+    tmp_path: Path, sweep: str, loss: float
+) -> None:
+    """Those behind a sweep depend on its best alone."""
+    option = f"method.sweep={sweep}"
+    run(open_state(tmp_path, option), tmp_path, stop_after=15)
     (tmp_path / "ledger" / "000003.json").unlink()
-    state = open_state(tmp_path)
+    state = open_state(tmp_path, option)
     request = state.next_request()
     assert request is not None
     assert request.proposal is not None
-    state.record(request.proposal, measure(request, tmp_path, val_loss=99.0), "trial")
+    state.record(request.proposal, measure(request, tmp_path, val_loss=loss), "trial")
     with pytest.raises(SearchError, match=r"cannot resume .*evaluation 10 is recorded"):
         state.tell(3)
 

@@ -19,7 +19,10 @@ from tests.properties import examples
 from tests.search.core.test_state import open_state, rows, run, weight_files
 
 FEW = ("search.evaluations=14", "search.population=4")
-METHODS = {"revo-continuous": ("search.lookahead=2",), "revo-binary": ("method.global_lr=0.01",)}
+METHODS = {
+    "revo-continuous": ("search.lookahead=2",),
+    "revo-binary": ("method.global_lr=0.01", "search.lookahead=2"),
+}
 
 
 class Death(BaseException):
