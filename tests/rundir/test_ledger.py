@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.evaluation import EpochMetrics, Evaluation
+from revo_ray.rundir.evaluation import SCHEMA, EpochMetrics, Evaluation
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
@@ -132,6 +132,7 @@ def test_parquet_holds_the_same_rows(tmp_path: Path) -> None:
         assert got["unit_lrs"] == values["unit_lrs"]
         assert got["curve"][0]["train_loss"] == 2.0
         assert set(got) == set(values)
+    assert pq.read_schema(tmp_path / "ledger.parquet").equals(SCHEMA)  # also columns without values
 
 
 def test_a_write_that_fails_leaves_nothing_behind(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 from revo_ray.errors import UserError
+from revo_ray.rundir import recorded_config
 from revo_ray.rundir.recorded_config import check_config, write_config
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
@@ -50,3 +52,28 @@ def test_a_configuration_without_rules_is_of_version_1(tmp_path: Path) -> None:
     check_config(Storage(str(tmp_path)), config, CHECKSUMS, {"units": 1, "proposals": 1})
     with pytest.raises(UserError, match="version 1 of the rules of proposals"):
         check_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
+
+
+def test_names_stand_in_the_file_as_they_are_written(tmp_path: Path) -> None:
+    config = SearchConfig.load(overrides=["data.root=Bilder/Äpfel"])
+    write_config(Storage(str(tmp_path)), config, CHECKSUMS, RULES)
+    assert "root: Bilder/Äpfel" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_the_revision_is_that_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "package" / "rundir" / "recorded_config.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+    monkeypatch.setattr(recorded_config, "__file__", str(code))
+    revision = recorded_config._revision.__wrapped__
+    assert revision() is None
+    for line in ("init", "add .", "-c user.name=a -c user.email=b commit -m first"):
+        subprocess.run(["git", *line.split()], cwd=tmp_path, check=True, capture_output=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert revision() == head.stdout.strip()
+    code.write_text("changed = True")
+    assert revision() == head.stdout.strip() + "-dirty"
