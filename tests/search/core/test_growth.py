@@ -148,7 +148,7 @@ class Annealed(Method):
 
     def searcher(self, space: Space, search: Any) -> Proposals[Any]:
         optimiser = CMAMV(space, population_size=search.population, seed=search.evaluations)
-        return Proposals(optimiser, space.key, budget=search.evaluations)
+        return Proposals(optimiser, space, budget=search.evaluations)
 
 
 def test_a_method_whose_proposals_depend_on_the_budget_is_refused(tmp_path: Path) -> None:
