@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from revo_ray.finetune.training.augment import Kind, augment
+from revo_ray.finetune.training.augment import Kind, _drawn_from, augment
 
 KINDS: list[Kind] = ["none", "flip", "crop-flip", "trivial", "randaugment"]
 
@@ -67,3 +67,11 @@ def test_crop_moves_by_an_eighth_at_most_and_reflects() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match="mixup"):
         augment(batch(), "mixup", generator())  # type: ignore[arg-type]
+
+
+def test_each_block_draws_from_a_seed_of_its_own() -> None:
+    generator, drawn = torch.Generator().manual_seed(0), set()
+    for _ in range(300):
+        with _drawn_from(generator):
+            drawn.add(float(torch.rand(())))
+    assert len(drawn) == 300
