@@ -26,6 +26,23 @@ BENCHMARKS = {
         "Test scores in percent, by seed, and their change since another revision: the mean "
         "difference in points, paired by seed, with its 95 % t interval.",
     ),
+    "scale": (
+        "One range of rates for all",
+        "Best validation losses after a number of evaluations, and test accuracy in percent, by "
+        "seed and on average; `differences` are of `wide`, the defaults, to each other way, in "
+        "points of test accuracy, with their 95 % t intervals.",
+    ),
+    "variants": (
+        "Ways to propose, one change at a time",
+        "The best validation loss after the epochs of 20, 50 and 100 evaluations and the test "
+        "accuracy of the best in percent, means over seeds; differences to the default, paired by "
+        "seed, with their 95 % t intervals.",
+    ),
+    "warm_start": (
+        "A search that begins at the rates of an earlier one",
+        "On other images than those of the earlier search, against a search that begins with a "
+        "sweep.",
+    ),
     "recipe": (
         "Training settings as genes",
         "`revo-mixed` with momentum and label smoothing as genes, and with weight decay alone, "
