@@ -6,6 +6,7 @@ import errno
 import fcntl
 import threading
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,15 +19,25 @@ from revo_ray.storage import Storage
 
 
 def test_any_thread_may_release_it(tmp_path: Path) -> None:
-    """The signal handler or a thread of the driver may close what another one opened."""
-    held: list[RunLock] = []
-    thread = threading.Thread(target=lambda: held.append(RunLock(Storage(str(tmp_path)))))
+    """A thread of the driver, which lives on, may close what another one opened."""
+    held: Queue[RunLock] = Queue()
+    ended = threading.Event()
+
+    def hold() -> None:
+        held.put(RunLock(Storage(str(tmp_path))))
+        ended.wait()
+
+    thread = threading.Thread(target=hold)
     thread.start()
-    thread.join()
-    with pytest.raises(UserError, match="another search is running"):
-        RunLock(Storage(str(tmp_path)))
-    held[0].close()
-    RunLock(Storage(str(tmp_path))).close()
+    try:
+        lock = held.get()
+        with pytest.raises(UserError, match="another search is running"):
+            RunLock(Storage(str(tmp_path)))
+        lock.close()
+        RunLock(Storage(str(tmp_path))).close()
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
