@@ -59,11 +59,11 @@ DIGITS: dict[str, dict[str, Any]] = {
 }
 CELLS: dict[str, dict[str, Any]] = {
     "digits": DIGITS,
-    "digits-sgd": {**DIGITS, "train": {"optimizer": "sgd", "momentum": 0.9, "batch_size": 16}},
+    "digits-sgd": {**DIGITS, "train": {"optimizer": "sgd", "momentum": 0.9}},
     "digits-long": {
         "model": DIGITS["model"],
         "data": {**DIGITS["data"], "train_fraction": 0.025},
-        "train": {"epochs": 50, "schedule": "cosine"},
+        "train": {"epochs": 50, "batch_size": 64, "schedule": "cosine"},
     },
     "fashion": {
         "model": {
