@@ -59,7 +59,7 @@ def test_a_serial_tuner_with_hyperopt_proposes_the_same(tmp_path: Path) -> None:
     results = fit(
         tmp_path,
         Loss,
-        {"lr": tune.loguniform(1e-4, 0.1), "wd": tune.loguniform(1e-6, 1e-1)},
+        {"lr": tune.loguniform(1e-6, 1.0), "wd": tune.loguniform(1e-6, 1e-1)},
         metric="val_loss",
         mode="min",
         num_samples=16,
