@@ -45,7 +45,7 @@ def search(
 
         result = run_search(settings, address=address, resume=resume, console=out)
     show_result(result, config, overrides)
-    if result.best is None:
+    if result.best is None and result.stopped_by == "budget":
         ledger = RunDirectory(result.directory).ledger_uri
         raise SearchError(
             f"no evaluation succeeded ({status_counts(result)}); {ledger} has the "

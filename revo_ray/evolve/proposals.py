@@ -71,6 +71,7 @@ class Proposals(Generic[C]):
         reuse: answer a sample that was evaluated before from that evaluation.
 
     Raises:
+        TypeError: something else is given for the space.
         ValueError: lookahead is negative or larger than `MOST_AHEAD` generations.
 
     Example:
@@ -87,6 +88,8 @@ class Proposals(Generic[C]):
         lookahead: int = 0,
         reuse: bool = False,
     ) -> None:
+        if not isinstance(space, Space):
+            raise TypeError(f"Proposals takes the space itself, such as `space`, not {space!r}")
         population = optimiser.population_size
         if lookahead < 0 or (population is not None and lookahead > MOST_AHEAD * population):
             raise ValueError(
@@ -226,7 +229,7 @@ class Proposals(Generic[C]):
             ReplayError: a value differs by more than that.
         """
         proposed = self._candidates[evaluation].sample
-        name = self._space.differing(recorded, proposed, self._tolerances[evaluation])
+        name = self._space.differing(recorded, proposed, self._tolerances.get(evaluation, ROUNDING))
         if name is not None:
             raise ReplayError(
                 f"evaluation {evaluation} is recorded with {name}={shown(recorded.get(name))}, but "

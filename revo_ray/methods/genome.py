@@ -30,7 +30,10 @@ LEAST_HEAD_LR = 1e-6
 
 
 DECADES = 0.5
-"""Initial standard deviation of a rate on a log scale."""
+"""Initial standard deviation of a rate on a log scale, if its range is wide enough."""
+WIDEST = 0.25
+"""Largest initial standard deviation of a rate, as a fraction of its range: with a larger one most
+samples would lie on the bounds."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Common:
 
     def _deviation(self, low: float, high: float) -> float | None:
         """Initial standard deviation of a rate between two exponents of ten."""
-        return DECADES / (high - low) if self.sigma is None else None
+        return min(DECADES / (high - low), WIDEST) if self.sigma is None else None
 
     def _settings(self) -> dict[str, Variable]:
         return {**recipe_variables(self.recipe or (), self.weight_decay)}

@@ -405,3 +405,9 @@ def test_what_depends_on_an_evaluation_waits_for_it_and_nothing_else_does(
     # A generation is told whole, and each one told lets as many be sampled as it had.
     told = held // population
     assert len(seen) == (told + 1) * population + lookahead
+
+
+def test_a_key_in_place_of_the_space_is_refused_at_once() -> None:
+    key: Any = BITS.key
+    with pytest.raises(TypeError, match="takes the space itself"):
+        Proposals(CMAMV(BITS), key)

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revo_ray.evolve.algorithms import ALGORITHMS
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
 from revo_ray.evolve.space import Categorical, Real, Space
-from revo_ray.methods import Method, Plan
+from revo_ray.methods import Method, Plan, SearchOptions, make_method
 from revo_ray.search.core.prepare import resolve
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.schema import MethodConfig, SearchConfig
 from tests.evolve.test_proposals import drive
 from tests.properties import examples
 
@@ -233,3 +234,16 @@ def test_a_search_of_160_rates_beats_one_rate_for_all_whatever_the_scale(seed: i
     one_rate = float(np.var(best))  # the loss of the best one that there is
     assert lowest() < 0.6 * one_rate
     assert lowest("method.sweep=false", "method.covariance=independent") > one_rate
+
+
+@pytest.mark.parametrize("width", [0.01, 0.2, 1.0])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_most_rates_of_a_narrow_range_lie_within_it(algorithm: str, width: float) -> None:
+    options = {"low": -3.0, "high": -3.0 + width, "sweep": False, "algorithm": algorithm}
+    method = make_method(MethodConfig(name="revo-continuous", **options))
+    units = [SimpleNamespace(name=f"unit{n}", head=n == 8) for n in range(9)]
+    proposals = method.searcher(method.space(units), SearchOptions(population=10))
+    found = [proposals.ask() for _ in range(10)]
+    genes = [gene for each in found if each for gene in each.sample.values()]
+    assert len(genes) == 90
+    assert sum(gene in (0.0, 1.0) for gene in genes) < 30
