@@ -191,16 +191,17 @@ class SearchOptions(Section):
     """Candidates of the next generation that are sampled before the current one is complete, so
     that no worker waits for its end."""
     stop_after: Duration | None = None
-    """Time after which a command ends its search or study: `2h`, `90m`, `1h30m` or seconds. No
-    evaluation begins, those that run end, and the best model is tested. `--resume` goes on.
-    None: the whole budget is spent."""
+    """Time after which a command ends its search or study: `2h`, `90m`, `1h30m` or seconds.
+    Evaluations that run are given up, and the best model is tested. `--resume` makes them again and
+    goes on. None: the whole budget is spent."""
     objective: MetricName = "loss"
     """Metric of the validation images by which evaluations are compared and the best is chosen."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
     warm_start: list[str] = []
     """Run directories of earlier searches (paths or URIs). The rates of their best evaluations,
-    mapped by depth to other networks, are where the search begins, in place of a sweep."""
+    mapped by depth to other networks, are where the search begins, in place of a sweep. Methods
+    that search no rates on a log scale refuse it, also in a study."""
 
     @field_validator("warm_start")
     @classmethod

@@ -80,7 +80,8 @@ class SearchState:
             self._budget = EpochBudget(config.search.evaluations, config.train.epochs)
         self._running: set[int] = set()
         """Evaluations that a worker makes."""
-        self._stopped = False
+        self.stopped = False
+        """Whether it was stopped before its budget was spent."""
         self._guard = guard
         self._card = card
         self.objective = config.search.metric
@@ -123,7 +124,7 @@ class SearchState:
     @property
     def ended(self) -> bool:
         """Whether the budget is spent, or the search was stopped and no evaluation runs."""
-        return self.spent or (self._stopped and not self._running)
+        return self.spent or (self.stopped and not self._running)
 
     @property
     def done(self) -> bool:
@@ -131,8 +132,8 @@ class SearchState:
         return self.ended and (self.best is None or self.final_test.scores is not None)
 
     def stop(self) -> None:
-        """Begin no further evaluation; the search ends with those that run."""
-        self._stopped = True
+        """Begin no further evaluation; the search ends when those that run are given up."""
+        self.stopped = True
 
     @property
     def best(self) -> Evaluation | None:
@@ -146,7 +147,7 @@ class SearchState:
 
     def next_request(self) -> Request | None:
         """The next work for a worker; None at the barrier and at the end."""
-        request = None if self._stopped else self._next_evaluation()
+        request = None if self.stopped else self._next_evaluation()
         return self._test_request() if request is None and self.ended else request
 
     def _next_evaluation(self) -> Request | None:
@@ -225,7 +226,7 @@ class SearchState:
             SearchError: too many errors in a row.
         """
         self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
-        if self._retries.lost(proposal.evaluation, cause):
+        if self.stopped or self._retries.lost(proposal.evaluation, cause):
             self.returned(proposal)
             return
         self._spend(proposal.evaluation, 0)

@@ -31,4 +31,4 @@ class StopAfter:
         for state in states:
             state.stop()
         if self._say is not None:
-            self._say("search.stop_after has passed: no further evaluation begins")
+            self._say("search.stop_after has passed: evaluations that run are given up")

@@ -31,6 +31,8 @@ class Assignment:
     """Time at which it got a worker, by the monotonic clock; None without one."""
     late: bool = False
     """Whether it took longer than `train.time_limit`."""
+    given_up: bool = False
+    """Whether its search was stopped."""
 
     @property
     def worker(self) -> Any:
@@ -141,6 +143,16 @@ class Assignments:
     def heard_from(self, work: Assignment) -> None:
         """Note that a worker reported something: it has loaded all that it needs."""
         self._loaded.add(hash(work.worker))
+
+    def given_up(self) -> list[Any]:
+        """The workers of evaluations whose searches were stopped, each once."""
+        found = []
+        for work in self.live.values():
+            stopped = work.state.stopped and work.proposal is not None
+            if stopped and not work.given_up and work.worker is not None:
+                work.given_up = True
+                found.append(work.worker)
+        return found
 
     def overdue(self) -> list[Any]:
         """The workers of trials that take longer than `train.time_limit`, each once."""

@@ -121,11 +121,11 @@ class Recorder(tune.Callback):
         self._assignments, self._tick = assignments, tick
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Take back the work of lost trials, and kill workers that take too long."""
+        """Take back the work of lost trials; kill workers whose work is late, or given up."""
         stop_if_asked()
         with self._assignments.keeping_failure():
             self._assignments.collect_ended()
-        for worker in self._assignments.overdue():
+        for worker in (*self._assignments.overdue(), *self._assignments.given_up()):
             ray.kill(worker)
         self._tick(self._assignments.busy, self._assignments.slots)
 

@@ -107,3 +107,19 @@ def test_a_stopped_search_ends_tested_and_goes_on_as_if_it_had_not_been_stopped(
         assert (last.stopped_by, last.test_looks) == ("budget", 1 + tested)
     attempts = [{**row, "attempts": 1} for row in rows(folder)]
     assert attempts == rows(whole)
+
+
+def test_a_worker_that_is_killed_as_its_search_stops_costs_nothing(tmp_path: Path) -> None:
+    """The evaluation is given up: no attempt is counted, however often it happens."""
+    state = open_state(tmp_path)
+    run(state, tmp_path, stop_after=2)
+    for _ in range(5):
+        state = open_state(tmp_path)
+        request = state.next_request()
+        assert request is not None
+        assert request.proposal is not None
+        state.stop()
+        for _ in range(5):
+            state.lost(request.proposal, "killed")
+        assert state.ended
+        assert len(state.ledger) == 2

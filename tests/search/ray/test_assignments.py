@@ -80,3 +80,19 @@ def test_without_a_limit_nobody_is_late(tmp_path: Path, clock: Clock) -> None:
     made.overdue()
     clock.now += 1e6
     assert made.overdue() == []
+
+
+def test_a_stopped_search_gives_up_its_workers_once_and_keeps_its_test(tmp_path: Path) -> None:
+    made = make_assignments(tmp_path)
+    state, other = made.states[0], make_assignments(tmp_path / "other").states[0]
+    proposal = state.proposals.ask()
+    made.live["runs"] = Assignment(state, proposal, trial_on("a"))
+    made.live["waits"] = waiting = Assignment(state, proposal, trial_on(None))
+    made.live["tests"] = Assignment(state, None, trial_on("b"))
+    made.live["other"] = Assignment(other, proposal, trial_on("c"))
+    assert made.given_up() == []
+    state.stop()
+    assert made.given_up() == ["a"]
+    assert made.given_up() == []
+    waiting.trial = trial_on("d")
+    assert made.given_up() == ["d"]
