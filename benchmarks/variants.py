@@ -107,8 +107,8 @@ class Default:
 
     def generation(self, number: int) -> list[Candidate]:
         """The candidates of a generation."""
-        swept = self.method.genome_type.opening(self.space, self.population)
-        if number == 0 and swept:
+        if number == 0 and self.method.sweeps:
+            swept = self.method.genome_type.opening(self.space, self.population)
             return [Candidate(sample, None) for sample in swept]
         return [self.optimiser.ask() for _ in range(self.population)]
 

@@ -41,7 +41,6 @@ class Common:
     """Fields that all genomes share: the sweep of rates, and genes of training settings.
 
     Attributes:
-        sweep: the first generation has one rate for all units in each sample.
         sigma: initial standard deviation of all genes, as a fraction of their ranges; None:
             `DECADES` for rates on a log scale, the optimiser's for others.
         recipe: names of the settings that are genes.
@@ -51,21 +50,20 @@ class Common:
     _overall: ClassVar[str] = ""
     """Name of the gene of the overall rate, if there is one."""
 
-    sweep: bool = field(default=False, kw_only=True)
     sigma: float | None = field(default=None, kw_only=True)
     recipe: Recipe | None = field(default=None, kw_only=True)
     weight_decay: tuple[float, float] | None = field(default=None, kw_only=True)
 
     def opening(self, space: Space, count: int) -> list[Sample]:
-        """The samples of the sweep: one rate for all units, nothing frozen; none without a sweep.
+        """The samples of the sweep: one rate for all units, nothing frozen.
 
-        A space around winners has none either: their rates are better than any of a sweep's.
+        A space around winners has none: their rates are better than any of a sweep's.
 
         Args:
             space: of this genome.
             count: number of samples.
         """
-        swept = self._rates(space) if self.sweep else {}
+        swept = self._rates(space)
         if not swept or any(each.winners for each in swept.values()):
             return []
         others = {name: _start(each) for name, each in space.items() if name not in swept}
@@ -75,8 +73,8 @@ class Common:
         ]
 
     @property
-    def starts_warm(self) -> bool:
-        """Whether rates of other searches can be its start: it searches rates on a log scale."""
+    def searches_log_rates(self) -> bool:
+        """Whether it searches rates on a log scale: a sweep and rates of other searches fit it."""
         return True
 
     def _bits(self, rates: Iterable[float], names: Iterable[str], space: Space) -> Sample:
@@ -144,8 +142,8 @@ class BinaryGenome(Common):
         return self._plan((rate * bit for bit in bits), sample)
 
     @property
-    def starts_warm(self) -> bool:
-        """Whether rates of other searches can be its start: its rate is a gene."""
+    def searches_log_rates(self) -> bool:
+        """Whether its rate is a gene."""
         return self.global_lr == "searched"
 
     def winner(self, rates: Sequence[float], units: Sequence[UnitLike], space: Space) -> Sample:
@@ -198,8 +196,8 @@ class ContinuousGenome(Common):
         return self._plan(map(max, rates, least), sample)
 
     @property
-    def starts_warm(self) -> bool:
-        """Whether rates of other searches can be its start: they are on a log scale here."""
+    def searches_log_rates(self) -> bool:
+        """Whether its genes are on a log scale."""
         return self.scale == "log"
 
     def winner(self, rates: Sequence[float], units: Sequence[UnitLike], space: Space) -> Sample:

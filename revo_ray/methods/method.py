@@ -49,6 +49,11 @@ class Method(ABC):
         """The plan of a sample of that space."""
 
     @property
+    def sweeps(self) -> bool:
+        """Whether the first generation has one rate for all units in each plan."""
+        return False
+
+    @property
     def starts_warm(self) -> bool:
         """Whether `space_around` works: a search may begin at earlier ones' rates."""
         return False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from revo_ray.errors import UserError
 from revo_ray.evolve.algorithms import AlgorithmName, CovarianceName
@@ -15,7 +15,13 @@ from revo_ray.evolve.proposals import Proposals
 from revo_ray.evolve.space import Sample, Space
 from revo_ray.evolve.sweep import Sweep
 from revo_ray.finetune.plan import Plan
-from revo_ray.methods.genome import BinaryGenome, ContinuousGenome, Genome, RelativeGenome
+from revo_ray.methods.genome import (
+    BinaryGenome,
+    Common,
+    ContinuousGenome,
+    Genome,
+    RelativeGenome,
+)
 from revo_ray.methods.method import Method, UnitLike
 from revo_ray.methods.recipe import DECAYS, Recipe
 from revo_ray.settings.options import HIGHEST, LOWEST, Bounds, Exponent
@@ -48,9 +54,15 @@ class Evolved(Method):
         return self.genome_type.space(units)
 
     @property
+    def sweeps(self) -> bool:
+        """Whether `method.sweep` is set, and there are rates to sweep."""
+        return self.starts_warm and bool(getattr(self.options, "sweep", False))
+
+    @property
     def starts_warm(self) -> bool:
-        """Whether CMA-ES searches its rates on a log scale."""
-        return type(self).searcher is Evolved.searcher and self.genome_type.starts_warm
+        """Whether CMA-ES searches its rates on a log scale; a plugin's own genome is not known."""
+        known = isinstance(self.genome_type, Common) and self.genome_type.searches_log_rates
+        return type(self).searcher is Evolved.searcher and known
 
     def space_around(self, winners: Sequence[Sequence[float]], units: Sequence[UnitLike]) -> Space:
         """The space of the genome, around the genomes of the winners."""
@@ -83,7 +95,7 @@ class Evolved(Method):
                 seed=search.seed,
             )
 
-        samples = self.genome_type.opening(space, search.population)
+        samples = self.genome_type.opening(space, search.population) if self.sweeps else []
         try:
             optimiser = Sweep(samples, make) if samples else make(None)
         except ValueError as error:
@@ -102,8 +114,8 @@ class RateOptions(EvolveOptions):
     """Rates are searched up to 10^high."""
     sweep: bool = True
     """Whether the first generation has one rate for all units in each plan, evenly spaced from low
-    to high on a log scale. The search then begins at the best of them. It is always false for a
-    linear scale and a fixed rate."""
+    to high on a log scale. The search then begins at the best of them. A linear scale and a fixed
+    rate have none."""
     start: float | None = Field(None, ge=0, le=1)
     """Initial mean of the rates without a sweep, from 0 at low to 1 at high; None: the middle."""
     recipe: Recipe | None = None
@@ -113,12 +125,6 @@ class RateOptions(EvolveOptions):
     weight_decay: Bounds | None = DECAYS
     """Range of the weight decay where it is a gene, on a log scale. It is one if `recipe` names it;
     with a base rate (`scale: relative`, `revo-mixed`) always, unless this is None."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sweep_rates_on_a_log_scale(cls, values: dict[str, Any]) -> dict[str, Any]:
-        fixed = values.get("global_lr", "searched") != "searched"
-        return {**values, "sweep": False} if fixed or values.get("scale") == "linear" else values
 
 
 class RevoBinary(Evolved):

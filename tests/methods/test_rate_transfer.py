@@ -75,7 +75,7 @@ def test_a_frozen_unit_is_given_a_rate_like_those_around_it(rates: list[float]) 
 @given(st.lists(RATES, min_size=4, max_size=4))
 @examples(20)
 def test_the_genome_of_a_winner_has_its_rates(options: dict[str, Any], rates: list[float]) -> None:
-    """Where the genome can say them: all of it but a binary one's different rates."""
+    """Every genome can say them but a binary one, which has no different rates."""
     if options["name"] == "revo-binary":
         rates = [rates[0], 0.0, rates[0], rates[0]]
     elif options["name"] == "revo-mixed":

@@ -16,7 +16,7 @@ from revo_ray.evolve.algorithms import ALGORITHMS
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposal, Proposals
 from revo_ray.evolve.space import Categorical, Real, Space
-from revo_ray.methods import Method, Plan, SearchOptions, make_method
+from revo_ray.methods import Evolved, Method, Plan, RevoContinuous, SearchOptions, make_method
 from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import MethodConfig, SearchConfig
 from tests.evolve.test_proposals import drive
@@ -106,7 +106,7 @@ def test_only_a_sweep_is_the_same_for_every_seed_and_drawn_from_nothing(method: 
     assert (one == other) == swept
     made, proposals = searcher(method)
     assert (proposals.distributions[:1] == [{}]) == swept
-    assert bool(getattr(made.options, "sweep", False)) == swept
+    assert made.sweeps == swept
 
 
 @pytest.mark.parametrize("method", SWEPT)
@@ -247,3 +247,42 @@ def test_most_rates_of_a_narrow_range_lie_within_it(algorithm: str, width: float
     genes = [gene for each in found if each for gene in each.sample.values()]
     assert len(genes) == 90
     assert sum(gene in (0.0, 1.0) for gene in genes) < 30
+
+
+class OwnGenome:
+    """A genome of a plugin, which knows neither sweeps nor earlier searches."""
+
+    def space(self, units: Any) -> Space:
+        return Space({unit.name: Real(0.0, 1.0) for unit in units})
+
+    def plan(self, sample: Any, units: Any) -> Plan:
+        return Plan(tuple(sample[unit.name] for unit in units))
+
+
+class OwnSearcher(RevoContinuous):
+    """A method of a plugin that proposes otherwise."""
+
+    def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
+        return super().searcher(space, search)
+
+
+def test_methods_of_plugins_sweep_only_as_the_genomes_here_do() -> None:
+    """An inherited option says nothing of what a plugin proposes."""
+    own = Evolved(RevoContinuous.Options())
+    own.genome_type = OwnGenome()  # type: ignore[assignment]
+    other = OwnSearcher(OwnSearcher.Options())
+    for method in (own, other):
+        assert not method.sweeps
+        assert not method.starts_warm
+    proposal = own.searcher(own.space(UNITS), SearchOptions()).ask()
+    assert proposal is not None
+    assert len(set(proposal.sample.values())) > 1
+
+
+@pytest.mark.parametrize(("method", "swept"), [(SWEPT[0], True), (UNSWEPT[1], False)])
+def test_a_search_records_whether_it_sweeps(method: str, swept: bool) -> None:
+    name, *options = method.split()
+    settings = [f"method.name={name}", *(f"method.{option}" for option in options)]
+    resolved, _ = resolve(SearchConfig.load(None, settings))
+    assert resolved.method.options["sweep"] is swept
+    assert resolved.has_sweep is swept

@@ -261,7 +261,10 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
     """
     method = make_method(config.method, config.plugins, config.train)
     check_warm_start(config, method)
-    resolved = MethodConfig(name=method.name, **method.options.model_dump(mode="json"))
+    options = method.options.model_dump(mode="json")
+    if "sweep" in options:  # recorded as it is, for whoever reads the run directory
+        options["sweep"] = method.sweeps
+    resolved = MethodConfig(name=method.name, **options)
     return config.model_copy(update={"method": resolved}), method
 
 
