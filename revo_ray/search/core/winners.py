@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from revo_ray.errors import UserError
 from revo_ray.evolve.space import Space
@@ -38,7 +39,8 @@ def find_warm_start(
 ) -> WarmStart | None:
     """The warm start of a search; None for a cold one.
 
-    A search that has begun keeps the one that it recorded: the earlier searches may be gone.
+    A search keeps the one that it recorded, as long as the key is the same: the earlier searches
+    may be gone, also before its first evaluation has ended.
 
     Raises:
         UserError: an earlier search cannot be read or has no winner, or the record is damaged.
@@ -49,6 +51,9 @@ def find_warm_start(
         return None
     if run.has_rows:
         return run.warm_start(len(units))
+    with suppress(UserError):
+        if run.exists and run.config().config.search.warm_start == directories:
+            return run.warm_start(len(units))
     return WarmStart([_winners(_open(directory), units) for directory in directories])
 
 

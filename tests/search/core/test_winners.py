@@ -106,6 +106,17 @@ def test_a_resumed_search_needs_the_earlier_ones_no_more(
             preparation.state(config)
 
 
+def test_a_search_that_was_killed_before_its_first_row_needs_them_no_more(
+    tmp_path: Path, preparation: Preparation
+) -> None:
+    source = earlier(tmp_path / "source", 12, units=9)
+    whole = made(preparation, config_of(tmp_path, source, name="whole"))
+    config = config_of(tmp_path, source, name="killed")
+    assert made(preparation, config, stop_after=0) == []
+    shutil.rmtree(source)
+    assert made(preparation, config) == whole
+
+
 def test_winners_are_the_best_by_the_earlier_searchs_own_objective(tmp_path: Path) -> None:
     by_loss = earlier(tmp_path / "loss", 150)
     by_accuracy = earlier(tmp_path / "accuracy", 30, objective="accuracy")
