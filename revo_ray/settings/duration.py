@@ -10,9 +10,13 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 def _read(value: Any, read: ValidatorFunctionWrapHandler) -> timedelta:
     """Read a duration; pydantic reads `PT1H30M`, as ISO 8601 has it, and numbers of seconds."""
-    if isinstance(value, str) and not value.upper().startswith("P"):
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    elif isinstance(value, str) and not value.upper().startswith("P"):
         value = f"PT{value.replace(' ', '').upper()}"
     try:
+        if isinstance(value, bool):
+            raise ValueError("true and false are no durations")
         found: timedelta = read(value)
     except ValueError:
         raise ValueError(

@@ -32,13 +32,14 @@ def test_hours_minutes_and_seconds_are_added(parts: tuple[int | None, ...], spac
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1.5H", 5400), ("45", 45), ("0.25", 0.25)]
+    ("text", "seconds"),
+    [("2h", 7200), ("90m", 5400), ("1.5H", 5400), ("45", 45), ("0.25", 0.25), ('"45"', 45)],
 )
 def test_a_number_is_of_seconds(text: str, seconds: float) -> None:
     assert stop_after(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["soon", "2 weeks", "h", "-1h", "0", "0s", "-3", "[2h]"])
+@pytest.mark.parametrize("text", ["soon", "2 weeks", "h", "-1h", "0", "0s", "-3", "[2h]", "true"])
 def test_another_text_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UserError, match=r"^search\.stop_after: give a time such as 2h, 90m.*--set"):
         stop_after(text)
