@@ -75,7 +75,7 @@ class Real(Scaled):
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None without a step."""
+        """Number of values; None without a step."""
         if self.step is None:
             return None
         return round(self.high / self.step) - round(self.low / self.step) + 1

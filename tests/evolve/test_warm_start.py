@@ -78,7 +78,7 @@ def test_winners_that_lie_far_apart_widen_no_gene_much(
 
 
 def test_the_overall_rate_stays_loose() -> None:
-    """Of equal winners: the mean of all genes varies as a cold start's, a single one less."""
+    """Equal winners: the mean of all genes varies as a cold start's, a single gene less."""
     space = Space({f"x{i}": Real(0, 1, deviation=0.05, depth=i / 49) for i in range(50)})
     cold = initial_cov(list(space.values()), 0.125, "depth")
     around = space.around([dict.fromkeys(space, 0.5)] * 10)

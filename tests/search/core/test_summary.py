@@ -1,4 +1,4 @@
-"""What a search that is done leaves behind: its table, and a result that can be read again."""
+"""A search that is done leaves its table, and a result that can be read again."""
 
 from __future__ import annotations
 
