@@ -12,7 +12,7 @@ def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
     """Show classes, splits, sizes, near-duplicates, bad images; exit 2 if no search can start."""
     settings = SearchConfig.load(config, overrides or [])
 
-    from revo_ray.cli.inspection import looking, show_inspection
+    from revo_ray.cli.inspection_text import looking, show_inspection
     from revo_ray.data.inspect import inspect as inspect_images
     from revo_ray.data.shared_files import tables_folder
 

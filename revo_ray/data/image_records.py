@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -61,6 +62,49 @@ class Problem(NamedTuple):
     cause: str
 
 
+class Topic(IntEnum):
+    """Subjects of findings, in the order in which users see them: the worst first."""
+
+    TWO_LABELS = 1
+    """One picture stands in two classes."""
+    UNREADABLE = 2
+    SPLITS = 3
+    """Folders or values that look like splits; images left out of them."""
+    GROUPS = 4
+    """Images that may belong together: patients, subjects, scenes."""
+    TWINS = 5
+    """Near-duplicates in two splits."""
+    LABELS = 6
+    """Labels that differ little, or say that there is none."""
+    MASKS = 7
+    """Images that may be masks of others."""
+    CLASSES = 8
+    """Rare classes, and classes of very different sizes."""
+    INTENSITY = 9
+    """The range of pixels of more than 8 bits."""
+    SHAPES = 10
+    """Sizes, aspects and modes."""
+    OTHER = 11
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the images that a user should know before a search.
+
+    Attributes:
+        topic: its subject.
+        text: one line, which names the key that settles it, if one does.
+        key: that key, such as `data.splits`.
+    """
+
+    topic: Topic
+    text: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set.
@@ -69,13 +113,13 @@ class Source:
         classes: class names; labels are positions in this tuple.
         records: one record per image, in a fixed order.
         problems: images that the source names and cannot return, such as a missing file.
-        warnings: warnings for the user, each in one line.
+        warnings: findings that the user should see.
     """
 
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

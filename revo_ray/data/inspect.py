@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import explain, square
-from revo_ray.data.findings import NAMED, GroupCounts, Inspection, Overlap
-from revo_ray.data.image_records import Problem, Record, Source
+from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
+from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
 from revo_ray.data.near_duplicates import ImageHashes, NearDuplicates, find_near_duplicates
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import split_records
@@ -69,6 +69,7 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     groups = _count_groups(kept)
     hashes = [image.hashes for image in images]
     duplicates = find_near_duplicates(hashes, [parts[name] for name in SPLITS]) if parts else []
+    warnings = (*source.warnings, *_leaks(kept, groups, duplicates, parts))
     return Inspection(
         classes=source.classes,
         listed=len(source.records),
@@ -81,7 +82,7 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
         overlaps=tuple(_overlap(pair, kept) for pair in duplicates),
         table_bytes=_table_bytes(kept, config.image_size),
         table=_find_table(config, source, records, Path(folder)),
-        warnings=(*source.warnings, *_leaks(kept, groups, duplicates, parts)),
+        warnings=tuple(sorted(warnings, key=lambda found: found.topic)),
         obstacles=tuple(obstacles),
     )
 
@@ -151,23 +152,25 @@ def _leaks(
     groups: GroupCounts | None,
     duplicates: Sequence[NearDuplicates],
     parts: Mapping[str, NDArray[np.int64]],
-) -> list[str]:
+) -> list[Finding]:
     """Warn of images that make validation and test scores better than they should be."""
     leaks = []
     repeated = [pair.second for pair in duplicates]
     if count := len(np.unique(np.concatenate(repeated))) if repeated else 0:
         held_out = len(parts["validation"]) + len(parts["test"])
-        leaks.append(
+        text = (
             f"{count:,} of {held_out:,} validation and test images have a twin in another "
             "split, which flatters the scores; remove one of each two, or keep them together as a "
             "group (data.source: csv)"
         )
+        leaks.append(Finding(Topic.TWINS, text, "data.near_duplicates"))
     lesions = sum(bool(_HAM10000.search(record.name)) for record in kept)
     if groups is None and lesions > len(kept) / 2:
-        leaks.append(
+        text = (
             "the images are named as HAM10000's are, where several may show one lesion: without "
             "groups it stands in several splits; use data.source: ham10000, or a csv's column group"
         )
+        leaks.append(Finding(Topic.GROUPS, text, "data.group_by"))
     return leaks
 
 

@@ -62,15 +62,40 @@ class DataConfig(Section):
     root: str | None = None
     """Path or URI of the data set, which pyarrow.fs opens. None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=4096)
-    """Pixels. The shorter side is resized to this size, then the centre square is cut out."""
+    """Pixels. Images become squares of this side, as `fit` says."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """crop: the centre square. pad: the whole image, between two black bars. stretch: the whole
+    image, out of proportion."""
+    intensity: Literal["auto"] | tuple[float, float] = "auto"
+    """[low, high]: the values that become black and white in images of more than 8 bits, signed or
+    float. auto: one range for all such images, found in them."""
+    max_pixels: int = Field(89_478_485, ge=1, le=LARGEST)
+    """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
+    scale. The default takes a quarter of a gibibyte of memory for each core."""
+    columns: dict[Literal["image", "label", "split", "group"], str] = {}
+    """Columns of a table that have other names than `image`, `label`, `split` and `group`."""
+    image_pattern: str = "{}"
+    """Path of an image, with `{}` for what its cell says, such as `train_images/{}.png`."""
+    exclude: list[str] = []
+    """Paths that are left out, as patterns with `*` and `?`: `*_mask*`, `test/*`."""
     max_images: int | None = Field(None, ge=1, le=LARGEST)
     """Use at most this many images: a seeded, stratified subset that keeps groups whole."""
     on_bad_image: Literal["stop", "skip"] = "stop"
     """stop: an image that cannot be used ends the command, which names it. skip: such images are
     left out and counted."""
-    splits: Literal["given", "drawn"] = "given"
-    """given: keep the splits that folders, a CSV file or the data set's authors name. drawn: ignore
-    them and draw new ones."""
+    splits: Literal["given", "drawn"] | dict[Literal["train", "validation", "test"], str] = "given"
+    """given: keep the splits that folders, a table or the data set's authors name. drawn: ignore
+    them and draw new ones. {train: NAME, …}: folders, or values of the table's column, that are
+    these splits."""
+    group_by: int | str | None = None
+    """Images that belong together, such as a patient's, stay in one split. A number: the folder at
+    that level of the path, 1 below the root, -1 around the image. Text: a regular expression,
+    whose first group in the path, or match, names the group; or a column of the table."""
+    near_duplicates: Literal["warn", "group", "drop"] = "warn"
+    """Images that look nearly the same. warn: say how many stand in two splits. group: keep them
+    in one split. drop: keep the first of them."""
+    min_per_class: int = Field(1, ge=1, le=LARGEST)
+    """Classes of fewer images are left out."""
     train_fraction: float = Field(0.05, gt=0, lt=1)
     """Training images, as a fraction of the whole data set."""
     validation_fraction: float = Field(0.2, gt=0, lt=1)
@@ -131,6 +156,9 @@ class TrainConfig(Section):
     """Factor on all learning rates, updated at each step. cosine falls from 1 to 0."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Epochs over which the factor rises linearly to 1, before the schedule begins."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the training loss weighs each class by the inverse of its number of training
+    images. Validation and test weigh all images alike."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Part of each training label that is spread evenly over all classes."""
     mixup: float = Field(0.0, ge=0)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from revo_ray.data.image_records import Finding, Topic
 from revo_ray.data.table import image_table as table_module
 from revo_ray.monitor.preparation import prepare_and_show, table_progress
 from revo_ray.settings.schema import DataConfig
 
 CONFIG = DataConfig(image_size=8, max_images=300)
+NO_GROUP = Finding(Topic.GROUPS, "[no] group is known")
 
 
 def shown(folder: Path, terminal: bool) -> str:
@@ -44,11 +46,11 @@ def test_a_table_that_is_there_shows_nothing(tmp_path: Path, terminal: bool) -> 
 
 def test_warnings_are_shown_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = table_module.read_source(CONFIG)
-    warned = type(source)(source.classes, source.records, (), ("[no] group is known",))
+    warned = type(source)(source.classes, source.records, (), (NO_GROUP,))
     monkeypatch.setattr(table_module, "read_source", lambda config: warned)
     for _ in range(2):
         assert "warning: [no] group is known\n" in shown(tmp_path, False)
-    assert prepare_and_show(CONFIG, tmp_path, None).warnings == ("[no] group is known",)
+    assert prepare_and_show(CONFIG, tmp_path, None).warnings == (NO_GROUP,)
 
 
 def test_an_error_takes_the_bar_off_the_terminal() -> None:

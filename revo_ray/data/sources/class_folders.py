@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from revo_ray.data.files.image_files import ImageFiles, root_error
-from revo_ray.data.image_records import GivenSplit, Problem, Record
+from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Topic
 from revo_ray.data.sources.root import quoted
 
 NO_CLASS = "lies in no class folder"
@@ -63,7 +63,7 @@ def class_records(
     return records, problems
 
 
-def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> list[str]:
+def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> list[Finding]:
     """Warn of the files below a folder that are not images, counted by extension.
 
     Args:
@@ -80,15 +80,16 @@ def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> li
     if not extensions:
         return []
     counts = ", ".join(f"{count} {extension}" for extension, count in sorted(extensions.items()))
-    return [f"files that are no images are not read: {counts}"]
+    return [Finding(Topic.OTHER, f"files that are no images are not read: {counts}")]
 
 
-def shallowest(folders: Iterable[str], warnings: list[str]) -> str | None:
+def shallowest(folders: Iterable[str], warnings: list[Finding]) -> str | None:
     """Choose the folder nearest to the root; warn if a data set lies in several folders."""
     ordered = sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
     if len(ordered) > 1:
         read, others = shown_folder(ordered[0]), quoted(ordered[1:])
-        warnings.append(f"the data set lies in several folders: {read} is read, {others} not")
+        text = f"the data set lies in several folders: {read} is read, {others} not"
+        warnings.append(Finding(Topic.OTHER, text))
     return ordered[0] if ordered else None
 
 

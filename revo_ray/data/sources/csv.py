@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from revo_ray.data.files.image_files import root_error
-from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
+from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.manifest import Lookup, open_manifest
@@ -38,13 +38,17 @@ def read(config: DataConfig) -> Source:
             f"none of the {len(rows):,} rows of {uri!r} can be used; the first: "
             f"{problems[0].name}: {problems[0].cause}"
         )
-    warnings = [f"{repeated:,} rows repeat an earlier one and are left out"] if repeated else []
+    warnings = []
+    if repeated:
+        text = f"{repeated:,} rows repeat an earlier one and are left out"
+        warnings.append(Finding(Topic.OTHER, text))
     unread = [name for name in rows[0].cells if name and name not in COLUMNS]
     if unread:
-        warnings.append(
+        text = (
             f"columns not read: {', '.join(map(repr, unread))}; call the one that says which "
             "images belong together 'group', and the one with the split 'split'"
         )
+        warnings.append(Finding(Topic.OTHER, text))
     labels = {class_name(row.cells["label"]) for row in rows if not row.surplus}
     return Source(ordered_classes(labels - {""}), tuple(records), tuple(problems), tuple(warnings))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from revo_ray.data.files.image_files import ImageFiles, without_password
-from revo_ray.data.image_records import ArrayPicture, Record, Source
+from revo_ray.data.image_records import ArrayPicture, Finding, Record, Source, Topic
 from revo_ray.settings.schema import DataConfig
 
 
@@ -17,11 +17,13 @@ def read(config: DataConfig) -> Source:
     """
     from sklearn.datasets import load_digits
 
-    warnings = []
+    warnings: list[Finding] = []
     if config.root is not None:
         ImageFiles.open(config.root)
         root = without_password(repr(config.root))
-        warnings.append(f"the source digits needs no files: {root} is not read")
+        warnings.append(
+            Finding(Topic.OTHER, f"the source digits needs no files: {root} is not read")
+        )
     digits = load_digits()
     # The grey levels are 0 … 16.
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)

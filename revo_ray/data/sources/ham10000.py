@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
-from revo_ray.data.image_records import Problem, Record, Source
+from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.root import needed_root, quoted, read_file, unread
@@ -48,10 +48,11 @@ def read(config: DataConfig) -> Source:
         )
     ids = {row.cells["image_id"].lower() for row in rows}
     if spare := [image.path for name, image in images.items() if name not in ids]:
-        warnings.append(
+        text = (
             f"{len(spare):,} images that {metadata.path!r} does not name are left out: "
             f"{quoted(spare, 3)}"
         )
+        warnings.append(Finding(Topic.OTHER, text))
     return Source(
         ordered_classes(dx for _, _, dx in named.values()),
         tuple(records),
@@ -82,7 +83,7 @@ def _named(rows: Sequence[Row]) -> tuple[dict[str, tuple[int, str, str]], list[P
     return {name: row for name, row in named.items() if name not in clashes}, problems
 
 
-def _by_id(files: ImageFiles) -> tuple[dict[str, File], list[str]]:
+def _by_id(files: ImageFiles) -> tuple[dict[str, File], list[Finding]]:
     """Return each image by its name in lower case without extension, and warnings.
 
     Some distributions hold every image twice, others hold masks. If several files have one name,
@@ -103,10 +104,11 @@ def _by_id(files: ImageFiles) -> tuple[dict[str, File], list[str]]:
     ]
     warnings = []
     if unlike:
-        warnings.append(
+        text = (
             f"{len(unlike):,} images lie there twice with different content; read are "
             f"{quoted(unlike, 3)}"
         )
+        warnings.append(Finding(Topic.OTHER, text))
     return chosen, warnings
 
 

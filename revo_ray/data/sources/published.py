@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from posixpath import basename
 
 from revo_ray.data.files.image_files import ImageFiles, root_error
-from revo_ray.data.image_records import Source
+from revo_ray.data.image_records import Finding, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name
 from revo_ray.data.sources.class_folders import (
     class_records,
@@ -62,7 +62,7 @@ def _read(
     """
     uri = needed_root(config, f"the folder or archive of {home}")
     files = ImageFiles.open(uri, unpack=True)
-    warnings: list[str] = []
+    warnings: list[Finding] = []
     folder = _find_home(files, classes, wanted, warnings)
     if folder is None:
         raise root_error(
@@ -79,10 +79,12 @@ def _read(
     records, problems = class_records(files, folder, labels, wanted=wanted)
     extra = [name for name in children if name not in labels]
     if counted := _count_images(files, folder, extra, wanted):
-        warnings.append(f"folders that are no class of {config.source} are left out: {counted}")
+        text = f"folders that are no class of {config.source} are left out: {counted}"
+        warnings.append(Finding(Topic.OTHER, text))
     present = set(labels.values())
     if missing := [label for label in classes if label not in present]:
-        warnings.append(f"{shown_folder(folder)} has no folder {quoted(missing)}")
+        text = f"{shown_folder(folder)} has no folder {quoted(missing)}"
+        warnings.append(Finding(Topic.OTHER, text))
     return Source(
         tuple(label for label in classes if label in present),
         tuple(records),
@@ -106,7 +108,10 @@ def _count_images(
 
 
 def _find_home(
-    files: ImageFiles, classes: Sequence[str], wanted: Callable[[str], bool], warnings: list[str]
+    files: ImageFiles,
+    classes: Sequence[str],
+    wanted: Callable[[str], bool],
+    warnings: list[Finding],
 ) -> str | None:
     """Find the folder that holds the most class folders, at least two of them."""
     names = {label.casefold() for label in classes}

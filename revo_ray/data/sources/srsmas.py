@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from revo_ray.data.files.image_files import ImageFiles
-from revo_ray.data.image_records import Source
+from revo_ray.data.image_records import Finding, Source, Topic
 from revo_ray.data.sources.class_folders import other_files, shallowest
 from revo_ray.data.sources.folder import find_class_folders, read_class_folders
 from revo_ray.data.sources.root import needed_root
@@ -23,7 +23,7 @@ def read(config: DataConfig) -> Source:
         UserError: there are fewer than two class folders, or one of them is empty.
     """
     files = ImageFiles.open(needed_root(config, "the folder or archive of SRSMAS"), unpack=True)
-    warnings: list[str] = []
+    warnings: list[Finding] = []
     held = defaultdict(set)
     for image in files.images():
         folder = posixpath.dirname(image.path)
@@ -35,5 +35,6 @@ def read(config: DataConfig) -> Source:
         home = find_class_folders(files)
     source = read_class_folders(config, files, home)
     if len(source.classes) != CLASSES:
-        warnings.append(f"SRSMAS has {CLASSES} classes, and here are {len(source.classes)}")
+        text = f"SRSMAS has {CLASSES} classes, and here are {len(source.classes)}"
+        warnings.append(Finding(Topic.OTHER, text))
     return replace(source, warnings=(*warnings, *other_files(files, home, unpacked=True)))

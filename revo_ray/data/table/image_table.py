@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from revo_ray.data.image_records import Problem
+from revo_ray.data.image_records import Finding, Problem
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import Splits, split, split_records
 from revo_ray.data.splits.subset import limit_records
@@ -47,7 +47,7 @@ class Table:
     classes: tuple[str, ...]
     details: pa.Table
     skipped: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     @classmethod
     def open(cls, path: Path | str) -> Table:
@@ -173,7 +173,7 @@ def prepare_table(
         raise
     except OSError as error:
         raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
-    return replace(table, warnings=source.warnings)
+    return replace(table, warnings=tuple(sorted(source.warnings, key=lambda found: found.topic)))
 
 
 def split_table(table: Table, data: DataConfig) -> Splits:

@@ -228,7 +228,7 @@ def test_one_image_twice_in_one_way_is_a_warning(tmp_path: Path) -> None:
     rows = [["path", "label"], ["0.png", "a"], ["1.png", "b"], ["0.png", "a"], ["./0.png", "a"]]
     source = read(table(tmp_path, rows))
     assert [record.name for record in source.records] == ["0.png", "1.png"]
-    (warning,) = source.warnings
+    (warning,) = map(str, source.warnings)
     assert warning.startswith("2 rows repeat")
     assert not source.problems
 
@@ -325,4 +325,6 @@ def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
     lines = [lines[0] + ",patient", *(line + ",p1" for line in lines[1:])]
     root = unpacked(files | {name: "\n".join(lines).encode()}, tmp_path) / name
     source = read_source(DataConfig(source="csv", root=str(root)))
-    assert any("'patient'" in warning and "'group'" in warning for warning in source.warnings)
+    assert any(
+        "'patient'" in warning and "'group'" in warning for warning in map(str, source.warnings)
+    )

@@ -118,7 +118,7 @@ def test_rows_and_images_that_do_not_match(tmp_path: Path) -> None:
     assert "no dx" in causes["ISIC_9999991"]
     assert "no lesion_id" in causes["ISIC_9999992"]
     assert len(causes) == 5
-    (warning,) = source.warnings
+    (warning,) = map(str, source.warnings)
     assert spare in warning
 
 
@@ -163,6 +163,6 @@ def test_images_of_one_name_and_two_contents(tmp_path: Path) -> None:
     root = unpacked(files, tmp_path)
     assert not read(root).warnings  # a mask is no second image
     unpacked({f"small/{Path(name).name}": picture(0, 0, (9, 9))}, root)
-    (warning,) = read(root).warnings
+    (warning,) = map(str, read(root).warnings)
     assert name in warning
     assert name in {record.name for record in read(root).records}

@@ -136,7 +136,7 @@ def test_busi_beside_its_archive_is_read_once(tmp_path: Path) -> None:
     unpacked(busi_files(wrapper="old/copy"), tmp_path)
     source = read("busi", tmp_path)
     assert len(source.records) == 80
-    (warning,) = source.warnings
+    (warning,) = map(str, source.warnings)
     assert "'Dataset_BUSI_with_GT' is read, 'old/copy' not" in warning
 
 
@@ -149,9 +149,9 @@ def test_busi_with_masks_only_a_class_missing_or_a_stray_image(tmp_path: Path) -
     source = read("busi", unpacked(files, tmp_path / "2"))
     assert source.classes == ("benign", "malignant")
     assert [problem.name for problem in source.problems] == ["stray.png"]
-    assert any("'normal'" in warning for warning in source.warnings)
-    assert any("'other' (1 image)" in warning for warning in source.warnings)
-    assert any("1 .txt" in warning for warning in source.warnings)
+    assert any("'normal'" in warning for warning in map(str, source.warnings))
+    assert any("'other' (1 image)" in warning for warning in map(str, source.warnings))
+    assert any("1 .txt" in warning for warning in map(str, source.warnings))
     assert len(source.warnings) == 3
 
 
@@ -161,7 +161,7 @@ def test_leaves_are_read_and_fruits_are_not(write: Callable[[Files], Path]) -> N
     assert counts(source) == dict.fromkeys(LEAVES_CLASSES, 24)
     assert not any("Fruits" in record.name for record in source.records)
     assert opens(source)
-    (warning,) = source.warnings
+    (warning,) = map(str, source.warnings)
     assert "'Melanose' (3 images)" in warning
     assert not source.problems
 
@@ -199,11 +199,11 @@ def test_srsmas_beside_other_data_sets(tmp_path: Path) -> None:
 
 def test_srsmas_of_other_than_14_classes_is_a_warning(tmp_path: Path) -> None:
     labels = dict.fromkeys(SRSMAS_CLASSES[:13], 2)
-    (warning,) = read("srsmas", unpacked(srsmas_files(labels), tmp_path / "13")).warnings
+    (warning,) = map(str, read("srsmas", unpacked(srsmas_files(labels), tmp_path / "13")).warnings)
     assert "14 classes, and here are 13" in warning
     root = unpacked(srsmas_files(dict.fromkeys(SRSMAS_CLASSES, 2)), tmp_path / "2")
     unpacked(srsmas_files(dict.fromkeys(SRSMAS_CLASSES, 1), wrapper="a/copy"), root)
-    (warning,) = read("srsmas", root).warnings
+    (warning,) = map(str, read("srsmas", root).warnings)
     assert "'SRSMAS' is read, 'a/copy' not" in warning
 
 

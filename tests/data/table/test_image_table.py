@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from revo_ray.data.image_records import ArrayPicture, Problem, Record, Source
+from revo_ray.data.image_records import ArrayPicture, Finding, Problem, Record, Source, Topic
 from revo_ray.data.table import image_table as table_module
 from revo_ray.data.table import writer
 from revo_ray.data.table.image_table import Table, prepare_table
@@ -343,9 +343,11 @@ def test_groups_and_given_splits_are_kept(tmp_path: Path, source: Callable[..., 
 def test_a_source_without_images_is_refused_and_its_warnings_are_passed_on(
     tmp_path: Path, source: Callable[..., None]
 ) -> None:
-    source(plain("x"), warnings=("no group is known",))
+    source(plain("x"), warnings=(Finding(Topic.GROUPS, "no group is known"),))
     for _ in range(2):  # written, and found there
-        assert prepare_table(SMALL, tmp_path).warnings == ("no group is known",)
+        assert prepare_table(SMALL, tmp_path).warnings == (
+            Finding(Topic.GROUPS, "no group is known"),
+        )
     source()
     with pytest.raises(UserError, match=r"data\.source: .*no images"):
         prepare_table(SMALL, tmp_path)

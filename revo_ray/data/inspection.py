@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.image_records import Problem
+from revo_ray.data.image_records import Finding, Problem
 from revo_ray.errors import UserError
 
 NAMED = 10
@@ -66,7 +66,7 @@ class Inspection:
         overlaps: duplicates in each two splits.
         table_bytes: approximate size of the table.
         table: path of the table if it is prepared already.
-        warnings: possible flaws of the results, each in one line.
+        warnings: findings that the user should see, the worst first.
         obstacles: errors that keep a search from starting; empty if it can start.
     """
 
@@ -81,7 +81,7 @@ class Inspection:
     overlaps: tuple[Overlap, ...]
     table_bytes: int
     table: Path | None
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
     obstacles: tuple[UserError, ...]
 
     def check(self) -> None:

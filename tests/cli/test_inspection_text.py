@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from revo_ray.cli.inspection import looking
+from revo_ray.cli.inspection_text import looking
 from revo_ray.cli.main import main
 from tests.data.layouts import Files, picture, unpacked
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from revo_ray.cli.console import print_grid
 from revo_ray.data.files.image_files import without_password
-from revo_ray.data.findings import NAMED, Inspection
+from revo_ray.data.inspection import NAMED, Inspection
 from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
@@ -54,7 +54,7 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
             say(line)
     for title, lines in (
         ("cannot be used:", [f"{name!r}: {cause}" for name, cause in found.problems]),
-        ("warnings:", found.warnings),
+        ("warnings:", [*map(str, found.warnings)]),
         ("a search cannot start:", [str(error) for error in found.obstacles]),
     ):
         if lines:
