@@ -27,17 +27,16 @@ from typing import Any
 
 import yaml
 
-from benchmarks.recipe import difference
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
-from benchmarks.scale import CELLS, mean
+from benchmarks.scale import CELLS, difference, mean
 from benchmarks.wins import Search, load
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 
 MEASURES = (
-    *(*SEARCHING, "benchmarks/wins.py", "benchmarks/scale.py", "benchmarks/recipe.py"),
+    *(*SEARCHING, "benchmarks/wins.py", "benchmarks/scale.py"),
     *("revo_ray/presets/quickstart.yaml", "revo_ray/rundir/warm_start.py"),
 )
 COLD, WARM = "cold", "warm"
@@ -92,7 +91,8 @@ def figures(pairs: Sequence[dict[str, Search]]) -> dict[str, Any]:
         for way in (COLD, WARM):
             values = [each[way][name] for each in found]
             line[way] |= {name: values, f"mean_{name}": mean(values)}
-        line["differences"][name] = difference(line[WARM][name], line[COLD][name])
+        gains = [a - b for a, b in zip(line[WARM][name], line[COLD][name], strict=True)]
+        line["differences"][name] = difference(gains, digits=4)
     return line
 
 

@@ -249,7 +249,7 @@ def test_variants(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setitem(variants.CELLS, "digits", tiny)
     monkeypatch.setattr(variants, "AFTER", (5, 15))
     monkeypatch.setitem(variants.VARIANTS, "same", {})
-    chosen = ("default", "same", "finer", "mean-first", "surrogate", "racing")
+    chosen = ("default", "same", "finer", "mean-first", "surrogate", "racing", "second-look")
     words = ("--weights", "none", "--seeds", "0", "--evaluations", "21", "--variants", *chosen)
     line = last_line(printed("variants", str(tmp_path), *words))
     assert {name for name in chosen if name in line} == set(chosen)
