@@ -157,7 +157,7 @@ def test_no_control_character_reaches_a_pipe(inspect: Inspect) -> None:
 
 
 def test_names_are_whole_in_a_pipe(inspect: Inspect) -> None:
-    name = "a class " + "with a long name " * 20
+    name = "a class " + "with a long name " * 12
     inspect(class_files() | {f"{name.strip()}/{i}.png": picture(2, i) for i in range(12)})
     (line,) = [line for line in inspect.out.splitlines() if line.startswith("a class")]
     assert line.split("  ")[0] == name.strip()
