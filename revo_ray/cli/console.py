@@ -58,6 +58,9 @@ def print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
         grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
     for row in rows[1:]:
         grid.add_row(*(Text(printable(cell)) for cell in row))
-    # A pipe or a file has no width: names stay whole.
-    width = None if console.is_terminal else PIPE_WIDTH
-    console.print(grid, crop=False, width=width)
+    width = console.width
+    if not console.is_terminal:  # a pipe or a file: names stay whole
+        console.width = PIPE_WIDTH
+    console.print(grid, crop=False)
+    if not console.is_terminal:
+        console.width = width
