@@ -17,6 +17,11 @@ from revo_ray.errors import UserError, printable
 from revo_ray.settings.schema import SearchConfig
 
 out = Console()
+errors = Console(stderr=True)
+
+
+PIPE_WIDTH = 10_000
+"""Longest line in a pipe or a file."""
 
 
 def say(text: str) -> None:
@@ -53,4 +58,9 @@ def print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:
         grid.add_column(Text(name), justify="right" if column else "left", no_wrap=bool(column))
     for row in rows[1:]:
         grid.add_row(*(Text(printable(cell)) for cell in row))
+    width = console.width
+    if not console.is_terminal:  # a pipe or a file: names stay whole
+        console.width = PIPE_WIDTH
     console.print(grid, crop=False)
+    if not console.is_terminal:
+        console.width = width

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from revo_ray.cli.console import located, out
+import json
+from typing import Annotated
+
+import typer
+
+from revo_ray.cli.console import errors, located, out, say
 from revo_ray.cli.parameters import OptionalConfig, Overrides
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
 
 
-def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
-    """Show classes, splits, sizes, near-duplicates, bad images; exit 2 if no search can start."""
+def inspect(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
+    ] = False,
+) -> None:
+    """Show the flaws of the images, then classes, splits, sizes; exit 2 if no search can start."""
     settings = SearchConfig.load(config, overrides or [])
 
     from revo_ray.cli.inspection_text import looking, show_inspection
@@ -18,10 +29,13 @@ def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
 
     with located(settings):
         folder = tables_folder(settings.storage)
-        with looking(out) as progress:
+        with looking(errors if as_json else out) as progress:
             try:
                 found = inspect_images(settings.data, folder, progress)
             except OSError as error:
                 raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
-        show_inspection(found, settings.data, folder, out)
+        if as_json:
+            say(json.dumps(found.as_json(), indent=2))
+        else:
+            show_inspection(found, settings.data, folder, out)
         found.check()

@@ -41,6 +41,12 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
     def say(text: str = "") -> None:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
+    for error in found.obstacles:
+        say(f"a search cannot start: {error}")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if found.obstacles or found.warnings:
+        say()
     say(_headline(found, config))
     say()
     print_grid(_class_rows(found), console)
@@ -52,16 +58,11 @@ def show_inspection(found: Inspection, config: DataConfig, folder: Path, console
         print_grid(_overlap_rows(found), console)
         for line in _examples(found):
             say(line)
-    for title, lines in (
-        ("cannot be used:", [f"{name!r}: {cause}" for name, cause in found.problems]),
-        ("warnings:", [*map(str, found.warnings)]),
-        ("a search cannot start:", [str(error) for error in found.obstacles]),
-    ):
-        if lines:
-            say()
-            say(title)
-        for line in lines:
-            say(f"  {line}")
+    if found.problems:
+        say()
+        say("cannot be used:")
+    for name, cause in found.problems:
+        say(f"  {name!r}: {cause}")
 
 
 def _headline(found: Inspection, config: DataConfig) -> str:

@@ -10,7 +10,9 @@ Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or pr
 OptionalConfig = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CONFIG.yaml]", help="A file or preset:NAME; default: the quick start."
+        metavar="[CONFIG.yaml | IMAGES]",
+        help="A file or preset:NAME, or a folder, an archive or a table of images; default: the "
+        "quick start.",
     ),
 ]
 Overrides = Annotated[

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,34 @@ class Inspection:
     table: Path | None
     warnings: tuple[Finding, ...]
     obstacles: tuple[UserError, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """All that was found, as values that JSON knows."""
+        return {
+            "can_start": not self.obstacles,
+            "obstacles": [{"text": error.args[0], "key": error.key} for error in self.obstacles],
+            "warnings": [
+                {"topic": each.topic.name.lower(), "text": each.text, "key": each.key}
+                for each in self.warnings
+            ],
+            "problems": [problem._asdict() for problem in self.problems],
+            "listed": self.listed,
+            "classes": {
+                name: {"images": count, **{split: n[i] for split, n in splits.items()}}
+                for splits in [{split: part.tolist() for split, part in self.splits.items()}]
+                for i, (name, count) in enumerate(
+                    zip(self.classes, self.counts.tolist(), strict=True)
+                )
+            },
+            "sizes": self.sizes,
+            "kinds": dict(self.kinds),
+            "groups": None if self.groups is None else asdict(self.groups),
+            "overlaps": [asdict(overlap) for overlap in self.overlaps],
+            "table": {
+                "bytes": self.table_bytes,
+                "path": None if self.table is None else str(self.table),
+            },
+        }
 
     def check(self) -> None:
         """Raise the obstacles, if there are any.

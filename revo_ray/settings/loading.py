@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import DELETED, drop_defaults, keep_meaning
+from revo_ray.settings.images_argument import PRESET, images_settings
 from revo_ray.settings.presets import Kind, preset_names, read_preset
 from revo_ray.settings.safe_yaml import MAX_DEPTH, read_yaml
 from revo_ray.words import cut, shown
@@ -28,7 +29,7 @@ def read_values(
     """Read the values of a configuration, not validated yet.
 
     Args:
-        source: a file, `preset:NAME`, or None for the quick start.
+        source: a file, `preset:NAME`, a path of images, or None for the quick start.
         overrides: `KEY=VALUE` texts.
         kind: which presets to look among.
 
@@ -39,8 +40,13 @@ def read_values(
         UserError: the file cannot be read, an override is not `KEY=VALUE`, or a value holds
             credentials.
     """
-    text, label = _read_text(source, kind)
+    images = None if source is None else images_settings(str(source))
+    text, label = _read_text(source if images is None else PRESET, kind)
     values, origins = _parse(text, label)
+    if images is not None:
+        values |= images | {"data": values.get("data", {}) | images["data"]}
+        for key in ("data.source", "data.root"):
+            origins.pop(key, None)
     if "recorded" in values or kind == "study":  # a study.yaml has no provenance
         drop_defaults(values)
         keep_meaning(values)

@@ -318,8 +318,8 @@ class SearchConfig(Section):
         """Read a YAML file, or the built-in quick start, and apply overrides.
 
         Args:
-            source: a file, `preset:NAME` for a configuration that comes with the package, or
-                None for the quick start.
+            source: a file, `preset:NAME` for a configuration that comes with the package, a folder,
+                an archive or a table of images, or None for the quick start.
             overrides: `KEY=VALUE` texts with a dotted KEY and a VALUE in YAML.
 
         Raises:

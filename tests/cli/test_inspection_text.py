@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,7 @@ class Inspect:
     """Runs the command on a folder of class folders.
 
     Attributes:
+        options: further words of the command.
         status, out, err: of the last run.
     """
 
@@ -36,14 +39,19 @@ class Inspect:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         self.folder, self._monkeypatch, self._capfd = folder, monkeypatch, capfd
+        self.options: tuple[str, ...] = ()
         self.status, self.out, self.err = -1, "", ""
 
     def __call__(self, files: Files, *settings: str) -> None:
         root = unpacked(files, self.folder / "set")
         sets = [f"storage={self.folder}/runs", "data.source=folder", f"data.root={root}"]
         sets += [*FRACTIONS, *settings]
-        words = [word for setting in sets for word in ("--set", setting)]
-        self._monkeypatch.setattr(sys, "argv", ["revo-ray", "data", "inspect", *words])
+        self.run(*(word for setting in sets for word in ("--set", setting)))
+
+    def run(self, *words: str) -> None:
+        """Run the command with its options and these words."""
+        words = ("revo-ray", "data", "inspect", *self.options, *words)
+        self._monkeypatch.setattr(sys, "argv", [*words])
         with pytest.raises(SystemExit) as ended:
             main()
         self.status = int(ended.value.code or 0)
@@ -99,15 +107,15 @@ def test_bad_images_are_all_listed_then_one_line_ends_it(inspect: Inspect) -> No
     assert inspect.out.splitlines()[0].endswith("24 of 49 images in 2 classes")
 
 
-def test_impossible_splits_end_it_after_the_rest(inspect: Inspect) -> None:
+def test_impossible_splits_are_the_first_line_and_the_last(inspect: Inspect) -> None:
     inspect(class_files(), "data.train_fraction=0.01")
     assert inspect.status == 2
-    assert inspect.out.splitlines()[2].split() == ["class", "images"]
+    assert inspect.out.splitlines()[4].split() == ["class", "images"]
     assert inspect.fact("sizes") == "all 40×30"
     (line,) = inspect.err.splitlines()
     assert line.startswith("revo-ray: data.train_fraction: 0.01 of 24 images is 0, too few")
     reason = line.removeprefix("revo-ray: ").removesuffix(" (from --set)")
-    assert f"a search cannot start:\n  {reason}\n" in inspect.out
+    assert inspect.out.splitlines()[0] == f"a search cannot start: {reason}"
 
 
 def test_a_source_that_cannot_be_read_is_one_line(inspect: Inspect) -> None:
@@ -146,6 +154,47 @@ def test_no_control_character_reaches_a_pipe(inspect: Inspect) -> None:
     assert all(c.isprintable() or c == "\n" for c in inspect.out + inspect.err)
     assert "[bold]Füße" in inspect.out
     assert r"'[bold]Füße/b\x1b[2J\n.jpg'" in inspect.out
+
+
+def test_names_are_whole_in_a_pipe(inspect: Inspect) -> None:
+    name = "a class " + "with a long name " * 12
+    inspect(class_files() | {f"{name.strip()}/{i}.png": picture(2, i) for i in range(12)})
+    (line,) = [line for line in inspect.out.splitlines() if line.startswith("a class")]
+    assert line.split("  ")[0] == name.strip()
+
+
+def test_json_holds_what_the_text_says(inspect: Inspect) -> None:
+    inspect.options = ("--json",)
+    inspect(class_files() | {"cat/bad.png": b"no image"}, "data.on_bad_image=skip")
+    found = json.loads(inspect.out)
+    assert (inspect.status, found["can_start"], found["obstacles"]) == (0, True, [])
+    assert [problem["name"] for problem in found["problems"]] == ["cat/bad.png"]
+    counts = {"images": 12, "train": 4, "validation": 4, "test": 4, "unused": 0}
+    assert found["classes"]["cat"] == counts
+    inspect({}, "data.train_fraction=0.01")
+    found = json.loads(inspect.out)
+    assert not found["can_start"]
+    (obstacle,) = [each for each in found["obstacles"] if "fraction" in each["key"]]
+    assert "too few" in obstacle["text"]
+
+
+def test_a_path_takes_the_place_of_a_configuration(inspect: Inspect) -> None:
+    root = unpacked(class_files(), inspect.folder / "photos #1")
+    table = inspect.folder / "list.csv"
+    rows = [
+        f"{path.relative_to(inspect.folder)},{path.parent.name}" for path in root.rglob("*.jpg")
+    ]
+    table.write_text("\n".join(["path,label", *rows]))
+    archive = shutil.make_archive(str(inspect.folder / "photos"), "zip", root)
+    for path in (str(root), str(table), archive, root.as_uri()):
+        inspect.options = (path,)
+        inspect.run()
+        assert inspect.status == 0, inspect.err
+        assert "24 images in 2 classes" in inspect.out
+    inspect.options = (str(inspect.folder / "nowhere"),)
+    inspect.run()
+    assert inspect.status == 2
+    assert inspect.err.startswith("revo-ray: cannot read the configuration")
 
 
 def test_a_terminal_sees_a_bar(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""A folder, an archive or a table of images in the place of a configuration."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PRESET = "preset:own-images"
+"""Configuration of images that are given without one."""
+
+SOURCES = {
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    ".parquet": "parquet",
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz"), "folder"),
+}
+"""Reader of a file, by its ending."""
+
+_CONFIGURATIONS = (".yaml", ".yml", ".json")
+_LOOKED_AT = 1000
+"""Files of a folder that are looked at, in search of the kind of its images."""
+
+
+def images_settings(argument: str) -> dict[str, Any] | None:
+    """The settings that name the images at a path or URI; None if it is no path of images.
+
+    A search of them is named after the path.
+    """
+    place = argument.partition("?")[0]
+    ending = posixpath.splitext(place)[1].lower()
+    if argument.startswith("preset:") or ending in _CONFIGURATIONS:
+        return None
+    source = SOURCES.get(ending)
+    folder = Path(argument).expanduser()
+    if "://" not in argument and folder.is_dir():
+        source = "parquet" if _holds_tables(folder) else "folder"
+    elif source is None and "://" in argument:
+        source = "folder"
+    if source is None:
+        return None
+    stem = posixpath.basename(place.rstrip("/")) if "://" in argument else folder.resolve().name
+    if ending in SOURCES:
+        stem = re.sub(r"(\.tar)?\.\w+$", "", stem, flags=re.IGNORECASE)
+    name = re.sub("[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    named = {"name": name} if name else {}
+    return {**named, "data": {"source": source, "root": argument}}
+
+
+def _holds_tables(folder: Path) -> bool:
+    """Whether the first files of a folder are parquet tables, as those of a Hub data set are."""
+    found = [path.suffix.lower() for path in _first_files(folder)]
+    return ".parquet" in found and not any(ending in (".png", ".jpg", ".jpeg") for ending in found)
+
+
+def _first_files(folder: Path) -> Iterator[Path]:
+    for count, path in enumerate(folder.rglob("*")):
+        if count == _LOOKED_AT:
+            return
+        yield path
