@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import fs
 
-from revo_ray.data.files import decode
+from revo_ray.data.files import decode, formats
 from revo_ray.data.files.archive import read_directory
 from revo_ray.data.files.listing import Listing, is_clutter, list_local, list_remote
 from revo_ray.data.files.stored_file import Content, StoredFile
@@ -60,9 +60,9 @@ class File:
         """Open the image.
 
         Raises:
-            Exception: as `read` and `decode.open_image`.
+            Exception: as `read` and `formats.open_image`.
         """
-        return decode.open_image(self.read())
+        return formats.open_image(self.read(), self.path)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class ImageFiles:
 
     def images(self) -> tuple[File, ...]:
         """The files whose extension is that of a readable image format."""
-        return tuple(file for file in self.all if decode.is_image(file.path))
+        return tuple(file for file in self.all if formats.is_image(file.path))
 
     def find(self, *names: str) -> File | None:
         """Find a file by name, in any case: the one nearest to the root, then the first by path."""

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from revo_ray.data.files import decode
-from revo_ray.data.files.decode import MAX_PIXELS, DecodeError, explain, open_image, square
+from revo_ray.data.files import formats
+from revo_ray.data.files.decode import MAX_PIXELS, DecodeError, explain, square
+from revo_ray.data.files.formats import open_image
+from revo_ray.data.files.intensity import shown
 
 SIDE = 16
 RNG = np.random.default_rng(0)
@@ -65,7 +67,7 @@ def png(pixels: NDArray[np.generic], colour: int, *extra: bytes) -> bytes:
 
 def pixels(data: bytes, size: int = SIDE) -> NDArray[np.int64]:
     """(S, S, 3), as signed integers to be subtracted."""
-    made = square(open_image(data), size)
+    made = shown(square(open_image(data), size), (0, 65_535))
     assert (made.shape, made.dtype, made.flags.c_contiguous) == ((3, size, size), np.uint8, True)
     return made.transpose(1, 2, 0).astype(np.int64)
 
@@ -394,6 +396,6 @@ def test_extremes_of_shape() -> None:
 
 def test_image_endings_are_those_of_the_formats() -> None:
     for name in ("a/b.JPG", "b.Jpeg", "c.tiff", "d.webp", "e.pgm", "f.jp2", "g.mpo"):
-        assert decode.is_image(name)
+        assert formats.is_image(name)
     for name in ("a.eps", "b.ps", "c.pdf", "d.wmf", "e.emf", "f.mpg", "g.h5", "png", ".png", "h"):
-        assert not decode.is_image(name)
+        assert not formats.is_image(name)

@@ -19,7 +19,8 @@ from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
 from revo_ray.cli.main import main
-from revo_ray.data.files.decode import open_image, square
+from revo_ray.data.files.decode import square
+from revo_ray.data.files.formats import open_image
 from revo_ray.model.description import Description
 from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
