@@ -47,8 +47,8 @@ class Listing:
         """Add the entries of an archive whose paths the listing does not hold yet."""
         self.problems += [found for found in contents.problems if found.name not in self.files]
         self.folders.update(contents.folders)
-        for path, entry in contents.entries.items():
-            self.add(path, entry.info.file_size, entry)
+        for path, (size, content) in contents.entries.items():
+            self.add(path, size, content)
 
 
 def list_local(root: str) -> Listing:

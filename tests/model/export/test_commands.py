@@ -277,7 +277,7 @@ def test_bad_images_are_named_and_the_others_predicted(
 @pytest.mark.parametrize(
     ("model", "image", "says"),
     [
-        ("model", "none.png", "no such folder or zip archive"),
+        ("model", "none.png", "no such folder or archive"),
         ("model", "empty", "holds no image"),
         ("a.txt", "a.png", "cannot tell what"),
         ("best", "a.png", "name the run directory"),
