@@ -61,9 +61,7 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
         obstacles.append(error)
     intensities = find_intensities(records, config)
     limits = settled_range(config.intensity, intensities)
-    looked_at = list(
-        decode_all(partial(_look, config=config, limits=limits), records, progress)
-    )
+    looked_at = list(decode_all(partial(_look, config=config, limits=limits), records, progress))
     problems = [*source.problems, *(found for found in looked_at if isinstance(found, Problem))]
     if problems and config.on_bad_image == "stop":
         obstacles.insert(0, bad_images_error(problems))

@@ -18,6 +18,7 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.decode import explain, square
 from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.intensity import shown
 from revo_ray.data.files.stored_file import StoredFile
 from revo_ray.data.image_records import Problem
 from revo_ray.data.table.threads import in_order
@@ -116,12 +117,13 @@ def predict(
     Yields:
         For each image a prediction, or the reason why it cannot be read.
     """
-    size = classifier.description.image_size
+    description = classifier.description
+    size = description.image_size
     length = max(1, BATCH_PIXELS // size**2)
 
     def decode(image: File) -> NDArray[np.uint8] | Problem:
         try:
-            return square(image.open(), size)
+            return shown(square(image.open(), size, description.fit), description.intensity)
         except Exception as error:  # decoders raise anything
             return Problem(image.path, explain(error))
 

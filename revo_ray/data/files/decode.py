@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
 
 # What Pillow says of a damaged file is the reason of an error here, and no line of its own.
@@ -30,10 +31,6 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     8: lambda pixels: pixels.swapaxes(1, 2)[:, ::-1],
 }
 """Functions that bring pixels (C, H, W) of each EXIF orientation upright."""
-
-
-class DecodeError(ValueError):
-    """An image that is not decoded, for the reason given in one clause."""
 
 
 class Facts(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from revo_ray.data.files.decode import DecodeError
+from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def open_dicom(data: bytes) -> Image.Image:
 
 
 def _decode(file: Dataset) -> Image.Image:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     syntax = file.file_meta.TransferSyntaxUID
     try:
@@ -110,7 +111,7 @@ def _decode(file: Dataset) -> Image.Image:
 
 def _windowed(values: NDArray[Any], file: Dataset) -> NDArray[np.uint8]:
     """Apply the file's first window or table; its ends become black and white."""
-    from pydicom.pixels import apply_voi_lut
+    from pydicom.pixels.processing import apply_voi_lut
 
     ends = np.array([np.iinfo(np.int32).min, np.iinfo(np.int32).max])
     if file.get("VOILUTSequence") and values.dtype.kind == "f":

@@ -11,7 +11,7 @@ import struct
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from revo_ray.data.files import dicom, tiff
-from revo_ray.data.files.decode import DecodeError
+from revo_ray.data.files.decode_error import DecodeError
 
 _FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM"),

@@ -167,9 +167,7 @@ def _list(uri: str) -> Listing:
     except ArchiveError as error:
         if is_archive(root):
             raise _damaged(uri, error) from None
-        raise root_error(
-            f"{uri!r} is neither a folder nor a zip or tar archive"
-        ) from None
+        raise root_error(f"{uri!r} is neither a folder nor a zip or tar archive") from None
     return listing
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.image_records import Finding, Topic
 
 _SHIFT = 12  # a bin holds the floats that share sign, exponent and 11 bits of the fraction
@@ -76,12 +77,25 @@ def to_8_bits(deep: NDArray[np.float32], low: float, high: float) -> NDArray[np.
 def shown(
     pixels: NDArray[np.uint8] | NDArray[np.float32], limits: Range | None
 ) -> NDArray[np.uint8]:
-    """The pixels (3, S, S) of a square; `limits` are needed for intensities only."""
+    """The pixels (3, S, S) of a square from `decode.square`.
+
+    Args:
+        pixels: RGB, which is returned, or intensities.
+        limits: values that become black and white. None is for a model that has seen no
+            intensities: they are those of 16 bits, if the image has no others.
+
+    Raises:
+        DecodeError: there are no limits, and intensities beyond 16 bits.
+    """
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
+    deep = pixels.astype(np.float32, copy=False)
     if limits is None:
-        raise ValueError("intensities without a range")
-    return to_8_bits(pixels.astype(np.float32, copy=False), *limits)
+        known = deep[np.isfinite(deep)]
+        if known.size and not (known.min() >= 0 and 1 < known.max() <= 65_535):
+            raise DecodeError("intensities whose range is not known: the model has seen none")
+        limits = 0.0, 65_535.0
+    return to_8_bits(deep, *limits)
 
 
 class IntensityRange:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from revo_ray.data.files.stored_file import StoredFile, check_size
 
 _PACKED: dict[bytes, Callable[[Any], IO[bytes]]] = {
-    b"\x1f\x8b": gzip.open,
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda file: pa.CompressedInputStream(file, "zstd"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from revo_ray.data.files.decode import DecodeError
+from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
 
 _RAW_MODES = {
@@ -20,7 +20,7 @@ _RAW_MODES = {
     (b"II", (3,), (64,)): "F;64F",
     (b"MM", (3,), (64,)): "F;64BF",
 }
-"""Raw modes of grey pixels by byte order, sample format and bits, where Pillow's reader has none."""
+"""Raw modes of grey by byte order, sample format and bits, where Pillow's reader has none."""
 
 for (_order, _format, _bits), _raw in _RAW_MODES.items():
     TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, _format, 1, _bits, ()), ("F", _raw))

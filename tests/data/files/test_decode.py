@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from revo_ray.data.files import formats
-from revo_ray.data.files.decode import MAX_PIXELS, DecodeError, explain, square
+from revo_ray.data.files.decode import MAX_PIXELS, explain, square
+from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.intensity import shown
 

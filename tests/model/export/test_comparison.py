@@ -55,7 +55,7 @@ def model_of(network: nn.Module, description: Description = DESCRIPTION, head: s
 def few_images() -> Iterator[None]:
     """Six images in place of a data set's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "sample_images", lambda config: (IMAGES, "six images"))
+        patch.setattr(export, "sample_images", lambda *_: (IMAGES, "six images"))
         yield
 
 
