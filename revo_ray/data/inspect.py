@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.decode import explain, facts, square
+from revo_ray.data.files.decode import explain, facts, pages_finding, square
 from revo_ray.data.files.intensity import Range, intensity_finding, settled_range, shown
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
@@ -36,6 +36,7 @@ class _Image(NamedTuple):
 
     size: tuple[int, int]
     kind: str
+    pages: int
     hashes: ImageHashes
 
 
@@ -73,10 +74,13 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     hashes = [image.hashes for image in images]
     duplicates = find_near_duplicates(hashes, [parts[name] for name in SPLITS]) if parts else []
     range_taken = intensity_finding(config.intensity, intensities)
+    paged = pages_finding(
+        [record.name for record, image in zip(kept, images, strict=True) if image.pages > 1]
+    )
     warnings = (
         *source.warnings,
         *_leaks(kept, groups, duplicates, parts),
-        *([range_taken] if range_taken else []),
+        *(found for found in (range_taken, paged) if found),
     )
     return Inspection(
         classes=source.classes,
@@ -101,7 +105,7 @@ def _look(record: Record, config: DataConfig, limits: Range) -> _Image | Problem
         image = record.picture.open()
         found = facts(image)
         pixels = square(image, config.image_size, config.fit, config.max_pixels)
-        return _Image(found.size, found.kind, ImageHashes.of(shown(pixels, limits)))
+        return _Image(found.size, found.kind, found.pages, ImageHashes.of(shown(pixels, limits)))
     except Exception as error:  # whatever a decoder raises
         return Problem(record.name, explain(error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
+from revo_ray.data.image_records import Finding, Topic
 
 # What Pillow says of a damaged file is the reason of an error here, and no line of its own.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -129,6 +130,19 @@ def explain(error: BaseException) -> str:
 
 def _too_many(pixels: int, limit: int) -> str:
     return f"{pixels:,} pixels, over data.max_pixels: {limit:,}"
+
+
+def pages_finding(paged: Sequence[str]) -> Finding | None:
+    """Say of which files only the first page or frame is used, by their names."""
+    if not paged:
+        return None
+    has = "1 file has" if len(paged) == 1 else f"{len(paged):,} files have"
+    text = (
+        f"{has} several pages or frames, of which the first is the image: {paged[0]!r}"
+        + (", …" if len(paged) > 1 else "")
+        + "; save the others as files of their own to use them"
+    )
+    return Finding(Topic.OTHER, text)
 
 
 def _draft_size(image: Image.Image, size: int, fit: Fit, limit: int) -> tuple[int, int]:

@@ -92,7 +92,7 @@ def shown(
     deep = pixels.astype(np.float32, copy=False)
     if limits is None:
         known = deep[np.isfinite(deep)]
-        if known.size and not (known.min() >= 0 and 1 < known.max() <= 65_535):
+        if known.any() and not (known.min() >= 0 and 1 < known.max() <= 65_535):
             raise DecodeError("intensities whose range is not known: the model has seen none")
         limits = 0.0, 65_535.0
     return to_8_bits(deep, *limits)

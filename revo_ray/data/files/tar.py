@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from revo_ray.data.files.stored_file import StoredFile, check_size
 
-_PACKED: dict[bytes, Callable[[Any], IO[bytes]]] = {
+_PACKED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,

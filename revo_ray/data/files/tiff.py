@@ -25,6 +25,8 @@ _RAW_MODES = {
 for (_order, _format, _bits), _raw in _RAW_MODES.items():
     TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, _format, 1, _bits, ()), ("F", _raw))
 
+TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+
 _NO_DATA = 42113  # GDAL's tag
 _WEBP = 50001  # known to Pillow's reader, but not to its libtiff
 
