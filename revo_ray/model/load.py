@@ -63,7 +63,7 @@ def load_best_model(run: RunDirectory) -> LoadedModel:
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
         fit=recorded.config.data.fit,
-        intensity=card["intensity"] and tuple(card["intensity"]),
+        intensity=tuple(card["intensity"]) if card.get("intensity") else None,
     )
     network, head = _load_network(run, recorded.config, description)
     return LoadedModel(

@@ -136,7 +136,7 @@ class BestModel:
         try:
             card = json.loads(self._storage.read(CARD))
             known = {key: card[key] for key in _CARD_KEYS}
-            return known | {key: card.get(key) for key in _OPTIONAL_KEYS}
+            return known | {key: card[key] for key in _OPTIONAL_KEYS if key in card}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             raise self.damaged() from None
 
