@@ -96,7 +96,7 @@ def _with_raw_mode(tile: Any, raw: str | None) -> Any:
 
 
 def _described(data: bytes) -> str:
-    """What kind of TIFF it is, in a few words."""
+    """Describe a TIFF in a few words."""
     if data[:4] == b"MM\0+":
         return "a big-endian BigTIFF"
     length = 16 if data[2:3] == b"+" else 8
