@@ -114,7 +114,7 @@ def predict(
         ),
     ],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, zip archives.")
+        list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, archives.")
     ],
     top: Annotated[int, typer.Option(min=1, help="Number of labels for each image.")] = 1,
     as_json: Annotated[

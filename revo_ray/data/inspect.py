@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.decode import explain, square
+from revo_ray.data.files.decode import explain, facts, pages_finding, square
+from revo_ray.data.files.intensity import Range, intensity_finding, settled_range, shown
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
 from revo_ray.data.near_duplicates import ImageHashes, NearDuplicates, find_near_duplicates
@@ -21,7 +22,7 @@ from revo_ray.data.splits.split import split_records
 from revo_ray.data.splits.subset import limit_records
 from revo_ray.data.table.bad_images import bad_images_error, check_classes
 from revo_ray.data.table.fingerprint import table_path
-from revo_ray.data.table.writer import Progress, decode_all
+from revo_ray.data.table.writer import Progress, decode_all, find_intensities
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -35,6 +36,7 @@ class _Image(NamedTuple):
 
     size: tuple[int, int]
     kind: str
+    pages: int
     hashes: ImageHashes
 
 
@@ -58,7 +60,9 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
         records = limit_records(records, config)
     except UserError as error:
         obstacles.append(error)
-    looked_at = list(decode_all(partial(_look, size=config.image_size), records, progress))
+    intensities = find_intensities(records, config)
+    limits = settled_range(config.intensity, intensities)
+    looked_at = list(decode_all(partial(_look, config=config, limits=limits), records, progress))
     problems = [*source.problems, *(found for found in looked_at if isinstance(found, Problem))]
     if problems and config.on_bad_image == "stop":
         obstacles.insert(0, bad_images_error(problems))
@@ -69,7 +73,15 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     groups = _count_groups(kept)
     hashes = [image.hashes for image in images]
     duplicates = find_near_duplicates(hashes, [parts[name] for name in SPLITS]) if parts else []
-    warnings = (*source.warnings, *_leaks(kept, groups, duplicates, parts))
+    range_taken = intensity_finding(config.intensity, intensities)
+    paged = pages_finding(
+        [record.name for record, image in zip(kept, images, strict=True) if image.pages > 1]
+    )
+    warnings = (
+        *source.warnings,
+        *_leaks(kept, groups, duplicates, parts),
+        *(found for found in (range_taken, paged) if found),
+    )
     return Inspection(
         classes=source.classes,
         listed=len(source.records),
@@ -87,13 +99,13 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     )
 
 
-def _look(record: Record, size: int) -> _Image | Problem:
+def _look(record: Record, config: DataConfig, limits: Range) -> _Image | Problem:
     """Decode an image as the preparation of a table would."""
     try:
         image = record.picture.open()
-        kind = f"{image.format or ''} {image.mode}".strip()
-        dimensions = image.size  # read before `square`, which may decode a smaller image
-        return _Image(dimensions, kind, ImageHashes.of(square(image, size)))
+        found = facts(image)
+        pixels = square(image, config.image_size, config.fit, config.max_pixels)
+        return _Image(found.size, found.kind, found.pages, ImageHashes.of(shown(pixels, limits)))
     except Exception as error:  # whatever a decoder raises
         return Problem(record.name, explain(error))
 

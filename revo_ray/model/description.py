@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from revo_ray.data.files.decode import Fit
+from revo_ray.data.files.intensity import Range
 from revo_ray.errors import UserError
 
 INPUT = "images"
@@ -22,8 +24,11 @@ class Description:
     Attributes:
         model: `timm/NAME` or `torchvision/NAME`.
         labels: (C,) names of the classes, in the order of the logits.
-        image_size: side S in pixels. The centre square of an image is resized to S × S.
+        image_size: side S in pixels. Images become squares of S × S.
         mean, std: normalisation of RGB in [0, 1].
+        fit: `data.fit` of the search.
+        intensity: values that became black and white in images of more than 8 bits, signed or
+            float; None if the search saw none.
     """
 
     model: str
@@ -31,6 +36,8 @@ class Description:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: Fit = "crop"
+    intensity: Range | None = None
 
     @property
     def library(self) -> str:
@@ -52,6 +59,8 @@ class Description:
             "mean": json.dumps(self.mean),
             "std": json.dumps(self.std),
             "interpolation": INTERPOLATION,
+            "fit": self.fit,
+            "intensity": json.dumps(self.intensity),
             "input": f"{INPUT}: (N, 3, {size}, {size}) uint8, RGB, 0 to 255; the model normalises",
             "output": f"{OUTPUT}: (N, {len(self.labels)}) float32; softmax makes probabilities",
         }
@@ -70,6 +79,8 @@ class Description:
                 image_size=int(values["image_size"]),
                 mean=_floats(json.loads(values["mean"])),
                 std=_floats(json.loads(values["std"])),
+                fit=_fit(values.get("fit")),
+                intensity=_range(json.loads(values.get("intensity") or "null")),
             )
         except (KeyError, TypeError, ValueError):
             raise UserError(
@@ -90,7 +101,21 @@ class Description:
             image_size=int(preprocessing["input_size"][-1]),
             mean=_floats(preprocessing["mean"]),
             std=_floats(preprocessing["std"]),
+            fit=_fit(config.get("fit")),
+            intensity=_range(config.get("intensity")),
         )
+
+
+def _fit(value: Any) -> Fit:
+    """Read `data.fit`; files of older searches lack it."""
+    return value if value in ("pad", "stretch") else "crop"
+
+
+def _range(values: Any) -> Range | None:
+    if values is None:
+        return None
+    low, high = _floats(values)
+    return low, high
 
 
 def _floats(values: Any) -> tuple[float, ...]:

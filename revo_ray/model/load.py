@@ -62,6 +62,8 @@ def load_best_model(run: RunDirectory) -> LoadedModel:
         image_size=card["image_size"],
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
+        fit=recorded.config.data.fit,
+        intensity=tuple(card["intensity"]) if card.get("intensity") else None,
     )
     network, head = _load_network(run, recorded.config, description)
     return LoadedModel(

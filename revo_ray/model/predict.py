@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from revo_ray.credentials import refuse_credentials
+from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.decode import explain, square
 from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.intensity import shown
 from revo_ray.data.files.stored_file import StoredFile
 from revo_ray.data.image_records import Problem
 from revo_ray.data.table.threads import in_order
@@ -73,7 +75,7 @@ def open_model(model: str) -> Classifier:
 
 
 def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
-    """Find image files by name, and those in named folders and zip archives.
+    """Find image files by name, and those in named folders and archives.
 
     Returns:
         The images, those of a folder sorted by path, and the files that cannot be used. All have
@@ -87,7 +89,7 @@ def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
     for name in names:
         refuse_credentials(name, "IMAGES")
         path = os.path.abspath(os.path.expanduser(name))
-        if "://" not in name and os.path.isfile(path) and not path.lower().endswith(".zip"):
+        if "://" not in name and os.path.isfile(path) and not is_archive(path):
             status = os.stat(path)
             images.append(File(name, status.st_size, StoredFile.on_disk(path, status)))
             continue
@@ -115,12 +117,13 @@ def predict(
     Yields:
         For each image a prediction, or the reason why it cannot be read.
     """
-    size = classifier.description.image_size
+    description = classifier.description
+    size = description.image_size
     length = max(1, BATCH_PIXELS // size**2)
 
     def decode(image: File) -> NDArray[np.uint8] | Problem:
         try:
-            return square(image.open(), size)
+            return shown(square(image.open(), size, description.fit), description.intensity)
         except Exception as error:  # decoders raise anything
             return Problem(image.path, explain(error))
 

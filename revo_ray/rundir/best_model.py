@@ -21,6 +21,7 @@ CARD = "best/config.json"
 PLAN = "best/plan.json"
 
 _CARD_KEYS = ("classes", "image_size", "mean", "std", "units", "evaluation")
+_OPTIONAL_KEYS = ("intensity",)  # older cards lack these
 
 
 class BestModel:
@@ -127,14 +128,15 @@ class BestModel:
             self._storage.delete(f"{CANDIDATES}/{name}")
 
     def card(self) -> dict[str, Any]:
-        """The description: classes, image size, mean, std, units and evaluation.
+        """The description: classes, image size, mean, std, units, evaluation and intensity.
 
         Raises:
             UserError: it is missing or damaged.
         """
         try:
             card = json.loads(self._storage.read(CARD))
-            return {key: card[key] for key in _CARD_KEYS}
+            known = {key: card[key] for key in _CARD_KEYS}
+            return known | {key: card[key] for key in _OPTIONAL_KEYS if key in card}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             raise self.damaged() from None
 

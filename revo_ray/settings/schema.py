@@ -112,6 +112,15 @@ class DataConfig(Section):
         refuse_credentials(root or "", "data.root")
         return root
 
+    @field_validator("intensity")
+    @classmethod
+    def _black_is_below_white(
+        cls, intensity: Literal["auto"] | tuple[float, float]
+    ) -> Literal["auto"] | tuple[float, float]:
+        if intensity != "auto" and not intensity[0] < intensity[1]:
+            raise ValueError("[low, high] needs a low below its high")
+        return intensity
+
     @model_validator(mode="after")
     def _fractions_fit(self) -> DataConfig:
         total = self.train_fraction + self.validation_fraction + self.test_fraction

@@ -1,94 +1,71 @@
-"""From the bytes of an image file to a square of 8-bit RGB pixels."""
+"""From an image to a square of RGB pixels, or of intensities of more than 8 bits."""
 
 from __future__ import annotations
 
-import functools
-import io
 import logging
-import posixpath
-import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.data.files.intensity import resized_intensities
+from revo_ray.data.image_records import Finding, Topic
+
 # What Pillow says of a damaged file is the reason of an error here, and no line of its own.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 89_478_485
-"""An image that declares more is refused undecoded: a quarter of a gibibyte as RGB."""
+"""Default of `data.max_pixels`: a quarter of a gibibyte as RGB."""
 
-_FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "JPEG2000", "AVIF", "PPM", "QOI"),
-    *("DDS", "PSD", "ICO", "ICNS", "PCX", "SGI", "SUN", "XBM", "XPM"),
-    "TGA",  # last, for it has no mark of its own
-)
-"""No EPS, PDF or WMF: pages that another program draws."""
+Fit = Literal["crop", "pad", "stretch"]
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda pixels: pixels[:, :, ::-1],
+    3: lambda pixels: pixels[:, ::-1, ::-1],
+    4: lambda pixels: pixels[:, ::-1],
+    5: lambda pixels: pixels.swapaxes(1, 2),
+    6: lambda pixels: pixels[:, ::-1].swapaxes(1, 2),
+    7: lambda pixels: pixels[:, ::-1, ::-1].swapaxes(1, 2),
+    8: lambda pixels: pixels.swapaxes(1, 2)[:, ::-1],
 }
-"""Transpositions that bring an image of each EXIF orientation upright."""
+"""Functions that bring pixels (C, H, W) of each EXIF orientation upright."""
 
 
-class DecodeError(ValueError):
-    """An image that is not decoded, for the reason given in one clause."""
+class Facts(NamedTuple):
+    """Facts that an image's file declares.
 
-
-@functools.cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, in the order of trying."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-@functools.cache
-def extensions() -> frozenset[str]:
-    """The file name endings of these formats, in lower case with their dot."""
-    readable = {*formats(), "MPO"}  # MPO: several JPEGs in one file, which JPEG's reader opens
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, name in known.items() if name in readable)
-
-
-def is_image(path: str) -> bool:
-    """Whether a file's name ends as those of images do that can be read."""
-    return posixpath.splitext(path)[1].lower() in extensions()
-
-
-def open_image(data: bytes) -> Image.Image:
-    """The image in a file's bytes, whose pixels are not decoded yet.
-
-    Pillow may warn, of odd metadata for instance; a caller who wants silence catches warnings
-    around all its threads, because `warnings.catch_warnings` is for the whole process.
-
-    Raises:
-        DecodeError: there are no bytes, no pixels or more than `MAX_PIXELS`.
-        Exception: whatever Pillow raises for bytes that it cannot read; see `explain`.
+    Attributes:
+        size: width and height in pixels, as stored.
+        kind: format and mode, such as `JPEG RGB`.
+        bits: bits of a value: 1, 8, 16 or 32.
+        pages: number of pages of a TIFF, or of frames of a DICOM file; 1 for animations.
     """
-    if not data:
-        raise DecodeError("an empty file")
-    image = Image.open(io.BytesIO(data), formats=formats())
-    pixels = image.width * image.height
-    if not pixels:
-        raise DecodeError(f"{image.width}×{image.height} pixels")
-    if pixels > MAX_PIXELS:
-        raise DecodeError(_too_many(pixels))
-    return image
+
+    size: tuple[int, int]
+    kind: str
+    bits: int
+    pages: int
 
 
-def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The upright centre square of an image, resized with an antialiased bicubic filter.
+def facts(image: Image.Image) -> Facts:
+    """Facts about an image; ask before `square`, which may decode a smaller one."""
+    bits = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
+    kind = f"{image.format or ''} {image.mode}".strip()
+    return Facts(image.size, kind, bits, _pages(image))
 
-    Transparent pixels are laid over white, 16-bit grey is scaled to 8 bits, an animation gives its
-    first frame. A JPEG of at least four times the size in both directions is decoded at 1/2, 1/4
-    or 1/8 scale, so that twice the size is left; on photographs this changes the result by less
-    than one grey level in mean. The scale of `image` itself changes then.
+
+def square(
+    image: Image.Image, size: int, fit: Fit = "crop", max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """An upright square of an image, resized with an antialiased bicubic filter.
+
+    Transparent pixels are laid over white, an animation gives its first frame. A JPEG of at least
+    four times the size in both directions is decoded at 1/2, 1/4 or 1/8 scale, so that twice the
+    size is left; on photographs this changes the result by less than one grey level in mean. The
+    scale of `image` itself changes then.
 
     `ImageOps.fit` and `ImageOps.exif_transpose` would give other pixels: the first does not know
     that a reduced JPEG is smaller by a part of a pixel, and the second has to turn the image before
@@ -97,26 +74,39 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     Args:
         image: in any mode and size, with its pixels decoded or not.
         size: S, in pixels.
+        fit: crop takes the centre square, pad the whole image between two black bars, stretch the
+            whole image out of proportion.
+        max_pixels: an image that declares more is refused undecoded, unless it is a JPEG, which is
+            decoded at a scale at which it has no more.
 
     Returns:
-        (3, S, S) uint8, RGB.
+        (3, S, S) uint8, RGB. Of an image of more than 8 bits, signed or float, its intensities
+        (1, S, S) float32, NaN where the image has no value; see `intensity.to_8_bits`.
 
     Raises:
-        DecodeError: the pixels have no fixed range, as floats.
+        DecodeError: the image has too many pixels.
         Exception: whatever Pillow raises for pixels that it cannot decode; see `explain`.
     """
-    reduced = image.draft(image.mode, (2 * size, 2 * size))
+    whole = image.size
+    reduced = image.draft(image.mode, _draft_size(image, size, fit, max_pixels))
     image.load()
     width, height = reduced[1][2:] if reduced else image.size  # in parts of a pixel if reduced
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    small = _flat(image).resize(
-        (size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)
-    )
+    box, shape = (0.0, 0.0, float(width), float(height)), (size, size)
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    elif fit == "pad":
+        shape = _fitting(whole, size)
+    if image.mode.startswith(("I", "F")):
+        pixels = resized_intensities(image, shape, box)[None]
+    else:
+        small = _flat(image).resize(shape, Image.Resampling.BICUBIC, box)
+        pixels = np.asarray(small.convert("RGB")).transpose(2, 0, 1)
     turn = _TURNS.get(_orientation(image))  # on the small image, for the centre stays the centre
     if turn is not None:
-        small = small.transpose(turn)
-    return np.ascontiguousarray(np.asarray(small.convert("RGB")).transpose(2, 0, 1))
+        pixels = turn(pixels)
+    return np.ascontiguousarray(_between_bars(pixels, size))
 
 
 def explain(error: BaseException) -> str:
@@ -124,9 +114,8 @@ def explain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a format that is read"
-    if isinstance(error, Image.DecompressionBombError):
-        found = re.search(r"\((\d+) pixels\)", text)
-        return _too_many(int(found[1])) if found else text
+    if isinstance(error, Image.DecompressionBombError):  # where a reader asks for itself
+        return "more pixels than data.max_pixels and Pillow's own limit allow"
     if isinstance(error, MemoryError):
         return "too large for the memory"
     if isinstance(error, OSError) and error.strerror:
@@ -139,8 +128,69 @@ def explain(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _too_many(pixels: int) -> str:
-    return f"{pixels:,} pixels, over the limit of {MAX_PIXELS:,}"
+def _too_many(pixels: int, limit: int) -> str:
+    return f"{pixels:,} pixels, over data.max_pixels: {limit:,}"
+
+
+def pages_finding(paged: Sequence[str]) -> Finding | None:
+    """Say of which files only the first page or frame is used, by their names."""
+    if not paged:
+        return None
+    has = "1 file has" if len(paged) == 1 else f"{len(paged):,} files have"
+    text = (
+        f"{has} several pages or frames, of which the first is the image: {paged[0]!r}"
+        + (", …" if len(paged) > 1 else "")
+        + "; save the others as files of their own to use them"
+    )
+    return Finding(Topic.OTHER, text)
+
+
+def _draft_size(image: Image.Image, size: int, fit: Fit, limit: int) -> tuple[int, int]:
+    """The least size at which a JPEG may be decoded.
+
+    Raises:
+        DecodeError: the image has too many pixels at any scale.
+    """
+    width, height = _fitting(image.size, size) if fit == "pad" else (size, size)
+    least = 2 * width, 2 * height
+    pixels = image.width * image.height
+    if not pixels:
+        raise DecodeError(f"{image.width}×{image.height} pixels")
+    if pixels <= limit:
+        return least
+    # A progressive JPEG is held whole, whatever the scale at which it is decoded.
+    whole = 2 * limit if image.info.get("progressive") else pixels
+    for scale in (2, 4, 8):
+        if image.format in ("JPEG", "MPO") and pixels <= min(limit * scale**2, whole):
+            return min(least[0], image.width // scale), min(least[1], image.height // scale)
+    raise DecodeError(_too_many(pixels, limit))
+
+
+def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size at which an image just fits into a square of that side."""
+    longer = max(size)
+    return max(1, round(size[0] * side / longer)), max(1, round(size[1] * side / longer))
+
+
+def _between_bars(pixels: NDArray[Any], size: int) -> NDArray[Any]:
+    """Put pixels (C, H, W) into the middle of a black square."""
+    _, height, width = pixels.shape
+    if height == width == size:
+        return pixels
+    black = 0 if pixels.dtype == np.uint8 else -np.inf
+    whole = np.full((len(pixels), size, size), black, pixels.dtype)
+    top, left = (size - height) // 2, (size - width) // 2
+    whole[:, top : top + height, left : left + width] = pixels
+    return whole
+
+
+def _pages(image: Image.Image) -> int:
+    if image.format not in ("TIFF", "DICOM"):
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a later page is damaged: the first may be sound
+        return 1
 
 
 def _orientation(image: Image.Image) -> int:
@@ -153,10 +203,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _flat(image: Image.Image) -> Image.Image:
     """The same image in mode L or RGB."""
-    if image.mode.startswith("I"):
-        return _eight_bits(image)
-    if image.mode == "F":
-        raise DecodeError("floating-point pixels, whose range is not known")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         flat = Image.new("RGB", image.size, "white")
@@ -165,15 +211,3 @@ def _flat(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "RGB"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 0 … 65,535 as grey of 0 … 255."""
-    grey = np.asarray(image)
-    if grey.min() < 0 or grey.max() > 65_535:
-        raise DecodeError("integer pixels of more than 16 bits, whose range is not known")
-    scaled = np.rint(grey / np.float32(257)).astype(np.uint8)
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):  # the one grey that stands for transparent
-        scaled[grey == clear] = 255
-    return Image.fromarray(scaled)

@@ -1,4 +1,4 @@
-"""The files below a folder or in a zip archive, on a local disk or a remote file system."""
+"""The files below a folder or in an archive, on a local disk or a remote file system."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import os
 import posixpath
 import re
 import stat
-import zipfile
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from PIL import Image
 from pyarrow import fs
 
-from revo_ray.data.files import decode
-from revo_ray.data.files.archive import read_directory
+from revo_ray.data.files import decode, formats
+from revo_ray.data.files.archive import (
+    ArchiveError,
+    RefusedArchiveError,
+    is_archive,
+    read_directory,
+)
 from revo_ray.data.files.listing import Listing, is_clutter, list_local, list_remote
 from revo_ray.data.files.stored_file import Content, StoredFile
 from revo_ray.data.image_records import Problem
@@ -60,9 +64,9 @@ class File:
         """Open the image.
 
         Raises:
-            Exception: as `read` and `decode.open_image`.
+            Exception: as `read` and `formats.open_image`.
         """
-        return decode.open_image(self.read())
+        return formats.open_image(self.read(), self.path)
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,14 @@ class ImageFiles:
 
     @classmethod
     def open(cls, uri: str, *, unpack: bool = False) -> ImageFiles:
-        """List a folder or a zip archive without reading a file.
+        """List a folder, or a zip or tar archive.
 
         Symbolic links on a local disk are followed, except for a link to a folder that contains
         the link. Symbolic links in an archive are refused.
 
         Args:
             uri: local path, which may begin with `~`, or a URI that `pyarrow.fs` opens.
-            unpack: list the zip archives in a folder as if they were unpacked where they lie; a
+            unpack: list the archives in a folder as if they were unpacked where they lie; a
                 file that lies there already is used instead of the archive's.
 
         Raises:
@@ -123,7 +127,7 @@ class ImageFiles:
 
     def images(self) -> tuple[File, ...]:
         """The files whose extension is that of a readable image format."""
-        return tuple(file for file in self.all if decode.is_image(file.path))
+        return tuple(file for file in self.all if formats.is_image(file.path))
 
     def find(self, *names: str) -> File | None:
         """Find a file by name, in any case: the one nearest to the root, then the first by path."""
@@ -143,20 +147,27 @@ def _list(uri: str) -> Listing:
         system = None
         kind = _local_kind(root)
     else:
-        kind = system.get_file_info(root).type
+        info = system.get_file_info(root)
+        kind = info.type
     if kind == fs.FileType.NotFound:
-        raise root_error(f"no such folder or zip archive {uri!r}")
+        raise root_error(f"no such folder or archive {uri!r}")
     if kind == fs.FileType.Directory:
         return list_local(root) if system is None else list_remote(system, root, uri)
     listing = Listing()
     try:
         if kind != fs.FileType.File:
-            raise zipfile.BadZipFile("no regular file")
-        listing.add_archive(read_directory(StoredFile(system, root).random_access()))
-    except zipfile.BadZipFile as error:
-        if root.lower().endswith(".zip"):
+            raise ArchiveError("no regular file")
+        if system is None:
+            archive = StoredFile.on_disk(root, os.stat(root))
+        else:
+            archive = StoredFile.remote(system, info, uri)
+        listing.add_archive(read_directory(archive))
+    except RefusedArchiveError as error:
+        raise _refused(uri, error) from None
+    except ArchiveError as error:
+        if is_archive(root):
             raise _damaged(uri, error) from None
-        raise root_error(f"{uri!r} is neither a folder nor a zip archive") from None
+        raise root_error(f"{uri!r} is neither a folder nor a zip or tar archive") from None
     return listing
 
 
@@ -175,11 +186,13 @@ def _unpack(listing: Listing) -> None:
     """Add the entries of the archives in a folder; archives within archives stay closed."""
     for path in sorted(listing.files):
         _, content = listing.files[path]
-        if not path.lower().endswith(".zip") or not isinstance(content, StoredFile):
+        if not is_archive(path) or not isinstance(content, StoredFile):
             continue
         try:
-            contents = read_directory(content.random_access(), posixpath.dirname(path), path)
-        except zipfile.BadZipFile as error:
+            contents = read_directory(content, posixpath.dirname(path), path)
+        except RefusedArchiveError as error:
+            raise _refused(path, error) from None
+        except ArchiveError as error:
             raise _damaged(path, error) from None
         listing.add_archive(contents)
 
@@ -200,8 +213,12 @@ def _sorted(listing: Listing) -> ImageFiles:
 
 def _damaged(archive: str, error: Exception) -> UserError:
     return root_error(
-        f"the zip archive {archive!r} is damaged ({error}); perhaps it was not copied whole"
+        f"the archive {archive!r} is damaged ({error}); perhaps it was not copied whole"
     )
+
+
+def _refused(archive: str, error: Exception) -> UserError:
+    return root_error(f"cannot read the archive {archive!r}: {error}")
 
 
 def root_error(message: str) -> UserError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pyarrow import fs
 
-from revo_ray.data.files import decode
+from revo_ray.data.files import decode, formats
 from revo_ray.data.files.archive import Contents
 from revo_ray.data.files.stored_file import MAX_BYTES, Content, StoredFile
 from revo_ray.data.image_records import Problem
@@ -37,7 +37,7 @@ class Listing:
 
     def add(self, path: str, size: int, content: Content) -> None:
         """Add a file, unless the listing holds one of that path already."""
-        if size > MAX_BYTES and decode.is_image(path):
+        if size > MAX_BYTES and formats.is_image(path):
             cause = f"{size:,} bytes, over the limit of {MAX_BYTES:,}"
             self.problems.append(Problem(path, cause))
         else:
@@ -47,8 +47,8 @@ class Listing:
         """Add the entries of an archive whose paths the listing does not hold yet."""
         self.problems += [found for found in contents.problems if found.name not in self.files]
         self.folders.update(contents.folders)
-        for path, entry in contents.entries.items():
-            self.add(path, entry.info.file_size, entry)
+        for path, (size, content) in contents.entries.items():
+            self.add(path, size, content)
 
 
 def list_local(root: str) -> Listing:
@@ -126,5 +126,5 @@ def _add_local(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
         cause = "no regular file"
         if path in listing.files:
             cause = "two files whose names differ in bytes that are no UTF-8"
-    if decode.is_image(path):
+    if formats.is_image(path):
         listing.problems.append(Problem(path, cause))

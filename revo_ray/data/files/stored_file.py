@@ -71,8 +71,7 @@ class StoredFile:
             OSError: the file cannot be read, or is larger than `MAX_BYTES`.
         """
         with self.random_access() as file:
-            if file.size() > MAX_BYTES:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            check_size(file.size())
             return bytes(file.read())
 
     def random_access(self) -> pa.NativeFile:
@@ -88,6 +87,16 @@ class StoredFile:
         except OSError as error:  # its message is pyarrow's: raise one with the usual text
             code = error.errno or errno.EIO
             raise OSError(code, os.strerror(code), self.path) from None
+
+
+def check_size(size: int) -> None:
+    """Refuse to read more than `MAX_BYTES` into memory.
+
+    Raises:
+        OSError: the size is larger.
+    """
+    if size > MAX_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
 def _stamp(changed_ns: int, *values: object) -> str:

@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
+from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Topic
 from revo_ray.data.sources.root import quoted
@@ -75,7 +76,7 @@ def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> li
         posixpath.splitext(file.path)[1].lower() or "without extension"
         for file in files.all
         if file.path.startswith(prefix) and file.path not in images
-        if not (unpacked and file.path.lower().endswith(".zip"))
+        if not (unpacked and is_archive(file.path))
     )
     if not extensions:
         return []

@@ -20,7 +20,7 @@ def read(config: DataConfig) -> Source:
     Raises:
         UserError: there are fewer than two classes, a class is empty, or splits differ in classes.
     """
-    files = ImageFiles.open(needed_root(config, "the folder or zip archive of the class folders"))
+    files = ImageFiles.open(needed_root(config, "the folder or archive of the class folders"))
     folder = find_class_folders(files)
     source = read_class_folders(config, files, folder)
     inside = posixpath.join(folder, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.decode import explain
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.settings.schema import DataConfig
@@ -43,5 +44,5 @@ def unread(files: ImageFiles) -> str:
     if files.problems:
         name, cause = files.problems[0]
         return f" ({len(files.problems):,} files cannot be read, the first is {name!r}: {cause})"
-    archives = [file.path for file in files.all if file.path.lower().endswith(".zip")]
+    archives = [file.path for file in files.all if is_archive(file.path)]
     return f" (archives in it are not opened: {quoted(archives, 3)})" if archives else ""

@@ -27,7 +27,11 @@ def table_path(
 ) -> tuple[Path, list[str | Problem]]:
     """Path of the table of these records, which may not exist yet, and their digests."""
     contents = digests(records, index_path(config, folder))
-    settings = [FORMAT, config.source, config.image_size, config.on_bad_image]
+    settings: list[Any] = [FORMAT, config.source, config.image_size, config.on_bad_image]
+    defaults = DataConfig.model_fields
+    for key in ("fit", "intensity", "max_pixels"):  # a new key renames no table without it
+        if (value := getattr(config, key)) != defaults[key].default:
+            settings.append([key, value])
     rows = (
         [record.name, record.label, record.group, record.split, content]
         for record, content in zip(records, contents, strict=True)

@@ -36,6 +36,8 @@ class Table:
         images: (N, 3, S, S) uint8 RGB, over the mapped file.
         labels: (N,) int64 positions in `classes`.
         classes: (C,) class names.
+        intensity: values that became black and white in images of more than 8 bits, signed or
+            float; None if there are no such images.
         details: columns name, group and split, (N,) text each.
         skipped: images that were left out.
         warnings: warnings about the source; set by `prepare_table` only.
@@ -48,6 +50,7 @@ class Table:
     details: pa.Table
     skipped: tuple[Problem, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    intensity: tuple[float, float] | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> Table:
@@ -83,6 +86,7 @@ class Table:
             classes=tuple(json.loads(metadata[b"classes"])),
             details=table.select(["name", "group", "split"]),
             skipped=tuple(Problem(*problem) for problem in json.loads(end[b"skipped"])),
+            intensity=_limits(metadata.get(b"intensity")),
         )
 
     @cached_property
@@ -109,6 +113,13 @@ class Table:
     def _detail(self, name: str) -> tuple[str | None, ...] | None:
         column = self.details[name]
         return None if column.null_count == len(column) else tuple(column.to_pylist())
+
+
+def _limits(text: bytes | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, high = json.loads(text)
+    return float(low), float(high)
 
 
 def _view(chunk: pa.Array, dtype: type[np.generic], *shape: int) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import explain, square
+from revo_ray.data.files.intensity import IntensityRange, Range, settled_range, shown
 from revo_ray.data.image_records import Problem, Record, Source
 from revo_ray.data.table.bad_images import bad_images_error, check_classes
 from revo_ray.data.table.disk import replacing
@@ -65,12 +66,13 @@ def write_table(
     problems = list(source.problems)
     labels: set[str] = set()
     position = {name: i for i, name in enumerate(source.classes)}
-    width, schema = 3 * config.image_size**2, _schema(source, config)
+    limits = find_limits(records, config)
+    width, schema = 3 * config.image_size**2, _schema(source, config, limits)
     with (
         replacing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as file,
         pa.ipc.new_file(file, schema) as writer,
-        closing(_decoded(records, digests, config.image_size, progress)) as decoded,
+        closing(_decoded(records, digests, config, limits, progress)) as decoded,
     ):
         for kept, pixels in _batches(zip(records, decoded, strict=True), width, problems):
             labels.update(record.label for record in kept)
@@ -81,6 +83,30 @@ def write_table(
         end = {"skipped": json.dumps(problems)}
         nothing = _batch(schema, position, [], np.empty((0, width), np.uint8))
         writer.write_batch(nothing, custom_metadata=end)
+
+
+def find_intensities(records: Sequence[Record], config: DataConfig) -> IntensityRange:
+    """Count the pixels of all images of more than 8 bits, signed or float."""
+
+    def look(record: Record) -> NDArray[np.generic] | None:
+        with suppress(Exception):  # told when the image is decoded for the table
+            image = record.picture.open()
+            if image.mode.startswith(("I", "F")):
+                return square(image, config.image_size, config.fit, config.max_pixels)
+        return None
+
+    found = IntensityRange()
+    with closing(decode_all(look, records, None)) as looked_at:
+        for pixels in looked_at:
+            if pixels is not None and pixels.dtype == np.float32:
+                found.add(pixels.astype(np.float32, copy=False))
+    return found
+
+
+def find_limits(records: Sequence[Record], config: DataConfig) -> Range | None:
+    """The intensities that become black and white; None if no image has them."""
+    found = find_intensities(records, config)
+    return settled_range(config.intensity, found) if found.images else None
 
 
 def decode_all(
@@ -99,7 +125,8 @@ def decode_all(
 def _decoded(
     records: Sequence[Record],
     digests: Sequence[str | Problem],
-    size: int,
+    config: DataConfig,
+    limits: Range | None,
     progress: Progress | None,
 ) -> Generator[NDArray[np.uint8] | Problem, None, None]:
     """Yield the pixels (3, S, S) of each record, or its problem."""
@@ -109,7 +136,9 @@ def _decoded(
         if isinstance(digest, Problem):
             return digest
         try:
-            return square(record.picture.open(), size)
+            image = record.picture.open()
+            pixels = square(image, config.image_size, config.fit, config.max_pixels)
+            return shown(pixels, limits)
         except Exception as error:  # whatever a decoder raises
             _check_unchanged(record, digest)
             return Problem(record.name, explain(error))
@@ -150,7 +179,7 @@ def _batches(
         yield kept, pixels[: len(kept)]
 
 
-def _schema(source: Source, config: DataConfig) -> pa.Schema:
+def _schema(source: Source, config: DataConfig, limits: Range | None) -> pa.Schema:
     return pa.schema(
         {
             "image": pa.binary(3 * config.image_size**2),
@@ -163,6 +192,7 @@ def _schema(source: Source, config: DataConfig) -> pa.Schema:
             "classes": json.dumps(source.classes),
             "image_size": str(config.image_size),
             "source": config.source,
+            **({"intensity": json.dumps(limits)} if limits else {}),
         },
     )
 

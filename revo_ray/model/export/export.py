@@ -121,7 +121,7 @@ _FORMS: dict[str, tuple[Callable[[LoadedModel, Path, str], None], Callable[[Path
 
 def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
     """Compare with the original on real images: the largest difference of a logit, and on what."""
-    images, source = sample_images(model.config.data)
+    images, source = sample_images(model.config.data, model.description.intensity)
     own = torch_classifier(Normalised(model.network, model.description), model.description)
     # One batch of all images and one of a single image: the batch size must be free.
     wanted = np.concatenate([own.logits(images), own.logits(images[:1])])
@@ -134,7 +134,7 @@ def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tupl
             f" (allowed {allowed:.2g}) on {source}"
         )
     exported, original = classifier.description, model.description
-    fields = ("labels", "image_size", "mean", "std", "library", "architecture")
+    fields = ("labels", "image_size", "mean", "std", "library", "architecture", "fit", "intensity")
     if wrong := [name for name in fields if getattr(exported, name) != getattr(original, name)]:
         raise SearchError(f"nothing was written: the exported model has other {', '.join(wrong)}")
     return difference, source

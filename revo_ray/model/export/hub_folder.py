@@ -91,7 +91,11 @@ def _write_timm_config(model: LoadedModel, path: Any) -> None:
     kept = {k: v for k, v in before.items() if k not in _OF_PRETRAINED_WEIGHTS}
     network.pretrained_cfg = kept | _preprocessing(model) | {"pool_size": None}
     try:
-        more = {"label_names": list(model.description.labels), "library_name": "timm"}
+        more = {
+            "label_names": list(model.description.labels),
+            "library_name": "timm",
+            **_intensities(model.description),
+        }
         save_config_for_hf(network, path, model_config=more)
     finally:
         network.pretrained_cfg = before
@@ -108,10 +112,16 @@ def _write_torchvision_config(model: LoadedModel, path: Path) -> None:
         "num_features": getattr(head, "in_features", None) or getattr(head, "in_channels", None),
         "model_args": _torchvision_arguments(model.network, description),
         "label_names": list(description.labels),
+        **_intensities(description),
         "pretrained_cfg": _preprocessing(model),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
+
+
+def _intensities(description: Description) -> dict[str, Any]:
+    """The preprocessing for which timm has no name."""
+    return {"fit": description.fit, "intensity": description.intensity}
 
 
 def _preprocessing(model: LoadedModel) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def _preprocessing(model: LoadedModel) -> dict[str, Any]:
         "input_size": [3, description.image_size, description.image_size],
         "interpolation": INTERPOLATION,
         "crop_pct": 1.0,
-        "crop_mode": "center",
+        "crop_mode": {"crop": "center", "pad": "border", "stretch": "squash"}[description.fit],
         "mean": list(description.mean),
         "std": list(description.std),
         "num_classes": len(description.labels),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from revo_ray.data.files.decode import square
+from revo_ray.data.files.intensity import Range, shown
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
@@ -17,8 +18,12 @@ from revo_ray.settings.schema import DataConfig
 COUNT = 32
 
 
-def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
+def sample_images(config: DataConfig, limits: Range | None = None) -> tuple[NDArray[np.uint8], str]:
     """Up to 32 images (N, 3, S, S) of a data set; parts of photographs if there are none.
+
+    Args:
+        config: configuration of the images.
+        limits: values that become black and white in images of more than 8 bits.
 
     Returns:
         The images, and a description of them for people.
@@ -32,7 +37,9 @@ def sample_images(config: DataConfig) -> tuple[NDArray[np.uint8], str]:
         with warnings.catch_warnings(action="ignore"):  # Pillow warns of odd metadata
             for record in records[:: max(1, len(records) // COUNT)][:COUNT]:
                 with suppress(Exception):  # decoders raise anything; the other images suffice
-                    pixels.append(square(record.picture.open(), config.image_size))
+                    image = record.picture.open()
+                    made = square(image, config.image_size, config.fit, config.max_pixels)
+                    pixels.append(shown(made, limits))
         if pixels:
             return np.stack(pixels), f"{len(pixels)} images of the data set"
         reason = "no image of the data set can be read"
@@ -47,5 +54,6 @@ def _photographs(size: int) -> NDArray[np.uint8]:
     parts = []
     for index in range(COUNT):
         left, top = 24 * (index // 2), 12 * (index // 2)
-        parts.append(square(photographs[index % 2].crop((left, top, left + 240, top + 240)), size))
+        part = photographs[index % 2].crop((left, top, left + 240, top + 240))
+        parts.append(shown(square(part, size), None))
     return np.stack(parts)

@@ -291,6 +291,7 @@ def _card(config: SearchConfig, table: Table, network: Network) -> dict[str, Any
         "image_size": config.data.image_size,
         "mean": list(network.mean),
         "std": list(network.std),
+        "intensity": table.intensity,
         "granularity": config.model.granularity,
         "units": [unit.name for unit in network.units],
     }

@@ -111,7 +111,7 @@ def test_object_store_gives_the_same_files(
     whole = ImageFiles.open(bucket(""), unpack=True)
     assert contents(whole.below("set")) == FILES
     assert contents(whole).items() >= FILES.items()
-    with pytest.raises(UserError, match=r"^data\.root: no such folder or zip archive 's3://photos"):
+    with pytest.raises(UserError, match=r"^data\.root: no such folder or archive 's3://photos"):
         ImageFiles.open(bucket("nothing"))
 
 
@@ -262,11 +262,11 @@ def test_what_may_not_be_read() -> None:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("{}/nothing", "no such folder or zip archive"),
-        ("{}/notes.txt/more", "no such folder or zip archive"),
-        ("C:\\photos", "no such folder or zip archive"),
-        ("{}/notes.txt", "neither a folder nor a zip archive"),
-        ("{}/pipe", "neither a folder nor a zip archive"),
+        ("{}/nothing", "no such folder or archive"),
+        ("{}/notes.txt/more", "no such folder or archive"),
+        ("C:\\photos", "no such folder or archive"),
+        ("{}/notes.txt", "neither a folder nor a zip or tar archive"),
+        ("{}/pipe", "neither a folder nor a zip or tar archive"),
         ("{}/text.zip", "damaged"),
         ("{}/empty.zip", "damaged"),
         ("{}/\0", "null"),

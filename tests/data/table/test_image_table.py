@@ -395,3 +395,24 @@ def test_a_table_larger_than_memory_is_written_and_streamed(tmp_path: Path) -> N
     (path,) = tmp_path.glob("*.arrow")
     images = Table.open(path).images
     assert total == 300 * int(images[0].sum())
+
+
+@pytest.mark.parametrize(("low", "high", "kind"), [(0, 4095, np.uint16), (-1000, 3000, np.int32)])
+def test_one_range_of_intensities_is_taken_and_recorded(
+    low: int, high: int, kind: type, tmp_path: Path
+) -> None:
+    """Also with an image that spans a tenth of it: it stays a tenth."""
+    ramp = np.linspace(low, high, 64)[None].repeat(64, axis=0)
+    faint = low + (ramp - low) / 10
+    for name, grey in (("a", ramp), ("b", faint)):
+        for number in range(2):
+            (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+            path = tmp_path / "in" / name / f"{number}.tif"
+            Image.fromarray(grey.astype(kind)).save(path)
+    config = DataConfig(source="folder", root=str(tmp_path / "in"), image_size=64)
+    table = prepare_table(config, tmp_path)
+    assert table.intensity == pytest.approx((low, high), abs=8)
+    levels = [int(np.ptp(image)) for image in table.images[:]]
+    assert levels == pytest.approx([255, 255, 25, 25], abs=2)
+    narrow = prepare_table(config.model_copy(update={"intensity": (0.0, 100.0)}), tmp_path)
+    assert (narrow.path != table.path, narrow.intensity) == (True, (0, 100))

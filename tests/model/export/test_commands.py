@@ -19,7 +19,9 @@ from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
 from revo_ray.cli.main import main
-from revo_ray.data.files.decode import open_image, square
+from revo_ray.data.files.decode import square
+from revo_ray.data.files.formats import open_image
+from revo_ray.data.files.intensity import to_8_bits
 from revo_ray.model.description import Description
 from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
@@ -276,7 +278,7 @@ def test_bad_images_are_named_and_the_others_predicted(
 @pytest.mark.parametrize(
     ("model", "image", "says"),
     [
-        ("model", "none.png", "no such folder or zip archive"),
+        ("model", "none.png", "no such folder or archive"),
         ("model", "empty", "holds no image"),
         ("a.txt", "a.png", "cannot tell what"),
         ("best", "a.png", "name the run directory"),
@@ -351,3 +353,19 @@ def test_a_zip_archive_of_images_is_read(tmp_path: Path) -> None:
     assert isinstance(answer, Prediction)
     assert answer.path == f"{archive}/grey.png"
     assert (recorder.batches[0] == 77).all()
+
+
+def test_images_are_seen_as_the_search_saw_them(tmp_path: Path) -> None:
+    """A 12-bit panorama, for a model that was trained with bars and a range."""
+    grey = np.linspace(0, 4095, 40 * 200).reshape(40, 200).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    images, _ = find_images([str(tmp_path / "a.png")])
+    recorder = Recorder()
+    recorder.description = replace(recorder.description, fit="pad", intensity=(0.0, 4095.0))
+    (answer,) = predict(recorder, images)
+    assert isinstance(answer, Prediction)
+    (batch,) = recorder.batches
+    wanted = to_8_bits(square(Image.fromarray(grey), 512, "pad"), 0, 4095)
+    assert np.array_equal(batch[0], wanted)
+    assert (batch[0][:, :200] == 0).all()
+    assert np.ptp(batch) == 255

@@ -55,7 +55,7 @@ def model_of(network: nn.Module, description: Description = DESCRIPTION, head: s
 def few_images() -> Iterator[None]:
     """Six images in place of a data set's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "sample_images", lambda config: (IMAGES, "six images"))
+        patch.setattr(export, "sample_images", lambda *_: (IMAGES, "six images"))
         yield
 
 
@@ -136,6 +136,8 @@ OTHERS: dict[str, Any] = {
     "model": "timm/other",
     "labels": LABELS[::-1],
     "image_size": SIZE + 1,
+    "fit": "pad",
+    "intensity": (0.0, 4095.0),
     "mean": (0.5, 0.4, 0.6),
     "std": (0.2, 0.25, 0.31),
 }
