@@ -320,13 +320,14 @@ class SearchConfig(Section):
         Args:
             source: a file, `preset:NAME` for a configuration that comes with the package, or
                 None for the quick start.
-            overrides: `KEY=VALUE` texts with a dotted KEY and a VALUE in YAML.
+            overrides: `KEY=VALUE` texts with a dotted KEY. VALUE is taken to the letter where the
+                key takes text, else as YAML.
 
         Raises:
             UserError: the file is missing, a key does not exist, or a value does not fit. The
                 message lists all errors in one line.
         """
-        values, origins = read_values(source, overrides, cls.KIND)
+        values, origins = read_values(source, overrides, cls.KIND, cls)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
