@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources.csv import read as read_csv
@@ -11,6 +12,8 @@ from revo_ray.data.sources.digits import read as read_digits
 from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
 from revo_ray.data.sources.folder import read as read_folder
 from revo_ray.data.sources.ham10000 import read as read_ham10000
+from revo_ray.data.sources.label_findings import label_findings
+from revo_ray.data.sources.parquet import read as read_parquet
 from revo_ray.data.sources.published import read_busi, read_leaves
 from revo_ray.data.sources.srsmas import read as read_srsmas
 from revo_ray.errors import UserError
@@ -19,6 +22,7 @@ from revo_ray.settings.schema import DataConfig
 READERS: Mapping[str, Callable[[DataConfig], Source]] = {
     "folder": read_folder,
     "csv": read_csv,
+    "parquet": read_parquet,
     "ham10000": read_ham10000,
     "busi": read_busi,
     "leaves": read_leaves,
@@ -42,4 +46,6 @@ def read_source(config: DataConfig) -> Source:
             f"(there are {', '.join(READERS)})",
             key="data.source",
         )
-    return READERS[config.source](config)
+    source = READERS[config.source](config)
+    findings = label_findings(source.classes, len(source.records))
+    return replace(source, warnings=(*source.warnings, *findings))
