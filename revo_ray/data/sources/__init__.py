@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources.csv import read as read_csv
@@ -12,7 +11,7 @@ from revo_ray.data.sources.digits import read as read_digits
 from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
 from revo_ray.data.sources.folder import read as read_folder
 from revo_ray.data.sources.ham10000 import read as read_ham10000
-from revo_ray.data.sources.label_findings import label_findings
+from revo_ray.data.sources.label_findings import with_label_findings
 from revo_ray.data.sources.parquet import read as read_parquet
 from revo_ray.data.sources.published import read_busi, read_leaves
 from revo_ray.data.sources.srsmas import read as read_srsmas
@@ -46,6 +45,4 @@ def read_source(config: DataConfig) -> Source:
             f"(there are {', '.join(READERS)})",
             key="data.source",
         )
-    source = READERS[config.source](config)
-    findings = label_findings(source.classes, len(source.records))
-    return replace(source, warnings=(*source.warnings, *findings))
+    return with_label_findings(READERS[config.source](config))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from revo_ray.data.image_records import Finding, Topic
+from revo_ray.data.image_records import Finding, Source, Topic
 from revo_ray.data.sources.root import quoted
 
 MISSING = {
@@ -26,24 +27,31 @@ MANY = 20
 """Number of distinct numbers from which labels may be measurements."""
 
 
-def label_findings(classes: Sequence[str], images: int) -> list[Finding]:
-    """Findings about class names.
+def with_label_findings(source: Source) -> Source:
+    """Add to a source's findings those about its class names, all in one with its own of labels."""
+    classes = source.classes
+    found = [
+        *(finding for finding in source.warnings if finding.topic == Topic.LABELS),
+        *_near_equal(classes),
+        *_maybe_missing(classes),
+        *_measurements(classes, len(source.records)),
+    ]
+    if not found:
+        return source
+    key = next((finding.key for finding in found if finding.key), None)
+    joined = Finding(Topic.LABELS, "; ".join(finding.text for finding in found), key)
+    others = (finding for finding in source.warnings if finding.topic != Topic.LABELS)
+    return replace(source, warnings=(*others, joined))
 
-    Args:
-        classes: names of the classes.
-        images: number of images.
-    """
-    return [*_near_equal(classes), *_maybe_missing(classes), *_measurements(classes, images)]
 
-
-def missing_finding(counts: dict[str, int]) -> list[Finding]:
-    """Name the labels that are none, with their numbers of rows."""
+def missing_labels(counts: Mapping[str, int]) -> list[Finding]:
+    """Name the labels that say that there is none, with their numbers of rows."""
     if not counts:
         return []
-    words = ", ".join(f"{word!r} ({count:,})" for word, count in sorted(counts.items()))
+    words = ", ".join(f"{word!r} ({count:,} rows)" for word, count in sorted(counts.items()))
     text = (
-        f"labels that say that there is none: {words}; these rows cannot be used, and "
-        "data.on_bad_image: skip leaves them out"
+        f"labels that say that there is none: {words}; data.on_bad_image: skip leaves these rows "
+        "out"
     )
     return [Finding(Topic.LABELS, text, "data.on_bad_image")]
 

@@ -223,6 +223,6 @@ def _stat(place: str, name: str) -> Found | str | None:
 
 def _spellings(path: str) -> list[str]:
     """Spell a path as it stands, with slashes, and in both Unicode forms."""
-    slashed = path.replace("\\", "/")
+    slashed = posixpath.normpath(path.replace("\\", "/"))
     forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, slashed, *forms]))

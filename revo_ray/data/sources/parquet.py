@@ -84,7 +84,7 @@ def read(config: DataConfig) -> Source:
         few = 2 * len(lost_cells) <= len(rows)
         return "" if few else guess_pattern(lost_cells, lookup.beside())
 
-    place = f"the column {columns.split!r}" if columns.split else "the name of a file"
+    place = f"the column {columns.split!r}" if columns.split else "the names of the files"
     names = class_label_names(schema, columns.label)
     source = records_of(Rows(rows, columns, place, names), config, find, hint)
     findings = unread_columns(there, columns, config)

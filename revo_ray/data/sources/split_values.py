@@ -20,7 +20,7 @@ def split_values(values: Iterable[str], config: DataConfig, place: str) -> dict[
     Args:
         values: the values; an empty one has no split.
         config: configuration of the images.
-        place: column or files, for messages.
+        place: column or files that hold them, for messages.
 
     Raises:
         UserError: a value is no split's.
@@ -46,9 +46,9 @@ def split_values(values: Iterable[str], config: DataConfig, place: str) -> dict[
         found |= {n: split for n, split in usual.items() if split not in config.splits}
     if unknown := [name for name in names if name not in found]:
         raise UserError(
-            f"{place} holds {quoted(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no "
-            'split; say which values are: data.splits: {train: "VALUE, VALUE", validation: VALUE, '
-            "test: VALUE}, or draw splits with data.splits: drawn",
+            f"{quoted(unknown)} in {place} {'is no split' if len(unknown) == 1 else 'are no splits'}"
+            '; say which are: data.splits: {train: "NAME, NAME", validation: NAME, test: NAME}, or '
+            "draw splits with data.splits: drawn",
             key="data.splits",
         )
     return found

@@ -65,11 +65,10 @@ def find_columns(
 
     image = images[0] if len(images) == 1 and "image" not in config.columns else role("image", images)
     label = role("label", classes)
-    for name, found in (("image", image), ("label", label)):
-        if found is None:
-            raise _column_error(f"it has no column of the {name}", name, there, config)
-    assert image is not None
-    assert label is not None
+    if image is None or label is None:
+        roles = ["image"] * (image is None) + ["label"] * (label is None)
+        problem = f"no column is known to be the {' or the '.join(roles)}"
+        raise _column_error(problem, ": NAME, ".join(roles), there, config)
     group = role("group")
     if isinstance(config.group_by, str):
         exact = [c for c in there if config.group_by in (c, c.strip())] or [
@@ -106,7 +105,7 @@ def _named(wanted: str, role: str, there: Sequence[str], config: DataConfig) -> 
         return wanted
     alike = [name for name in there if name.strip().lower() == wanted.strip().lower()]
     if len(alike) != 1:
-        raise _column_error(f"it has no column {wanted!r}", role, there, config)
+        raise _column_error(f"there is no column {wanted!r}", role, there, config)
     return alike[0]
 
 

@@ -11,7 +11,7 @@ from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
 from revo_ray.data.sources.group_of_path import path_groups
-from revo_ray.data.sources.label_findings import MISSING, missing_finding
+from revo_ray.data.sources.label_findings import MISSING, missing_labels
 from revo_ray.data.sources.manifest import Found
 from revo_ray.data.sources.split_values import split_values
 from revo_ray.data.sources.table_columns import Columns
@@ -107,7 +107,7 @@ def records_of(
             f"{records[0].name!r}",
             key="data.group_by",
         )
-    findings = [*missing_finding(missing), *_repetitions(repeated)]
+    findings = [*missing_labels(missing), *_repetitions(repeated)]
     if advice:
         findings.append(Finding(Topic.UNREADABLE, advice, "data.image_pattern"))
     labels = {class_name(row.label) for row in table.rows if row.fault is None}
