@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,8 +64,8 @@ def open_parquet(file: File) -> pq.ParquetFile:
 class EmbeddedColumn:
     """Bytes of a column in several files.
 
-    Threads share one reader, which goes on where it is and keeps the last rows, so that each row
-    group is read once if the rows are asked for in their order, however large the group is.
+    Threads share one reader a file, which goes on where it is and keeps the last rows. So each row
+    group is read once if the rows are asked for in about their order, however large the group is.
 
     Args:
         shards: the files.
@@ -76,11 +76,7 @@ class EmbeddedColumn:
         self.shards = shards
         self._column = column
         self._lock = threading.Lock()
-        self._kept: deque[tuple[int, int, pa.Array]] = deque(
-            maxlen=3 * (usable_cores() + 1) // ROWS + 2  # `in_order` runs so far ahead
-        )
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._shard, self._next = -1, 0
+        self._readers: OrderedDict[int, _Reader] = OrderedDict()
 
     def read(self, shard: int, row: int) -> bytes:
         """Return the bytes in a row of a file.
@@ -89,38 +85,62 @@ class EmbeddedColumn:
             OSError: they cannot be read.
         """
         with self._lock:
+            reader = self._readers.pop(shard, None) or _Reader(self.shards[shard], self._column)
             try:
-                values, start = self._find(shard, row)
+                content = reader.read(row)
             except pa.ArrowException as error:
                 raise OSError(f"damaged in its parquet file ({error})") from None
-            content: bytes | None = values[row - start].as_py()
-        return content or b""
+            self._readers[shard] = reader
+            if len(self._readers) > 2:  # threads are in the end of a file and the begin of the next
+                self._readers.popitem(last=False)
+        return content
 
-    def _find(self, shard: int, row: int) -> tuple[pa.Array, int]:
-        for number, start, values in self._kept:
-            if number == shard and start <= row < start + len(values):
-                return values, start
-        starts = self.shards[shard].starts
+
+class _Reader:
+    """Reads the rows of a file forwards, and keeps the last ones."""
+
+    def __init__(self, shard: Shard, column: str) -> None:
+        self._shard, self._column = shard, column
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._next = shard.starts[-1]  # the first row that is not read yet
+        self._kept: deque[tuple[int, pa.Array]] = deque()
+        self._ahead = 3 * (usable_cores() + 1) + ROWS  # `in_order` runs so far ahead
+
+    def read(self, row: int) -> bytes:
+        for start, values in self._kept:
+            if start <= row < start + len(values):
+                return _content(values, row - start)
+        starts = self._shard.starts
         group = bisect.bisect_right(starts, row) - 1
-        if not (self._shard == shard and starts[group] <= self._next <= row):
-            parquet = open_parquet(self.shards[shard].file)
+        if row < self._next or starts[group] > self._next + self._ahead:
             groups = list(range(group, len(starts) - 1))
+            parquet = open_parquet(self._shard.file)
             self._batches = parquet.iter_batches(ROWS, groups, [self._column], use_threads=False)
-            self._shard, self._next = shard, starts[group]
+            self._next = starts[group]
+            self._kept.clear()
         while True:
             batch = next(self._batches, None)
             if batch is None:
-                self._shard = -1
+                self._next = starts[-1]
                 raise OSError("not in its parquet file any more")
-            values, start = _bytes(batch.column(0)), self._next
+            values, start = batch_bytes(batch), self._next
             self._next += len(values)
-            self._kept.append((shard, start, values))
+            self._kept.append((start, values))
+            while len(self._kept) > 1 and self._kept[1][0] + self._ahead < self._next:
+                self._kept.popleft()
             if row < self._next:
-                return values, start
+                return _content(values, row - start)
 
 
-def _bytes(values: pa.Array) -> pa.Array:
+def batch_bytes(batch: pa.RecordBatch) -> pa.Array:
+    """Bytes in the one column of a batch, which may hold structs with them."""
+    values = batch.column(0)
     return values.field("bytes") if pa.types.is_struct(values.type) else values
+
+
+def _content(values: pa.Array, place: int) -> bytes:
+    content: bytes | None = values[place].as_py()
+    return content or b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from revo_ray.data.sources.embedded_images import (
     EmbeddedColumn,
     EmbeddedImage,
     Shard,
+    batch_bytes,
     open_parquet,
 )
 from revo_ray.data.sources.hub_features import class_label_names, columns_of_type
@@ -202,9 +203,7 @@ def _inside(parquet: Any, shard: Shard, field: pa.Field) -> list[bool]:
             inside += [facts.null_count == 0] * count
             continue
         for batch in parquet.iter_batches(64, [group], [column], use_threads=False):
-            values = batch.column(0)
-            values = values.field("bytes") if pa.types.is_struct(values.type) else values
-            inside += values.is_valid().to_pylist()
+            inside += batch_bytes(batch).is_valid().to_pylist()
     return inside
 
 
