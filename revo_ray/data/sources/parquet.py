@@ -120,7 +120,9 @@ def _open(file: File, uri: str) -> Shard:
         return Shard.of(file)
     except (OSError, pa.ArrowException) as error:
         where = without_password(uri)
-        reason = explain(error) if isinstance(error, OSError) and error.errno else "damaged, or none"
+        reason = (
+            explain(error) if isinstance(error, OSError) and error.errno else "damaged, or none"
+        )
         raise root_error(
             f"cannot read {file.path!r} at {where!r} as a parquet file: {reason} (the sources csv "
             "and folder read tables of text and folders)"

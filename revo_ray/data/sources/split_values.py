@@ -45,8 +45,9 @@ def split_values(values: Iterable[str], config: DataConfig, place: str) -> dict[
         usual = named_splits(others, "given")
         found |= {n: split for n, split in usual.items() if split not in config.splits}
     if unknown := [name for name in names if name not in found]:
+        they = "is no split" if len(unknown) == 1 else "are no splits"
         raise UserError(
-            f"{quoted(unknown)} in {place} {'is no split' if len(unknown) == 1 else 'are no splits'}"
+            f"{quoted(unknown)} in {place} {they}"
             '; say which are: data.splits: {train: "NAME, NAME", validation: NAME, test: NAME}, or '
             "draw splits with data.splits: drawn",
             key="data.splits",

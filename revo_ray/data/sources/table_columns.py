@@ -36,7 +36,10 @@ class Columns(NamedTuple):
 
 
 def find_columns(
-    there: Sequence[str], config: DataConfig, images: Sequence[str] = (), classes: Sequence[str] = ()
+    there: Sequence[str],
+    config: DataConfig,
+    images: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> Columns:
     """Find the columns that `data.columns` names, or that have usual names.
 
@@ -63,7 +66,8 @@ def find_columns(
             raise _column_error(f"{quoted(several)} may each be the {name}", name, there, config)
         return None
 
-    image = images[0] if len(images) == 1 and "image" not in config.columns else role("image", images)
+    by_type = len(images) == 1 and "image" not in config.columns
+    image = images[0] if by_type else role("image", images)
     label = role("label", classes)
     if image is None or label is None:
         roles = ["image"] * (image is None) + ["label"] * (label is None)
@@ -109,9 +113,7 @@ def _named(wanted: str, role: str, there: Sequence[str], config: DataConfig) -> 
     return alike[0]
 
 
-def _column_error(
-    problem: str, role: str, there: Sequence[str], config: DataConfig
-) -> UserError:
+def _column_error(problem: str, role: str, there: Sequence[str], config: DataConfig) -> UserError:
     columns = quoted([name for name in there if name], 20)
     text = (
         f"{without_password(repr(config.root))}: {problem}; its columns are {columns}; say which "

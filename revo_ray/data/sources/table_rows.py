@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from revo_ray.credentials import holds_credentials
 from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
@@ -56,7 +57,10 @@ class Rows(NamedTuple):
 
 
 def records_of(
-    table: Rows, config: DataConfig, find: Callable[[int, Row], Found | str], hint: Callable[[], str]
+    table: Rows,
+    config: DataConfig,
+    find: Callable[[int, Row], Found | str],
+    hint: Callable[[], str],
 ) -> Source:
     """Make a record of each image.
 
@@ -81,7 +85,9 @@ def records_of(
     for number, row in enumerate(table.rows):
         found = _fault(row) or find(number, row)
         if isinstance(found, str):
-            problems.append(Problem(row.image or "no path", f"{found} ({row.place})"))
+            secret = holds_credentials(row.image)
+            name = "a URI" if secret else row.image or "no path"
+            problems.append(Problem(name, f"{found} ({row.place})"))
             missing.update([row.label] if row.label and row.label in MISSING else [])
             continue
         group = by_path(found.path) if by_path else row.group or None

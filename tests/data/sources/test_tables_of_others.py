@@ -84,7 +84,11 @@ def test_a_table_is_read_as_it_is(
     ("text", "columns", "says"),
     [
         ("a,b\n0.png,x\n", {}, "'a', 'b'; say which with data.columns: {image: NAME, label: NAME}"),
-        ("image,b\n0.png,x\n", {}, "columns are 'image', 'b'; say which with data.columns: {label:"),
+        (
+            "image,b\n0.png,x\n",
+            {},
+            "columns are 'image', 'b'; say which with data.columns: {label:",
+        ),
         ("0.png,a\n1.png,b\n", {}, "columns are '0.png', 'a'"),
         ("image,file,label\n0.png,1.png,x\n", {}, "'image', 'file' may each be the image"),
         ("path,label\n0.png,x\n", {"label": "diagnosis"}, "there is no column 'diagnosis'"),
