@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import DELETED, drop_defaults, keep_meaning
 from revo_ray.settings.images_argument import PRESET, images_settings
+from revo_ray.settings.override import typed
 from revo_ray.settings.presets import Kind, preset_names, read_preset
 from revo_ray.settings.safe_yaml import MAX_DEPTH, read_yaml
 from revo_ray.words import cut, shown
@@ -24,7 +26,7 @@ MOST_ERRORS = 10
 
 
 def read_values(
-    source: str | Path | None, overrides: Iterable[str], kind: Kind
+    source: str | Path | None, overrides: Iterable[str], kind: Kind, config: type[BaseModel]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Read the values of a configuration, not validated yet.
 
@@ -32,9 +34,11 @@ def read_values(
         source: a file, `preset:NAME`, a path of images, or None for the quick start.
         overrides: `KEY=VALUE` texts.
         kind: which presets to look among.
+        config: the configuration's class, whose types say which values are text.
 
     Returns:
-        The values, and the origin of each dotted key: `FILE line N` or `--set`.
+        The values, and the origin of each dotted key that the user wrote: `FILE line N` or `--set`.
+        The keys of a preset have no origin, for the user cannot change them there.
 
     Raises:
         UserError: the file cannot be read, an override is not `KEY=VALUE`, or a value holds
@@ -53,7 +57,7 @@ def read_values(
     values.pop("recorded", None)  # provenance, which a run directory's config.yaml holds
     for override in overrides:
         refuse_credentials(override.partition("=")[0], "--set")
-        _apply_override(values, origins, override)
+        _apply_override(values, origins, override, config)
     _refuse_all_credentials(values, origins)
     return values, origins
 
@@ -103,6 +107,8 @@ def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
         return {}, {}
     if not isinstance(values, dict):
         raise UserError(f"{label}: a configuration is a mapping of keys to values")
+    if label.startswith("preset:"):
+        return values, {}
     return values, {key: f"{label} line {line}" for key, line in _key_lines(node)}
 
 
@@ -115,24 +121,25 @@ def _key_lines(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, 
                 yield from _key_lines(value, f"{prefix}{key.value}.")
 
 
-def _apply_override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
+def _apply_override(
+    values: dict[str, Any], origins: dict[str, str], override: str, config: type[BaseModel]
+) -> None:
     key, separator, text = override.partition("=")
-    if not separator or not all(key.split(".")) or key.count(".") > MAX_DEPTH:
+    path = key.split(".")
+    if not separator or not all(path) or len(path) > MAX_DEPTH + 1:
         raise UserError(
             f"--set {shown(override)}: write KEY=VALUE, for example search.evaluations=20"
         )
-    try:
-        value, _ = read_yaml(text)
-    except yaml.YAMLError:
-        value = text
-    *sections, last = key.split(".")
     target = values
-    for section in sections:
+    for depth, section in enumerate(path[:-1], start=1):
         inner = target.get(section)
         if not isinstance(inner, dict):
             inner = target[section] = {}
+            origins[".".join(path[:depth])] = "--set"
         target = inner
-    target[last] = value
+    target[path[-1]] = typed(text, path, config)
+    for below in [name for name in origins if name.startswith(f"{key}.")]:
+        del origins[below]
     origins[key] = "--set"
 
 
@@ -169,7 +176,19 @@ def _explain_one(detail: ErrorDetails, config: type[BaseModel], origins: Mapping
         return message
     value = detail["input"]
     but = "" if isinstance(value, Mapping | BaseModel) else f", not {shown(value)}"
+    if isinstance(value, Mapping) and (named := _origins_of_named(message, key, value, origins)):
+        origin = named
     return f"{cut(key)}: {message}{but}{origin}"
+
+
+def _origins_of_named(
+    message: str, section: str, values: Mapping[str, Any], origins: Mapping[str, str]
+) -> str:
+    """` (from …)` with the origins of the keys of a section that a message about it names."""
+    words = set(re.findall(r"\w+", message))
+    found = (origins.get(f"{section}.{name}") for name in values if name in words)
+    places = dict.fromkeys(place for place in found if place)
+    return f" (from {' and '.join(places)})" if places else ""
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from revo_ray.words import cut
+
 MAX_DEPTH = 30
 """Deepest nesting of lists and mappings."""
 MAX_VALUES = 100_000
@@ -52,8 +54,8 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
         Its values, and the root node that they came from; (None, None) for an empty text.
 
     Raises:
-        yaml.YAMLError: the text is not YAML, holds values that JSON does not have, or is too deep
-            or too large.
+        yaml.YAMLError: the text is not YAML, holds a key twice or values that JSON does not have,
+            or is too deep or too large.
     """
     try:
         loader = _PlainLoader(text)
@@ -76,6 +78,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0)
     if id(node) not in known:
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
+            _refuse_repeated_keys(node)
             parts = [part for pair in parts for part in pair]
         elif node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > MAX_DIGITS:
             raise _fault(node, f"a number of {len(node.value)} digits")
@@ -90,6 +93,16 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0)
     if count > MAX_VALUES or above + depth > MAX_DEPTH:
         raise _fault(node, "too many values, or too deep; does an alias contain itself?")
     return count, depth
+
+
+def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:
+    seen: set[tuple[str, str]] = set()
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if (key.tag, key.value) in seen:
+            raise _fault(key, f"the key {cut(key.value)!r} stands twice; delete one of them")
+        seen.add((key.tag, key.value))
 
 
 def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:

@@ -73,9 +73,11 @@ class DataConfig(Section):
     """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
     scale. The default takes a quarter of a gibibyte of memory for each core."""
     columns: dict[Literal["image", "label", "split", "group"], str] = {}
-    """Columns of a table that have other names than `image`, `label`, `split` and `group`."""
+    """Columns of a table that have other names than `image`, `label`, `split` and `group`. In a csv
+    their case does not count."""
     image_pattern: str = "{}"
-    """Path of an image, with `{}` for what its cell says, such as `train_images/{}.png`."""
+    """Path or URI of an image, with `{}` for what its cell says, such as `train_images/{}.png`; a
+    path is relative to the table."""
     exclude: list[str] = []
     """Paths that are left out, as patterns with `*` and `?`: `*_mask*`, `test/*`."""
     max_images: int | None = Field(None, ge=1, le=LARGEST)
@@ -86,7 +88,7 @@ class DataConfig(Section):
     splits: Literal["given", "drawn"] | dict[Literal["train", "validation", "test"], str] = "given"
     """given: keep the splits that folders, a table or the data set's authors name. drawn: ignore
     them and draw new ones. {train: NAME, …}: folders, or values of the table's column, that are
-    these splits."""
+    these splits; several values stand with commas, as in `"0, 1, 2"`."""
     group_by: int | str | None = None
     """Images that belong together, such as a patient's, stay in one split. A number: the folder at
     that level of the path, 1 below the root, -1 around the image. Text: a regular expression,
@@ -329,13 +331,14 @@ class SearchConfig(Section):
         Args:
             source: a file, `preset:NAME` for a configuration that comes with the package, a folder,
                 an archive or a table of images, or None for the quick start.
-            overrides: `KEY=VALUE` texts with a dotted KEY and a VALUE in YAML.
+            overrides: `KEY=VALUE` texts with a dotted KEY. VALUE is taken to the letter where the
+                key takes text, else as YAML.
 
         Raises:
             UserError: the file is missing, a key does not exist, or a value does not fit. The
                 message lists all errors in one line.
         """
-        values, origins = read_values(source, overrides, cls.KIND)
+        values, origins = read_values(source, overrides, cls.KIND, cls)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:

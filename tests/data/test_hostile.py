@@ -283,7 +283,11 @@ BAD_SETS: dict[str, tuple[Case, str]] = {
     "a page in place of a zip": (no_zip, "set.zip"),
     "an empty csv": (listed(""), "list.csv"),
     "a csv without rows": (listed("path,label\n"), "list.csv"),
-    "a csv without the column": (listed("file,class\na.png,cat\n"), "'path'"),
+    "a csv without the column": (listed("what,whose\na.png,cat\n"), "data.columns"),
+    "a listed split of another name": (
+        listed(rows("x.png,cat,fold 7", header="path,label,split", extra=",")),
+        "fold 7",
+    ),
     "a csv in another encoding": (listed(b"path,label\nb\xe4r.png,b\xe4r\n"), "UTF-8"),
     "one image with two labels": (listed(rows("cat/cat (0).png,dog")), "cat (0).png"),
     "a group in two given splits": (crossed_groups, "'g'"),
@@ -321,10 +325,6 @@ BAD_MEMBERS: dict[str, tuple[Case, str]] = {
     "a zip entry with a wrong sum": (zip_with_wrong_sum, "cat (0).png"),
     "a listed file that is missing": (listed(rows("cat/none.png,cat")), "none.png"),
     "a listed image without label": (listed(rows("cat/cat (0).png,".replace("(0)", "(11)"))), "26"),
-    "a listed split of another name": (
-        listed(rows("x.png,cat,holdout", header="path,label,split", extra=",")),
-        "holdout",
-    ),
 }
 """A set with one image that cannot be used, and what the line must name."""
 

@@ -96,3 +96,92 @@ def test_a_file_that_is_no_configuration(file: Path, text: str, says: str) -> No
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert "No such file" in error(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("name=7", "7"),
+        ("name=null", "null"),
+        ("name=1e5", "1e5"),
+        ("storage=photos #1", "photos #1"),
+        ("data.root=photos #1", "photos #1"),
+        ("data.root=a: b", "a: b"),
+        ("data.root='quoted'", "'quoted'"),
+        ("data.root=[2024] & more", "[2024] & more"),
+        ("data.root=key=value", "key=value"),
+        ("data.root= spaced ", " spaced "),
+        ("data.root=007", "007"),
+        ("data.root=~", "~"),
+        ("data.root=null", None),
+        ("data.root=", None),
+        ("data.image_pattern=*{}.png", "*{}.png"),
+        ("data.columns.image=id: code", "id: code"),
+        ("data.columns.label=0", "0"),
+        ("data.columns={image: id_code, label: 1}", {"image": "id_code", "label": "1"}),
+        ("data.splits.train=0", "0"),
+        ("data.splits={test: '1', train: a}", {"test": "1", "train": "a"}),
+        ("data.splits=drawn", "drawn"),
+        ("data.group_by=1", 1),
+        ("data.group_by=-1", -1),
+        ("data.group_by=[a-z]+", "[a-z]+"),
+        (r"data.group_by=^(p\d+)_", r"^(p\d+)_"),
+        ("data.group_by=null", None),
+        ("data.intensity=[0, 4095]", (0.0, 4095.0)),
+        ("data.intensity=auto", "auto"),
+        ("data.exclude=['*_mask*', 'a b/#1']", ["*_mask*", "a b/#1"]),
+        ("plugins=[]", []),
+        ("resources.gpus_per_trial=0.5", 0.5),
+        ("resources.gpus_per_trial=1", 1.0),
+        ("resources.gpus_per_trial=auto", "auto"),
+        ("search.warm_start=[a, b]", ["a", "b"]),
+        ("train.clip_norm=null", None),
+        ("train.decay_all=yes", True),
+    ],
+)
+def test_an_override_is_text_to_the_letter_where_its_key_takes_text(
+    override: str, value: object
+) -> None:
+    config: object = SearchConfig.load(None, [override])
+    for name in override.partition("=")[0].split("."):
+        if isinstance(config, dict) and name in config:
+            config = config[name]
+        elif not isinstance(config, dict):
+            config = getattr(config, name)
+    assert config == value
+    assert type(config) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: a\nname: b\n", 2),
+        ("data:\n  image_size: 32\n  source: digits\n  image_size: 64\n", 4),
+        ("data: {columns: {label: a, label: a}}\n", 1),
+        ("name: a\ndata: {}\ntrain: {}\n\n\n'data': {}\n", 6),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_with_its_line(
+    file: Path, text: str, line: int
+) -> None:
+    file.write_text(text)
+    assert f"{file} line {line}: the key " in error(file)
+    assert "stands twice" in error(file)
+
+
+def test_no_error_blames_a_file_that_the_user_did_not_write(file: Path) -> None:
+    """An error names where the value came from, or nothing for a preset and a default."""
+    for source in (None, "preset:quickstart"):
+        line = error(source, ["train.warmup_epochs=10"])
+        assert line.endswith("(from --set)")
+        assert "preset" not in line
+    file.write_text("data:\n  source: digits\n  test_fraction: 0.5\n  image_size: 64\n")
+    sets = ["data.train_fraction=0.7"]
+    assert error(file, sets).endswith(f"(from {file} line 3 and --set)")
+    assert error(file, [*sets, "data.test_fraction=0.5"]).endswith("be at most 1 (from --set)")
+    file.write_text("data:\n  source: digits\n")
+    assert error(file, sets).endswith("be at most 1 (from --set)")
+    config = SearchConfig.load(file, ["data={source: folder}"])
+    assert config.locate(UserError("is null", key="data.source")) == "data.source: is null"
+    config = SearchConfig.load("preset:quickstart")
+    assert config.locate(UserError("wrong", key="data.source")) == "data.source: wrong"

@@ -21,6 +21,7 @@ from revo_ray.data.files.archive import (
 )
 from revo_ray.data.files.listing import Listing, is_clutter, list_local, list_remote
 from revo_ray.data.files.stored_file import Content, StoredFile
+from revo_ray.data.files.uri import open_uri
 from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
 
@@ -59,6 +60,16 @@ class File:
                 `stored_file.MAX_BYTES`.
         """
         return self._content.read()
+
+    def random_access(self) -> pa.NativeFile:
+        """Open the file for reading in parts; an archive's entry is read whole.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        if isinstance(self._content, StoredFile):
+            return self._content.random_access()
+        return pa.BufferReader(self.read())
 
     def open(self) -> Image.Image:
         """Open the image.
@@ -138,15 +149,11 @@ class ImageFiles:
 
 def _list(uri: str) -> Listing:
     """List the files of a folder or the entries of an archive."""
-    if "://" in uri:
-        system, root = fs.FileSystem.from_uri(uri)
-        root = root.rstrip("/")
-    else:
-        system, root = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
-    if isinstance(system, fs.LocalFileSystem):
-        system = None
+    system, root = open_uri(uri)
+    if system is None:
         kind = _local_kind(root)
     else:
+        root = root.rstrip("/")
         info = system.get_file_info(root)
         kind = info.type
     if kind == fs.FileType.NotFound:

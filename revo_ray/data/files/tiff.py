@@ -81,7 +81,8 @@ def open_tiff(data: bytes) -> Image.Image:
         raise DecodeError(f"{described}; pip install 'revo-ray[tiff]' to read it") from None
     with TiffFile(io.BytesIO(data)) as file:
         pages = file.pages
-        size = pages[0].imagewidth, pages[0].imagelength
+        first = pages.first
+        size = first.imagewidth, first.imagelength
         count = len(pages)
     return LateImage(size, "F", "TIFF", count, lambda: _decode(data, described))
 

@@ -11,6 +11,8 @@ from revo_ray.data.sources.digits import read as read_digits
 from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
 from revo_ray.data.sources.folder import read as read_folder
 from revo_ray.data.sources.ham10000 import read as read_ham10000
+from revo_ray.data.sources.label_findings import with_label_findings
+from revo_ray.data.sources.parquet import read as read_parquet
 from revo_ray.data.sources.published import read_busi, read_leaves
 from revo_ray.data.sources.srsmas import read as read_srsmas
 from revo_ray.errors import UserError
@@ -19,6 +21,7 @@ from revo_ray.settings.schema import DataConfig
 READERS: Mapping[str, Callable[[DataConfig], Source]] = {
     "folder": read_folder,
     "csv": read_csv,
+    "parquet": read_parquet,
     "ham10000": read_ham10000,
     "busi": read_busi,
     "leaves": read_leaves,
@@ -42,4 +45,4 @@ def read_source(config: DataConfig) -> Source:
             f"(there are {', '.join(READERS)})",
             key="data.source",
         )
-    return READERS[config.source](config)
+    return with_label_findings(READERS[config.source](config))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import GivenSplit
+from revo_ray.errors import UserError
 
 SPLIT_NAMES: Mapping[str, GivenSplit] = {
     "train": "train",
@@ -19,6 +21,34 @@ SPLIT_NAMES: Mapping[str, GivenSplit] = {
     "testing": "test",
 }
 """Split for each name that data sets use, in lower case."""
+
+
+def named_splits(
+    names: Iterable[str], splits: Literal["given", "drawn"] | Mapping[GivenSplit, str]
+) -> dict[str, GivenSplit]:
+    """Map names to the splits that `data.splits` gives them, or that they are the names of.
+
+    Args:
+        names: folders that lie beside each other, or values of one column.
+        splits: `data.splits`.
+
+    Raises:
+        UserError: no name is the one that `data.splits` gives for a split.
+    """
+    names = list(names)
+    if isinstance(splits, str):
+        return {n: SPLIT_NAMES[n.casefold()] for n in names if n.casefold() in SPLIT_NAMES}
+    found: dict[str, GivenSplit] = {}
+    for split, wanted in splits.items():
+        matches = [name for name in names if name.casefold() == wanted.strip().casefold()]
+        if not matches:
+            there = ", ".join(map(repr, names[:8])) + ", …" * (len(names) > 8)
+            raise UserError(
+                f"calls the {split} split {wanted!r}, and there is {there or 'none'}",
+                key="data.splits",
+            )
+        found |= dict.fromkeys(matches, split)
+    return found
 
 
 def class_name(text: str) -> str:

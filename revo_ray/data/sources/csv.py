@@ -1,102 +1,73 @@
-"""A manifest with the columns path and label, and optionally group and split."""
+"""A csv or tsv file with a row for each image: its path, its label, perhaps a group and a split."""
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Sequence
 from dataclasses import replace
 
 from revo_ray.data.files.image_files import root_error
-from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Source, Topic
-from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
-from revo_ray.data.sources.delimited import Row, read_rows
-from revo_ray.data.sources.manifest import Lookup, open_manifest
-from revo_ray.data.sources.root import needed_root
+from revo_ray.data.files.uri import parent
+from revo_ray.data.image_records import Source
+from revo_ray.data.sources.delimited import Row as Line
+from revo_ray.data.sources.delimited import read_rows
+from revo_ray.data.sources.image_pattern import check_pattern, guess_pattern
+from revo_ray.data.sources.manifest import Found, find_table, lookup_in
+from revo_ray.data.sources.root import needed_root, read_file
+from revo_ray.data.sources.table_columns import Columns, find_columns, unread_columns
+from revo_ray.data.sources.table_rows import Row, Rows, records_of
 from revo_ray.settings.schema import DataConfig
-
-COLUMNS = ("path", "label", "group", "split")
-"""Columns that are read; the first two must be there."""
 
 
 def read(config: DataConfig) -> Source:
-    """Read the images that the manifest at `data.root` lists, and no others.
+    """Read the images that the table at `data.root` lists, and no others.
 
-    Paths are relative to the manifest's folder. In a local manifest they may be absolute or lead
-    out of the folder.
+    Paths are relative to the table's folder, or URIs. In a local table they may be absolute or
+    lead out of the folder.
 
     Raises:
-        UserError: the manifest cannot be read, lacks a column, or gives no image or one class.
+        UserError: the table cannot be read, lacks a column, or gives no image or one class.
     """
     uri = needed_root(config, "the csv or tsv file")
-    content, lookup = open_manifest(uri)
-    rows = read_rows(content, repr(uri), COLUMNS[:2])
-    if not rows:
-        raise root_error(f"{uri!r} lists no image")
-    records, problems, repeated = _records(rows, lookup, strict=config.splits == "given")
-    if not records:
+    check_pattern(config)
+    file = find_table(uri, "a csv or tsv file")
+    if file is None:
         raise root_error(
-            f"none of the {len(rows):,} rows of {uri!r} can be used; the first: "
-            f"{problems[0].name}: {problems[0].cause}"
+            f"{uri!r} is a folder, and the source csv needs a csv or tsv file; the source folder "
+            "reads class folders, and parquet a folder of parquet files"
         )
-    warnings = []
-    if repeated:
-        text = f"{repeated:,} rows repeat an earlier one and are left out"
-        warnings.append(Finding(Topic.OTHER, text))
-    unread = [name for name in rows[0].cells if name and name not in COLUMNS]
-    if unread:
-        text = (
-            f"columns not read: {', '.join(map(repr, unread))}; call the one that says which "
-            "images belong together 'group', and the one with the split 'split'"
-        )
-        warnings.append(Finding(Topic.OTHER, text))
-    labels = {class_name(row.cells["label"]) for row in rows if not row.surplus}
-    return Source(ordered_classes(labels - {""}), tuple(records), tuple(problems), tuple(warnings))
+    content = read_file(file)
+    if content.startswith(b"PAR1"):
+        raise root_error(f"{uri!r} is a parquet file; read it with data.source: parquet")
+    lines = read_rows(content, repr(uri), ())
+    if not lines:
+        raise root_error(f"{uri!r} lists no image")
+    there = list(lines[0].cells)
+    columns = find_columns(there, config)
+    rows = [_row(line, columns) for line in lines]
+    lookup = lookup_in(parent(uri))
+    lost: list[str] = []
+
+    def find(number: int, row: Row) -> Found | str:
+        found = lookup.find(config.image_pattern.replace("{}", row.image))
+        if found == "no such file":
+            lost.append(row.image)
+        return found
+
+    def hint() -> str:
+        return guess_pattern(lost, lookup.beside()) if 2 * len(lost) > len(rows) else ""
+
+    table = Rows(rows, columns, f"the column {columns.split!r}")
+    source = records_of(table, config, find, hint)
+    findings = unread_columns(there, columns, config)
+    return replace(source, warnings=(*source.warnings, *findings))
 
 
-def _records(
-    rows: Sequence[Row], lookup: Lookup, *, strict: bool
-) -> tuple[list[Record], list[Problem], int]:
-    """Return a record of each file, the problems, and the number of rows that repeat another."""
-    problems = []
-    first: dict[str, tuple[int, Record]] = {}
-    clashes: dict[str, tuple[int, int]] = {}
-    repeated = 0
-    for row in rows:
-        path, group = row.cells["path"], row.cells.get("group") or None
-        found = _fault(row, strict) or lookup(posixpath.normpath(path))
-        if isinstance(found, str):
-            problems.append(Problem(path or "no path", f"{found} (line {row.line})"))
-            continue
-        record = Record(found.path, class_name(row.cells["label"]), found, group, _split(row))
-        line, earlier = first.setdefault(found.path, (row.line, record))
-        if record != replace(earlier, picture=found):
-            clashes.setdefault(found.path, (line, row.line))
-        elif line != row.line:
-            repeated += 1
-    problems += [
-        Problem(path, f"lines {one} and {other} give it another label, group or split")
-        for path, (one, other) in clashes.items()
-    ]
-    return (
-        [record for path, (_, record) in first.items() if path not in clashes],
-        problems,
-        repeated,
+def _row(line: Line, columns: Columns) -> Row:
+    surplus = f"{line.surplus} more cells than the header; put quotes around text with delimiters"
+    return Row(
+        f"line {line.line}",
+        line.cells[columns.image],
+        line.cells[columns.label],
+        line.cells[columns.split] if columns.split else "",
+        line.cells[columns.group] if columns.group else "",
+        surplus if line.surplus else None,
     )
-
-
-def _split(row: Row) -> GivenSplit | None:
-    return SPLIT_NAMES.get(row.cells.get("split", "").lower())
-
-
-def _fault(row: Row, strict: bool) -> str | None:
-    """Name a fault of the row itself, if it has one; `strict`: an unknown split is one."""
-    if row.surplus:
-        return f"{row.surplus} more cells than the header; put quotes around text with delimiters"
-    if not row.cells["path"]:
-        return "no path"
-    if not row.cells["label"]:
-        return "no label"
-    word = row.cells.get("split", "")
-    if strict and word and not _split(row):
-        return f"the unknown split {word!r}; say train, validation or test"
-    return None

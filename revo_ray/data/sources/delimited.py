@@ -65,7 +65,7 @@ def read_rows(content: bytes, name: str, needed: Sequence[str]) -> list[Row]:
     except csv.Error as error:
         raise root_error(f"{name}, line {begin}: {error}") from None
     if not header:
-        raise root_error(f"{name} is empty; it needs {_columns(needed)}")
+        raise root_error(f"{name} is empty; its first line must name the columns")
     return rows
 
 

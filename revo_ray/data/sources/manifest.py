@@ -1,104 +1,228 @@
-"""A manifest is a text file that lists images by path: open it and look its files up."""
+"""Find the images that a table names by path or URI, and read the table."""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 import unicodedata
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Hashable, Iterator
+from functools import cached_property
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
+from revo_ray.credentials import holds_credentials
 from revo_ray.data.files.decode import explain
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.files.stored_file import StoredFile
-from revo_ray.data.sources.root import read_file
+from revo_ray.data.files.uri import open_uri, parent
+from revo_ray.data.image_records import Picture
 
-Lookup = Callable[[str], File | str]
-"""Finds the file at a path of the manifest; returns the cause if there is none."""
+MOST_BESIDE = 200_000
+"""Number of files near a table that are looked at for a hint."""
 
 
-def open_manifest(uri: str) -> tuple[bytes, Lookup]:
-    """Read a manifest, and return a function that finds its files without listing the folder.
+class Found(NamedTuple):
+    """An image of a table.
 
-    Paths are relative to the manifest's folder. On a local disk they may be absolute or lead out
-    of the folder. In an object store the folder is listed, once.
+    Attributes:
+        name: its name in messages.
+        key: equal for two names of one file.
+        path: path or URI of the image, whose folders may name its group.
+        picture: the image.
+    """
+
+    name: str
+    key: Hashable
+    path: str
+    picture: Picture
+
+
+class Lookup(Protocol):
+    """Finds the images of a table."""
+
+    def find(self, path: str) -> Found | str:
+        """Find the image at a path or URI; return the cause if there is none."""
+
+    def beside(self) -> Iterator[str]:
+        """Yield paths of files below the table's folder, without an order."""
+
+
+def lookup_in(folder: str) -> Lookup:
+    """Look images up by their paths relative to a folder, which is not listed if it is local.
+
+    On a local disk paths may be absolute or lead out of the folder. In an object store the folder
+    is listed, once.
 
     Raises:
-        UserError: the manifest does not exist or cannot be read.
+        UserError: the folder's file system cannot be opened.
     """
-    if "://" not in uri:
-        return _open_local(os.path.expanduser(uri), repr(uri))
+    system, path = opened(folder)
+    return _Local(path) if system is None else _Remote(folder)
+
+
+def opened(uri: str) -> tuple[fs.FileSystem | None, str]:
+    """Open a path or URI as `open_uri` does.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
-        system, path = fs.FileSystem.from_uri(uri)
+        return open_uri(uri)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise root_error(f"cannot read {uri!r}: {error}") from None
-    if isinstance(system, fs.LocalFileSystem):
-        return _open_local(path, repr(uri))
-    return _open_remote(uri)
 
 
-def _open_local(path: str, name: str) -> tuple[bytes, Lookup]:
-    folder = os.path.dirname(path)
+def find_table(uri: str, kind: str) -> File | None:
+    """Find the file at a path or URI; None if a folder lies there.
 
-    def lookup(listed: str) -> File | str:
-        for spelling in _spellings(listed):
-            place = os.path.abspath(os.path.join(folder, spelling))
-            try:
-                status = os.stat(place)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except (OSError, ValueError) as error:
-                return explain(error)
+    Args:
+        uri: path or URI.
+        kind: kind of file that should be there, for messages.
+
+    Raises:
+        UserError: nothing lies there, or no regular file.
+    """
+    system, path = opened(uri)
+    name = posixpath.basename(path)
+    try:
+        if system is None:
+            status = os.stat(path)
+            if stat.S_ISDIR(status.st_mode):
+                return None
             if not stat.S_ISREG(status.st_mode):
-                return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            return File(spelling, status.st_size, StoredFile.on_disk(place, status))
+                raise root_error(f"{uri!r} is no regular file, and should be {kind}")
+            return File(name, status.st_size, StoredFile.on_disk(path, status))
+        info = system.get_file_info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise root_error(f"no such file or folder {uri!r}") from None
+    except (OSError, ValueError) as error:
+        raise root_error(f"cannot read {uri!r}: {explain(error)}") from None
+    if info.type == fs.FileType.NotFound:
+        raise root_error(f"no such file or folder {uri!r}")
+    if info.type != fs.FileType.File:
+        return None
+    return File(name, info.size, StoredFile.remote(system, info, parent(uri)))
+
+
+class _Uris:
+    """Finds images by URI; each folder is opened and listed once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, dict[str, tuple[fs.FileSystem, fs.FileInfo]] | str] = {}
+
+    def find(self, uri: str) -> Found | str:
+        if holds_credentials(uri):
+            return "holds credentials; leave them out of the URI"
+        place, _, _ = uri.partition("?")
+        if place.startswith("file://"):
+            path = place.removeprefix("file://")
+            found = _stat(path, place)
+            return found or _stat(unquote(path), place) or "no such file"
+        folder = parent(uri)
+        if folder not in self._folders:
+            self._folders[folder] = self._list(folder)
+        listed = self._folders[folder]
+        if isinstance(listed, str):
+            return listed
+        base = place.rpartition("/")[2]
+        for name in dict.fromkeys((base, unquote(base))):
+            if name in listed:
+                system, info = listed[name]
+                file = File(place, info.size, StoredFile.remote(system, info, folder))
+                return Found(place, (folder, name), place, file)
         return "no such file"
 
-    return _read_local(path, name), lookup
+    def _list(self, folder: str) -> dict[str, tuple[fs.FileSystem, fs.FileInfo]] | str:
+        try:
+            system, path = open_uri(folder)
+            assert system is not None
+            entries = system.get_file_info(fs.FileSelector(path))
+        except FileNotFoundError:
+            return "no such file"
+        except (OSError, ValueError, pa.ArrowException) as error:
+            return f"cannot be opened: {explain(error)}"
+        return {e.base_name: (system, e) for e in entries if e.type == fs.FileType.File}
 
 
-def _read_local(path: str, name: str) -> bytes:
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise root_error(
-                f"{name} is a folder, and the source csv needs a csv or tsv file; the source "
-                "folder reads class folders"
-            )
-        if not stat.S_ISREG(mode):
-            raise root_error(f"{name} is no regular file")
-        return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise root_error(f"no such file or folder {name}") from None
-    except (OSError, ValueError) as error:
-        raise root_error(f"cannot read {name}: {explain(error)}") from None
+class _Local:
+    """Finds images relative to a local folder."""
 
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._uris = _Uris()
 
-def _open_remote(uri: str) -> tuple[bytes, Lookup]:
-    path, query, options = uri.partition("?")  # s3://bucket/folder/list.csv?region=…
-    folder, _, base = path.rpartition("/")
-    listed_files = ImageFiles.open(folder + query + options)
-    files = {file.path: file for file in listed_files.all}
-    refused = dict(listed_files.problems)
-    if base not in files:
-        raise root_error(f"no such file or folder {uri!r}")
-
-    def lookup(listed: str) -> File | str:
-        if listed.startswith(("/", "../")):
-            return "leads out of the table's folder, as only a table on a local disk may"
-        for spelling in _spellings(listed):
-            if found := files.get(spelling) or refused.get(spelling):
+    def find(self, path: str) -> Found | str:
+        if "://" in path:
+            return self._uris.find(path)
+        for spelling in _spellings(posixpath.normpath(path)):
+            found = _stat(os.path.join(self._folder, spelling), spelling)
+            if found is not None:
                 return found
         return "no such file"
 
-    return read_file(files[base]), lookup
+    def beside(self) -> Iterator[str]:
+        seen = 0
+        for folder, _, names in os.walk(self._folder):
+            relative = os.path.relpath(folder, self._folder).replace(os.sep, "/")
+            for name in names:
+                seen += 1
+                if seen > MOST_BESIDE:
+                    return
+                yield posixpath.normpath(posixpath.join(relative, name))
+
+
+class _Remote:
+    """Finds images relative to a folder of a remote file system."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._uris = _Uris()
+
+    @cached_property
+    def _listed(self) -> tuple[dict[str, File], dict[str, str]]:
+        files = ImageFiles.open(self._folder)
+        return {file.path: file for file in files.all}, dict(files.problems)
+
+    def find(self, path: str) -> Found | str:
+        if "://" in path:
+            return self._uris.find(path)
+        path = posixpath.normpath(path)
+        if path.startswith(("/", "../")):
+            return "leads out of the table's folder, as only a table on a local disk may"
+        files, refused = self._listed
+        for spelling in _spellings(path):
+            if (file := files.get(spelling)) is not None:
+                return Found(file.path, file.path, file.path, file)
+            if spelling in refused:
+                return refused[spelling]
+        return "no such file"
+
+    def beside(self) -> Iterator[str]:
+        yield from self._listed[0]
+
+
+def _stat(place: str, name: str) -> Found | str | None:
+    """Look at a local file; return None if there is none, and a cause if it is no regular file."""
+    place = os.path.abspath(place)
+    try:
+        status = os.stat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return explain(error)
+    if not stat.S_ISREG(status.st_mode):
+        return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+    # One file has one inode under all its names; some mounted disks have none.
+    key = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(place)
+    return Found(name, key, name, File(name, status.st_size, StoredFile.on_disk(place, status)))
 
 
 def _spellings(path: str) -> list[str]:
     """Spell a path as it stands, with slashes, and in both Unicode forms."""
-    slashed = path.replace("\\", "/")
+    slashed = posixpath.normpath(path.replace("\\", "/"))
     forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
     return list(dict.fromkeys([path, slashed, *forms]))

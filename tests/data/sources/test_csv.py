@@ -35,10 +35,10 @@ def table(folder: Path, rows: Rows | bytes | str, name: str = "list.csv") -> Pat
     return unpacked(PICTURES | {name: content}, folder) / name
 
 
-def refusal(root: object) -> str:
+def refusal(root: object, key: str = "data.root") -> str:
     with pytest.raises(UserError) as error:
         read(root)
-    assert error.value.key == "data.root"
+    assert error.value.key == key
     return str(error.value)
 
 
@@ -166,7 +166,6 @@ def test_only_what_is_listed_is_looked_at(tmp_path: Path) -> None:
         (["0.png", " "], "no label"),
         (["0.png"], "no label"),
         (["", "a"], "no path"),
-        (["0.png", "a", "", "holdout"], "'holdout'"),
         (["0.png", "a", "", "train", "b.png"], "1 more cells"),
         (["\0.png", "a", "", "train"], "null"),
         (["x" * 300 + ".png", "a", "", "train"], "too long"),
@@ -236,12 +235,9 @@ def test_one_image_twice_in_one_way_is_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "'path', 'label'"),
+        (b"", "is empty"),
         (b"\xef\xbb\xbf\n \n", "is empty"),
         (b"path,label\n", "lists no image"),
-        (b"file,class\n0.png,a\n", "no columns 'path', 'label'; its columns are 'file', 'class'"),
-        (b"path;class\n0.png;a\n", "no column 'label'; its columns are 'path', 'class'"),
-        (b"0.png,a\n1.png,b\n", "its columns are '0.png', 'a'"),
         (b"path,label,Label\n0.png,a,b\n", "'label' twice"),
         (b"path,label\nb\xe4r.png,b\n", "UTF-8 text (line 2)"),
         ("path,label\n0.png,a\n".encode("utf-16"), "UTF-8"),
@@ -325,6 +321,6 @@ def test_a_column_that_is_not_read_is_named(tmp_path: Path) -> None:
     lines = [lines[0] + ",patient", *(line + ",p1" for line in lines[1:])]
     root = unpacked(files | {name: "\n".join(lines).encode()}, tmp_path) / name
     source = read_source(DataConfig(source="csv", root=str(root)))
-    assert any(
-        "'patient'" in warning and "'group'" in warning for warning in map(str, source.warnings)
-    )
+    said = "\n".join(map(str, source.warnings))
+    assert "'patient'" in said
+    assert "{group: patient}" in said
