@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
+
+# What tifffile says of a damaged file is the reason of an error here, and no line of its own.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _RAW_MODES = {
     (b"II", (1,), (32,)): "F;32",  # Pillow would take it for signed
