@@ -261,7 +261,7 @@ def search(cell: str, seed: int, variant: str, evaluations: int, folder: Path) -
                 curves.append([epoch.validation.loss for epoch in epochs])
                 accuracies.append(100 * (tuner.evaluate("test").accuracy or 0.0))
             rows += (ended := proposals.raced(curves, accuracies, config.train.epochs))
-            if len(candidates) == proposals.population:
+            if not looks or len(candidates) == proposals.population:
                 proposals.learn(candidates, [row.loss for row in ended])
             number += 1
     found = {"rows": [asdict(row) for row in rows]}
