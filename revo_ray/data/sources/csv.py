@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Source, Topic
-from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
+from revo_ray.data.sources.class_and_split_names import class_name, named_splits, ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.manifest import Lookup, open_manifest
 from revo_ray.data.sources.root import needed_root
@@ -32,7 +32,9 @@ def read(config: DataConfig) -> Source:
     rows = read_rows(content, repr(uri), COLUMNS[:2])
     if not rows:
         raise root_error(f"{uri!r} lists no image")
-    records, problems, repeated = _records(rows, lookup, strict=config.splits == "given")
+    values = {row.cells.get("split", ""): None for row in rows}
+    splits = named_splits([value for value in values if value], config.splits)
+    records, problems, repeated = _records(rows, lookup, splits, strict=config.splits == "given")
     if not records:
         raise root_error(
             f"none of the {len(rows):,} rows of {uri!r} can be used; the first: "
@@ -54,7 +56,7 @@ def read(config: DataConfig) -> Source:
 
 
 def _records(
-    rows: Sequence[Row], lookup: Lookup, *, strict: bool
+    rows: Sequence[Row], lookup: Lookup, splits: Mapping[str, GivenSplit], *, strict: bool
 ) -> tuple[list[Record], list[Problem], int]:
     """Return a record of each file, the problems, and the number of rows that repeat another."""
     problems = []
@@ -63,11 +65,12 @@ def _records(
     repeated = 0
     for row in rows:
         path, group = row.cells["path"], row.cells.get("group") or None
-        found = _fault(row, strict) or lookup(posixpath.normpath(path))
+        split = splits.get(row.cells.get("split", ""))
+        found = _fault(row, strict and split is None) or lookup(posixpath.normpath(path))
         if isinstance(found, str):
             problems.append(Problem(path or "no path", f"{found} (line {row.line})"))
             continue
-        record = Record(found.path, class_name(row.cells["label"]), found, group, _split(row))
+        record = Record(found.path, class_name(row.cells["label"]), found, group, split)
         line, earlier = first.setdefault(found.path, (row.line, record))
         if record != replace(earlier, picture=found):
             clashes.setdefault(found.path, (line, row.line))
@@ -84,12 +87,8 @@ def _records(
     )
 
 
-def _split(row: Row) -> GivenSplit | None:
-    return SPLIT_NAMES.get(row.cells.get("split", "").lower())
-
-
-def _fault(row: Row, strict: bool) -> str | None:
-    """Name a fault of the row itself, if it has one; `strict`: an unknown split is one."""
+def _fault(row: Row, needs_split: bool) -> str | None:
+    """Name a fault of the row itself, if it has one; `needs_split`: its split is not known."""
     if row.surplus:
         return f"{row.surplus} more cells than the header; put quotes around text with delimiters"
     if not row.cells["path"]:
@@ -97,6 +96,6 @@ def _fault(row: Row, strict: bool) -> str | None:
     if not row.cells["label"]:
         return "no label"
     word = row.cells.get("split", "")
-    if strict and word and not _split(row):
+    if needs_split and word:
         return f"the unknown split {word!r}; say train, validation or test"
     return None

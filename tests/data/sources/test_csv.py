@@ -166,7 +166,7 @@ def test_only_what_is_listed_is_looked_at(tmp_path: Path) -> None:
         (["0.png", " "], "no label"),
         (["0.png"], "no label"),
         (["", "a"], "no path"),
-        (["0.png", "a", "", "holdout"], "'holdout'"),
+        (["0.png", "a", "", "fold 7"], "'fold 7'"),
         (["0.png", "a", "", "train", "b.png"], "1 more cells"),
         (["\0.png", "a", "", "train"], "null"),
         (["x" * 300 + ".png", "a", "", "train"], "too long"),
