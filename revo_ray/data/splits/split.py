@@ -48,7 +48,8 @@ def split(
 
     Args:
         labels: (N,) class of each image, 0 … C-1.
-        config: fractions of all N images, seed, and whether given splits count.
+        config: fractions of all N images, seed, and whether given splits count. With
+            `train_fraction: rest` all images train that validation and test leave.
         groups: (N,) group of each image, which stays in one split; None if all stand alone.
         classes: (C,) class names for error messages.
         given: (N,) given split of each image: `train`, `validation`, `test` or None. Drawn are
@@ -59,7 +60,7 @@ def split(
         UserError: a class cannot have an image in each split (the message names the class, and
             the smallest fraction that works if one does), or a group stands in two given splits.
     """
-    candidates = Candidates(labels, groups, classes, given if config.splits == "given" else None)
+    candidates = Candidates(labels, groups, classes, given if config.splits != "drawn" else None)
     try:
         return Splits(**draw_splits(candidates, config))
     except TooSmallError as error:
