@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from revo_ray.data.class_findings import class_findings
 from revo_ray.data.files.decode import explain, square
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
@@ -69,7 +70,8 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     groups = _count_groups(kept)
     hashes = [image.hashes for image in images]
     duplicates = find_near_duplicates(hashes, [parts[name] for name in SPLITS]) if parts else []
-    warnings = (*source.warnings, *_leaks(kept, groups, duplicates, parts))
+    leaks = _leaks(kept, groups, duplicates, parts)
+    warnings = (*source.warnings, *leaks, *class_findings(source.classes, labels, parts))
     return Inspection(
         classes=source.classes,
         listed=len(source.records),

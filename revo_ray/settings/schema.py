@@ -167,7 +167,8 @@ class TrainConfig(Section):
     """Epochs over which the factor rises linearly to 1, before the schedule begins."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: the training loss weighs each class by the inverse of its number of training
-    images. Validation and test weigh all images alike."""
+    images, with mean 1, as `weight` of torch's CrossEntropyLoss. Validation and test weigh all
+    images alike."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Part of each training label that is spread evenly over all classes."""
     mixup: float = Field(0.0, ge=0)

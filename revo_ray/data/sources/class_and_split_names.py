@@ -26,8 +26,11 @@ _EVALUATION = ("eval", "evaluation")
 """Words for a test split where another one is for validation."""
 
 _FILLERS = frozenset(
-    "set sets data dataset datasets split splits image images img imgs picture pictures photo "
-    "photos sample samples file files folder dir v the".split()
+    {
+        *("set", "sets", "data", "dataset", "datasets", "split", "splits", "v", "the"),
+        *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"),
+        *("sample", "samples", "file", "files", "folder", "dir"),
+    }
 )
 """Words that say nothing about a split: `train_set`, `Train-Images`."""
 
@@ -76,9 +79,9 @@ def understood_splits(names: Iterable[str]) -> dict[str, GivenSplit]:
     all_found = {name: found for name in names if (found := split_name(name))}
     rests = [found.rest for found in all_found.values()]
     shared = max(rests, key=lambda rest: (rests.count(rest), -len(rest)), default=())
-    found = {name: value for name, value in all_found.items() if value.rest == shared}
-    splits = {name: value.split for name, value in found.items()}
-    evaluations = [name for name, value in found.items() if value.word in _EVALUATION]
+    alike = {name: value for name, value in all_found.items() if value.rest == shared}
+    splits = {name: value.split for name, value in alike.items()}
+    evaluations = [name for name, value in alike.items() if value.word in _EVALUATION]
     if "test" not in splits.values() and list(splits.values()).count("validation") > 1:
         splits |= dict.fromkeys(evaluations, "test")
     return splits

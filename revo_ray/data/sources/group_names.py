@@ -51,7 +51,9 @@ def group_of(group_by: int | str) -> Callable[[str], str | None]:
         return lambda path: _matched(pattern, path)
     level = int(text)
     if level == 0:
-        raise root_error("there is no level 0: 1 is the folder below the root, -1 the last one", KEY)
+        raise root_error(
+            "there is no level 0: 1 is the folder below the root, -1 the last one", KEY
+        )
 
     def folder_at(path: str) -> str | None:
         folders = path.split("/")[:-1]
@@ -146,6 +148,4 @@ def _may_be_groups(group_of_image: dict[str, str], labels: dict[str, str]) -> bo
 
 def _says_nothing(name: str) -> bool:
     word = re.sub(r"[\W\d_]+$", "", re.split(r"[-_ ]?\d", name)[0]).casefold()
-    return (
-        name.casefold() in WITHIN_A_CLASS or word in _COUNTERS or split_name(name) is not None
-    )
+    return name.casefold() in WITHIN_A_CLASS or word in _COUNTERS or split_name(name) is not None

@@ -63,9 +63,11 @@ def _sizes(candidates: Candidates, config: DataConfig) -> dict[str, int]:
     of_each = f"too few for one of each of the {classes} classes (such as {rarest!r})"
     sizes = {}
     for split in candidates.to_draw:
-        fraction = train_fraction(candidates, config)
-        if split != "train":
-            fraction = getattr(config, f"{split}_fraction")
+        fraction = getattr(config, f"{split}_fraction")
+        if fraction == "auto":
+            fraction = "rest" if candidates.given else DEFAULT_TRAIN
+        if fraction == "rest":
+            fraction = 1.0  # of which the other splits leave less
         exact = fraction * n
         sizes[split] = math.floor(exact + 1e-9) if split == "train" else math.ceil(exact - 1e-9)
         if sizes[split] < classes:
@@ -78,13 +80,6 @@ def _sizes(candidates: Candidates, config: DataConfig) -> dict[str, int]:
             "train", f"validation and test leave {left} of {n} images for training, {of_each}", None
         )
     return {**sizes, "train": min(sizes["train"], left)}
-
-
-def train_fraction(candidates: Candidates, config: DataConfig) -> float:
-    """The training fraction as a number; 1 stands for all that the other splits leave."""
-    if config.train_fraction == "auto":
-        return 1.0 if candidates.given else DEFAULT_TRAIN
-    return 1.0 if config.train_fraction == "rest" else config.train_fraction
 
 
 def _draw(

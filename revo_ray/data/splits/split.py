@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
 from revo_ray.data.image_records import Record
 from revo_ray.data.splits.candidates import Candidates, GivenSplits
-from revo_ray.data.splits.draw import TooSmallError, draw_splits
+from revo_ray.data.splits.draw import DEFAULT_TRAIN, TooSmallError, draw_splits
 from revo_ray.data.splits.groups import GroupNames
 from revo_ray.data.splits.groups import Indices as Indices
 from revo_ray.data.splits.suggestion import suggest
@@ -67,6 +68,14 @@ def split(
         raise UserError(
             f"{error}; {suggest(candidates, config, error)}", key=f"data.{error.split}_fraction"
         ) from None
+
+
+def train_fraction(given: GivenSplits | None, config: DataConfig) -> float | Literal["rest"]:
+    """The training fraction that `auto` stands for with these given splits, or the configured."""
+    if config.train_fraction != "auto":
+        return config.train_fraction
+    used = config.splits != "drawn" and given is not None and not set(given) <= {None, "train"}
+    return "rest" if used else DEFAULT_TRAIN
 
 
 def split_records(records: Sequence[Record], classes: Sequence[str], config: DataConfig) -> Splits:
