@@ -31,7 +31,7 @@ class StudyOptions(Section):
     data: list[Variant] = Field([])
     """Values of `data:`. Each is a source, or a mapping with `source`, `root` and so on. Empty: the
     file's own."""
-    fractions: list[float | Literal["rest"]] = Field([])
+    fractions: list[float | Literal["rest", "auto"]] = Field([])
     """Values of `data.train_fraction`. Empty: the file's own."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([])
     """Values of `data.seed`, `train.seed` and `search.seed`, the same for all three. Empty: the

@@ -69,8 +69,7 @@ def check_filled(empty: Sequence[str], config: DataConfig) -> None:
         them = "them" if len(empty) > 1 else "it"
         raise root_error(
             f"no image lies in {folders} {quoted(empty)}; put some there, take {them} away, or "
-            "leave out all classes of fewer than 3 images with data.min_per_class: 3",
-            "data.min_per_class",
+            "leave out all classes of fewer than 3 images with data.min_per_class: 3"
         )
 
 

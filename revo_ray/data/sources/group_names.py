@@ -21,7 +21,7 @@ FIRST_NUMBER = "([^/]*?[0-9]+)[-_ ][^/]*$"
 """The beginning of a file's name, to its first number: `patient12` of `patient12_03.png`."""
 
 _COUNTERS = frozenset(
-    "img image images pic picture photo dsc dscn dscf dscn pxl screenshot scan file".split()
+    ("img", "image", "images", "pic", "photo", "dsc", "dscn", "dscf", "pxl", "screenshot", "scan")
 )
 """Words, in lower case, that cameras and programs put before a date or a counter."""
 

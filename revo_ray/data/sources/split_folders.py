@@ -29,8 +29,11 @@ UNLABELLED = frozenset(
 """Names, in lower case, of folders whose images have no label."""
 
 WITHIN_A_CLASS = frozenset(
-    "images image imgs img pictures photos masks mask labels annotations gt groundtruth "
-    "ground_truth segmentation segmentations jpg jpeg png tif tiff raw original".split()
+    {
+        *("images", "image", "imgs", "img", "pictures", "photos", "raw", "original"),
+        *("masks", "mask", "labels", "annotations", "gt", "groundtruth", "ground_truth"),
+        *("segmentation", "segmentations", "jpg", "jpeg", "png", "tif", "tiff"),
+    }
 )
 """Names of folders, in lower case, that lie in class folders and are no classes."""
 

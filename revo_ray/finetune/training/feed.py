@@ -90,7 +90,7 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """Weights (C,) float32 of classes in proportion to 1 / images; their mean over labels (n,) is 1.
+    """Weights (C,) float32 of classes: 1 / images, scaled to a mean of 1 over the labels (n,).
 
     They are scikit-learn's `class_weight="balanced"`: n / (C · images of the class).
     """
