@@ -322,8 +322,8 @@ BAD_MEMBERS: dict[str, tuple[Case, str]] = {
     "a listed file that is missing": (listed(rows("cat/none.png,cat")), "none.png"),
     "a listed image without label": (listed(rows("cat/cat (0).png,".replace("(0)", "(11)"))), "26"),
     "a listed split of another name": (
-        listed(rows("x.png,cat,holdout", header="path,label,split", extra=",")),
-        "holdout",
+        listed(rows("x.png,cat,fold 7", header="path,label,split", extra=",")),
+        "fold 7",
     ),
 }
 """A set with one image that cannot be used, and what the line must name."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from revo_ray.data.files.exclude import excluder
+from revo_ray.data.files.image_files import File
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources.csv import read as read_csv
 from revo_ray.data.sources.digits import read as read_digits
@@ -57,7 +58,8 @@ def read_source(config: DataConfig) -> Source:
     if config.group_by is not None and config.source not in OWN_GROUPS:
         source = replace(source, records=group_records(source.records, config.group_by))
     source = without_small_classes(source, config.min_per_class)
-    found = [find(source.records) for find in (group_finding, mask_finding)]
+    files = [record for record in source.records if isinstance(record.picture, File)]
+    found = [find(files) for find in (group_finding, mask_finding)]
     return replace(source, warnings=(*source.warnings, *filter(None, found)))
 
 

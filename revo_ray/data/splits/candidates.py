@@ -100,9 +100,11 @@ class Candidates:
             return
         need = "" if drawn else "the train, validation and test splits need one each: "
         leaves_two = (per_class >= least).sum() > 1
-        small = f"`data.min_per_class: {least}` leaves out classes of fewer images, "
+        small = "leave the class out " if len(lacks) == 1 else "leave classes out "
+        if leaves_two:
+            small = f"`data.min_per_class: {least}` leaves out classes of fewer images, "
         raise UserError(
-            f"{_each_class(lacks)}; {need}{drawn}{small if leaves_two else ''}or add images",
+            f"{_each_class(lacks)}; {need}{drawn}{small}or add images",
             key="data.splits" if drawn else "data.min_per_class",
         )
 

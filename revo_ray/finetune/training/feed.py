@@ -94,7 +94,7 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
 
     They are scikit-learn's `class_weight="balanced"`: n / (C · images of the class).
     """
-    counts = torch.bincount(labels.cpu(), minlength=classes).clamp(min=1)
+    counts = torch.bincount(labels.cpu(), minlength=classes).clamp(min=1).double()
     return (len(labels) / (classes * counts)).float().to(labels.device)
 
 

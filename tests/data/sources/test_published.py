@@ -77,7 +77,7 @@ def test_digits_are_scikit_learns_at_256_levels() -> None:
 
 
 def test_digits_need_no_root_and_say_that_they_read_none(tmp_path: Path) -> None:
-    assert str(tmp_path) in read("digits", tmp_path).warnings[0]
+    assert str(tmp_path) in read("digits", tmp_path).warnings[0].text
 
 
 def test_an_unknown_source_names_the_nearest() -> None:
