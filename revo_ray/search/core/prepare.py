@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
+from revo_ray.data.splits.draw import DEFAULT_TRAIN
 from revo_ray.data.splits.split import Splits, train_fraction
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.errors import UserError
@@ -274,10 +275,11 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
 
 
 def _with_recorded_fraction(config: SearchConfig, run: RunDirectory) -> SearchConfig:
-    """A resumed search trains on the images that it was started with."""
+    """Take `auto` for the fraction that the search was started with, if it may stand for that."""
     if config.data.train_fraction != "auto":
         return config
-    return _with_fraction(config, run.config().config.data.train_fraction)
+    recorded = run.config().config.data.train_fraction
+    return _with_fraction(config, recorded) if recorded in ("rest", DEFAULT_TRAIN) else config
 
 
 def _with_fraction(config: SearchConfig, fraction: float | Literal["rest", "auto"]) -> SearchConfig:
