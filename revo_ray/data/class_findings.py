@@ -36,7 +36,7 @@ def class_findings(
     text = (
         f"class {classes[rarest]!r} has {counted(int(sizes[rarest]), 'image')}, "
         f"{classes[largest]!r} has {sizes[largest]:,}{also}: {held[0]} validation and {held[1]} "
-        "test images tell of it; train.class_weights: balanced trains on all classes alike, and "
+        "test images are of it; train.class_weights: balanced trains on all classes alike, and "
         "search.objective: balanced_accuracy compares by them"
     )
     return [Finding(Topic.CLASSES, text, "train.class_weights")]
