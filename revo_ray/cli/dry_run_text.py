@@ -29,7 +29,7 @@ def show_dry_run(settings: SearchConfig, resume: bool) -> None:
     for cell in cells:
         numbers = (cell.units, *cell.splits, cell.searches)
         network = cell.model.rpartition("/")[2]  # short, for narrow terminals
-        rows.append([f"{cell.images} {cell.fraction:g}", network, *(f"{n:,}" for n in numbers)])
+        rows.append([f"{cell.images} {cell.fraction}", network, *(f"{n:,}" for n in numbers)])
     print_grid([head, *rows], out)
     searches = sum(cell.searches for cell in cells)
     say(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from revo_ray.data.class_findings import class_findings
 from revo_ray.data.files.decode import explain, facts, pages_finding, square
 from revo_ray.data.files.intensity import Range, intensity_finding, settled_range, shown
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
@@ -80,6 +81,7 @@ def inspect(config: DataConfig, folder: Path | str, progress: Progress | None = 
     warnings = (
         *source.warnings,
         *_leaks(kept, groups, duplicates, parts),
+        *class_findings(source.classes, labels, parts),
         *(found for found in (range_taken, paged) if found),
     )
     return Inspection(

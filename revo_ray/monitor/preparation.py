@@ -10,14 +10,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from revo_ray.data.table.image_table import Table, prepare_table
+from revo_ray.data.class_findings import class_findings
+from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.monitor.progress import say
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import duration
 
 
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
-    """Call `prepare_table`, and show its progress and the source's warnings on the console.
+    """Call `prepare_table`, and show its progress and the findings on the console.
 
     A table that is there already shows no progress. Images that cannot be split are refused before
     one is decoded.
@@ -27,7 +28,8 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     """
     with table_progress(console) as show:
         table = prepare_table(config, folder, show, must_split=True)
-    for warning in table.warnings:
+    found = class_findings(table.classes, table.labels, vars(split_table(table, config)))
+    for warning in sorted([*table.warnings, *found], key=lambda finding: finding.topic):
         say(console, f"warning: {warning}")
     return table
 

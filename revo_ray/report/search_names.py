@@ -19,7 +19,8 @@ class Identity(NamedTuple):
     Attributes:
         method, model, data: name, with the options in which the study's searches of that name
             differ: `random (encoding binary)`.
-        fraction: training images, as a fraction of the data set.
+        fraction: training images, as a fraction of the data set; 1 for all that the other splits
+            leave.
         seed: value of the seeds that vary over the study; `1/0` if they disagree.
     """
 
@@ -53,7 +54,8 @@ def _identify(configs: Sequence[SearchConfig], more: Iterable[str]) -> list[Iden
         methods.append((value["method"]["name"], options))
     models = [_named(value["model"], "name") for value in values]
     sources = [_named(value["data"], "source", "seed", "train_fraction") for value in values]
-    fractions = [config.data.train_fraction for config in configs]
+    given = [config.data.train_fraction for config in configs]
+    fractions = [1.0 if isinstance(value, str) else value for value in given]
     columns = (
         _distinct_names(methods),
         _distinct_names(models),

@@ -222,13 +222,14 @@ def _damaged(storage: Storage) -> UserError:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The keys of all sections; a value of a key may be a mapping."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= {f"{key}.{inner}": setting for inner, setting in value.items()}
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[key] = value
     return flat
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -79,7 +79,8 @@ class DataConfig(Section):
     """Path or URI of an image, with `{}` for what its cell says, such as `train_images/{}.png`; a
     path is relative to the table."""
     exclude: list[str] = []
-    """Paths that are left out, as patterns with `*` and `?`: `*_mask*`, `test/*`."""
+    """Files and folders that are left out, as patterns with `*` and `?`: `*_mask.*`, `masks`. A
+    pattern with a slash fits the path from the root: `test/*`."""
     max_images: int | None = Field(None, ge=1, le=LARGEST)
     """Use at most this many images: a seeded, stratified subset that keeps groups whole."""
     on_bad_image: Literal["stop", "skip"] = "stop"
@@ -88,18 +89,21 @@ class DataConfig(Section):
     splits: Literal["given", "drawn"] | dict[Literal["train", "validation", "test"], str] = "given"
     """given: keep the splits that folders, a table or the data set's authors name. drawn: ignore
     them and draw new ones. {train: NAME, …}: folders, or values of the table's column, that are
-    these splits; several values stand with commas, as in `"0, 1, 2"`."""
+    these splits; `*` in a name fits any text, and several values stand with commas, as in
+    `"0, 1, 2"`. {}: no folder is a split, each is a class."""
     group_by: int | str | None = None
     """Images that belong together, such as a patient's, stay in one split. A number: the folder at
     that level of the path, 1 below the root, -1 around the image. Text: a regular expression,
-    whose first group in the path, or match, names the group; or a column of the table."""
+    whose first group in the path, or match, names the group; or a column of the table. Equal names
+    are one group, in all classes."""
     near_duplicates: Literal["warn", "group", "drop"] = "warn"
     """Images that look nearly the same. warn: say how many stand in two splits. group: keep them
     in one split. drop: keep the first of them."""
     min_per_class: int = Field(1, ge=1, le=LARGEST)
-    """Classes of fewer images are left out."""
-    train_fraction: float = Field(0.05, gt=0, lt=1)
-    """Training images, as a fraction of the whole data set."""
+    """Classes of fewer images are left out. 1: none is, and a class without images is an error."""
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] | Literal["rest", "auto"] = "auto"
+    """Training images, as a fraction of the whole data set. rest: all that validation and test
+    leave. auto: rest if the data set brings a validation or test split, else 0.05."""
     validation_fraction: float = Field(0.2, gt=0, lt=1)
     """Validation images, as a fraction of the whole data set. The search optimises on them."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
@@ -125,8 +129,14 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> DataConfig:
-        total = self.train_fraction + self.validation_fraction + self.test_fraction
-        if total > 1 + 1e-9:
+        held_out = self.validation_fraction + self.test_fraction
+        if isinstance(self.train_fraction, str):
+            if held_out > 1 - 1e-9:
+                raise ValueError(
+                    f"validation_fraction + test_fraction is {held_out:g}; together they must be "
+                    "below 1"
+                )
+        elif (total := self.train_fraction + held_out) > 1 + 1e-9:
             raise ValueError(
                 f"train_fraction + validation_fraction + test_fraction is {total:g}; "
                 "together they may be at most 1"
@@ -169,7 +179,8 @@ class TrainConfig(Section):
     """Epochs over which the factor rises linearly to 1, before the schedule begins."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: the training loss weighs each class by the inverse of its number of training
-    images. Validation and test weigh all images alike."""
+    images, with mean 1, as `weight` of torch's CrossEntropyLoss. Validation and test weigh all
+    images alike."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Part of each training label that is spread evenly over all classes."""
     mixup: float = Field(0.0, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,7 +31,7 @@ class StudyOptions(Section):
     data: list[Variant] = Field([])
     """Values of `data:`. Each is a source, or a mapping with `source`, `root` and so on. Empty: the
     file's own."""
-    fractions: list[float] = Field([])
+    fractions: list[float | Literal["rest", "auto"]] = Field([])
     """Values of `data.train_fraction`. Empty: the file's own."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([])
     """Values of `data.seed`, `train.seed` and `search.seed`, the same for all three. Empty: the
@@ -95,7 +95,7 @@ class StudyConfig(SearchConfig):
             seeded = {} if seed is None else {"seed": seed}
             parts = [
                 _label(source, "source", self.data.source),
-                f"{fraction:g}",
+                fraction if isinstance(fraction, str) else f"{fraction:g}",
                 _label(model, "name", self.model.name).rpartition("/")[2],
                 _label(method, "name", self.method.name),
                 f"s{self.data.seed if seed is None else seed}",

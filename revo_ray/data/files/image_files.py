@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import stat
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -136,6 +137,22 @@ class ImageFiles:
             tuple(Problem(n[cut:], cause) for n, cause in self.problems if n.startswith(start)),
         )
 
+    def without(self, left_out: Callable[[str], bool]) -> ImageFiles:
+        """The files whose path is not left out, and the folders that still hold a file.
+
+        Folders that held none before stay, unless their own path is left out.
+        """
+        kept = tuple(file for file in self.all if not left_out(file.path))
+        problems = tuple(problem for problem in self.problems if not left_out(problem.name))
+        before = _parents([*(f.path for f in self.all), *(p.name for p in self.problems)])
+        after = _parents([*(f.path for f in kept), *(p.name for p in problems)])
+        folders = tuple(
+            folder
+            for folder in self.folders
+            if folder in after or not (folder in before or left_out(folder))
+        )
+        return ImageFiles(kept, folders, problems)
+
     def images(self) -> tuple[File, ...]:
         """The files whose extension is that of a readable image format."""
         return tuple(file for file in self.all if formats.is_image(file.path))
@@ -208,14 +225,21 @@ def _sorted(listing: Listing) -> ImageFiles:
     """Sort a listing, leave clutter out and add the folders that only paths of files name."""
     files = sorted(path for path in listing.files if not is_clutter(path))
     folders = {path for path in listing.folders if not is_clutter(path)}
-    for path in [*files, *folders]:
-        while (path := posixpath.dirname(path)) and path not in folders:
-            folders.add(path)
+    folders |= _parents([*files, *folders])
     return ImageFiles(
         all=tuple(File(path, *listing.files[path]) for path in files),
         folders=tuple(sorted(folders)),
         problems=tuple(sorted(p for p in listing.problems if not is_clutter(p.name))),
     )
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """All folders that hold these paths, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        while (path := posixpath.dirname(path)) and path not in found:
+            found.add(path)
+    return found
 
 
 def _damaged(archive: str, error: Exception) -> UserError:
@@ -228,9 +252,9 @@ def _refused(archive: str, error: Exception) -> UserError:
     return root_error(f"cannot read the archive {archive!r}: {error}")
 
 
-def root_error(message: str) -> UserError:
-    """An error about `data.root` that shows no password of a URI."""
-    return UserError(without_password(message), key="data.root")
+def root_error(message: str, key: str = "data.root") -> UserError:
+    """An error about `data.root`, or another key, that shows no password of a URI."""
+    return UserError(without_password(message), key=key)
 
 
 def without_password(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Topic
 from revo_ray.data.sources.root import quoted
+from revo_ray.settings.schema import DataConfig
 
 NO_CLASS = "lies in no class folder"
 
@@ -27,7 +28,7 @@ def class_records(
     labels: Mapping[str, str],
     split: GivenSplit | None = None,
     wanted: Callable[[str], bool] = lambda path: True,
-) -> tuple[list[Record], list[Problem]]:
+) -> tuple[list[Record], list[Problem], list[str]]:
     """Make a record of each image in the class folders, at any depth.
 
     Args:
@@ -38,10 +39,8 @@ def class_records(
         wanted: whether the image at a path belongs to the data set.
 
     Returns:
-        The records, and a problem for each image that lies beside the class folders.
-
-    Raises:
-        UserError: a class folder holds no image, not even one that cannot be read.
+        The records, a problem for each image that lies beside the class folders, and the class
+        folders that hold no image, not even one that cannot be read.
     """
     prefix = posixpath.join(folder, "")
     records, problems = [], []
@@ -56,12 +55,23 @@ def class_records(
         elif name in labels:
             records.append(Record(image.path, labels[name], image, split=split))
             filled.add(name)
-    if empty := [posixpath.join(folder, name) for name in labels if name not in filled]:
+    empty = [posixpath.join(folder, name) for name in labels if name not in filled]
+    return records, problems, empty
+
+
+def check_filled(empty: Sequence[str], config: DataConfig) -> None:
+    """Check that no class folder is empty, unless small classes are left out.
+
+    Raises:
+        UserError: class folders are empty; the message names them.
+    """
+    if empty and config.min_per_class == 1:
         folders = "class folders" if len(empty) > 1 else "the class folder"
+        them = "them" if len(empty) > 1 else "it"
         raise root_error(
-            f"no image lies in {folders} {quoted(empty)}; put some there, or take the folder away"
+            f"no image lies in {folders} {quoted(empty)}; put some there, take {them} away, or "
+            "leave out all classes of fewer than 3 images with data.min_per_class: 3"
         )
-    return records, problems
 
 
 def other_files(files: ImageFiles, folder: str, *, unpacked: bool = False) -> list[Finding]:

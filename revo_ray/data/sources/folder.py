@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from revo_ray.data.files.image_files import ImageFiles, root_error
-from revo_ray.data.image_records import GivenSplit, Problem, Record, Source
-from revo_ray.data.sources.class_and_split_names import SPLIT_NAMES, class_name, ordered_classes
-from revo_ray.data.sources.class_folders import NO_CLASS, class_records, other_files, subfolders
-from revo_ray.data.sources.root import needed_root, quoted, unread
+from revo_ray.data.image_records import Problem, Record, Source
+from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
+from revo_ray.data.sources.class_folders import (
+    NO_CLASS,
+    check_filled,
+    class_records,
+    other_files,
+    subfolders,
+)
+from revo_ray.data.sources.root import open_files, quoted, unread
+from revo_ray.data.sources.split_folders import find_parts, inner_splits
 from revo_ray.settings.schema import DataConfig
 
 
@@ -20,7 +27,7 @@ def read(config: DataConfig) -> Source:
     Raises:
         UserError: there are fewer than two classes, a class is empty, or splits differ in classes.
     """
-    files = ImageFiles.open(needed_root(config, "the folder or archive of the class folders"))
+    files = open_files(config, "the folder or archive of the class folders")
     folder = find_class_folders(files)
     source = read_class_folders(config, files, folder)
     inside = posixpath.join(folder, "")
@@ -29,9 +36,8 @@ def read(config: DataConfig) -> Source:
         for image in files.images()
         if not image.path.startswith(inside)
     )
-    return replace(
-        source, problems=(*source.problems, *beside), warnings=tuple(other_files(files, ""))
-    )
+    warnings = (*source.warnings, *other_files(files, ""))
+    return replace(source, problems=(*source.problems, *beside), warnings=warnings)
 
 
 def find_class_folders(files: ImageFiles) -> str:
@@ -56,54 +62,43 @@ def read_class_folders(config: DataConfig, files: ImageFiles, folder: str) -> So
     Raises:
         UserError: as `read`.
     """
-    splits = split_folders(files, folder)
+    parts = find_parts(config, files, folder)
+    if parts.left_out:
+        out = tuple(posixpath.join(place, "") for place in parts.left_out)
+        files = files.without(lambda path: posixpath.join(path, "").startswith(out))
     records: list[Record] = []
     problems: list[Problem] = []
-    if splits:
-        beside = (image for image in files.images() if posixpath.dirname(image.path) == folder)
-        problems += [Problem(image.path, NO_CLASS) for image in beside]
+    empty: list[str] = []
+    if folder not in parts.places:
+        inside = tuple(posixpath.join(place, "") for place in parts.places)
+        above = posixpath.join(folder, "")
+        problems += [
+            Problem(image.path, NO_CLASS)
+            for image in files.images()
+            if image.path.startswith(above) and not image.path.startswith(inside)
+        ]
     held: dict[str, set[str]] = {}
-    for name, split in splits.items() or [("", None)]:
-        place = posixpath.join(folder, name) if name else folder
+    for place, split in parts.places.items():
         labels = {child: class_name(child) for child in subfolders(files, place)}
         if not labels:
             raise root_error(_no_classes(config, files, place))
-        found = class_records(files, place, labels, split)
-        records += found[0]
-        problems += found[1]
-        held[name] = set(labels.values())
-    if config.splits == "given":
+        found, beside, unfilled = class_records(files, place, labels, split)
+        if place == folder and (splits := inner_splits(files, folder, labels)):
+            found = [replace(r, split=splits[_within(r.name, place)]) for r in found]
+        records += found
+        problems += beside
+        empty += unfilled
+        held[place] = set(labels.values())
+    check_filled(empty, config)
+    if config.splits != "drawn":
         _check_same_classes(held)
     classes = ordered_classes(label for labels in held.values() for label in labels)
-    return Source(classes, tuple(records), (*files.problems, *problems))
+    return Source(classes, tuple(records), (*files.problems, *problems), tuple(parts.findings))
 
 
-def split_folders(files: ImageFiles, folder: str) -> dict[str, GivenSplit]:
-    """Map the folders in a folder to splits; empty if they are not named for splits.
-
-    Raises:
-        UserError: other folders lie beside split folders, or two folders are for the same split.
-    """
-    children = subfolders(files, folder)
-    splits = {
-        name: SPLIT_NAMES[name.casefold()] for name in children if name.casefold() in SPLIT_NAMES
-    }
-    kinds = set(splits.values())
-    if len(kinds) < 2:
-        return {}
-    others = [name for name in children if name not in splits]
-    if "train" not in kinds:
-        if others:
-            return {}
-        raise root_error(f"beside {quoted(children)} there is no folder 'train'")
-    if others:
-        raise root_error(
-            f"beside the split folders {quoted(list(splits))} lie other folders: "
-            f"{quoted(others)}; take either away"
-        )
-    if len(kinds) < len(splits):
-        raise root_error(f"two of {quoted(children)} are the same split")
-    return splits
+def _within(path: str, place: str) -> str:
+    """Name of the folder in the class folder of an image."""
+    return path[len(posixpath.join(place, "")) :].split("/")[1]
 
 
 def _check_same_classes(held: Mapping[str, set[str]]) -> None:
@@ -117,7 +112,8 @@ def _check_same_classes(held: Mapping[str, set[str]]) -> None:
     if lacks:
         raise root_error(
             f"each split must hold the same classes, and {'; '.join(lacks)} "
-            "(data.splits=drawn draws the splits from all images)"
+            "(data.splits: drawn draws the splits from all images)",
+            "data.splits",
         )
 
 
@@ -125,4 +121,9 @@ def _no_classes(config: DataConfig, files: ImageFiles, place: str) -> str:
     images = len(files.below(place).images())
     where = repr(place) if place else repr(config.root)
     held = f"{images:,} images, but no class folder" if images else "no class folder"
-    return f"{where} holds {held}; give each class a folder of its own{unread(files)}"
+    return (
+        f"{where} holds {held}; give each class a folder of its own (or say data.splits: {{}} if "
+        f"{where} is one){unread(files)}"
+        if place and config.splits != {}
+        else f"{where} holds {held}; give each class a folder of its own{unread(files)}"
+    )

@@ -10,7 +10,7 @@ from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import ordered_classes
 from revo_ray.data.sources.delimited import Row, read_rows
-from revo_ray.data.sources.root import needed_root, quoted, read_file, unread
+from revo_ray.data.sources.root import open_files, quoted, read_file, unread
 from revo_ray.settings.schema import DataConfig
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -23,12 +23,11 @@ def read(config: DataConfig) -> Source:
     Raises:
         UserError: there is no metadata, or it gives no image or one class.
     """
-    uri = needed_root(config, "the folder or archive of HAM10000")
-    files = ImageFiles.open(uri, unpack=True)
+    files = open_files(config, "the folder or archive of HAM10000", unpack=True)
     metadata = files.find(*METADATA)
     if metadata is None:
         raise root_error(
-            f"no {METADATA[0]} (nor .tab, nor without ending) at {uri!r}{unread(files)}"
+            f"no {METADATA[0]} (nor .tab, nor without ending) at {config.root!r}{unread(files)}"
         )
     images, warnings = _by_id(files)
     rows = read_rows(read_file(metadata), repr(metadata.path), ("image_id", "lesion_id", "dx"))

@@ -14,13 +14,14 @@ from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import Finding, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name
 from revo_ray.data.sources.class_folders import (
+    check_filled,
     class_records,
     other_files,
     shallowest,
     shown_folder,
     subfolders,
 )
-from revo_ray.data.sources.root import needed_root, quoted, unread
+from revo_ray.data.sources.root import open_files, quoted, unread
 from revo_ray.settings.schema import DataConfig
 
 BUSI = ("benign", "malignant", "normal")
@@ -60,13 +61,12 @@ def _read(
     `home` is the data set's own name for the folder of the class folders. `wanted` tells whether a
     path belongs to the data set.
     """
-    uri = needed_root(config, f"the folder or archive of {home}")
-    files = ImageFiles.open(uri, unpack=True)
+    files = open_files(config, f"the folder or archive of {home}", unpack=True)
     warnings: list[Finding] = []
     folder = _find_home(files, classes, wanted, warnings)
     if folder is None:
         raise root_error(
-            f"no {home} at {uri!r}: no folder there holds two or more of "
+            f"no {home} at {config.root!r}: no folder there holds two or more of "
             f"{quoted(classes)}{unread(files)}"
         )
     by_case = {label.casefold(): label for label in classes}
@@ -76,7 +76,8 @@ def _read(
         for name in children
         if class_name(name).casefold() in by_case
     }
-    records, problems = class_records(files, folder, labels, wanted=wanted)
+    records, problems, empty = class_records(files, folder, labels, wanted=wanted)
+    check_filled(empty, config)
     extra = [name for name in children if name not in labels]
     if counted := _count_images(files, folder, extra, wanted):
         text = f"folders that are no class of {config.source} are left out: {counted}"

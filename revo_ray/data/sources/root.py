@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from revo_ray.data.files.archive import is_archive
 from revo_ray.data.files.decode import explain
+from revo_ray.data.files.exclude import excluder
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.settings.schema import DataConfig
 
@@ -19,6 +20,16 @@ def needed_root(config: DataConfig, needed: str) -> str:
     if config.root is None:
         raise root_error(f"is null, and the source {config.source} needs it: give {needed}")
     return config.root
+
+
+def open_files(config: DataConfig, needed: str, *, unpack: bool = False) -> ImageFiles:
+    """List the files at `data.root` without those of `data.exclude`.
+
+    Raises:
+        UserError: as `needed_root` and `ImageFiles.open`.
+    """
+    files = ImageFiles.open(needed_root(config, needed), unpack=unpack)
+    return files.without(excluder(config.exclude)) if config.exclude else files
 
 
 def read_file(file: File) -> bytes:

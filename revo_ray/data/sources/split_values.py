@@ -13,7 +13,7 @@ from revo_ray.settings.schema import DataConfig
 
 
 def split_values(values: Iterable[str], config: DataConfig, place: str) -> dict[str, GivenSplit]:
-    """Map the values of a column to splits; empty if `data.splits` is `drawn`.
+    """Map the values of a column to splits; empty if `data.splits` is `drawn` or {}.
 
     A split of the mapping `data.splits` may name several values: `{train: "0, 1, 2"}`.
 
@@ -25,7 +25,7 @@ def split_values(values: Iterable[str], config: DataConfig, place: str) -> dict[
     Raises:
         UserError: a value is no split's.
     """
-    if config.splits == "drawn":
+    if config.splits in ("drawn", {}):
         return {}
     names = [value for value in dict.fromkeys(values) if value]
     found: dict[str, GivenSplit] = {}

@@ -6,11 +6,10 @@ import posixpath
 from collections import defaultdict
 from dataclasses import replace
 
-from revo_ray.data.files.image_files import ImageFiles
 from revo_ray.data.image_records import Finding, Source, Topic
 from revo_ray.data.sources.class_folders import other_files, shallowest
 from revo_ray.data.sources.folder import find_class_folders, read_class_folders
-from revo_ray.data.sources.root import needed_root
+from revo_ray.data.sources.root import open_files
 from revo_ray.settings.schema import DataConfig
 
 CLASSES = 14
@@ -22,7 +21,7 @@ def read(config: DataConfig) -> Source:
     Raises:
         UserError: there are fewer than two class folders, or one of them is empty.
     """
-    files = ImageFiles.open(needed_root(config, "the folder or archive of SRSMAS"), unpack=True)
+    files = open_files(config, "the folder or archive of SRSMAS", unpack=True)
     warnings: list[Finding] = []
     held = defaultdict(set)
     for image in files.images():
@@ -37,4 +36,5 @@ def read(config: DataConfig) -> Source:
     if len(source.classes) != CLASSES:
         text = f"SRSMAS has {CLASSES} classes, and here are {len(source.classes)}"
         warnings.append(Finding(Topic.OTHER, text))
+    warnings += source.warnings
     return replace(source, warnings=(*warnings, *other_files(files, home, unpacked=True)))

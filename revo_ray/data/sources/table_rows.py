@@ -11,7 +11,7 @@ from revo_ray.credentials import holds_credentials
 from revo_ray.data.files.image_files import root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
-from revo_ray.data.sources.group_of_path import path_groups
+from revo_ray.data.sources.group_names import group_of
 from revo_ray.data.sources.label_findings import MISSING, missing_labels
 from revo_ray.data.sources.manifest import Found
 from revo_ray.data.sources.split_values import split_values
@@ -76,7 +76,7 @@ def records_of(
     splits = split_values((row.split for row in table.rows), config, table.splits)
     by_path = None
     if config.group_by is not None and table.columns.group is None:
-        by_path = path_groups(config.group_by)
+        by_path = group_of(config.group_by)
     problems: list[Problem] = []
     first: dict[object, tuple[Row, Record]] = {}
     clashes: dict[object, tuple[str, str]] = {}

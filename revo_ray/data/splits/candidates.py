@@ -9,9 +9,13 @@ from numpy.typing import ArrayLike
 
 from revo_ray.data.splits.groups import GroupNames, Groups, Indices
 from revo_ray.errors import UserError
+from revo_ray.words import counted
 
 HELD_OUT = ("test", "validation")
 """Names of the splits that are drawn before the training split, in this order."""
+
+NAMED = 50
+"""Most classes of one fault that an error names."""
 
 GivenSplits = Sequence[str | None]
 """(N,) split that the data set gives each image: train, validation, test or None."""
@@ -69,29 +73,40 @@ class Candidates:
     def _check(self, label_of: Indices) -> None:
         """Check that each class has an image in each given split and a group for each other."""
         per_class = np.bincount(label_of, minlength=len(self.classes))
+        present = {key: set(label_of[part].tolist()) for key, part in self.given.items()}
+        lacks: dict[str, str] = {}
+        least = 0
+        drawn = ""  # advice that helps some of the classes
         for label, name in enumerate(self.classes):
             have = int(self.groups.per_class[label])
-            absent = [key for key, part in self.given.items() if label not in label_of[part]]
+            absent = [key for key, labels in present.items() if label not in labels]
             if have >= len(self.to_draw) and not absent:
                 continue
-            plural = "s" * (have != 1)
-            counted = f"{have} image{plural}"
+            least = max(least, int(per_class[label]) + 1)
+            counted_groups = counted(have, "image")
             if self.groups.largest > 1:
-                counted = f"{have} group{plural} of images"
-            if not self.given or not per_class[label]:
-                raise UserError(
-                    f"class {name!r} has {counted}; the train, validation and test splits need one "
-                    "each: leave the class out or add images",
-                    key="data",
+                counted_groups = f"{counted(have, 'group')} of images"
+            lacks[name] = counted_groups
+            if absent and per_class[label]:
+                lacks[name] = f"no image in the given {absent[0]} split"
+            elif self.given and per_class[label]:
+                lacks[name] += (
+                    f" outside the given {_split_names(self.given)}, too few for the "
+                    f"{_split_names(reversed(self.to_draw))}"
                 )
-            lacks = f"{counted} outside the given {_split_names(self.given)}, "
-            lacks += f"too few for the {_split_names(reversed(self.to_draw))}"
-            if absent:
-                lacks = f"no image in the given {absent[0]} split"
-            raise UserError(
-                f"class {name!r} has {lacks}; `data.splits: drawn` draws all three splits anew",
-                key="data.splits",
-            )
+            if self.given and per_class[label]:
+                drawn = "`data.splits: drawn` draws all three splits anew, "
+        if not lacks:
+            return
+        need = "" if drawn else "the train, validation and test splits need one each: "
+        leaves_two = (per_class >= least).sum() > 1
+        small = "leave the class out " if len(lacks) == 1 else "leave classes out "
+        if leaves_two:
+            small = f"`data.min_per_class: {least}` leaves out classes of fewer images, "
+        raise UserError(
+            f"{_each_class(lacks)}; {need}{drawn}{small}or add images",
+            key="data.splits" if drawn else "data.min_per_class",
+        )
 
 
 def held_out(given: GivenSplits | None, total: int) -> tuple[Indices, dict[str, int]]:
@@ -110,6 +125,23 @@ def held_out(given: GivenSplits | None, total: int) -> tuple[Indices, dict[str, 
         raise ValueError(f"{len(parts)} given splits for {total} images: {set(parts)}")
     split_of = np.array([numbers[part] for part in parts], dtype=np.int64)
     return split_of, {key: numbers[key] for key in HELD_OUT if (split_of == numbers[key]).any()}
+
+
+def _each_class(lacks: dict[str, str]) -> str:
+    """Name classes with their faults, those of one fault together."""
+    of_fault: dict[str, list[str]] = {}
+    for name, fault in lacks.items():
+        of_fault.setdefault(fault, []).append(repr(name))
+    parts = []
+    for fault, names in of_fault.items():
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        each = " each" * fault[0].isdigit()
+        parts.append(
+            f"class {names[0]} has {fault}"
+            if len(names) == 1
+            else f"the classes {', '.join(names[:NAMED])}{more} have {fault}{each}"
+        )
+    return " and ".join(parts)
 
 
 def _split_names(keys: Iterable[str]) -> str:

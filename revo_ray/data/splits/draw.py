@@ -12,6 +12,9 @@ from revo_ray.data.splits.groups import Indices
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
+DEFAULT_TRAIN = 0.05
+"""Training fraction of data sets that bring no validation or test split."""
+
 ORDERS = 50
 """Number of orders to try where classes compete for groups that hold several classes."""
 
@@ -61,6 +64,10 @@ def _sizes(candidates: Candidates, config: DataConfig) -> dict[str, int]:
     sizes = {}
     for split in candidates.to_draw:
         fraction = getattr(config, f"{split}_fraction")
+        if fraction == "auto":
+            fraction = "rest" if candidates.given else DEFAULT_TRAIN
+        if fraction == "rest":
+            fraction = 1.0  # of which the other splits leave less
         exact = fraction * n
         sizes[split] = math.floor(exact + 1e-9) if split == "train" else math.ceil(exact - 1e-9)
         if sizes[split] < classes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
 from revo_ray.data.image_records import Record
 from revo_ray.data.splits.candidates import Candidates, GivenSplits
-from revo_ray.data.splits.draw import TooSmallError, draw_splits
+from revo_ray.data.splits.draw import DEFAULT_TRAIN, TooSmallError, draw_splits
 from revo_ray.data.splits.groups import GroupNames
 from revo_ray.data.splits.groups import Indices as Indices
 from revo_ray.data.splits.suggestion import suggest
@@ -48,7 +49,8 @@ def split(
 
     Args:
         labels: (N,) class of each image, 0 … C-1.
-        config: fractions of all N images, seed, and whether given splits count.
+        config: fractions of all N images, seed, and whether given splits count. With
+            `train_fraction: rest` all images train that validation and test leave.
         groups: (N,) group of each image, which stays in one split; None if all stand alone.
         classes: (C,) class names for error messages.
         given: (N,) given split of each image: `train`, `validation`, `test` or None. Drawn are
@@ -59,13 +61,21 @@ def split(
         UserError: a class cannot have an image in each split (the message names the class, and
             the smallest fraction that works if one does), or a group stands in two given splits.
     """
-    candidates = Candidates(labels, groups, classes, given if config.splits == "given" else None)
+    candidates = Candidates(labels, groups, classes, given if config.splits != "drawn" else None)
     try:
         return Splits(**draw_splits(candidates, config))
     except TooSmallError as error:
         raise UserError(
             f"{error}; {suggest(candidates, config, error)}", key=f"data.{error.split}_fraction"
         ) from None
+
+
+def train_fraction(given: GivenSplits | None, config: DataConfig) -> float | Literal["rest"]:
+    """The training fraction that `auto` stands for with these given splits, or the configured."""
+    if config.train_fraction != "auto":
+        return config.train_fraction
+    used = config.splits != "drawn" and given is not None and not set(given) <= {None, "train"}
+    return "rest" if used else DEFAULT_TRAIN
 
 
 def split_records(records: Sequence[Record], classes: Sequence[str], config: DataConfig) -> Splits:

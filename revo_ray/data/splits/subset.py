@@ -31,7 +31,7 @@ def limit_records(records: Sequence[Record], config: DataConfig) -> Sequence[Rec
         config.max_images,
         config.seed,
         groups=[record.group for record in records],
-        given=[record.split for record in records] if config.splits == "given" else None,
+        given=[record.split for record in records] if config.splits != "drawn" else None,
     )
     return [records[i] for i in chosen]
 

@@ -89,6 +89,15 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
     return [order[start:stop] for start, stop in pairwise([*edges, len(order)])]
 
 
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights (C,) float32 of classes: 1 / images, scaled to a mean of 1 over the labels (n,).
+
+    They are scikit-learn's `class_weight="balanced"`: n / (C · images of the class).
+    """
+    counts = torch.bincount(labels.cpu(), minlength=classes).clamp(min=1).double()
+    return (len(labels) / (classes * counts)).float().to(labels.device)
+
+
 def fits(table: Table, images: int, device: torch.device) -> bool:
     """Whether that many of a table's images should stay on the device; on a CPU never."""
     size = images * table.images.nbytes // max(1, len(table.images))

@@ -22,7 +22,7 @@ from revo_ray.finetune.plan import Plan, Policy, Rates
 from revo_ray.finetune.reuse.feature_cache import FeatureCache
 from revo_ray.finetune.training.augment import augment, mix
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
-from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
+from revo_ray.finetune.training.feed import Feed, balanced_weights, batches, fits, normalisation
 from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
 from revo_ray.finetune.training.loop import Epoch, LossAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
@@ -104,6 +104,9 @@ class FineTuner:
             for name in get_args(SplitName)
         }
         self._classes = len(table.classes)
+        self._class_weights = None
+        if train.class_weights == "balanced":
+            self._class_weights = balanced_weights(self.feeds["train"].labels, self._classes)
         self.normalise = normalisation(backbone.mean, backbone.std, self.device)
         self.order = self.feeds["train"].in_order
         self._undecayed = set() if train.decay_all else undecayed(self.model)
@@ -232,9 +235,15 @@ class FineTuner:
         return lambda index: self._loss(logits(index), labels[index])
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss () of logits (B, C) against classes (B,) or their probabilities (B, C)."""
+        """Mean loss () of logits (B, C) against classes (B,) or their probabilities (B, C).
+
+        Weights are torch's own: the sum over classes is weighted, and divided by the weights of
+        the batch's classes, or by B where classes are probabilities.
+        """
         smoothing = self._settings.label_smoothing
-        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return functional.cross_entropy(
+            logits, labels, self._class_weights, label_smoothing=smoothing
+        )
 
     def loss(self, index: Tensor) -> Tensor:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""

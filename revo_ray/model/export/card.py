@@ -155,11 +155,15 @@ def _data(config: SearchConfig) -> str:
     return f"{_code(config.data.source)} ({_code(posixpath.basename(path.rstrip('/')))})"
 
 
+def _fraction(fraction: float | str) -> str:
+    return "all that are left" if isinstance(fraction, str) else f"{fraction:g} of all"
+
+
 def _data_entries(model: LoadedModel) -> list[tuple[str, object]]:
     data, sha256 = model.config.data, model.provenance.get("sha256") or {}
     entries: list[tuple[str, object]] = [
         ("source", _data(model.config)),
-        ("training images", f"{data.train_fraction:g} of all"),
+        ("training images", _fraction(data.train_fraction)),
         ("validation, test", f"{data.validation_fraction:g}, {data.test_fraction:g} of all"),
         ("splits", f"{data.splits}, seed {data.seed}"),
     ]

@@ -36,7 +36,7 @@ class Cell:
 
     Attributes:
         images: source of the images, and the last part of its root where that says more.
-        fraction: of the images to train on.
+        fraction: of the images to train on, or `rest`.
         model: name of the network.
         units: number of its units.
         splits: number of images to train, validate and test on.
@@ -44,7 +44,7 @@ class Cell:
     """
 
     images: str
-    fraction: float
+    fraction: float | str
     model: str
     units: int
     splits: tuple[int, int, int]

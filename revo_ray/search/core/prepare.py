@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
-from revo_ray.data.splits.split import Splits
+from revo_ray.data.splits.draw import DEFAULT_TRAIN
+from revo_ray.data.splits.split import Splits, train_fraction
 from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import PROPOSAL_RULES
@@ -129,7 +130,11 @@ class Preparation:
             )
         resolved, method = resolve(config)
         if run.has_rows:
+            resolved = _with_recorded_fraction(resolved, run)
             self._check_recorded(run, resolved, method)  # before images are read for nothing
+        else:
+            given = self.table(resolved).given
+            resolved = _with_fraction(resolved, train_fraction(given, resolved.data))
         self.splits(resolved)
         return resolved, method
 
@@ -205,7 +210,8 @@ class Preparation:
             return None
         if result.best is not None and run.best.owner != result.best["evaluation"]:
             return None
-        self._check_recorded(run, *resolve(config))
+        resolved, method = resolve(config)
+        self._check_recorded(run, _with_recorded_fraction(resolved, run), method)
         return result
 
     def table(self, config: SearchConfig) -> Table:
@@ -266,6 +272,19 @@ def resolve(config: SearchConfig) -> tuple[SearchConfig, Method]:
         options["sweep"] = method.sweeps
     resolved = MethodConfig(name=method.name, **options)
     return config.model_copy(update={"method": resolved}), method
+
+
+def _with_recorded_fraction(config: SearchConfig, run: RunDirectory) -> SearchConfig:
+    """Take `auto` for the fraction that the search was started with, if it may stand for that."""
+    if config.data.train_fraction != "auto":
+        return config
+    recorded = run.config().config.data.train_fraction
+    return _with_fraction(config, recorded) if recorded in ("rest", DEFAULT_TRAIN) else config
+
+
+def _with_fraction(config: SearchConfig, fraction: float | Literal["rest", "auto"]) -> SearchConfig:
+    data = config.data.model_copy(update={"train_fraction": fraction})
+    return config.model_copy(update={"data": data})
 
 
 def _task(

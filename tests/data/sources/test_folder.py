@@ -19,14 +19,14 @@ from tests.data.layouts import Files, below, class_folder_files, picture, unpack
 PETS = {"cat": 3, "dog": 4}
 
 
-def read(root: object, **keys: str) -> Source:
+def read(root: object, **keys: object) -> Source:
     return read_source(DataConfig.model_validate({"source": "folder", "root": str(root), **keys}))
 
 
-def refusal(files: Files, folder: Path, **keys: str) -> str:
+def refusal(files: Files, folder: Path, key: str = "data.root", **keys: object) -> str:
     with pytest.raises(UserError) as error:
         read(unpacked(files, folder), **keys)
-    assert error.value.key == "data.root"
+    assert error.value.key == key
     return str(error.value)
 
 
@@ -101,7 +101,7 @@ def test_splits_of_different_classes(tmp_path: Path) -> None:
     files = class_folder_files(PETS, splits=["train", "val", "test"])
     files |= class_folder_files({"emu": 2}, splits=["test"])
     files = {name: content for name, content in files.items() if "val/cat" not in name}
-    line = refusal(files, tmp_path)
+    line = refusal(files, tmp_path, "data.splits")
     assert "'train' lacks 'emu'" in line
     assert "'val' lacks 'cat', 'emu'" in line
     assert "'test' lacks" not in line
@@ -119,7 +119,7 @@ def test_splits_of_different_classes(tmp_path: Path) -> None:
     ],
 )
 def test_splits_that_are_not_clear(splits: list[str], says: str, tmp_path: Path) -> None:
-    assert says in refusal(class_folder_files(PETS, splits=splits), tmp_path)
+    assert says in refusal(class_folder_files(PETS, splits=splits), tmp_path, "data.splits")
 
 
 def test_an_empty_split(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from revo_ray.data.splits.split import Splits, split
+from revo_ray.data.image_records import ArrayPicture, Record, Source
+from revo_ray.data.sources.small_classes import without_small_classes
+from revo_ray.data.splits.split import Splits, split, split_records, train_fraction
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 from tests.properties import examples
@@ -71,7 +75,7 @@ def configs(draw: st.DrawFn) -> DataConfig:
     shares = np.array(draw(st.tuples(*[st.integers(1, 6)] * 3)))
     train, validation, test = shares / shares.sum() * draw(st.sampled_from([1.0, 0.9, 0.5]))
     return DataConfig(
-        train_fraction=train,
+        train_fraction=draw(st.sampled_from([train, train, "rest", "auto"])),
         validation_fraction=validation,
         test_fraction=test,
         splits=draw(st.sampled_from(["given", "drawn"])),
@@ -107,6 +111,8 @@ def test_splits_of_any_table_are_what_they_promise(
             assert {i for i in images if table.groups[i] in inside} == parts[name] - {
                 i for i in parts[name] if table.groups[i] is None
             }
+    if config.train_fraction == "rest" or (config.train_fraction == "auto" and kept):
+        assert left_out(table, config, parts) == set()
     again, other = table.split(config), table.split(with_train(config, other_train))
     assert isinstance(again, Splits)
     for name in NAMES:
@@ -114,6 +120,15 @@ def test_splits_of_any_table_are_what_they_promise(
     if isinstance(other, Splits):
         assert np.array_equal(other.test, found.test)
         assert np.array_equal(other.validation, found.validation)
+
+
+def left_out(table: Table, config: DataConfig, parts: dict[str, set[int]]) -> set[int]:
+    """Images in no split whose group stands in no given test or validation split."""
+    kept = table.given(config)
+    groups = table.groups or [None] * len(table.labels)
+    held = {groups[i] for images in kept.values() for i in images} - {None}
+    images = set(range(len(table.labels))) - set.union(*parts.values())
+    return {i for i in images if groups[i] not in held}
 
 
 def with_train(config: DataConfig, fraction: float) -> DataConfig:
@@ -134,7 +149,10 @@ def test_images_that_stand_alone_are_split_wherever_each_split_can_have_one_of_e
     free = sorted(set(range(len(table.labels))).difference(*kept.values()))
     classes, n = len(set(table.labels)), len(table.labels)
     to_draw = [name for name in ("test", "validation", "train") if name not in kept]
-    exact = {name: getattr(config, f"{name}_fraction") * n for name in to_draw}
+    train = train_fraction(table.marks, config)
+    fractions = {name: getattr(config, f"{name}_fraction") for name in to_draw}
+    fractions["train"] = 1.0 if train == "rest" else train
+    exact = {name: fractions[name] * n for name in to_draw}
     sizes = {
         name: math.floor(size + 1e-9) if name == "train" else math.ceil(size - 1e-9)
         for name, size in exact.items()
@@ -150,3 +168,63 @@ def test_images_that_stand_alone_are_split_wherever_each_split_can_have_one_of_e
     if isinstance(found, Splits):
         sizes["train"] = min(sizes["train"], left)
         assert {name: len(getattr(found, name)) for name in to_draw} == sizes
+
+
+@examples(100)
+@given(table=tables(), config=configs(), least=st.integers(2, 8))
+def test_classes_that_min_per_class_leaves_divide_as_if_there_were_no_others(
+    table: Table, config: DataConfig, least: int
+) -> None:
+    groups = table.groups or [None] * len(table.labels)
+    records = tuple(
+        Record(str(i), str(label), ArrayPicture(np.zeros((1, 1), np.uint8)), groups[i], mark)
+        for i, (label, mark) in enumerate(zip(table.labels.tolist(), table.marks, strict=True))
+    )
+    classes = tuple(map(str, np.unique(table.labels)))
+    large = np.flatnonzero(np.bincount(table.labels) >= least)
+    source = Source(classes, records)
+    if len(large) < 2:
+        with pytest.raises(UserError, match="two at least"):
+            without_small_classes(source, least)
+        return
+    kept = without_small_classes(source, least)
+    assert kept.classes == tuple(map(str, large))
+    rows = np.flatnonzero(np.isin(table.labels, large))
+    assert [int(record.name) for record in kept.records] == rows.tolist()
+    assert len(kept.warnings) == (len(large) < len(classes))
+    alone = Table(table.labels[rows], [groups[i] for i in rows], [table.marks[i] for i in rows])
+    expected = alone.split(config)
+    if isinstance(expected, UserError):
+        with pytest.raises(UserError) as error:
+            split_records(kept.records, kept.classes, config)
+        for suggested in re.findall(r"min_per_class: ([0-9]+)", str(error.value)):
+            assert int(suggested) > least
+        return
+    found = split_records(kept.records, kept.classes, config)
+    for name in NAMES:
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_all_classes_that_cannot_be_split_are_named_with_the_key_that_leaves_them_out() -> None:
+    counts = [20, 20, *[1] * 30]
+    labels = np.repeat(np.arange(32), counts)
+    classes = ["cat", "dog", *(f"rare{i:02d}" for i in range(30))]
+    with pytest.raises(UserError) as error:
+        split(labels, DataConfig(train_fraction="rest"), classes=classes)
+    assert error.value.key == "data.min_per_class"
+    assert all(repr(name) in str(error.value) for name in classes[2:])
+    assert "`data.min_per_class: 2`" in str(error.value)
+
+
+def test_given_splits_are_used_whole_without_arithmetic() -> None:
+    marks = ["train"] * 80 + ["validation"] * 10 + ["test"] * 10
+    labels = np.arange(100) % 2
+    found = split(labels, DataConfig(), given=marks)
+    assert [len(getattr(found, name)) for name in NAMES] == [80, 10, 10]
+    drawn = split(labels, DataConfig(splits="drawn"), given=marks)
+    assert [len(getattr(drawn, name)) for name in NAMES] == [5, 20, 20]
+    rest = split(labels, DataConfig(splits="drawn", train_fraction="rest"), given=marks)
+    assert [len(getattr(rest, name)) for name in NAMES] == [60, 20, 20]
+    half = ["train"] * 90 + ["test"] * 10
+    found = split(labels, DataConfig(), given=half)
+    assert [len(getattr(found, name)) for name in NAMES] == [70, 20, 10]

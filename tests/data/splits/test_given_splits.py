@@ -129,11 +129,11 @@ def test_a_class_that_a_given_split_lacks_is_refused_by_name() -> None:
 def test_a_class_that_given_splits_leave_too_little_of_is_refused_by_name() -> None:
     labels = np.repeat([0, 1], 50)
     marks = ["test" if i % 50 else "train" for i in range(100)]
-    few = r"'0' has 1 image outside the given test split, too few for the train and validation"
+    few = "'0', '1' have 1 image outside the given test split, too few for the train and validation"
     with pytest.raises(UserError, match=few + ".*`data.splits: drawn`"):
         split(labels, config(), given=marks)
     everything = ["validation" if i % 2 else "test" for i in range(100)]
-    with pytest.raises(UserError, match="'0' has 0 images outside the given test and validation"):
+    with pytest.raises(UserError, match="'0', '1' have 0 images outside the given test and valid"):
         split(labels, config(), given=everything)
 
 

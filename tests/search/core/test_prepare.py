@@ -88,6 +88,8 @@ def changed(folder: Path, key: str) -> SearchConfig:
     ]
     others += [["other"], {"image": "other"}]
     for value in [*choices_of(kind), *numbers, *others]:
+        if (key, value) == ("data.train_fraction", "rest"):
+            continue  # the default may stand for it
         try:
             after = config_of(folder, method, {key: value})
         except (ValidationError, UserError):
@@ -146,6 +148,51 @@ def test_a_key_that_changed_is_refused_by_name_unless_it_changes_no_number(
     with pytest.raises(UserError) as error:
         preparation.finished(after)
     assert re.search(rf"{key}(\.\w+)? \(", str(error.value))
+
+
+@pytest.mark.parametrize("fraction", [0.05, "rest"])
+@pytest.mark.parametrize("now", ["auto", 0.05, "rest", 0.1])
+def test_the_default_training_fraction_is_the_one_that_was_recorded(
+    fraction: float | str, now: float | str, tmp_path: Path, preparation: Preparation
+) -> None:
+    """Searches that were started when 0.05 was the default record it."""
+    before = config_of(tmp_path, "revo-continuous", {"data.train_fraction": fraction})
+    after = config_of(tmp_path, "revo-continuous", {"data.train_fraction": now})
+    start(before, RunDirectory.of(before))
+    if now in ("auto", fraction):
+        with pytest.raises(ReadImagesError):
+            preparation.check(after)
+        assert preparation.finished(after) is not None
+        return
+    for refuse in (preparation.check, preparation.finished):
+        with pytest.raises(UserError, match=r"data\.train_fraction"):
+            refuse(after)
+
+
+@pytest.mark.parametrize(
+    ("given", "keys", "expected"),
+    [
+        (["train", "test"], {}, "rest"),
+        (["train", None], {}, 0.05),
+        (None, {}, 0.05),
+        (["train", "test"], {"data.splits": "drawn"}, 0.05),
+        (["train", "test"], {"data.train_fraction": 0.3}, 0.3),
+    ],
+)
+def test_a_search_records_the_training_fraction_that_it_uses(
+    given: list[str | None] | None,
+    keys: dict[str, Any],
+    expected: float | str,
+    tmp_path: Path,
+    preparation: Preparation,
+) -> None:
+    marks = None if given is None else tuple(given[i % 5 == 0] for i in range(100))
+    table = SimpleNamespace(
+        labels=[i % 2 for i in range(100)], groups=None, classes=("a", "b"), given=marks
+    )
+    preparation.prepare_table = lambda config, folder: table  # type: ignore[assignment,return-value]
+    config = config_of(tmp_path, "revo-continuous", keys)
+    assert preparation.check_unlocked(config)[0].data.train_fraction == expected
 
 
 @pytest.mark.parametrize("method", METHODS)
