@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,32 +65,46 @@ def find_similar(
         return
     low, words = _words(perceptual)
     rules = [(words, MAX_DISTANCE), (low, MAX_LOW_DISTANCE)]
-    parts = [_parts(each.shape[1] * 64, most) for each, most in rules]
+    parts = [_parts(len(each) * 64, most) for each, most in rules]
     total, done = sum(bits + 1 for rule in parts for _, bits in rule), 0
     for rule, ((hashes, most), cut) in enumerate(zip(rules, parts, strict=True)):
         for number in range(len(cut)):
-            for pairs in _near(hashes, cut, number, most):
-                if rule == 0:
-                    found = pairs
-                else:  # the first rule has told those that it knows
-                    new = _distance(words[pairs[:, 0]], words[pairs[:, 1]]) > MAX_DISTANCE
-                    found = _alike(pairs[new], thumbnails)
-                if len(found):
-                    yield found
+            near = _near(hashes, cut, number, most)
+            if rule == 0:
+                yield from near
+            for pairs in _gathered(near):
+                # The first rule has told those that it knows.
+                new = _distance(words[:, pairs[:, 0]], words[:, pairs[:, 1]]) > MAX_DISTANCE
+                yield _alike(pairs[new], thumbnails)
             done += cut[number][1] + 1
             if progress is not None:
                 progress(done, total)
 
 
+def _gathered(blocks: Iterator[Pairs]) -> Iterator[Pairs]:
+    """Join blocks to such of `BLOCK` pairs or a little more, and a last one."""
+    waiting: list[Pairs] = []
+    for pairs in blocks:
+        waiting.append(pairs)
+        if sum(map(len, waiting)) >= BLOCK:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
 def _words(perceptual: NDArray[np.uint8]) -> tuple[_Words, _Words]:
-    """The low bits (N, 1) and all bits (N, SIDE² / 64) of hashes as words.
+    """The low bits (1, N) and all bits (SIDE² / 64, N) of hashes as words.
 
     The order of all bits is such that each part of a hash has bits of all frequencies.
     """
     spread = np.arange(SIDE**2).reshape(SIDE, SIDE).T.ravel()
     bits = np.unpackbits(perceptual, axis=1)
     low, every = (np.packbits(bits[:, which], axis=1) for which in (_LOW, spread))
-    return tuple(np.ascontiguousarray(packed).view(np.uint64) for packed in (low, every))
+    return (
+        np.ascontiguousarray(np.ascontiguousarray(packed).view(np.uint64).T)
+        for packed in (low, every)
+    )
 
 
 def _parts(length: int, most: int) -> list[tuple[int, int]]:
@@ -110,16 +123,16 @@ def _near(
     """Yield pairs within `most` bits that differ in at most one bit of one part, and not before."""
     keys = _part(hashes, *cut[number])
     order = np.argsort(keys, kind="stable")
-    hashes, keys = hashes[order], keys[order]
-    earlier = np.stack([_part(hashes, *part) for part in cut[:number]] or [keys[:0]], axis=-1)
+    hashes, keys = hashes[:, order], keys[order]
+    earlier = [_part(hashes, *part) for part in cut[:number]]
 
     def compare(candidates: tuple[Indices, Indices]) -> Pairs:
         first, second = candidates
-        near = _distance(hashes[first], hashes[second]) <= most
+        near = _distance(hashes[:, first], hashes[:, second]) <= most
         first, second = first[near], second[near]
-        if number and len(first):
-            told = (np.bitwise_count(earlier[first] ^ earlier[second]) <= 1).any(axis=1)
-            first, second = first[~told], second[~told]
+        for part in earlier:
+            new = np.bitwise_count(part[first] ^ part[second]) > 1
+            first, second = first[new], second[new]
         pairs = np.stack([order[first], order[second]], axis=1)
         pairs.sort(axis=1)
         return pairs
@@ -163,15 +176,16 @@ def _expand(
 def _part(hashes: _Words, begin: int, bits: int) -> NDArray[np.uint32]:
     """The numbers (N,) that some bits of the hashes are."""
     word, place = divmod(begin, 64)
-    part = hashes[:, word] >> np.uint64(place)
+    part = hashes[word] >> np.uint64(place)
     if place + bits > 64:
-        part |= hashes[:, word + 1] << np.uint64(64 - place)
+        part |= hashes[word + 1] << np.uint64(64 - place)
     return (part & np.uint64((1 << bits) - 1)).astype(np.uint32)
 
 
-def _distance(first: _Words, second: _Words) -> NDArray[np.uint64]:
-    """Number of bits that differ between each two hashes."""
-    return np.bitwise_count(first ^ second).sum(axis=1, dtype=np.uint64)
+def _distance(first: _Words, second: _Words) -> NDArray[np.uint16]:
+    """Number of bits (n,) that differ between each two hashes (W, n)."""
+    counts = np.bitwise_count(first ^ second).astype(np.uint16)
+    return np.add.reduce(counts, axis=0)
 
 
 def _alike(pairs: Pairs, thumbnails: Thumbnails) -> Pairs:
@@ -184,16 +198,20 @@ def _alike(pairs: Pairs, thumbnails: Thumbnails) -> Pairs:
     total = levels.sum(axis=1, dtype=np.float64)
     spread = np.einsum("ij,ij->i", levels, levels) - total**2 / SIDE**2
     length = np.sqrt(np.maximum(spread, 1))  # thin lines may vanish in a thumbnail
-    i, j = places.reshape(-1, 2).T
-    together = np.concatenate(
-        [
-            np.einsum("ij,ij->i", levels[a], levels[b])
-            for a, b in zip(_pieces(i), _pieces(j), strict=True)
-        ]
-    )
-    correlation = (together - total[i] * total[j] / SIDE**2) / (length[i] * length[j])
-    return pairs[correlation >= MIN_CORRELATION]
+    coarse = levels.reshape(-1, 4, SIDE // 4, 4, SIDE // 4).sum(axis=(2, 4)).reshape(-1, 16)
+    coarse = (coarse - total[:, None] / 16) / (length[:, None] * SIDE / 4)
 
+    def compare(part: Pairs) -> NDArray[np.bool_]:
+        # A correlation of r is a distance of (2 - 2r)^½, which is less in any projection.
+        apart = coarse[part[:, 0]] - coarse[part[:, 1]]
+        alike = np.einsum("ij,ij->i", apart, apart) <= 2 - 2 * MIN_CORRELATION + 1e-6
+        i, j = part[alike].T
+        together = np.einsum("ij,ij->i", levels[i], levels[j])
+        correlation = (together - total[i] * total[j] / SIDE**2) / (length[i] * length[j])
+        alike[alike] = correlation >= MIN_CORRELATION
+        return alike
 
-def _pieces(positions: Indices) -> list[Indices]:
-    return np.split(positions, range(2**13, len(positions), 2**13))
+    places = places.reshape(-1, 2)
+    parts = np.split(places, range(2**13, len(places), 2**13))
+    with closing(in_order(compare, parts)) as found:
+        return pairs[np.concatenate(list(found))]
