@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from revo_ray.cli.console import located, out
 from revo_ray.cli.parameters import OptionalConfig, Overrides
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
 
 
-def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
+def inspect(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    duplicates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="List all pairs of twins in this csv file."),
+    ] = None,
+) -> None:
     """Show classes, splits, sizes, near-duplicates, bad images; exit 2 if no search can start."""
     settings = SearchConfig.load(config, overrides or [])
 
@@ -18,10 +30,14 @@ def inspect(config: OptionalConfig = None, overrides: Overrides = None) -> None:
 
     with located(settings):
         folder = tables_folder(settings.storage)
-        with looking(out) as progress:
+        with looking(out) as (progress, seeking):
             try:
-                found = inspect_images(settings.data, folder, progress)
+                found = inspect_images(
+                    settings.data, folder, progress, seeking=seeking, list_twins=duplicates
+                )
             except OSError as error:
+                if duplicates is not None and error.filename is not None:
+                    raise UserError(f"cannot write {str(duplicates)!r}: {error}") from None
                 raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
         show_inspection(found, settings.data, folder, out)
         found.check()

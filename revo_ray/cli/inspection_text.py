@@ -19,10 +19,12 @@ from revo_ray.words import counted
 
 
 @contextmanager
-def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal. Yields the `progress` callback of `inspect`."""
+def looking(
+    console: Console,
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
+    """Show progress bars on a terminal. Yields `progress` and `seeking` of `inspect`."""
     bar = Progress(
-        TextColumn("looking at the images"),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -31,8 +33,12 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        looking = bar.add_task("looking at the images", total=None)
+        seeking = bar.add_task("seeking twins", visible=False)
+        yield (
+            lambda done, total: bar.update(looking, completed=done, total=total),
+            lambda done, total: bar.update(seeking, completed=done, total=total, visible=True),
+        )
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +102,8 @@ def _words(perceptual: NDArray[np.uint8]) -> tuple[_Words, _Words]:
     spread = np.arange(SIDE**2).reshape(SIDE, SIDE).T.ravel()
     bits = np.unpackbits(perceptual, axis=1)
     low, every = (np.packbits(bits[:, which], axis=1) for which in (_LOW, spread))
-    return (
-        np.ascontiguousarray(np.ascontiguousarray(packed).view(np.uint64).T)
-        for packed in (low, every)
+    return np.ascontiguousarray(low).view(np.uint64).T.copy(), (
+        np.ascontiguousarray(every).view(np.uint64).T.copy()
     )
 
 
@@ -114,12 +114,10 @@ def _parts(length: int, most: int) -> list[tuple[int, int]]:
         First bit and number of bits of each part.
     """
     ends = np.linspace(0, length, most // 2 + 2).round().astype(int).tolist()
-    return [(begin, end - begin) for begin, end in zip(ends, ends[1:], strict=False)]
+    return [(begin, end - begin) for begin, end in pairwise(ends)]
 
 
-def _near(
-    hashes: _Words, cut: list[tuple[int, int]], number: int, most: int
-) -> Iterator[Pairs]:
+def _near(hashes: _Words, cut: list[tuple[int, int]], number: int, most: int) -> Iterator[Pairs]:
     """Yield pairs within `most` bits that differ in at most one bit of one part, and not before."""
     keys = _part(hashes, *cut[number])
     order = np.argsort(keys, kind="stable")
