@@ -39,7 +39,7 @@ Among all pairs of Fashion-MNIST images 12 in 100 million are similar, most of t
 two colours; among all pairs of scikit-learn's digits none.
 """
 
-BLOCK = 2**18
+BLOCK = 2**15
 """Number of pairs that are compared at once."""
 
 _LOW = np.outer(np.arange(SIDE) < SIDE // 2, np.arange(SIDE) < SIDE // 2).ravel()
@@ -83,11 +83,11 @@ def find_similar(
 
 
 def _gathered(blocks: Iterator[Pairs]) -> Iterator[Pairs]:
-    """Join blocks to such of `BLOCK` pairs or a little more, and a last one."""
+    """Join blocks to larger ones, for which fewer thumbnails are read twice."""
     waiting: list[Pairs] = []
     for pairs in blocks:
         waiting.append(pairs)
-        if sum(map(len, waiting)) >= BLOCK:
+        if sum(map(len, waiting)) >= 2**13:
             yield np.concatenate(waiting)
             waiting = []
     if waiting:
@@ -100,11 +100,13 @@ def _words(perceptual: NDArray[np.uint8]) -> tuple[_Words, _Words]:
     The order of all bits is such that each part of a hash has bits of all frequencies.
     """
     spread = np.arange(SIDE**2).reshape(SIDE, SIDE).T.ravel()
-    bits = np.unpackbits(perceptual, axis=1)
-    low, every = (np.packbits(bits[:, which], axis=1) for which in (_LOW, spread))
-    return np.ascontiguousarray(low).view(np.uint64).T.copy(), (
-        np.ascontiguousarray(every).view(np.uint64).T.copy()
-    )
+    low = np.empty((len(perceptual), SIDE**2 // 32), np.uint8)
+    every = np.empty((len(perceptual), SIDE**2 // 8), np.uint8)
+    for start in range(0, len(perceptual), 2**12):
+        part = slice(start, start + 2**12)
+        bits = np.unpackbits(perceptual[part], axis=1)
+        low[part], every[part] = (np.packbits(bits[:, at], axis=1) for at in (_LOW, spread))
+    return low.view(np.uint64).T.copy(), every.view(np.uint64).T.copy()
 
 
 def _parts(length: int, most: int) -> list[tuple[int, int]]:

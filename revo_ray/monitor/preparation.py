@@ -54,7 +54,7 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
                 say(console, f"preparing {total} images")
         for task in bar.task_ids:
             bar.update(task, completed=done)
-        if done == total:
+        if bar.task_ids and done == total:
             bar.stop()  # another bar may follow
 
     try:
