@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ from revo_ray.settings.schema import SearchConfig
 def inspect(
     config: OptionalConfig = None,
     overrides: Overrides = None,
+    duplicates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="List all pairs of twins in this csv file."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
     ] = False,
@@ -29,10 +34,14 @@ def inspect(
 
     with located(settings):
         folder = tables_folder(settings.storage)
-        with looking(errors if as_json else out) as progress:
+        with looking(errors if as_json else out) as (progress, seeking):
             try:
-                found = inspect_images(settings.data, folder, progress)
+                found = inspect_images(
+                    settings.data, folder, progress, seeking=seeking, list_twins=duplicates
+                )
             except OSError as error:
+                if duplicates is not None and error.filename is not None:
+                    raise UserError(f"cannot write {str(duplicates)!r}: {error}") from None
                 raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
         if as_json:
             say(json.dumps(found.as_json(), indent=2))

@@ -19,10 +19,12 @@ from revo_ray.words import counted
 
 
 @contextmanager
-def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal. Yields the `progress` callback of `inspect`."""
+def looking(
+    console: Console,
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
+    """Show progress bars on a terminal. Yields `progress` and `seeking` of `inspect`."""
     bar = Progress(
-        TextColumn("looking at the images"),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -31,8 +33,12 @@ def looking(console: Console) -> Iterator[Callable[[int, int], None]]:
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        looking = bar.add_task("looking at the images", total=None)
+        seeking = bar.add_task("seeking twins", visible=False)
+        yield (
+            lambda done, total: bar.update(looking, completed=done, total=total),
+            lambda done, total: bar.update(seeking, completed=done, total=total, visible=True),
+        )
 
 
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
@@ -85,6 +91,9 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
         smallest, median, largest = (f"{width}×{height}" for width, height in found.sizes)
         sizes = f"{smallest} to {largest}, median {median}"
         yield "sizes", sizes if smallest != largest else f"all {smallest}"
+        if found.aspects[0] != found.aspects[-1]:
+            tallest, middle, widest = map(_aspect, found.aspects)
+            yield "aspects", f"{tallest} to {widest}, median {middle}"
         yield "formats", ", ".join(f"{kind} ({count:,})" for kind, count in found.kinds.items())
     if found.groups is None:
         yield "groups", "none"
@@ -101,6 +110,11 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
     size = f"about {decimal(found.table_bytes)} at {config.image_size}×{config.image_size} pixels"
     there = f"ready as {found.table}" if found.table else f"a search will prepare it in {folder}"
     yield "table", f"{size}; {there}"
+
+
+def _aspect(ratio: float) -> str:
+    """Width over height, such as `16:9` would be `1.78:1`, and tall ones `1:2`."""
+    return f"{ratio:.3g}:1" if ratio >= 1 else f"1:{1 / ratio:.3g}"
 
 
 def _overlap_rows(found: Inspection) -> list[list[str]]:

@@ -24,11 +24,14 @@ class Picture(Protocol):
     def digest(self) -> str:
         """Hash of the content, which may have to be read for it."""
 
+    def load(self) -> Picture:
+        """The same picture in memory: its `digest` and `open` read nothing more."""
+
     def open(self) -> Image.Image:
         """Open the image, in any mode and size; raises whatever the decoder raises."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One image with its label.
 
@@ -137,6 +140,10 @@ class ArrayPicture:
         """SHA-256 of the pixels and their shape."""
         shape = str(self.pixels.shape).encode()
         return hashlib.sha256(shape + self.pixels.tobytes()).hexdigest()
+
+    def load(self) -> ArrayPicture:
+        """Return the picture, which is in memory."""
+        return self
 
     def open(self) -> Image.Image:
         """Return the pixels as an image."""

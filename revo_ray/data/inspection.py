@@ -61,6 +61,7 @@ class Inspection:
         splits: (C,) images of each class in train, validation, test and none of them (`unused`);
             empty if the images cannot be split.
         sizes: width and height of the smallest, the median and the largest image, by area.
+        aspects: width over height of the tallest, the median and the widest image.
         kinds: number of images of each format and mode, such as `JPEG RGB`.
         groups: counts of groups; None if no image has one.
         problems: images that cannot be used.
@@ -76,6 +77,7 @@ class Inspection:
     counts: NDArray[np.int64]
     splits: Mapping[str, NDArray[np.int64]]
     sizes: tuple[tuple[int, int], ...]
+    aspects: tuple[float, ...]
     kinds: Mapping[str, int]
     groups: GroupCounts | None
     problems: tuple[Problem, ...]
@@ -104,6 +106,7 @@ class Inspection:
                 )
             },
             "sizes": self.sizes,
+            "aspects": self.aspects,
             "kinds": dict(self.kinds),
             "groups": None if self.groups is None else asdict(self.groups),
             "overlaps": [asdict(overlap) for overlap in self.overlaps],

@@ -1,26 +1,28 @@
-"""Find images that stand in two splits: with the same pixels, or nearly the same to the eye."""
+"""Find all pairs of images that look nearly the same, in a time close to linear.
+
+Two hashes that differ in few bits have a part in which they differ in one bit at most (pigeonhole
+principle). So each hash is compared only with those that share such a part with it: multi-index
+hashing (Norouzi, Punjani and Fleet 2012, https://arxiv.org/abs/1307.2982).
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import pairwise
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from revo_ray.data.image_hashes import SIDE
+from revo_ray.data.table.threads import in_order
 
 Indices = NDArray[np.int64]
 Pairs = NDArray[np.int64]
-"""(P, 2) positions of two images."""
+"""(P, 2) positions of two images, the first of which is lower."""
 
-SIDE = 16
-"""Side of a perceptual hash: it has SIDE² bits, one for each of the lowest frequencies.
-
-The usual 8² bits cannot tell one article of clothing from another.
-"""
+Thumbnails = Callable[[Indices], NDArray[np.uint8]]
+"""Returns the thumbnails (n, SIDE²) of the images at n positions."""
 
 MAX_DISTANCE = 20
 """Highest number of the SIDE² bits that differ between similar images."""
@@ -37,147 +39,179 @@ Among all pairs of Fashion-MNIST images 12 in 100 million are similar, most of t
 two colours; among all pairs of scikit-learn's digits none.
 """
 
-MIN_CONTRAST = 8
-"""Lowest difference between the darkest and the lightest grey level of images to compare."""
-
-_BLOCK = 2048
-"""Number of rows and columns of pairs that are compared at once."""
+BLOCK = 2**15
+"""Number of pairs that are compared at once."""
 
 _LOW = np.outer(np.arange(SIDE) < SIDE // 2, np.arange(SIDE) < SIDE // 2).ravel()
 """(SIDE²,) whether each bit of a hash belongs to the lowest (SIDE / 2)² frequencies."""
 
-
-@dataclass(frozen=True, slots=True)
-class ImageHashes:
-    """Hashes by which an image is found again.
-
-    Attributes:
-        pixels: hash of the exact pixels.
-        perceptual: SIDE² bits, alike for images that look alike; empty for a flat image.
-        thumbnail: SIDE² grey levels; empty for a flat image.
-    """
-
-    pixels: bytes
-    perceptual: bytes = b""
-    thumbnail: bytes = b""
-
-    @classmethod
-    def of(cls, square: NDArray[np.uint8]) -> ImageHashes:
-        """Hash an image (3, S, S) uint8."""
-        pixels = hashlib.sha256(square.tobytes()).digest()
-        image = Image.fromarray(square.transpose(1, 2, 0)).convert("L")
-        if np.ptp(np.asarray(image)) < MIN_CONTRAST:
-            return cls(pixels)
-        small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
-        bits = imagehash.phash(image, hash_size=SIDE).hash
-        return cls(pixels, np.packbits(bits).tobytes(), small.tobytes())
+_Words = NDArray[np.uint64]
 
 
-@dataclass(frozen=True, eq=False)
-class NearDuplicates:
-    """Pairs of images in two splits, each image of the second split at most once.
+def find_similar(
+    perceptual: NDArray[np.uint8],
+    thumbnails: Thumbnails,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Pairs]:
+    """Yield all pairs of similar images, each once, in blocks.
 
-    Attributes:
-        splits: positions of the two splits among those that were compared.
-        same: pairs with the same pixels.
-        similar: pairs that look nearly the same, without the images of the second split that
-            stand in `same`.
-    """
-
-    splits: tuple[int, int]
-    same: Pairs
-    similar: Pairs
-
-    @property
-    def second(self) -> Indices:
-        """Images of the second split that have a duplicate in the first."""
-        return np.concatenate([self.same[:, 1], self.similar[:, 1]])
-
-
-def find_near_duplicates(
-    hashes: Sequence[ImageHashes], splits: Sequence[Indices]
-) -> list[NearDuplicates]:
-    """Find the images that have a duplicate in another split, for each two splits.
+    Memory holds a few blocks, and some numbers for each image.
 
     Args:
-        hashes: (N,) hashes of all images.
-        splits: positions of each split's images.
+        perceptual: (N, SIDE² / 8) perceptual hashes.
+        thumbnails: returns thumbnails of these images.
+        progress: called with the parts of the work that are done, and all.
     """
-    found = []
-    for first, second in combinations(range(len(splits)), 2):
-        same = _find_same(hashes, splits[first], splits[second])
-        similar = _find_similar(hashes, splits[first], splits[second])
-        only_similar = similar[~np.isin(similar[:, 1], same[:, 1])]
-        found.append(NearDuplicates((first, second), same, only_similar))
-    return found
+    if len(perceptual) < 2:
+        return
+    low, words = _words(perceptual)
+    rules = [(words, MAX_DISTANCE), (low, MAX_LOW_DISTANCE)]
+    parts = [_parts(len(each) * 64, most) for each, most in rules]
+    total, done = sum(bits + 1 for rule in parts for _, bits in rule), 0
+    for rule, ((hashes, most), cut) in enumerate(zip(rules, parts, strict=True)):
+        for number in range(len(cut)):
+            near = _near(hashes, cut, number, most)
+            if rule == 0:
+                yield from near
+            for pairs in _gathered(near):
+                # The first rule has told those that it knows.
+                new = _distance(words[:, pairs[:, 0]], words[:, pairs[:, 1]]) > MAX_DISTANCE
+                yield _alike(pairs[new], thumbnails)
+            done += cut[number][1] + 1
+            if progress is not None:
+                progress(done, total)
 
 
-def _find_same(hashes: Sequence[ImageHashes], first: Indices, second: Indices) -> Pairs:
-    by_pixels = {hashes[i].pixels: i for i in first[::-1].tolist()}
-    pairs = [(by_pixels.get(hashes[j].pixels), j) for j in second.tolist()]
-    return np.array([pair for pair in pairs if pair[0] is not None], np.int64).reshape(-1, 2)
+def _gathered(blocks: Iterator[Pairs]) -> Iterator[Pairs]:
+    """Join blocks to larger ones, for which fewer thumbnails are read twice."""
+    waiting: list[Pairs] = []
+    for pairs in blocks:
+        waiting.append(pairs)
+        if sum(map(len, waiting)) >= 2**13:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
-def _find_similar(hashes: Sequence[ImageHashes], first: Indices, second: Indices) -> Pairs:
-    """Pair each image of the second split with the most similar one of the first, if any."""
-    first, second = (
-        np.array([i for i in split.tolist() if hashes[i].perceptual], np.int64)
-        for split in (first, second)
-    )
-    likeness = np.zeros(len(second), np.float32)
-    nearest = np.zeros(len(second), np.int64)
-    for start in range(0, len(second), _BLOCK):
-        block = _Vectors(hashes, second[start : start + _BLOCK])
-        for other_start in range(0, len(first), _BLOCK):
-            others = _Vectors(hashes, first[other_start : other_start + _BLOCK])
-            rows, columns, like = block.compare(others)
-            if like.size:
-                best = like.argmax(axis=1)
-                most = like[np.arange(len(best)), best]
-                better = most > likeness[start + rows]
-                likeness[start + rows[better]] = most[better]
-                nearest[start + rows[better]] = first[other_start + columns[best[better]]]
-    near = likeness > 0
-    return np.stack([nearest[near], second[near]], axis=1)
+def _words(perceptual: NDArray[np.uint8]) -> tuple[_Words, _Words]:
+    """The low bits (1, N) and all bits (SIDE² / 64, N) of hashes as words.
 
-
-class _Vectors:
-    """Hashes as vectors; products of these compare images.
-
-    Attributes:
-        low: (n, SIDE² / 4) of ±1 for the low bits; a product is the number of bits minus twice
-            the number that differ.
-        high: (n, SIDE² · 3 / 4) of ±1 for the other bits.
-        grey: (n, SIDE²) thumbnails; a product is their correlation.
+    The order of all bits is such that each part of a hash has bits of all frequencies.
     """
+    spread = np.arange(SIDE**2).reshape(SIDE, SIDE).T.ravel()
+    low = np.empty((len(perceptual), SIDE**2 // 32), np.uint8)
+    every = np.empty((len(perceptual), SIDE**2 // 8), np.uint8)
+    for start in range(0, len(perceptual), 2**12):
+        part = slice(start, start + 2**12)
+        bits = np.unpackbits(perceptual[part], axis=1)
+        low[part], every[part] = (np.packbits(bits[:, at], axis=1) for at in (_LOW, spread))
+    return low.view(np.uint64).T.copy(), every.view(np.uint64).T.copy()
 
-    def __init__(self, hashes: Sequence[ImageHashes], positions: Indices) -> None:
-        chosen = [hashes[i] for i in positions]
-        packed, thumbnails = (
-            np.frombuffer(b"".join(parts), np.uint8).reshape(len(positions), -1)
-            for parts in zip(*((one.perceptual, one.thumbnail) for one in chosen), strict=True)
-        )
-        signs = 2 * np.unpackbits(packed, axis=1).astype(np.float32) - 1
-        self.low, self.high = signs[:, _LOW], signs[:, ~_LOW]
-        centred = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float32)
-        # Thin lines may vanish in a thumbnail, which has no length then.
-        length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1)
-        self.grey = centred / length
 
-    def compare(self, others: _Vectors) -> tuple[Indices, Indices, NDArray[np.float32]]:
-        """Compare each image with each of the others.
+def _parts(length: int, most: int) -> list[tuple[int, int]]:
+    """Cut a hash into parts, of which two hashes within `most` bits share one up to one bit.
 
-        Returns:
-            (r,) rows of these and (c,) of the others, among which all similar pairs are; and
-            (r, c) the likeness of each pair, above 0 for similar images only.
-        """
-        agree = self.low @ others.low.T
-        smooth = agree >= self.low.shape[1] - 2 * MAX_LOW_DISTANCE
-        agree += self.high @ others.high.T
-        sharp = agree >= SIDE**2 - 2 * MAX_DISTANCE
-        either = smooth | sharp
-        rows, columns = (np.flatnonzero(either.any(axis=axis)) for axis in (1, 0))
-        like = self.grey[rows] @ others.grey[columns].T
-        pairs = np.ix_(rows, columns)
-        similar = sharp[pairs] | (smooth[pairs] & (like >= MIN_CORRELATION))
-        return rows, columns, np.where(similar, 1 + like, np.float32(0))
+    Returns:
+        First bit and number of bits of each part.
+    """
+    ends = np.linspace(0, length, most // 2 + 2).round().astype(int).tolist()
+    return [(begin, end - begin) for begin, end in pairwise(ends)]
+
+
+def _near(hashes: _Words, cut: list[tuple[int, int]], number: int, most: int) -> Iterator[Pairs]:
+    """Yield pairs within `most` bits that differ in at most one bit of one part, and not before."""
+    keys = _part(hashes, *cut[number])
+    order = np.argsort(keys, kind="stable")
+    hashes, keys = hashes[:, order], keys[order]
+    earlier = [_part(hashes, *part) for part in cut[:number]]
+
+    def compare(candidates: tuple[Indices, Indices]) -> Pairs:
+        first, second = candidates
+        near = _distance(hashes[:, first], hashes[:, second]) <= most
+        first, second = first[near], second[near]
+        for part in earlier:
+            new = np.bitwise_count(part[first] ^ part[second]) > 1
+            first, second = first[new], second[new]
+        pairs = np.stack([order[first], order[second]], axis=1)
+        pairs.sort(axis=1)
+        return pairs
+
+    with closing(in_order(compare, _candidates(keys, cut[number][1]))) as found:
+        yield from (pairs for pairs in found if len(pairs))
+
+
+def _candidates(keys: NDArray[np.uint32], bits: int) -> Iterator[tuple[Indices, Indices]]:
+    """Yield all pairs of positions whose sorted keys differ in at most one bit, in blocks."""
+    ends = np.searchsorted(keys, keys, side="right")
+    yield from _expand(np.arange(1, len(keys) + 1), ends)
+    there = np.zeros(1 << bits, bool)
+    there[keys] = True
+    for bit in range(bits):
+        other = keys ^ np.uint32(1 << bit)
+        rows = np.flatnonzero((other > keys) & there[other])
+        begin = np.searchsorted(keys, other[rows])
+        yield from _expand(begin, ends[begin], rows)
+
+
+def _expand(
+    begin: Indices, end: Indices, rows: Indices | None = None
+) -> Iterator[tuple[Indices, Indices]]:
+    """Yield each row with each number from its begin to its end, in blocks."""
+    if rows is None:
+        rows = np.arange(len(begin))
+    totals = np.cumsum(end - begin)
+    start = 0
+    while start < len(rows):
+        before = int(totals[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(totals, before + BLOCK, side="right")), start + 1)
+        counts = (end - begin)[start:stop]
+        if counts.any():
+            first = np.repeat(rows[start:stop], counts)
+            shift = np.repeat(begin[start:stop] - (totals[start:stop] - counts) + before, counts)
+            yield first, np.arange(len(first)) + shift
+        start = stop
+
+
+def _part(hashes: _Words, begin: int, bits: int) -> NDArray[np.uint32]:
+    """The numbers (N,) that some bits of the hashes are."""
+    word, place = divmod(begin, 64)
+    part = hashes[word] >> np.uint64(place)
+    if place + bits > 64:
+        part |= hashes[word + 1] << np.uint64(64 - place)
+    return (part & np.uint64((1 << bits) - 1)).astype(np.uint32)
+
+
+def _distance(first: _Words, second: _Words) -> NDArray[np.uint16]:
+    """Number of bits (n,) that differ between each two hashes (W, n)."""
+    counts = np.bitwise_count(first ^ second).astype(np.uint16)
+    return np.add.reduce(counts, axis=0)
+
+
+def _alike(pairs: Pairs, thumbnails: Thumbnails) -> Pairs:
+    """The pairs whose thumbnails correlate enough."""
+    if not len(pairs):
+        return pairs
+    images, places = np.unique(pairs, return_inverse=True)
+    # Products of 8-bit levels are integers below 2^24, which float32 adds without rounding.
+    levels = thumbnails(images).astype(np.float32)
+    total = levels.sum(axis=1, dtype=np.float64)
+    spread = np.einsum("ij,ij->i", levels, levels) - total**2 / SIDE**2
+    length = np.sqrt(np.maximum(spread, 1))  # thin lines may vanish in a thumbnail
+    coarse = levels.reshape(-1, 4, SIDE // 4, 4, SIDE // 4).sum(axis=(2, 4)).reshape(-1, 16)
+    coarse = (coarse - total[:, None] / 16) / (length[:, None] * SIDE / 4)
+
+    def compare(part: Pairs) -> NDArray[np.bool_]:
+        # A correlation of r is a distance of (2 - 2r)^½, which is less in any projection.
+        apart = coarse[part[:, 0]] - coarse[part[:, 1]]
+        alike = np.einsum("ij,ij->i", apart, apart) <= 2 - 2 * MIN_CORRELATION + 1e-6
+        i, j = part[alike].T
+        together = np.einsum("ij,ij->i", levels[i], levels[j])
+        correlation = (together - total[i] * total[j] / SIDE**2) / (length[i] * length[j])
+        alike[alike] = correlation >= MIN_CORRELATION
+        return alike
+
+    places = places.reshape(-1, 2)
+    parts = np.split(places, range(2**13, len(places), 2**13))
+    with closing(in_order(compare, parts)) as found:
+        return pairs[np.concatenate(list(found))]

@@ -20,14 +20,14 @@ from revo_ray.words import duration
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
     """Call `prepare_table`, and show its progress and the findings on the console.
 
-    A table that is there already shows no progress. Images that cannot be split are refused before
-    one is decoded.
+    A table that is there already shows no progress of images. Images that cannot be split are
+    refused before one is decoded.
 
     Raises:
         UserError: as `prepare_table`.
     """
-    with table_progress(console) as show:
-        table = prepare_table(config, folder, show, must_split=True)
+    with table_progress(console) as show, twins_progress(console) as seeking:
+        table = prepare_table(config, folder, show, seeking=seeking, must_split=True)
     found = class_findings(table.classes, table.labels, vars(split_table(table, config)))
     for warning in sorted([*table.warnings, *found], key=lambda finding: finding.topic):
         say(console, f"warning: {warning}")
@@ -56,6 +56,8 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
                 say(console, f"preparing {total} images")
         for task in bar.task_ids:
             bar.update(task, completed=done)
+        if bar.task_ids and done == total:
+            bar.stop()  # another bar may follow
 
     try:
         yield show
@@ -64,3 +66,34 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
             bar.stop()
     if began is not None:
         say(console, f"prepared {images} images in {duration(time.monotonic() - began)}")
+
+
+@contextmanager
+def twins_progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far the search for twins is; yields the function to call.
+
+    Args:
+        console: the console to write to; None shows nothing.
+    """
+    bar = Progress(
+        TextColumn("seeking twins"),
+        *(BarColumn(bar_width=24), TimeRemainingColumn()),
+        console=console,
+        transient=True,
+    )
+
+    def show(done: int, total: int) -> None:
+        if console is None or not console.is_terminal:
+            return
+        if not bar.task_ids:
+            bar.add_task("", total=total)
+            bar.start()
+        bar.update(bar.task_ids[0], completed=done)
+        if done == total:
+            bar.stop()
+
+    try:
+        yield show
+    finally:
+        if bar.task_ids:
+            bar.stop()

@@ -59,7 +59,7 @@ def test_splits_and_table_are_those_of_a_search(tmp_path: Path, keys: dict[str, 
     tables = tmp_path / "tables"
     before = inspect(config, tables)
     assert before.table is None
-    assert not tables.exists()
+    assert list(tables.glob("*.arrow")) == []
     assert counts(before) == by_table(config, tables)
     after = inspect(config, tables)
     table = prepare_table(config, tables)

@@ -40,21 +40,18 @@ class Facts(NamedTuple):
     Attributes:
         size: width and height in pixels, as stored.
         kind: format and mode, such as `JPEG RGB`.
-        bits: bits of a value: 1, 8, 16 or 32.
         pages: number of pages of a TIFF, or of frames of a DICOM file; 1 for animations.
     """
 
     size: tuple[int, int]
     kind: str
-    bits: int
     pages: int
 
 
 def facts(image: Image.Image) -> Facts:
     """Facts about an image; ask before `square`, which may decode a smaller one."""
-    bits = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
     kind = f"{image.format or ''} {image.mode}".strip()
-    return Facts(image.size, kind, bits, _pages(image))
+    return Facts(image.size, kind, _pages(image))
 
 
 def square(
@@ -132,17 +129,17 @@ def _too_many(pixels: int, limit: int) -> str:
     return f"{pixels:,} pixels, over data.max_pixels: {limit:,}"
 
 
-def pages_finding(paged: Sequence[str]) -> Finding | None:
+def pages_finding(paged: Sequence[str]) -> list[Finding]:
     """Say of which files only the first page or frame is used, by their names."""
     if not paged:
-        return None
+        return []
     has = "1 file has" if len(paged) == 1 else f"{len(paged):,} files have"
     text = (
         f"{has} several pages or frames, of which the first is the image: {paged[0]!r}"
         + (", …" if len(paged) > 1 else "")
         + "; save the others as files of their own to use them"
     )
-    return Finding(Topic.OTHER, text)
+    return [Finding(Topic.OTHER, text)]
 
 
 def _draft_size(image: Image.Image, size: int, fit: Fit, limit: int) -> tuple[int, int]:

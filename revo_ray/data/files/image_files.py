@@ -21,7 +21,7 @@ from revo_ray.data.files.archive import (
     read_directory,
 )
 from revo_ray.data.files.listing import Listing, is_clutter, list_local, list_remote
-from revo_ray.data.files.stored_file import Content, StoredFile
+from revo_ray.data.files.stored_file import Content, ReadFile, StoredFile
 from revo_ray.data.files.uri import open_uri
 from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
@@ -71,6 +71,14 @@ class File:
         if isinstance(self._content, StoredFile):
             return self._content.random_access()
         return pa.BufferReader(self.read())
+
+    def load(self) -> File:
+        """The same file in memory: its `digest` and `open` read nothing more.
+
+        Raises:
+            OSError: as `read`.
+        """
+        return replace(self, _content=ReadFile.of(self._content))
 
     def open(self) -> Image.Image:
         """Open the image.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,17 +163,15 @@ class IntensityRange:
         return min(max(value, self._least), self._most)
 
 
-def settled_range(setting: Literal["auto"] | Range, found: IntensityRange) -> Range:
-    """The range to use: that of `data.intensity`, or the one that was found for `auto`."""
-    return found.range() if setting == "auto" else setting
+def intensity_finding(images: int, limits: Range) -> Finding:
+    """Say which range was taken.
 
-
-def intensity_finding(setting: Literal["auto"] | Range, found: IntensityRange) -> Finding | None:
-    """Say which range was taken; None if no image is deep or the user has set the range."""
-    if not found.images or setting != "auto":
-        return None
-    low, high = found.range()
-    which = "1 image has" if found.images == 1 else f"{found.images:,} images have"
+    Args:
+        images: number of images that have intensities.
+        limits: the values that become black and white.
+    """
+    low, high = limits
+    which = "1 image has" if images == 1 else f"{images:,} images have"
     text = (
         f"{which} pixels of more than 8 bits, signed or float: {low:.6g} becomes black and "
         f"{high:.6g} white in all of them; data.intensity: [low, high] sets another range"

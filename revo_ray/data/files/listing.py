@@ -62,8 +62,9 @@ def list_local(root: str) -> Listing:
     while waiting:
         folder, prefix, passed = waiting.pop()
         with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-        for entry in entries:
+            entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+        while entries:  # each entry holds what `stat` returns: let go of it
+            entry = entries.pop()
             path = posixpath.join(
                 prefix, os.fsencode(entry.name).decode("utf-8", "backslashreplace")
             )

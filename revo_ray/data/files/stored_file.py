@@ -89,6 +89,41 @@ class StoredFile:
             raise OSError(code, os.strerror(code), self.path) from None
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """Bytes that were read.
+
+    Attributes:
+        stamp: stamp of the file before it was read.
+    """
+
+    stamp: str | None
+    _digest: str
+    _bytes: bytes
+
+    @classmethod
+    def of(cls, content: Content) -> ReadFile:
+        """Read a file or an archive entry once.
+
+        Raises:
+            OSError: as its `read`.
+        """
+        data = content.read()
+        # Without a stamp the digest needs no reading; otherwise it is that of the bytes.
+        cheap = content.stamp is None
+        return cls(
+            content.stamp, content.digest() if cheap else hashlib.sha256(data).hexdigest(), data
+        )
+
+    def digest(self) -> str:
+        """Digest of the file."""
+        return self._digest
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self._bytes
+
+
 def check_size(size: int) -> None:
     """Refuse to read more than `MAX_BYTES` into memory.
 
@@ -103,4 +138,4 @@ def _stamp(changed_ns: int, *values: object) -> str:
     """Hash the values that change with a file; the hash of a recent file is never repeated."""
     now = time.time_ns()
     recent = now - changed_ns <= RECENT_NS
-    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()
+    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()[:32]

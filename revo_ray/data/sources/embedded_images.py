@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -156,6 +156,7 @@ class EmbeddedImage:
     column: EmbeddedColumn = field(repr=False)
     shard: int
     row: int
+    _bytes: bytes | None = field(default=None, repr=False)
 
     @property
     def stamp(self) -> str:
@@ -168,7 +169,13 @@ class EmbeddedImage:
 
     def read(self) -> bytes:
         """All bytes of the image."""
+        if self._bytes is not None:
+            return self._bytes
         return self.column.read(self.shard, self.row)
+
+    def load(self) -> EmbeddedImage:
+        """The same image in memory: its `digest` and `open` read nothing more."""
+        return replace(self, _bytes=self.read())
 
     def open(self) -> Image.Image:
         """Open the image.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from revo_ray.data.files.image_files import root_error
-from revo_ray.data.image_records import Problem
+from revo_ray.data.image_records import Finding, Problem, Topic
 from revo_ray.errors import UserError
 from revo_ray.words import counted
+
+NAMED = 3
+"""Highest number of images that a finding names."""
 
 
 def bad_images_error(problems: Sequence[Problem], *, named: bool = False) -> UserError:
@@ -23,6 +26,15 @@ def bad_images_error(problems: Sequence[Problem], *, named: bool = False) -> Use
         f"{counted(len(problems), 'image')} cannot be used{which}; mend or remove {them}, or leave "
         f"{them} out with data.on_bad_image: skip"
     )
+
+
+def left_out_finding(problems: Sequence[Problem]) -> Finding:
+    """Say which images `data.on_bad_image: skip` leaves out; the first of them by name."""
+    more = f" and {len(problems) - NAMED:,} more" if len(problems) > NAMED else ""
+    are = "is" if len(problems) == 1 else "are"
+    which = f"{counted(len(problems), 'image')} cannot be used and {are} left out"
+    text = f"{which}: {_names(problems[:NAMED])}{more}"
+    return Finding(Topic.UNREADABLE, text, "data.on_bad_image")
 
 
 def check_classes(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +17,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from revo_ray.data.image_records import Finding, Problem
+from revo_ray.data.files.intensity import shown
+from revo_ray.data.image_records import Finding, Problem, Record, Source
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import Splits, split, split_records
 from revo_ray.data.splits.subset import limit_records
-from revo_ray.data.table.bad_images import check_classes
-from revo_ray.data.table.disk import delete_leftovers, exclusive
-from revo_ray.data.table.fingerprint import index_path, table_path
+from revo_ray.data.surveyed import Surveyed
+from revo_ray.data.table.bad_images import bad_images_error, check_classes, left_out_finding
+from revo_ray.data.table.disk import delete_leftovers
+from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.images import Images
-from revo_ray.data.table.writer import ChangedError, Progress, write_table
+from revo_ray.data.table.survey import ChangedError, Progress, Survey
+from revo_ray.data.table.writer import write_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -137,20 +143,24 @@ def prepare_table(
     folder: Path | str,
     progress: Progress | None = None,
     *,
+    seeking: Progress | None = None,
     must_split: bool = False,
 ) -> Table:
     """Open the table of the configured images; write it first if it is missing or torn.
 
     `decode.square` decodes and cuts the images; `max_images` is applied before. The name of the
     file is a hash of all that its bytes depend on, so another data set or image size never finds
-    an old table. If several processes prepare the same table at once, one writes and the others
-    wait.
+    an old table. If several processes prepare tables of the same source at once, one works and the
+    others wait. A preparation that was ended goes on where it was, and reads no image that
+    `inspect` has read.
 
     Args:
         config: configuration of the images.
-        folder: folder of the table and of the remembered digests of the source's files.
-        progress: called with the number of images done and of all images, if a table is written.
-        must_split: try the splits before an image is decoded.
+        folder: folder of the table, and of what is remembered of the source's files.
+        progress: called with the number of images done and of all images to look at, if a table
+            is written.
+        seeking: called while twins are sought, with the parts of the work done and all parts.
+        must_split: try the splits before an image is decoded, and report twins across them.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
@@ -169,22 +179,63 @@ def prepare_table(
     if must_split:
         split_records(records, source.classes, config)
     folder = Path(folder)
-    path, contents = table_path(config, source, records, folder)
-    try:
+    with Survey.open(config, folder) as survey:
+        try:
+            return _prepare(config, folder, source, records, survey, progress, seeking, must_split)
+        except ChangedError:
+            survey.forget(records)
+            raise
+        except OSError as error:
+            raise UserError(f"cannot write an image table in {str(folder)!r}: {error}") from error
+
+
+def _prepare(
+    config: DataConfig,
+    folder: Path,
+    source: Source,
+    records: Sequence[Record],
+    survey: Survey,
+    progress: Progress | None,
+    seeking: Progress | None,
+    must_split: bool,
+) -> Table:
+    """Open or write a table, whose survey is open."""
+    rows, path, table = survey.find(records), folder, None
+    if rows.all():
+        path = table_path(config, source, records, survey.digests(rows), folder)
         table = _opened(path)
-        if table is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            delete_leftovers(folder)
-            with exclusive(path.with_suffix(".lock")):
-                if (table := _opened(path)) is None:
-                    write_table(path, source, records, contents, config, progress)
-                    table = Table.open(path)
-    except ChangedError:
-        index_path(config, folder).unlink(missing_ok=True)
-        raise
-    except OSError as error:
-        raise UserError(f"cannot write the image table {str(path)!r}: {error}") from error
-    return replace(table, warnings=tuple(sorted(source.warnings, key=lambda found: found.topic)))
+    skipped = list(source.problems)
+    if table is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        delete_leftovers(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # a folder that cannot be written is told before hours of work
+        if not survey.usable(rows).all():
+            problems = survey.look(records, rows, progress)
+            skipped += [problems[i] for i in sorted(problems)]
+            progress = None  # has told of all images
+            path = table_path(config, source, records, survey.digests(rows, problems), folder)
+            table = _opened(path)
+    if table is None and skipped and config.on_bad_image == "stop":
+        raise bad_images_error(skipped, named=True)
+    surveyed = Surveyed.of(survey, records, rows, config, seeking)
+    kept = surveyed.settled.records
+    findings = [*source.warnings, *surveyed.settled.findings]
+    if table is None:
+        check_classes(source.classes, (record.label for record in kept), skipped)
+    if must_split:
+        findings += surveyed.leaks(split_records(kept, source.classes, config), config)
+    if table is None:
+        limits = surveyed.limits(survey, config)
+        with closing(survey.squares(kept, surveyed.rows, progress)) as squares:
+            pixels = (shown(square, limits) for square in squares)
+            write_table(path, source, kept, pixels, skipped, config, limits)
+        survey.drop_squares()
+        table = Table.open(path)
+    findings += surveyed.said_range(survey, config, table.intensity)
+    if skipped:
+        findings.append(left_out_finding(skipped))
+    return replace(table, warnings=tuple(sorted(findings, key=lambda found: found.topic)))
 
 
 def split_table(table: Table, data: DataConfig) -> Splits:

@@ -17,7 +17,6 @@ from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.intensity import (
     IntensityRange,
     intensity_finding,
-    settled_range,
     shown,
     to_8_bits,
 )
@@ -176,16 +175,10 @@ def test_deep_pictures_fit_as_others_do(fit: str) -> None:
         assert (to_8_bits(deep, -70_000, 70_000)[:, 0] == 0).all()  # the bars are black
 
 
-def test_the_users_range_wins_and_needs_no_finding() -> None:
-    intensities = found(picture(-1000, 3000, np.int32))
-    assert settled_range((0.0, 80.0), intensities) == (0, 80)
-    assert settled_range("auto", intensities) == intensities.range()
-    assert intensity_finding((0.0, 80.0), intensities) is None
-    assert intensity_finding("auto", IntensityRange()) is None
-    finding = intensity_finding("auto", intensities)
-    assert finding is not None
+def test_the_finding_names_range_and_key() -> None:
+    low, high = found(picture(-1000, 3000, np.int32)).range()
+    finding = intensity_finding(40, (low, high))
     assert (finding.topic, finding.key) == (Topic.INTENSITY, "data.intensity")
-    low, high = intensities.range()
     assert f"{low:.6g} becomes black and {high:.6g} white" in finding.text
     assert "data.intensity: [low, high]" in finding.text
 

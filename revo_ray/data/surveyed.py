@@ -1,0 +1,101 @@
+"""Pictures that were looked at, and the twins among them: for `inspect` and for a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from revo_ray.data.files.intensity import Range, intensity_finding
+from revo_ray.data.image_records import Finding, Record
+from revo_ray.data.near_duplicates import Indices
+from revo_ray.data.splits.split import Splits
+from revo_ray.data.table.survey import Progress, Survey
+from revo_ray.data.twin_policy import SPLITS, Across, Settled, across_splits, say_across, settle
+from revo_ray.data.twins import Twins
+from revo_ray.settings.schema import DataConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Surveyed:
+    """Pictures of a source that can be used, after twins were acted on.
+
+    Attributes:
+        usable: records of the pictures that can be used.
+        twins: twins among them.
+        settled: the pictures that are kept, with findings about twins.
+        rows: rows of the kept pictures in the survey.
+    """
+
+    usable: Sequence[Record]
+    twins: Twins
+    settled: Settled
+    rows: Indices
+
+    @classmethod
+    def of(
+        cls,
+        survey: Survey,
+        records: Sequence[Record],
+        rows: Indices,
+        config: DataConfig,
+        progress: Progress | None = None,
+    ) -> Surveyed:
+        """Find the twins among pictures that were looked at, and act on them.
+
+        Args:
+            survey: the survey of their source.
+            records: (N,) records of all pictures.
+            rows: (N,) their rows in the survey.
+            config: configuration of the images.
+            progress: called while twins are sought, with the parts done and all parts.
+        """
+        known = survey.usable(rows)
+        usable = [record for record, good in zip(records, known.tolist(), strict=True) if good]
+        rows = rows[known]
+        twins = Twins.find(
+            [record.name for record in usable],
+            survey.hashes(rows),
+            lambda positions: survey.thumbnails(rows[positions]),
+            survey.pairs_path,
+            progress,
+        )
+        settled = settle(usable, twins, config)
+        return cls(usable, twins, settled, rows[settled.kept])
+
+    def limits(self, survey: Survey, config: DataConfig) -> Range | None:
+        """The intensities that become black and white; None if no kept picture has any.
+
+        Raises:
+            ChangedError: a picture has changed since it was looked at.
+        """
+        if not survey.deep(self.rows).any():
+            return None
+        if config.intensity != "auto":
+            return config.intensity
+        return survey.intensities(self.settled.records, self.rows).range()
+
+    def said_range(self, survey: Survey, config: DataConfig, limits: Range | None) -> list[Finding]:
+        """Say which range of intensities was taken, unless the user has set it."""
+        if limits is None or config.intensity != "auto":
+            return []
+        return [intensity_finding(int(survey.deep(self.rows).sum()), limits)]
+
+    def across(self, parts: Mapping[str, Indices]) -> list[Across]:
+        """Find twins across splits, whose positions are among the kept pictures."""
+        kept = self.settled.kept
+        return across_splits(self.twins, {name: kept[part] for name, part in parts.items()})
+
+    def leaks(self, splits: Splits, config: DataConfig) -> list[Finding]:
+        """Say how many images have a twin in another split."""
+        parts = {name: getattr(splits, name) for name in SPLITS}
+        found = say_across(self.across(parts), parts, config)
+        return [found] if found else []
+
+    def list_twins(self, path: Path, parts: Mapping[str, Indices]) -> None:
+        """List all pairs of twins in a csv file, with the splits of those that are kept."""
+        splits = ["left out"] * len(self.usable)
+        for name, part in parts.items():
+            for i in self.settled.kept[part].tolist():
+                splits[i] = name
+        self.twins.write(path, self.usable, splits)
