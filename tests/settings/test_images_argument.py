@@ -38,7 +38,7 @@ def test_a_folder_is_read_by_what_it_holds(tmp_path: Path) -> None:
     (folder / "data").mkdir(parents=True)
     config = SearchConfig.load(str(folder))
     assert (config.data.source, config.data.root) == ("folder", str(folder))
-    assert (config.name, config.data.train_fraction) == ("my-images-2", 0.6)
+    assert (config.name, config.data.train_fraction) == ("my-images-2", "rest")
     (folder / "data" / "train-00000-of-00001.parquet").touch()
     assert SearchConfig.load(str(folder)).data.source == "parquet"
     (folder / "data" / "1.png").touch()

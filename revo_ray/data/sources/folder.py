@@ -18,6 +18,7 @@ from revo_ray.data.sources.class_folders import (
 )
 from revo_ray.data.sources.root import open_files, quoted, unread
 from revo_ray.data.sources.split_folders import find_parts, inner_splits
+from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
 
@@ -29,7 +30,10 @@ def read(config: DataConfig) -> Source:
     """
     files = open_files(config, "the folder or archive of the class folders")
     folder = find_class_folders(files)
-    source = read_class_folders(config, files, folder)
+    try:
+        source = read_class_folders(config, files, folder)
+    except UserError as error:
+        raise UserError(f"{error.args[0]}{_tables(files)}", key=error.key) from None
     inside = posixpath.join(folder, "")
     beside = (
         Problem(image.path, NO_CLASS)
@@ -38,6 +42,13 @@ def read(config: DataConfig) -> Source:
     )
     warnings = (*source.warnings, *other_files(files, ""))
     return replace(source, problems=(*source.problems, *beside), warnings=warnings)
+
+
+def _tables(files: ImageFiles) -> str:
+    """End an error about class folders: name the tables that may have the labels, if any."""
+    endings = (".csv", ".tsv", ".parquet")
+    tables = [file.path for file in files.all if file.path.lower().endswith(endings)]
+    return f"; or read the labels from a table that lies there: {quoted(tables, 3)}" * bool(tables)
 
 
 def find_class_folders(files: ImageFiles) -> str:
