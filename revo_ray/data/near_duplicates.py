@@ -39,7 +39,7 @@ Among all pairs of Fashion-MNIST images 12 in 100 million are similar, most of t
 two colours; among all pairs of scikit-learn's digits none.
 """
 
-BLOCK = 2**15
+BLOCK = 2**14
 """Number of pairs that are compared at once."""
 
 _LOW = np.outer(np.arange(SIDE) < SIDE // 2, np.arange(SIDE) < SIDE // 2).ravel()
