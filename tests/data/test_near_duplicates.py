@@ -127,8 +127,8 @@ def brute_force(
         i, j = np.nonzero(apart(low, rows) <= MAX_LOW_DISTANCE)
         alike = np.einsum("ij,ij->i", centred[start + i], centred[j]) >= MIN_CORRELATION
         like[i[alike], j[alike]] = True
-        pairs = np.argwhere(like) + [start, 0]
-        found |= {(int(a), int(b)) for a, b in pairs if a < b}
+        pairs = ((start + int(a), int(b)) for a, b in np.argwhere(like))
+        found |= {(a, b) for a, b in pairs if a < b}
     return found
 
 
@@ -225,7 +225,9 @@ def test_ten_times_the_hashes_cost_at_most_fifteen_times_the_time() -> None:
     seconds = []
     for copies in (1, 10):
         # The same parts are as common as among real hashes; each copy is 64 bits or so apart.
-        shift = np.repeat(np.packbits(rng.random((copies, SIDE**2)) < 0.25, axis=1), len(perceptual), axis=0)
+        shift = np.repeat(
+            np.packbits(rng.random((copies, SIDE**2)) < 0.25, axis=1), len(perceptual), axis=0
+        )
         many = np.tile(perceptual, (copies, 1)) ^ shift
         started = time.process_time()
         small = np.tile(thumbnails, (copies, 1))

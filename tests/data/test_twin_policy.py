@@ -1,10 +1,9 @@
-"""Twins: said, kept together or dropped before the splits are drawn, and pictures with two labels."""
+"""Twins: said, kept together or dropped before splits are drawn; pictures with two labels."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,8 +84,8 @@ class Drawn:
 
 
 @pytest.fixture(params=range(12))
-def drawn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Drawn]:
-    yield Drawn(request.param, tmp_path)
+def drawn(request: pytest.FixtureRequest, tmp_path: Path) -> Drawn:
+    return Drawn(request.param, tmp_path)
 
 
 def closure(related: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -147,7 +146,8 @@ def test_all_images_with_a_twin_in_another_split_are_found(drawn: Drawn) -> None
         assert set(found.similar[:, 1].tolist()) == near
         assert all(copies[i, j] for i, j in found.same)
         assert all(alike[i, j] for i, j in found.similar)
-        assert set(np.concatenate([found.same, found.similar])[:, 0].tolist()) <= set(first.tolist())
+        partners = np.concatenate([found.same, found.similar])[:, 0]
+        assert set(partners.tolist()) <= set(first.tolist())
 
 
 def test_the_order_of_rows_changes_nothing(drawn: Drawn, tmp_path: Path) -> None:
@@ -209,9 +209,7 @@ def test_twins_are_grouped_in_a_search(tmp_path: Path) -> None:
     assert other.path != table.path
     assert other.names == table.names
     splits = split_table(other, grouped)
-    side = {
-        other.names[i]: name for name in SPLITS for i in getattr(splits, name).tolist()
-    }
+    side = {other.names[i]: name for name in SPLITS for i in getattr(splits, name).tolist()}
     for i in range(12):
         assert side.get(f"cat/{i:02d}.png") == side.get(f"cat/copy{i:02d}.png")
     assert inspect(grouped, tmp_path / "tables").table == other.path
@@ -259,7 +257,7 @@ def test_a_class_that_dropping_empties_is_an_error(tmp_path: Path) -> None:
 
 
 def test_all_pairs_are_listed_and_names_are_to_the_letter(tmp_path: Path) -> None:
-    names = ["cat/a, \"b\" ü\n.png", "cat/copy 2.png"]
+    names = ['cat/a, "b" ü\n.png', "cat/copy 2.png"]
     config = pictures_folder(tmp_path, dict.fromkeys(names, picture(0, 3, (60, 50), "PNG")))
     listed = tmp_path / "twins.csv"
     found = inspect(config, tmp_path / "tables", list_twins=listed)

@@ -1,4 +1,4 @@
-"""Surveys: each picture is read once, also after a kill; changed and bad pictures are read again."""
+"""Surveys: each picture is read once, also after a kill; a changed or bad one is read again."""
 
 from __future__ import annotations
 
