@@ -5,9 +5,15 @@ part of them after the other it times, in turn, each in a process of its own on 
 loop with one thread; the loop when it too decodes at a reduced scale (`Image.draft`); and
 `prepare_table`, with and without that. The speeds are medians over the parts, so a machine that is
 busy for a while does not decide them. Then it prepares all images at once for the peak of memory,
-and times opening that table, and one batch of it beside a training step. Prints one JSON line.
+and times opening that table, and one batch of it beside a training step.
 
-    python -m benchmarks.preparation [--images 10000] [--parts 10] [--size 64]
+It also counts how often `inspect` and a preparation together read each file, times a preparation
+that goes on from half of the images, finds near-duplicates among a number of hashes of such cuts
+and among ten times as many, and prepares a number of images of 24 × 24 pixels and ten times as
+many for the peak of memory. Prints one JSON line.
+
+    python -m benchmarks.preparation [--images 10000] [--parts 10] [--size 64] [--hashes 20000]
+                                     [--small 10000]
 """
 
 from __future__ import annotations
@@ -42,6 +48,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--parts", type=int, default=10)
+    parser.add_argument("--hashes", type=int, default=20_000)
+    parser.add_argument("--small", type=int, default=10_000)
     arguments, record = begin(parser, "preparation", MEASURES)
     with tempfile.TemporaryDirectory(prefix="revo-") as name:
         folder = Path(name)
@@ -50,6 +58,12 @@ def main() -> None:
         parts = [measure(part, folder, arguments.size) for part in sorted(images.iterdir())]
         whole = alone(prepare, images, folder / "whole", arguments.size, True)
         use = alone(use_table, folder / "whole", arguments.size)
+        reading = alone(count_reads, min(images.iterdir()), folder / "reads", arguments.size)
+        seeking = alone(seek_twins, arguments.hashes)
+        small = []
+        for count in (arguments.small, 10 * arguments.small):
+            alone(write_small, folder / str(count), count)
+            small.append(alone(prepare_small, folder / str(count)))
 
     def total(what: str) -> dict[str, float]:
         return {way: round(sum(part[way][what] for part in parts), 2) for way in parts[0]}
@@ -68,6 +82,10 @@ def main() -> None:
         "speed_over_loop_none_reduced": speed("loop", "table_unreduced"),
         "peak_mb": whole["peak_mb"],
         **use,
+        **reading,
+        **seeking,
+        "small_peak_mb": [each["peak_mb"] for each in small],
+        "small_peak_ratio": round(small[1]["peak_mb"] / small[0]["peak_mb"], 3),
     }
     record.finish(line, range(arguments.images))
 
@@ -152,6 +170,114 @@ def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, f
     prepare_table(settings.model_copy(update={"max_images": 32}), folder)  # imports what it needs
     clock = Clock()
     prepare_table(settings, folder)
+    return clock.read()
+
+
+def count_reads(images: Path, folder: Path, size: int) -> dict[str, float]:
+    """Reads of a file by `inspect` and a preparation; a preparation of which half is done."""
+    from revo_ray.data.files import stored_file
+    from revo_ray.data.inspect import inspect
+    from revo_ray.data.sources import read_source
+    from revo_ray.data.table.image_table import prepare_table
+    from revo_ray.data.table.survey import Survey
+    from revo_ray.settings.schema import DataConfig
+
+    reads: list[str] = []
+    read = stored_file.StoredFile.read
+    recent = stored_file.RECENT_NS
+
+    def counted(self: stored_file.StoredFile) -> bytes:
+        reads.append(self.path)
+        return read(self)
+
+    stored_file.StoredFile.read = counted  # type: ignore[method-assign]
+    stored_file.RECENT_NS = 0  # nobody changes these files
+    settings = DataConfig(source="folder", root=str(images), image_size=size)
+    records = read_source(settings).records
+    clock = Clock()
+    inspect(settings, folder / "both")
+    looked = clock.read()["seconds"]
+    prepare_table(settings, folder / "both")
+    once = len(reads) / len(records)
+    half = records[: len(records) // 2]
+    with Survey.open(settings, folder / "half") as survey:
+        survey.look(half, survey.find(half))
+    reads.clear()
+    clock = Clock()
+    prepare_table(settings, folder / "half")
+    resumed = clock.read()["seconds"]
+    stored_file.StoredFile.read = read  # type: ignore[method-assign]
+    stored_file.RECENT_NS = recent
+    return {
+        "reads_a_file": round(once, 3),
+        "looked_a_second": round(len(records) / looked),
+        "resumed_seconds": round(resumed, 3),
+        "resumed_reads": round(len(reads) / len(records), 3),
+    }
+
+
+def seek_twins(count: int) -> dict[str, Any]:
+    """Near-duplicates among hashes of cuts of photographs, and among ten times as many.
+
+    Each tenth of the larger set has the same hashes with other bits turned, so that a part of a
+    hash is as common as among real ones, and the number of pairs grows with the number of hashes.
+    """
+    from sklearn.datasets import load_sample_images
+
+    from revo_ray.data.image_hashes import SIDE, ImageHashes
+    from revo_ray.data.near_duplicates import find_similar
+    from revo_ray.data.table.threads import in_order
+
+    photographs = load_sample_images().images
+
+    def hashed(number: int) -> ImageHashes:
+        rng = np.random.default_rng(number)
+        side = int(rng.integers(40, 400))
+        top, left = rng.integers(0, 427 - side), rng.integers(0, 640 - side)
+        cut = photographs[number % 2][top : top + side, left : left + side]
+        square = Image.fromarray(cut).resize((64, 64), Image.Resampling.BICUBIC)
+        return ImageHashes.of(np.asarray(square).transpose(2, 0, 1).copy())
+
+    with closing(in_order(hashed, range(count))) as results:
+        made = [each for each in results if each.perceptual]
+    bits = np.array([list(each.perceptual) for each in made], np.uint8)
+    small = np.array([list(each.thumbnail) for each in made], np.uint8)
+    rng = np.random.default_rng(0)
+    turned = np.packbits(rng.random((10, SIDE**2)) < 0.25, axis=1)
+    seconds, pairs = [], []
+    for copies in (1, 10):
+        many = np.tile(bits, (copies, 1)) ^ np.repeat(turned[:copies], len(bits), axis=0)
+        thumbnails = np.tile(small, (copies, 1))
+        clock = Clock()
+        pairs.append(sum(map(len, find_similar(many, thumbnails.__getitem__))))
+        seconds.append(clock.read()["cpu_seconds"])
+    return {
+        "twins_cpu_seconds": [round(each, 3) for each in seconds],
+        "twins_pairs": pairs,
+        "twins_ratio": round(seconds[1] / seconds[0], 2),
+    }
+
+
+def write_small(folder: Path, count: int) -> dict[str, Any]:
+    """Small images in two class folders."""
+    for label in "ab":
+        (folder / "images" / label).mkdir(parents=True)
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        path = folder / "images" / "ab"[number % 2] / f"{number:06d}.bmp"
+        small.resize((24, 24), Image.Resampling.BICUBIC).save(path)
+    return {}
+
+
+def prepare_small(folder: Path) -> dict[str, float]:
+    """Prepare them at 32 × 32 pixels."""
+    from revo_ray.data.table.image_table import prepare_table
+    from revo_ray.settings.schema import DataConfig
+
+    clock = Clock()
+    settings = DataConfig(source="folder", root=str(folder / "images"), image_size=32)
+    prepare_table(settings, folder / "tables")
     return clock.read()
 
 

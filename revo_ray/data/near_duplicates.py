@@ -39,7 +39,7 @@ Among all pairs of Fashion-MNIST images 12 in 100 million are similar, most of t
 two colours; among all pairs of scikit-learn's digits none.
 """
 
-BLOCK = 2**15
+BLOCK = 2**14
 """Number of pairs that are compared at once."""
 
 _LOW = np.outer(np.arange(SIDE) < SIDE // 2, np.arange(SIDE) < SIDE // 2).ravel()
@@ -124,14 +124,13 @@ def _near(hashes: _Words, cut: list[tuple[int, int]], number: int, most: int) ->
     keys = _part(hashes, *cut[number])
     order = np.argsort(keys, kind="stable")
     hashes, keys = hashes[:, order], keys[order]
-    earlier = [_part(hashes, *part) for part in cut[:number]]
 
     def compare(candidates: tuple[Indices, Indices]) -> Pairs:
         first, second = candidates
         near = _distance(hashes[:, first], hashes[:, second]) <= most
         first, second = first[near], second[near]
-        for part in earlier:
-            new = np.bitwise_count(part[first] ^ part[second]) > 1
+        for part in cut[:number]:
+            new = np.bitwise_count(_part(hashes, *part, first) ^ _part(hashes, *part, second)) > 1
             first, second = first[new], second[new]
         pairs = np.stack([order[first], order[second]], axis=1)
         pairs.sort(axis=1)
@@ -173,12 +172,14 @@ def _expand(
         start = stop
 
 
-def _part(hashes: _Words, begin: int, bits: int) -> NDArray[np.uint32]:
-    """The numbers (N,) that some bits of the hashes are."""
+def _part(
+    hashes: _Words, begin: int, bits: int, at: Indices | slice = slice(None)
+) -> NDArray[np.uint32]:
+    """The numbers that some bits of the hashes at these positions are."""
     word, place = divmod(begin, 64)
-    part = hashes[word] >> np.uint64(place)
+    part = hashes[word, at] >> np.uint64(place)
     if place + bits > 64:
-        part |= hashes[word + 1] << np.uint64(64 - place)
+        part |= hashes[word + 1, at] << np.uint64(64 - place)
     return (part & np.uint64((1 << bits) - 1)).astype(np.uint32)
 
 

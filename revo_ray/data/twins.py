@@ -60,9 +60,9 @@ class Twins:
             path: path of a file for the pairs, which may be more than memory holds.
             progress: called with the parts of the work that are done, and all.
         """
-        order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+        order = np.argsort(np.array(names, object), kind="stable")
         rank = np.argsort(order)
-        _, same = np.unique(hashes.pixels[:, :8].copy().view(np.uint64), return_inverse=True)
+        _, same = np.unique(hashes.pixels, return_inverse=True)
         lowest = np.full(len(names), len(names))
         np.minimum.at(lowest, same.ravel(), rank)
         first = order[lowest[same.ravel()]]

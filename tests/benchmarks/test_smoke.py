@@ -49,6 +49,10 @@ from tests.data.layouts import fashion_mnist_files, unpacked
 from tests.model.export.runs import run_by_hand, search
 
 NETWORK = ("model.name=timm/test_byobnet", "model.weights=none", "data.image_size=16")
+SMALL_PREPARATION = (
+    *("--images", "36", "--parts", "1", "--size", "16"),
+    *("--hashes", "200", "--small", "30"),
+)
 TINY = (*NETWORK, "data.max_images=400", "train.epochs=1")
 ARGUMENTS = {
     "head": ("--model", "timm/test_byobnet", "--epochs", "2", "--turns", "1"),
@@ -159,10 +163,13 @@ def test_preparation(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "alone", lambda function, *arguments: function(*arguments))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     monkeypatch.setattr(JpegImageFile, "draft", JpegImageFile.draft)  # which `prepare` replaces
-    line = last_line(printed("preparation", *("--images", "36", "--parts", "1", "--size", "16")))
+    line = last_line(printed("preparation", *SMALL_PREPARATION))
     assert line["seconds"].keys() == {"loop", "loop_reduced", "table", "table_unreduced"}
     assert 30 < line["kilobytes"] < 300
     assert line["batch_over_step"] > 0
+    assert (line["reads_a_file"], line["resumed_reads"]) == (1, 0.5)
+    assert line["twins_pairs"][1] >= 10 * line["twins_pairs"][0]
+    assert line["small_peak_ratio"] >= 1
 
 
 def test_pretrain(printed: Printed, tmp_path: Path) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
-from revo_ray.data import near_duplicates
 from revo_ray.data.files.decode import square
+from revo_ray.data.image_hashes import SIDE, ImageHashes
 from revo_ray.data.near_duplicates import (
     MAX_DISTANCE,
     MAX_LOW_DISTANCE,
     MIN_CORRELATION,
-    SIDE,
-    ImageHashes,
-    find_near_duplicates,
+    find_similar,
 )
+from revo_ray.data.twin_policy import across_splits
+from tests.data.hashed import find_twins
 
 
 def photographs() -> list[Image.Image]:
@@ -54,7 +58,10 @@ def between(first: list[Image.Image], second: list[Image.Image]) -> tuple[list, 
     """The pairs with the same pixels and the similar ones, as positions in the two lists."""
     hashes = [hashes_of(image) for image in [*first, *second]]
     split = np.arange(len(hashes))
-    (found,) = find_near_duplicates(hashes, [split[: len(first)], split[len(first) :]])
+    splits = {"train": split[: len(first)], "validation": split[len(first) :]}
+    with TemporaryDirectory() as folder:
+        twins = find_twins(hashes, Path(folder))
+        found = across_splits(twins, splits | {"test": split[:0]})[0]
     return tuple(
         [(i, j - len(first)) for i, j in pairs.tolist()] for pairs in (found.same, found.similar)
     )
@@ -100,60 +107,131 @@ def test_flat_pictures_are_duplicates_only_if_equal() -> None:
     assert (same, similar) == ([(2, 0)], [])
 
 
-def test_duplicates_within_one_split_and_in_none_are_passed_over() -> None:
-    images = photographs()[:4]
-    hashes = [hashes_of(image) for image in [*images, images[0], resized(images[1]), images[2]]]
-    splits = [np.array([0, 4]), np.array([1, 5]), np.array([3])]
-    for found in find_near_duplicates(hashes, splits):
-        assert len(found.same) == len(found.similar) == 0
-    splits = [np.array([0, 1]), np.array([4, 6]), np.array([2, 5])]
-    first, second, third = find_near_duplicates(hashes, splits)
-    assert [pair.splits for pair in (first, second, third)] == [(0, 1), (0, 2), (1, 2)]
-    assert (first.same.tolist(), first.similar.tolist()) == ([[0, 4]], [])
-    assert (second.same.tolist(), second.similar.tolist()) == ([], [[1, 5]])
-    assert (third.same.tolist(), third.similar.tolist()) == ([[6, 2]], [])
+def brute_force(
+    perceptual: NDArray[np.uint8], thumbnails: NDArray[np.uint8]
+) -> set[tuple[int, int]]:
+    """Both rules, pair by pair of blocks of rows."""
+    bits = np.unpackbits(perceptual, axis=1).astype(np.float32)
+    low = bits.reshape(-1, SIDE, SIDE)[:, :8, :8].reshape(len(bits), -1)
+    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float64)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    found: set[tuple[int, int]] = set()
+
+    def apart(which: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+        signs = 2 * which - 1
+        return (which.shape[1] - signs[rows] @ signs.T) / 2
+
+    for start in range(0, len(bits), 500):
+        rows = slice(start, start + 500)
+        like = apart(bits, rows) <= MAX_DISTANCE
+        i, j = np.nonzero(apart(low, rows) <= MAX_LOW_DISTANCE)
+        alike = np.einsum("ij,ij->i", centred[start + i], centred[j]) >= MIN_CORRELATION
+        like[i[alike], j[alike]] = True
+        pairs = ((start + int(a), int(b)) for a, b in np.argwhere(like))
+        found |= {(a, b) for a, b in pairs if a < b}
+    return found
 
 
-def test_similar_images_are_those_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The likest image of the first split is found; blocks do not fit the numbers of images."""
-    monkeypatch.setattr(near_duplicates, "_BLOCK", 7)
-    generator = np.random.default_rng(0)
-    bits = generator.integers(0, 2, (100, SIDE, SIDE), dtype=np.uint8)
-    thumbnails = generator.integers(0, 256, (100, SIDE**2), dtype=np.uint8)
-    parent = generator.integers(0, 60, 100)
-    for i in range(60, 100):  # the further, the less alike: in one of three ways
-        step = i - 60
-        changed = bits[parent[i]].copy()
-        if i % 3:
-            noise = generator.normal(0, 0.5 * step if i % 3 == 1 else 0, SIDE**2)
-            thumbnails[i] = (thumbnails[parent[i]] + noise).clip(0, 255)
-            changed[8:] ^= 1
-            changed[:8, 8:] ^= 1
-        width = 16 if i % 3 == 0 else 8
-        for bit in generator.permutation(width**2)[: {0: step, 1: 0, 2: step // 3}[i % 3]]:
-            changed[divmod(bit, width)] ^= 1
-        bits[i] = changed
-    thumbnails[parent[60]] = 128  # as that of thin lines
-    flat = 61
-    packed = np.packbits(bits.reshape(100, -1), axis=1)
-    hashes = [
-        ImageHashes(
-            bytes([i]), *(() if i == flat else (packed[i].tobytes(), thumbnails[i].tobytes()))
+def found_similar(
+    perceptual: NDArray[np.uint8], thumbnails: NDArray[np.uint8]
+) -> set[tuple[int, int]]:
+    blocks = list(find_similar(perceptual, thumbnails.__getitem__))
+    pairs = [tuple(pair) for block in blocks for pair in block.tolist()]
+    assert len(pairs) == len(set(pairs))
+    return set(pairs)
+
+
+def real_hashes(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Hashes of cuts of photographs and of digits, a fifth of them worked on again."""
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    digits = load_digits().images
+    rng = np.random.default_rng(seed)
+    made: list[ImageHashes] = []
+    while len(made) < count:
+        if rng.random() < 0.2:
+            shown = digits[rng.integers(len(digits))] * 15
+            image = Image.fromarray(shown.astype(np.uint8)).convert("RGB")
+        else:
+            side, photograph = int(rng.integers(40, 400)), photographs[rng.integers(2)]
+            left = int(rng.integers(0, photograph.width - side))
+            top = int(rng.integers(0, photograph.height - side))
+            image = photograph.crop((left, top, left + side, top + side)).resize((96, 96))
+        made.append(hashes_of(image))
+        if rng.random() < 0.2:
+            worked_on = brighter(image) if rng.random() < 0.5 else image.resize((70, 70))
+            made.append(hashes_of(reencoded(worked_on, "JPEG", quality=int(rng.integers(30, 90)))))
+    chosen = [each for each in made[:count] if each.perceptual]
+    return (
+        np.array([list(each.perceptual) for each in chosen], np.uint8),
+        np.array([list(each.thumbnail) for each in chosen], np.uint8),
+    )
+
+
+@pytest.mark.parametrize(
+    "count", [1000, pytest.param(20_000, marks=[pytest.mark.nightly, pytest.mark.timeout(600)])]
+)
+def test_the_pairs_are_those_of_brute_force(count: int) -> None:
+    hashes = real_hashes(count)
+    found = found_similar(*hashes)
+    assert found == brute_force(*hashes)
+    assert len(found) > count / 20
+
+
+@pytest.mark.parametrize("distance", [0, 1, MAX_DISTANCE - 1, MAX_DISTANCE, MAX_DISTANCE + 1])
+def test_pairs_at_the_limit_are_found_whichever_bits_differ(distance: int) -> None:
+    """Also if as many as may be differ in each part that is compared."""
+    rng = np.random.default_rng(distance)
+    bits = rng.integers(0, 2, (400, SIDE**2), dtype=np.uint8)
+    for i in range(200):
+        bits[200 + i] = bits[i]
+        bits[200 + i, rng.permutation(SIDE**2)[:distance]] ^= 1
+    packed = np.packbits(bits, axis=1)
+    thumbnails = rng.integers(0, 256, (400, SIDE**2), dtype=np.uint8)
+    expected = {(i, 200 + i) for i in range(200)} if distance <= MAX_DISTANCE else set()
+    assert found_similar(packed, thumbnails) == expected
+
+
+def test_many_frames_of_a_film_are_all_pairs() -> None:
+    """Every part of the hashes is a crowded one, and blocks are full."""
+    rng = np.random.default_rng(0)
+    bits = np.tile(rng.integers(0, 2, SIDE**2, dtype=np.uint8), (700, 1))
+    flip = rng.integers(0, SIDE**2, (700, 3))
+    bits[np.arange(700)[:, None], flip] ^= 1
+    thumbnails = np.zeros((700, SIDE**2), np.uint8)
+    found = found_similar(np.packbits(bits, axis=1), thumbnails)
+    assert len(found) == 700 * 699 // 2
+
+
+def test_thin_lines_that_vanish_in_a_thumbnail_are_alike_by_their_bits_alone() -> None:
+    bits = np.zeros((2, SIDE**2), np.uint8)
+    bits[1, -40:] = 1  # no low ones
+    assert found_similar(np.packbits(bits, axis=1), np.full((2, SIDE**2), 9, np.uint8)) == set()
+    assert found_similar(np.zeros((2, 32), np.uint8), np.full((2, 256), 9, np.uint8)) == {(0, 1)}
+
+
+def test_progress_ends_with_all_of_the_work() -> None:
+    seen: list[tuple[int, int]] = []
+    perceptual, thumbnails = real_hashes(50)
+    list(find_similar(perceptual, thumbnails.__getitem__, lambda *done: seen.append(done)))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_ten_times_the_hashes_cost_at_most_fifteen_times_the_time() -> None:
+    perceptual, thumbnails = real_hashes(20_000)
+    rng = np.random.default_rng(1)
+    seconds = []
+    for copies in (1, 10):
+        # The same parts are as common as among real hashes; each copy is 64 bits or so apart.
+        shift = np.repeat(
+            np.packbits(rng.random((copies, SIDE**2)) < 0.25, axis=1), len(perceptual), axis=0
         )
-        for i in range(100)
-    ]
-
-    def similar(i: int, j: int) -> bool:
-        differ = bits[i] != bits[j]
-        constant = np.ptp(thumbnails[i]) == 0
-        like = 0 if constant else np.corrcoef(thumbnails[i], thumbnails[j])[0, 1]
-        return differ.sum() <= MAX_DISTANCE or (
-            differ[:8, :8].sum() <= MAX_LOW_DISTANCE and like >= MIN_CORRELATION
-        )
-
-    expected = [[i, j] for j in range(60, 100) if j != flat for i in range(60) if similar(i, j)]
-    (found,) = find_near_duplicates(hashes, [np.arange(60), np.arange(60, 100)])
-    assert found.similar.tolist() == expected
-    for way in range(3):
-        steps = [j - 60 for _, j in expected if j % 3 == way]
-        assert 3 < len(steps) < 11
+        many = np.tile(perceptual, (copies, 1)) ^ shift
+        started = time.process_time()
+        small = np.tile(thumbnails, (copies, 1))
+        for _ in find_similar(many, small.__getitem__):
+            pass
+        seconds.append(time.process_time() - started)
+    assert seconds[1] <= 15 * seconds[0]

@@ -138,4 +138,4 @@ def _stamp(changed_ns: int, *values: object) -> str:
     """Hash the values that change with a file; the hash of a recent file is never repeated."""
     now = time.time_ns()
     recent = now - changed_ns <= RECENT_NS
-    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()[:24]
