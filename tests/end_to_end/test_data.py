@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import fs
 
 from tests.data import layouts
 from tests.end_to_end.cli import ONE_WORKER, Cli
+from tests.object_store import object_store
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -106,3 +110,49 @@ def test_a_set_of_the_hub(cli: Cli, tmp_path: Path) -> None:
             shard.to_parquet(tmp_path / "data" / f"{split}-{i:05d}-of-00002.parquet")
     root = tmp_path / "data" / "*.parquet"
     assert searched(cli, "hub", root, data__source="parquet") == ["dog", "cat"]
+
+
+def test_a_folder_of_a_phones_photos(cli: Cli, tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    for i, content in enumerate(PICTURES):
+        path = tmp_path / "photos" / ("cat", "dog")[i % 2] / f"IMG_{i:04d}.HEIC"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        heif.from_pillow(Image.open(io.BytesIO(content)).convert("RGB")).save(path)
+    assert searched(cli, "heic", tmp_path / "photos", data__source="folder") == ["cat", "dog"]
+
+
+def test_a_folder_of_dicom_files(cli: Cli, tmp_path: Path) -> None:
+    """The slices are turns of pydicom's own CT: deep images, whose range the model keeps."""
+    pydicom = pytest.importorskip("pydicom")
+    file = pydicom.dcmread(Path(pydicom.__file__).parent / "data/test_files/CT_small.dcm")
+    slices = file.pixel_array
+    for i in range(32):
+        path = tmp_path / "scans" / ("head", "neck")[i % 2] / f"{i:03d}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.PixelData = np.roll(np.rot90(slices, i % 4), 4 * i, axis=i % 2).tobytes()
+        file.save_as(path)
+    assert searched(cli, "dicom", tmp_path / "scans", data__source="folder") == ["head", "neck"]
+    low, high = json.loads((tmp_path / "dicom/best/config.json").read_text())["intensity"]
+    assert low < high
+
+
+def test_a_folder_in_an_object_store(cli: Cli) -> None:
+    with object_store() as uri:
+        system, _ = fs.FileSystem.from_uri(uri(""))
+        for i, content in enumerate(PICTURES):
+            with system.open_output_stream(f"bucket/photos/{'ab'[i % 2]}/{i}.png") as stream:
+                stream.write(content)
+        assert searched(cli, "store", uri("photos"), data__source="folder") == ["a", "b"]
+
+
+@pytest.mark.nightly
+def test_debians_clip_art_needs_no_manual_step(cli: Cli, tmp_path: Path) -> None:
+    """The whole package is looked at; a thousand of its pictures are searched."""
+    root = tmp_path / "usr/share/openclipart/png"
+    for command in ("apt-get download openclipart-png", "dpkg -x openclipart-png*.deb ."):
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no package: {done.stderr.decode()[-200:]}")
+    data = {"data__on_bad_image": "skip", "data__near_duplicates": "drop"}
+    data |= {"data__min_per_class": "100", "data__max_images": "1000"}
+    assert len(searched(cli, "clip-art", root, data__source="folder", **data)) == 13

@@ -41,10 +41,8 @@ STUDY = (
 FASHION = "data.root=fashion"
 
 HERE: dict[str, tuple[str, ...]] = {
-    "revo-ray data inspect --set data.source=folder --set data.root=photos "
-    "--set data.train_fraction=0.6": (),
-    "revo-ray search --set name=mine --set data.source=folder --set data.root=photos "
-    "--set data.train_fraction=0.6 --set search.evaluations=20": SEARCH,
+    "revo-ray data inspect photos": (),
+    "revo-ray search photos --set name=mine --set search.evaluations=20": SEARCH,
     "revo-ray report revo_results/mine": (),
     "revo-ray predict revo_results/mine photos/": (),
     "revo-ray search": SEARCH,
@@ -65,7 +63,25 @@ HERE: dict[str, tuple[str, ...]] = {
 
 JOBS = "tests/cluster/test_jobs.py"
 EXPORTS = "tests/model/export/test_commands.py"
+INSPECT = "tests/cli/test_inspection_text.py"
+CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 ELSEWHERE = {
+    "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
+    "revo-ray data inspect photos.zip": f"{INSPECT}"
+    "::test_a_path_takes_the_place_of_a_configuration",
+    "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
+    "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/test_twin_policy.py"
+    "::test_all_pairs_are_listed_and_names_are_to_the_letter",
+    "revo-ray data inspect train.csv --set data.columns.image=id_code "
+    "--set data.columns.label=diagnosis "
+    "--set data.image_pattern=train_images/{}.png": "tests/data/test_field_cases.py"
+    "::test_a_kaggle_table_needs_three_keys",
+    "apt-get download openclipart-png && dpkg -x openclipart-png*.deb clipart": CLIP_ART,
+    "revo-ray data inspect clipart/usr/share/openclipart/png": CLIP_ART,
+    "revo-ray search clipart/usr/share/openclipart/png --set name=clip-art "
+    "--set data.on_bad_image=skip --set data.near_duplicates=drop --set data.min_per_class=100 "
+    "--set data.max_images=1000 --set train.epochs=2 --set search.evaluations=4 "
+    "--set search.population=4": CLIP_ART,
     "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make results": "tests/docs/test_results.py::test_page_and_age_need_no_package",
