@@ -224,9 +224,9 @@ def seek_twins(count: int) -> dict[str, Any]:
     """
     from sklearn.datasets import load_sample_images
 
-    from revo_ray.data.image_hashes import SIDE, ImageHashes
-    from revo_ray.data.near_duplicates import find_similar
     from revo_ray.data.table.threads import in_order
+    from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
+    from revo_ray.data.twins.near_duplicates import find_similar
 
     photographs = load_sample_images().images
 

@@ -70,7 +70,7 @@ ELSEWHERE = {
     "revo-ray data inspect photos.zip": f"{INSPECT}"
     "::test_a_path_takes_the_place_of_a_configuration",
     "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
-    "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/test_twin_policy.py"
+    "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/twins/test_policy.py"
     "::test_all_pairs_are_listed_and_names_are_to_the_letter",
     "revo-ray data inspect train.csv --set data.columns.image=id_code "
     "--set data.columns.label=diagnosis "

@@ -9,7 +9,6 @@ from dataclasses import replace
 from revo_ray.data.files.exclude import excluder
 from revo_ray.data.files.image_files import File
 from revo_ray.data.image_records import Source
-from revo_ray.data.sources.csv import read as read_csv
 from revo_ray.data.sources.digits import read as read_digits
 from revo_ray.data.sources.fashion_mnist import read as read_fashion_mnist
 from revo_ray.data.sources.folder import read as read_folder
@@ -17,10 +16,11 @@ from revo_ray.data.sources.group_names import group_finding, group_records
 from revo_ray.data.sources.ham10000 import read as read_ham10000
 from revo_ray.data.sources.label_findings import with_label_findings
 from revo_ray.data.sources.masks import mask_finding
-from revo_ray.data.sources.parquet import read as read_parquet
 from revo_ray.data.sources.published import read_busi, read_leaves
 from revo_ray.data.sources.small_classes import without_small_classes
 from revo_ray.data.sources.srsmas import read as read_srsmas
+from revo_ray.data.sources.tables.csv import read as read_csv
+from revo_ray.data.sources.tables.parquet import read as read_parquet
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import ordered_classes
-from revo_ray.data.sources.delimited import Row, read_rows
 from revo_ray.data.sources.root import open_files, quoted, read_file, unread
+from revo_ray.data.sources.tables.delimited import Row, read_rows
 from revo_ray.settings.schema import DataConfig
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")

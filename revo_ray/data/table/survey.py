@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import Facts, explain, facts, square
 from revo_ray.data.files.intensity import IntensityRange
-from revo_ray.data.image_hashes import SIDE, ImageHashes, pixels_hash
 from revo_ray.data.image_records import Problem, Record
-from revo_ray.data.near_duplicates import Indices
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
 from revo_ray.data.table.spool import Spool
 from revo_ray.data.table.threads import in_order
+from revo_ray.data.twins.image_hashes import SIDE, ImageHashes, pixels_hash
+from revo_ray.data.twins.near_duplicates import Indices
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 

@@ -13,9 +13,9 @@ from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
 from revo_ray.data.sources.group_names import group_of
 from revo_ray.data.sources.label_findings import MISSING, missing_labels
-from revo_ray.data.sources.manifest import Found
-from revo_ray.data.sources.split_values import split_values
-from revo_ray.data.sources.table_columns import Columns
+from revo_ray.data.sources.tables.columns import Columns
+from revo_ray.data.sources.tables.manifest import Found
+from revo_ray.data.sources.tables.split_values import split_values
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 

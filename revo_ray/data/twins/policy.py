@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.image_records import Finding, Record, Topic
-from revo_ray.data.near_duplicates import Indices, Pairs
-from revo_ray.data.twins import Twins
+from revo_ray.data.twins.near_duplicates import Indices, Pairs
+from revo_ray.data.twins.pairs import Twins
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from revo_ray.data.image_hashes import SIDE, ImageHashes
 from revo_ray.data.image_records import ArrayPicture, Record, Topic
 from revo_ray.data.inspect import inspect
 from revo_ray.data.splits.split import split_records
 from revo_ray.data.table.image_table import prepare_table, split_table
-from revo_ray.data.twin_policy import LARGEST, SPLITS, across_splits, settle
-from revo_ray.data.twins import LISTED, Twins
+from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
+from revo_ray.data.twins.pairs import LISTED, Twins
+from revo_ray.data.twins.policy import LARGEST, SPLITS, across_splits, settle
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
-from tests.data.hashed import find_twins
 from tests.data.layouts import Files, picture, unpacked
+from tests.data.twins.hashed import find_twins
 
 THIRDS = {"train_fraction": 0.3, "validation_fraction": 0.3, "test_fraction": 0.3}
 BLANK = ArrayPicture(np.zeros((2, 2), np.uint8))

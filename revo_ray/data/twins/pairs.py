@@ -15,9 +15,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from revo_ray.data.image_records import Record
-from revo_ray.data.near_duplicates import Indices, Pairs, Thumbnails, find_similar
 from revo_ray.data.table.disk import replacing
 from revo_ray.data.table.survey import Hashes
+from revo_ray.data.twins.near_duplicates import Indices, Pairs, Thumbnails, find_similar
 
 LISTED = (
     *("first", "second", "kind"),

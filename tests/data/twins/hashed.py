@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from revo_ray.data.image_hashes import SIDE, ImageHashes
 from revo_ray.data.table.survey import Hashes
-from revo_ray.data.twins import Twins
+from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
+from revo_ray.data.twins.pairs import Twins
 
 
 def find_twins(

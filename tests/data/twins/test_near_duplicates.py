@@ -15,15 +15,15 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
 from revo_ray.data.files.decode import square
-from revo_ray.data.image_hashes import SIDE, ImageHashes
-from revo_ray.data.near_duplicates import (
+from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
+from revo_ray.data.twins.near_duplicates import (
     MAX_DISTANCE,
     MAX_LOW_DISTANCE,
     MIN_CORRELATION,
     find_similar,
 )
-from revo_ray.data.twin_policy import across_splits
-from tests.data.hashed import find_twins
+from revo_ray.data.twins.policy import across_splits
+from tests.data.twins.hashed import find_twins
 
 
 def photographs() -> list[Image.Image]:

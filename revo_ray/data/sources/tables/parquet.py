@@ -17,19 +17,19 @@ from revo_ray.data.files.image_files import File, ImageFiles, root_error, withou
 from revo_ray.data.files.uri import parent
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources.class_and_split_names import named_splits
-from revo_ray.data.sources.embedded_images import (
+from revo_ray.data.sources.root import needed_root, quoted
+from revo_ray.data.sources.tables.columns import Columns, find_columns, unread_columns
+from revo_ray.data.sources.tables.embedded_images import (
     EmbeddedColumn,
     EmbeddedImage,
     Shard,
     batch_bytes,
     open_parquet,
 )
-from revo_ray.data.sources.hub_features import class_label_names, columns_of_type
-from revo_ray.data.sources.image_pattern import check_pattern, guess_pattern
-from revo_ray.data.sources.manifest import Found, find_table, lookup_in
-from revo_ray.data.sources.root import needed_root, quoted
-from revo_ray.data.sources.table_columns import Columns, find_columns, unread_columns
-from revo_ray.data.sources.table_rows import Row, Rows, records_of
+from revo_ray.data.sources.tables.hub_features import class_label_names, columns_of_type
+from revo_ray.data.sources.tables.image_pattern import check_pattern, guess_pattern
+from revo_ray.data.sources.tables.manifest import Found, find_table, lookup_in
+from revo_ray.data.sources.tables.rows import Row, Rows, records_of
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 

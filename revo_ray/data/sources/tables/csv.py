@@ -7,13 +7,13 @@ from dataclasses import replace
 from revo_ray.data.files.image_files import root_error
 from revo_ray.data.files.uri import parent
 from revo_ray.data.image_records import Source
-from revo_ray.data.sources.delimited import Row as Line
-from revo_ray.data.sources.delimited import read_rows
-from revo_ray.data.sources.image_pattern import check_pattern, guess_pattern
-from revo_ray.data.sources.manifest import Found, find_table, lookup_in
 from revo_ray.data.sources.root import needed_root, read_file
-from revo_ray.data.sources.table_columns import Columns, find_columns, unread_columns
-from revo_ray.data.sources.table_rows import Row, Rows, records_of
+from revo_ray.data.sources.tables.columns import Columns, find_columns, unread_columns
+from revo_ray.data.sources.tables.delimited import Row as Line
+from revo_ray.data.sources.tables.delimited import read_rows
+from revo_ray.data.sources.tables.image_pattern import check_pattern, guess_pattern
+from revo_ray.data.sources.tables.manifest import Found, find_table, lookup_in
+from revo_ray.data.sources.tables.rows import Row, Rows, records_of
 from revo_ray.settings.schema import DataConfig
 
 

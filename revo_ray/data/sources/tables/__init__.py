@@ -1,0 +1,1 @@
+"""Tables of images: csv, tsv and parquet, with paths or with the images inside."""
