@@ -22,7 +22,8 @@ from revo_ray.data.surveyed import Surveyed
 from revo_ray.data.table.bad_images import bad_images_error, check_classes, left_out_finding
 from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.image_table import Table
-from revo_ray.data.table.survey import Progress, Survey
+from revo_ray.data.table.survey import Survey
+from revo_ray.data.table.threads import Progress
 from revo_ray.data.twins.policy import SPLITS, Across, say_across
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

@@ -9,7 +9,8 @@ from pathlib import Path
 from revo_ray.data.files.intensity import Range, intensity_finding
 from revo_ray.data.image_records import Finding, Record
 from revo_ray.data.splits.split import Splits
-from revo_ray.data.table.survey import Progress, Survey
+from revo_ray.data.table.survey import Survey
+from revo_ray.data.table.threads import Progress
 from revo_ray.data.twins.near_duplicates import Indices
 from revo_ray.data.twins.pairs import Twins
 from revo_ray.data.twins.policy import SPLITS, Across, Settled, across_splits, say_across, settle

@@ -27,7 +27,8 @@ from revo_ray.data.table.bad_images import bad_images_error, check_classes, left
 from revo_ray.data.table.disk import delete_leftovers
 from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.images import Images
-from revo_ray.data.table.survey import ChangedError, Progress, Survey
+from revo_ray.data.table.survey import ChangedError, Survey
+from revo_ray.data.table.threads import Progress
 from revo_ray.data.table.writer import write_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig

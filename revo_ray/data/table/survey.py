@@ -6,18 +6,16 @@ is finished, only pictures with another stamp are looked at again.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,32 +23,18 @@ from numpy.typing import NDArray
 from revo_ray.data.files.decode import Facts, explain, facts, square
 from revo_ray.data.files.intensity import IntensityRange
 from revo_ray.data.image_records import Problem, Record
+from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
 from revo_ray.data.table.spool import Spool
-from revo_ray.data.table.threads import in_order
+from revo_ray.data.table.threads import Progress, decode_all
 from revo_ray.data.twins.image_hashes import SIDE, ImageHashes, pixels_hash
 from revo_ray.data.twins.near_duplicates import Indices
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done, from 0 on, and the number of all images."""
-
 COMMIT_S = 0.5
 """Seconds between two times that results are made safe."""
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS pictures (
-    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, mark TEXT NOT NULL, digest TEXT NOT NULL,
-    width INTEGER, height INTEGER, kind TEXT, pages INTEGER, deep INTEGER,
-    pixels BLOB, perceptual BLOB, thumbnail BLOB
-)
-"""
-_MANY = 500  # values of a query; sqlite takes 999 or more
 
 
 class ChangedError(UserError):
@@ -98,7 +82,7 @@ class Survey:
     def __init__(self, path: Path, config: DataConfig) -> None:
         self.pairs_path, self._config = path.with_suffix(".twins"), config
         self._spool = Spool(path, config.image_size)
-        self._database = _connect(path)
+        self._database = connect(path)
 
     @classmethod
     @contextmanager
@@ -329,44 +313,7 @@ class Survey:
         return lambda *values: self._database.execute(query, values)
 
 
-def decode_all(
-    decode: Callable[[T], R], images: Sequence[T], progress: Progress | None
-) -> Generator[R, None, None]:
-    """Yield what `decode` returns for each image, in order, from all cores; report the progress."""
-    report = progress or (lambda done, total: None)
-    report(0, len(images))
-    # Pillow warns of odd metadata.
-    with warnings.catch_warnings(action="ignore"), closing(in_order(decode, images)) as results:
-        for done, result in enumerate(results, start=1):
-            yield result
-            report(done, len(images))
-
-
 def _mark(record: Record) -> str:
     """Text that changes with the content of a picture."""
     stamp = record.picture.stamp
     return record.picture.digest() if stamp is None else stamp
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a database, or a new one in the place of one that is damaged.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    for attempt in (1, 2):
-        # The lock of the survey is held, and not every disk has the locks of sqlite.
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?nolock=1", uri=True)
-        try:
-            for pragma in ("synchronous = OFF", "journal_mode = TRUNCATE", "cache_size = -2000"):
-                database.execute(f"PRAGMA {pragma}")
-            database.execute(_TABLE)
-            database.execute("SELECT id, name, mark, digest, deep, thumbnail FROM pictures LIMIT 1")
-            database.execute("PRAGMA user_version = 1")  # fails where nothing can be written
-            return database
-        except sqlite3.Error as error:
-            database.close()
-            if attempt == 2 or not path.exists() or not os.access(path.parent, os.W_OK):
-                raise OSError(f"cannot write {str(path)!r}: {error}") from None
-            path.unlink()
-    raise AssertionError

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done, from 0 on, and the number of all images."""
 
 
 def usable_cores() -> int:
@@ -38,3 +43,16 @@ def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, Non
         finally:
             for future in pending:
                 future.cancel()
+
+
+def decode_all(
+    decode: Callable[[T], R], images: Sequence[T], progress: Progress | None
+) -> Generator[R, None, None]:
+    """Yield what `decode` returns for each image, in order, from all cores; report the progress."""
+    report = progress or (lambda done, total: None)
+    report(0, len(images))
+    # Pillow warns of odd metadata.
+    with warnings.catch_warnings(action="ignore"), closing(in_order(decode, images)) as results:
+        for done, result in enumerate(results, start=1):
+            yield result
+            report(done, len(images))
