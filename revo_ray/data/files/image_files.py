@@ -230,12 +230,15 @@ def _unpack(listing: Listing) -> None:
 
 
 def _sorted(listing: Listing) -> ImageFiles:
-    """Sort a listing, leave clutter out and add the folders that only paths of files name."""
+    """Sort a listing, leave clutter out and add the folders that only paths of files name.
+
+    The listing is emptied: for many images two copies would take much memory.
+    """
     files = sorted(path for path in listing.files if not is_clutter(path))
     folders = {path for path in listing.folders if not is_clutter(path)}
     folders |= _parents([*files, *folders])
     return ImageFiles(
-        all=tuple(File(path, *listing.files[path]) for path in files),
+        all=tuple(File(path, *listing.files.pop(path)) for path in files),
         folders=tuple(sorted(folders)),
         problems=tuple(sorted(p for p in listing.problems if not is_clutter(p.name))),
     )

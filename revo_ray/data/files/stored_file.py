@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,25 +41,38 @@ class StoredFile:
     Attributes:
         system: remote file system; None for a local or mounted disk, whose file names may hold
             bytes that pyarrow refuses.
-        path: path on that system.
-        stamp: text that changes whenever the content may have changed.
+        folder: path of its folder on that system, one text for all files in it.
+        name: its name in the folder.
+        mark: number that changes whenever the content may have changed; it takes less memory than
+            its text.
     """
 
     system: fs.FileSystem | None
-    path: str
-    stamp: str = ""
+    folder: str
+    name: str
+    mark: int = 0
 
     @classmethod
     def on_disk(cls, path: str, status: os.stat_result) -> StoredFile:
         """A file on a local or mounted disk, by its absolute path and the result of `os.stat`."""
         changes = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        return cls(None, path, _stamp(status.st_ctime_ns, path, *changes))
+        return cls(None, *_parts(path), _mark(status.st_ctime_ns, path, *changes))
 
     @classmethod
     def remote(cls, system: fs.FileSystem, info: fs.FileInfo, uri: str) -> StoredFile:
         """A file on a remote file system; `uri` is the folder that was listed."""
-        stamp = _stamp(info.mtime_ns or 0, uri, info.path, info.size, info.mtime_ns)
-        return cls(system, info.path, stamp)
+        mark = _mark(info.mtime_ns or 0, uri, info.path, info.size, info.mtime_ns)
+        return cls(system, *_parts(info.path), mark)
+
+    @property
+    def path(self) -> str:
+        """Path on the system."""
+        return self.folder + self.name
+
+    @property
+    def stamp(self) -> str:
+        """The mark as text."""
+        return f"{self.mark:015x}"
 
     def digest(self) -> str:
         """SHA-256 of the bytes."""
@@ -134,8 +148,15 @@ def check_size(size: int) -> None:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
-def _stamp(changed_ns: int, *values: object) -> str:
+def _parts(path: str) -> tuple[str, str]:
+    """The folder of a path, with the slash at its end, and the name."""
+    folder, slash, name = path.rpartition("/")
+    return sys.intern(folder + slash), name
+
+
+def _mark(changed_ns: int, *values: object) -> int:
     """Hash the values that change with a file; the hash of a recent file is never repeated."""
     now = time.time_ns()
     recent = now - changed_ns <= RECENT_NS
-    return hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((*values, now if recent else None)).encode()).hexdigest()
+    return int(digest[:15], 16)

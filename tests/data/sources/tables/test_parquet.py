@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from revo_ray.data.image_records import Source, Topic
-from revo_ray.data.sources import embedded_images, read_source
+from revo_ray.data.sources import read_source
+from revo_ray.data.sources.tables import embedded_images
 from revo_ray.data.table.threads import in_order, usable_cores
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
