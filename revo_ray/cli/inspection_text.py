@@ -114,7 +114,9 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
 
 def _aspect(ratio: float) -> str:
     """Width over height, such as `16:9` would be `1.78:1`, and tall ones `1:2`."""
-    return f"{ratio:.3g}:1" if ratio >= 1 else f"1:{1 / ratio:.3g}"
+    longer = max(ratio, 1 / ratio)
+    text = f"{longer:,.0f}" if longer >= 100 else f"{longer:.3g}"
+    return f"{text}:1" if ratio >= 1 else f"1:{text}"
 
 
 def _overlap_rows(found: Inspection) -> list[list[str]]:

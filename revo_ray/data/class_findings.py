@@ -30,13 +30,16 @@ def class_findings(
     if not parts or not sizes.min() or sizes.max() < HEAVY * sizes.min():
         return []
     rarest, largest = int(sizes.argmin()), int(sizes.argmax())
-    held = [np.count_nonzero(labels[parts[name]] == rarest) for name in ("validation", "test")]
+    few = [
+        counted(int(np.count_nonzero(labels[parts[name]] == rarest)), f"{name} image")
+        for name in ("validation", "test")
+    ]
     others = int((sizes * HEAVY <= sizes.max()).sum()) - 1
     also = f", and {others:,} more have a tenth or less" if others else ""
     text = (
         f"class {classes[rarest]!r} has {counted(int(sizes[rarest]), 'image')}, "
-        f"{classes[largest]!r} has {sizes[largest]:,}{also}: {held[0]} validation and {held[1]} "
-        "test images are of it; train.class_weights: balanced trains on all classes alike, and "
-        "search.objective: balanced_accuracy compares by them"
+        f"{classes[largest]!r} has {sizes[largest]:,}{also}: it has {few[0]} and {few[1]}; "
+        "train.class_weights: balanced trains on all classes alike, and search.objective: "
+        "balanced_accuracy compares by them"
     )
     return [Finding(Topic.CLASSES, text, "train.class_weights")]

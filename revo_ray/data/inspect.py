@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.class_findings import class_findings
-from revo_ray.data.files.decode import pages_finding
+from revo_ray.data.files.decode import halved_finding, pages_finding
 from revo_ray.data.image_records import Finding, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
 from revo_ray.data.shapes import aspects, shape_findings
@@ -90,6 +90,7 @@ def inspect(
         *_lesions(kept, groups),
         *class_findings(source.classes, labels, parts),
         *range_taken,
+        *halved_finding([fact.kind for fact in facts]),
         *shape_findings([fact.size for fact in facts], config.fit),
         *pages_finding([r.name for r, fact in zip(kept, facts, strict=True) if fact.pages > 1]),
     )

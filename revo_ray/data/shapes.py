@@ -21,6 +21,10 @@ def aspects(sizes: Sequence[Size]) -> tuple[float, ...]:
     return (ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else ()
 
 
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
 def shape_findings(sizes: Sequence[Size], fit: Literal["crop", "pad", "stretch"]) -> list[Finding]:
     """Warn of long images, of which a centre square shows a small part."""
     ratios = [max(size) / min(size) for size in sizes]
@@ -30,7 +34,7 @@ def shape_findings(sizes: Sequence[Size], fit: Literal["crop", "pad", "stretch"]
     are = "is" if long == 1 else "are"
     text = (
         f"{counted(long, 'image')} {are} at least twice as long in one direction, up to "
-        f"{max(ratios):.3g} times, and only the centre square is seen; data.fit: pad or stretch "
-        "shows all of them"
+        f"{_short(max(ratios))} times, and only the centre square is seen; data.fit: pad or "
+        "stretch shows all of them"
     )
     return [Finding(Topic.SHAPES, text, "data.fit")]

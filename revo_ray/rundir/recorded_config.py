@@ -229,7 +229,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= {f"{key}.{inner}": setting for inner, setting in value.items()}
         else:
-            flat[key] = value
+            flat[str(key)] = value
     return flat
 
 

@@ -44,7 +44,7 @@ FIRST = {
     "kaggle/train.csv": "data.columns: {image: NAME, label: NAME}",
     "kaggle": "read the labels from a table that lies there: 'train.csv'",
     "long-tail": "data.min_per_class",
-    "imbalance": "class 'rare' has 5 images, 'common' has 500: 1 validation and 1 test images",
+    "imbalance": "'common' has 500: it has 1 validation image and 1 test image; train.class",
     "big-xmp": "41 images in 2 classes",
     "huge": "41 images in 2 classes",
     "given-80-10-10": "100 images in 2 classes",

@@ -59,7 +59,7 @@ def search(cluster: str, storage: str, *overrides: str) -> set[str]:
 
 
 def tables(cache: Path) -> list[Path]:
-    return sorted((cache / "tables").glob("*")) if (cache / "tables").exists() else []
+    return sorted((cache / "tables").glob("*.arrow")) if (cache / "tables").exists() else []
 
 
 def test_the_other_machine_copies_the_table_once(

@@ -34,12 +34,16 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """Functions that bring pixels (C, H, W) of each EXIF orientation upright."""
 
 
+_HALVED = "of 16 bits"
+
+
 class Facts(NamedTuple):
     """Facts that an image's file declares.
 
     Attributes:
         size: width and height in pixels, as stored.
-        kind: format and mode, such as `JPEG RGB`.
+        kind: format and mode, such as `JPEG RGB`; `PNG RGB of 16 bits` has as many for each
+            colour, of which Pillow reads the upper 8.
         pages: number of pages of a TIFF, or of frames of a DICOM file; 1 for animations.
     """
 
@@ -51,7 +55,9 @@ class Facts(NamedTuple):
 def facts(image: Image.Image) -> Facts:
     """Facts about an image; ask before `square`, which may decode a smaller one."""
     kind = f"{image.format or ''} {image.mode}".strip()
-    return Facts(image.size, kind, _pages(image))
+    raw = [str(tile[3]) for tile in getattr(image, "tile", ())]  # Pillow's modes of the data
+    halved = len(image.getbands()) > 1 and any(";16" in mode for mode in raw)
+    return Facts(image.size, f"{kind} {_HALVED}" if halved else kind, _pages(image))
 
 
 def square(
@@ -140,6 +146,19 @@ def pages_finding(paged: Sequence[str]) -> list[Finding]:
         + "; save the others as files of their own to use them"
     )
     return [Finding(Topic.OTHER, text)]
+
+
+def halved_finding(kinds: Sequence[str]) -> list[Finding]:
+    """Say how many images have colours of 16 bits, by the kinds of all images."""
+    halved = sum(kind.endswith(_HALVED) for kind in kinds)
+    if not halved:
+        return []
+    has = "1 image has" if halved == 1 else f"{halved:,} images have"
+    text = (
+        f"{has} 16 bits for each colour, of which the upper 8 are read: values below 256 are black "
+        "and 65,535 is white; save them with 8 bits if they fill a smaller range"
+    )
+    return [Finding(Topic.INTENSITY, text)]
 
 
 def _draft_size(image: Image.Image, size: int, fit: Fit, limit: int) -> tuple[int, int]:

@@ -54,7 +54,7 @@ def mended(image: Image.Image, data: bytes) -> Image.Image:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return image
     tags: Any = image.tag_v2
-    if tags.get(TiffImagePlugin.COMPRESSION) == _WEBP:
+    if tags.get(TiffImagePlugin.COMPRESSION) == _WEBP or _is_misread(image, tags):
         return open_tiff(data)
     if image.mode in ("L", "F") or image.mode.startswith("I"):
         bits = tuple(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
@@ -69,6 +69,13 @@ def mended(image: Image.Image, data: bytes) -> Image.Image:
         if _NO_DATA in tags:
             image.info["nodata"] = _number(tags[_NO_DATA])
     return image
+
+
+def _is_misread(image: Image.Image, tags: Any) -> bool:
+    """Whether Pillow takes the planes of 16 bits, which lie one after the other, for 8 bits."""
+    wide = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8
+    planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    return wide and planes and len(image.getbands()) > 1
 
 
 def open_tiff(data: bytes) -> Image.Image:

@@ -11,6 +11,7 @@ from revo_ray.data.files.image_files import ImageFiles, root_error
 from revo_ray.data.image_records import Finding, GivenSplit, Problem, Record, Topic
 from revo_ray.data.sources.root import quoted
 from revo_ray.settings.schema import DataConfig
+from revo_ray.words import counted
 
 NO_CLASS = "lies in no class folder"
 
@@ -59,7 +60,7 @@ def class_records(
     return records, problems, empty
 
 
-def check_filled(empty: Sequence[str], config: DataConfig) -> None:
+def check_filled(empty: Sequence[str], config: DataConfig, files: ImageFiles) -> None:
     """Check that no class folder is empty, unless small classes are left out.
 
     Raises:
@@ -68,9 +69,16 @@ def check_filled(empty: Sequence[str], config: DataConfig) -> None:
     if empty and config.min_per_class == 1:
         folders = "class folders" if len(empty) > 1 else "the class folder"
         them = "them" if len(empty) > 1 else "it"
+        inside = tuple(posixpath.join(folder, "") for folder in empty)
+        there = [file.path for file in files.all if file.path.startswith(inside)]
+        known = ""
+        if there:
+            count = counted(len(there), "file")
+            known = f" ({count} there, such as {there[0]!r}, without an ending of an image: give "
+            known += "it one, or name the files in a csv)"
         raise root_error(
-            f"no image lies in {folders} {quoted(empty)}; put some there, take {them} away, or "
-            "leave out all classes of fewer than 3 images with data.min_per_class: 3"
+            f"no image lies in {folders} {quoted(empty)}{known}; put some there, take {them} away, "
+            "or leave out all classes of fewer than 3 images with data.min_per_class: 3"
         )
 
 

@@ -94,13 +94,13 @@ def read_class_folders(config: DataConfig, files: ImageFiles, folder: str) -> So
         if not labels:
             raise root_error(_no_classes(config, files, place))
         found, beside, unfilled = class_records(files, place, labels, split)
-        if place == folder and (splits := inner_splits(files, folder, labels)):
+        if place == folder and (splits := inner_splits(config, files, folder, labels)):
             found = [replace(r, split=splits[_within(r.name, place)]) for r in found]
         records += found
         problems += beside
         empty += unfilled
         held[place] = set(labels.values())
-    check_filled(empty, config)
+    check_filled(empty, config, files)
     if config.splits != "drawn":
         _check_same_classes(held)
     classes = ordered_classes(label for labels in held.values() for label in labels)

@@ -77,7 +77,7 @@ def _read(
         if class_name(name).casefold() in by_case
     }
     records, problems, empty = class_records(files, folder, labels, wanted=wanted)
-    check_filled(empty, config)
+    check_filled(empty, config, files)
     extra = [name for name in children if name not in labels]
     if counted := _count_images(files, folder, extra, wanted):
         text = f"folders that are no class of {config.source} are left out: {counted}"

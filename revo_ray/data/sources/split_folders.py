@@ -133,26 +133,80 @@ def find_parts(config: DataConfig, files: ImageFiles, folder: str) -> Parts:
                 )
             return _parts(tree, inner, splits, others, "it holds no class folders")
     if kinds and not others and "train" not in kinds and len(kinds) > 1:
+        if config.splits == "drawn" and all(deep.values()):
+            return Parts({inner[name]: None for name in splits})
         raise root_error(
-            f"beside {quoted(children)} there is no folder 'train'; {_name_them(splits)}, or say "
-            "data.splits: {} if each of them is a class",
+            f"beside {quoted(children)} there is no folder 'train'; draw the splits from all their "
+            "images with data.splits: drawn, or say data.splits: {} if each of them is a class",
             KEY,
         )
-    return _unnamed_parts(config, tree, folder, inner, deep)
+    _check_not_several_sets(tree, inner, deep)
+    found = _unnamed_parts(config, tree, folder, inner, deep)
+    flat = [name for name in splits if not deep[name] and tree.count(inner[name])]
+    if "train" in kinds or not flat or len(others) < 2:
+        return found
+    out = f"data.exclude: [{', '.join(map(repr, flat))}]"
+    if len(flat) > 1:
+        raise root_error(
+            f"beside the class folders {quoted(others, 3)} lie {quoted(flat)}, which look like "
+            f"splits without classes; leave them out with {out}, or say data.splits: {{}} if each "
+            "of them is a class",
+            KEY,
+        )
+    text = f"the folder {flat[0]!r} is read as a class; {out} leaves it out if it is a split"
+    return Parts(found.places, found.left_out, [*found.findings, Finding(Topic.SPLITS, text, KEY)])
 
 
-def inner_splits(files: ImageFiles, folder: str, names: Iterable[str]) -> dict[str, GivenSplit]:
-    """Map the folders within class folders to splits, if all of them look like splits."""
+def inner_splits(
+    config: DataConfig, files: ImageFiles, folder: str, names: Iterable[str]
+) -> dict[str, GivenSplit]:
+    """Map the folders within class folders to splits, if they look like splits.
+
+    Raises:
+        UserError: most class folders hold split folders, and something beside these fits none.
+    """
+    if not isinstance(config.splits, str) or config.splits == "drawn":
+        return {}
     tree = Tree(files)
-    found: set[str] = set()
-    for name in names:
-        place = posixpath.join(folder, name)
-        if tree.images[place]:
-            return {}
-        found.update(tree.children(place))
-    splits = understood_splits(sorted(found))
-    whole = len(splits) == len(found) and "train" in splits.values()
-    return splits if whole and len(set(splits.values())) > 1 else {}
+    places = [posixpath.join(folder, name) for name in names]
+    held = {place: set(tree.children(place)) for place in places}
+    splits = understood_splits(sorted(set().union(*held.values())))
+    kinds = {place: {splits[name] for name in held[place] & set(splits)} for place in places}
+    whole = [place for place in places if "train" in kinds[place] and len(kinds[place]) > 1]
+    if 2 * len(whole) <= len(places):
+        return {}
+    odd = [posixpath.join(place, name) for place in places for name in held[place] - set(splits)]
+    odd += [f"the images of {place}" for place in places if tree.images[place]]
+    odd += [place for place in places if not held[place] and not tree.images[place]]
+    if odd:
+        raise root_error(
+            f"the class folders hold split folders ({quoted(sorted(splits), 4)}), and something "
+            f"beside them fits no split: {quoted(odd, 3)}; move it, leave it out with "
+            "data.exclude, or pool all images with data.splits: drawn",
+            KEY,
+        )
+    return splits
+
+
+def _check_not_several_sets(tree: Tree, inner: dict[str, str], deep: dict[str, list[str]]) -> None:
+    """Check that the folders are not whole data sets, each with splits of classes.
+
+    Raises:
+        UserError: several are.
+    """
+    sets = []
+    for name, place in inner.items():
+        splits = understood_splits(deep[name])
+        parts = [posixpath.join(place, part) for part in splits]
+        classes = all(len(tree.children(part)) > 1 and not tree.images[part] for part in parts)
+        if "train" in splits.values() and len(set(splits.values())) > 1 and classes:
+            sets.append(name)
+    if len(sets) > 1:
+        raise root_error(
+            f"the folders {quoted(sets, 4)} each hold split folders with classes: name one of them "
+            "as data.root, or list the images of all in a csv with the columns path, label and "
+            "group"
+        )
 
 
 def _class_folders(held: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -229,8 +283,9 @@ def _unclear(names: Sequence[str], held: Sequence[str], level: int) -> UserError
     out = f"leave masks out with data.exclude: [{masks[0]!r}]; or " if masks else ""
     return root_error(
         f"the folders {quoted(names, 4)} hold the same folders ({quoted(held, 4)}), as splits do: "
-        f"{out}name them with data.splits: {{train: {names[0]}, test: {names[-1]}}}, or draw the "
-        "splits from all their images with data.splits: drawn; if they are classes, say "
+        f"{out}name them with data.splits: {{train: NAME, validation: NAME, test: NAME}}, or draw "
+        "the splits from all their images with data.splits: drawn; if each is a patient or a site, "
+        f"data.splits: drawn and data.group_by: {level} keep it whole; if they are classes, say "
         f"data.splits: {{}}, or data.group_by: {level + 1} if the folders in them are groups",
         KEY,
     )

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from revo_ray.data.files.decode import halved_finding
 from revo_ray.data.files.intensity import shown
 from revo_ray.data.image_records import Finding, Problem, Record, Source
 from revo_ray.data.sources import read_source
@@ -234,6 +235,7 @@ def _prepare(
         survey.drop_squares()
         table = Table.open(path)
     findings += surveyed.said_range(survey, config, table.intensity)
+    findings += halved_finding([fact.kind for fact in survey.facts(surveyed.rows)])
     if skipped:
         findings.append(left_out_finding(skipped))
     return replace(table, warnings=tuple(sorted(findings, key=lambda found: found.topic)))

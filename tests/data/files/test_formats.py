@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -16,9 +17,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from revo_ray.data.files.decode import explain, facts, pages_finding, square
+from revo_ray.data.files.decode import (
+    explain,
+    facts,
+    halved_finding,
+    pages_finding,
+    square,
+)
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.formats import is_image, open_image
+from revo_ray.data.image_records import Topic
 
 pydicom = pytest.importorskip("pydicom")
 pillow_heif = pytest.importorskip("pillow_heif")
@@ -385,9 +393,8 @@ def test_pages_are_counted_and_named() -> None:
     found = facts(paged)
     assert (found.size, found.kind, found.pages) == ((64, 96), "TIFF RGB", 3)
     assert np.array_equal(square(paged, 32), square(photo(), 32))
-    assert pages_finding([]) is None
-    finding = pages_finding(["a.tif", "b.tif"])
-    assert finding is not None
+    assert pages_finding([]) == []
+    (finding,) = pages_finding(["a.tif", "b.tif"])
     assert finding.text.startswith("2 files have several pages or frames, of which the first")
     assert "'a.tif'" in finding.text
 
@@ -396,3 +403,38 @@ def test_an_animation_has_one_page() -> None:
     buffer = io.BytesIO()
     photo().save(buffer, "GIF", save_all=True, append_images=[photo(32)])
     assert facts(open_image(buffer.getvalue())).pages == 1
+
+
+@pytest.mark.parametrize("mode", [3, 2])
+def test_colours_of_16_bits_are_told(mode: int) -> None:
+    """Pillow reads their upper half only; a PNG of 16 bits for each colour is written by hand."""
+    grey = np.tile(np.arange(0, 4096, 64, dtype=">u2"), (8, 1))
+    pixels = np.repeat(grey[..., None], mode, axis=2)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 8, 16, {3: 2, 2: 4}[mode], 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts
+    )
+    kind = facts(open_image(data)).kind
+    assert kind.endswith("of 16 bits")
+    (finding,) = halved_finding([kind, "PNG RGB"])
+    assert finding.text.startswith("1 image has 16 bits")
+    assert finding.topic is Topic.INTENSITY
+    assert halved_finding(["PNG RGB", "PNG I;16"]) == []
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_of_16_bits_are_read_or_named(compression: str | None) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    planes = np.random.default_rng(1).integers(0, 65_536, (3, 24, 24), dtype=np.uint16)
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer, planes, photometric="rgb", planarconfig="separate", compression=compression
+    )
+    pixels = square(open_image(buffer.getvalue()), 24)
+    assert np.abs(pixels.astype(float) - planes / 257).mean() < 1

@@ -139,7 +139,7 @@ def test_parts_of_unknown_names_are_named_drawn_or_said_to_be_classes(
 ) -> None:
     root = unpacked(class_folder_files(PETS, splits=names), tmp_path)
     line = refusal(root)
-    for key in (f"{{train: {names[0]}, test: {names[-1]}}}", "splits: drawn", "splits: {}"):
+    for key in ("{train: NAME, validation: NAME", "splits: drawn", "splits: {}", "group_by: 1"):
         assert key in line
     assert "data.group_by: 2" in line
     drawn = read(root, splits="drawn")
@@ -200,4 +200,65 @@ def test_a_class_that_is_called_like_a_split_stays_one(
 ) -> None:
     source = read(unpacked(class_folder_files(dict.fromkeys(names, 3)), tmp_path))
     assert source.classes == tuple(sorted(names))
-    assert not source.warnings
+    asked = [name for name in names if name == "val"]
+    assert [repr(name) in str(found) for name in asked for found in source.warnings] == [
+        True
+    ] * len(asked)
+
+
+def test_two_flat_split_folders_beside_classes_are_no_classes_without_a_word(
+    tmp_path: Path,
+) -> None:
+    root = unpacked(class_folder_files(PETS) | flat("val") | flat("test"), tmp_path)
+    line = refusal(root)
+    assert "data.exclude: ['test', 'val']" in line
+    assert read(root, exclude=["test", "val"]).classes == tuple(sorted(PETS))
+    assert len(read(root, splits={}).classes) == len(PETS) + 2
+
+
+@pytest.mark.parametrize("folders", [("fold1", "fold2"), ("siteA", "siteB", "siteC")])
+def test_whole_sets_beside_each_other_are_no_classes(
+    folders: tuple[str, ...], tmp_path: Path
+) -> None:
+    files: Files = {}
+    for name in folders:
+        part = class_folder_files(PETS, splits=["train", "val"])
+        files |= {f"{name}/{path}": content for path, content in part.items()}
+    root = unpacked(files, tmp_path)
+    with pytest.raises(UserError, match="each hold split folders with classes"):
+        read(root)
+    assert read(root / folders[0]).classes == tuple(sorted(PETS))
+
+
+@pytest.mark.parametrize("odd", ["cat/x.png", "cat/extra/x.png", "emu/x.png"])
+def test_what_fits_no_split_within_a_class_is_told(odd: str, tmp_path: Path) -> None:
+    files = {
+        f"{label}/{split}/{i}.png": picture(0, i, kind="PNG")
+        for label in ("cat", "dog")
+        for split in ("train", "test")
+        for i in range(3)
+    }
+    whole = unpacked(files, tmp_path / "1")
+    assert splits(read(whole)) == {"train": 6, "test": 6}
+    root = unpacked(files | {odd: picture(1, 9, kind="PNG")}, tmp_path / "2")
+    assert odd.split("/")[0] in refusal(root)
+    assert {record.split for record in read(root, splits="drawn").records} == {None}
+
+
+def test_held_out_folders_without_a_training_one_are_pooled_by_the_key_that_is_named(
+    tmp_path: Path,
+) -> None:
+    root = unpacked(class_folder_files(PETS, splits=["val", "test"]), tmp_path)
+    assert "data.splits: drawn" in refusal(root)
+    source = read(root, splits="drawn")
+    assert source.classes == tuple(sorted(PETS))
+    assert set(splits(source)) == {None}
+
+
+def test_patients_above_the_classes_stay_whole_by_the_keys_that_are_named(tmp_path: Path) -> None:
+    patients = [f"patient{i}" for i in range(4)]
+    root = unpacked(class_folder_files(PETS, splits=patients), tmp_path)
+    assert "data.splits: drawn and data.group_by: 1" in refusal(root)
+    source = read(root, splits="drawn", group_by=1)
+    assert source.classes == tuple(sorted(PETS))
+    assert {record.group for record in source.records} == set(patients)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from revo_ray.credentials import holds_credentials
-from revo_ray.data.files.image_files import root_error
+from revo_ray.data.files.image_files import File, root_error
 from revo_ray.data.image_records import Finding, Problem, Record, Source, Topic
 from revo_ray.data.sources.class_and_split_names import class_name, ordered_classes
 from revo_ray.data.sources.group_names import group_of
@@ -104,6 +104,8 @@ def records_of(
         for key, places in clashes.items()
     ]
     records = [record for key, (_, record) in first.items() if key not in clashes]
+    if all(isinstance(record.picture, File) for record in records):
+        records.sort(key=lambda record: record.name)  # the same splits in any order of the rows
     advice = hint() if any("no such file" in problem.cause for problem in problems) else ""
     if not records:
         raise _no_records(table, config, problems, advice)
