@@ -21,7 +21,8 @@ def bad_images_error(problems: Sequence[Problem], *, named: bool = False) -> Use
         named: name all of them; otherwise the user sees their list elsewhere.
     """
     them = "it" if len(problems) == 1 else "them"
-    which = f": {_names(problems)}" if named else ", as listed"
+    first = f": {_names(problems[:1])}" + ", and the others that are listed" * (len(problems) > 1)
+    which = f": {_names(problems)}" if named else first
     return root_error(
         f"{counted(len(problems), 'image')} cannot be used{which}; mend or remove {them}, or leave "
         f"{them} out with data.on_bad_image: skip"
