@@ -150,7 +150,7 @@ def test_every_bad_image_is_an_obstacle_unless_skipped(tmp_path: Path) -> None:
     assert dict(found.problems)["cat/torn.jpg"] == "truncated"
     assert found.splits
     with pytest.raises(
-        UserError, match="2 images cannot be used: .*truncated.*others that are listed"
+        UserError, match=r"2 images cannot be used: .*truncated.*others that are listed"
     ) as error:
         found.check()
     assert error.value.key == "data.root"
