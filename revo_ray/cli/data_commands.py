@@ -41,7 +41,7 @@ def inspect(
                 )
             except OSError as error:
                 if duplicates is not None and error.filename is not None:
-                    raise UserError(f"cannot write {str(duplicates)!r}: {error}") from None
+                    raise UserError(f"cannot write {str(duplicates)!r}: {error.strerror}") from None
                 raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
         if as_json:
             say(json.dumps(found.as_json(), indent=2))

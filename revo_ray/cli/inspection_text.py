@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from revo_ray.cli.console import print_grid
 from revo_ray.data.files.image_files import without_password
 from revo_ray.data.inspection import NAMED, Inspection
+from revo_ray.data.shapes import ratio_text
 from revo_ray.errors import printable
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
@@ -114,8 +115,7 @@ def _facts(found: Inspection, config: DataConfig, folder: Path) -> Iterator[tupl
 
 def _aspect(ratio: float) -> str:
     """Width over height, such as `16:9` would be `1.78:1`, and tall ones `1:2`."""
-    longer = max(ratio, 1 / ratio)
-    text = f"{longer:,.0f}" if longer >= 100 else f"{longer:.3g}"
+    text = ratio_text(max(ratio, 1 / ratio))
     return f"{text}:1" if ratio >= 1 else f"1:{text}"
 
 

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.class_findings import class_findings
-from revo_ray.data.files.decode import halved_finding, pages_finding
 from revo_ray.data.image_records import Finding, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
-from revo_ray.data.shapes import aspects, shape_findings
+from revo_ray.data.shapes import aspects
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import split_records
 from revo_ray.data.splits.subset import limit_records
 from revo_ray.data.surveyed import Surveyed
 from revo_ray.data.table.bad_images import bad_images_error, check_classes, left_out_finding
 from revo_ray.data.table.fingerprint import table_path
-from revo_ray.data.table.image_table import Table
+from revo_ray.data.table.image_table import opened
 from revo_ray.data.table.survey import Survey
 from revo_ray.data.table.threads import Progress
 from revo_ray.data.twins.policy import SPLITS, Across, say_across
@@ -76,23 +75,19 @@ def inspect(
         labels = np.array([source.classes.index(record.label) for record in kept], np.int64)
         parts = _split(source, kept, config, obstacles)
         across = surveyed.across(parts) if parts else []
-        limits = Table.open(table).intensity if table.exists() else None
-        limits = limits or surveyed.limits(survey, config)
-        range_taken = surveyed.said_range(survey, config, limits)
+        ready = opened(table)
+        limits = surveyed.limits(survey, config) if ready is None else ready.intensity
+        of_pictures = surveyed.findings(survey, config, limits)
         if list_twins is not None:
             surveyed.list_twins(list_twins, parts)
     groups = _count_groups(records)
     leak = say_across(across, parts, config) if parts else None
     warnings = (
         *source.warnings,
-        *surveyed.settled.findings,
+        *of_pictures,
         *([leak] if leak else []),
         *_lesions(kept, groups),
         *class_findings(source.classes, labels, parts),
-        *range_taken,
-        *halved_finding([fact.kind for fact in facts]),
-        *shape_findings([fact.size for fact in facts], config.fit),
-        *pages_finding([r.name for r, fact in zip(kept, facts, strict=True) if fact.pages > 1]),
     )
     if problems and config.on_bad_image == "skip":
         warnings = (left_out_finding(problems), *warnings)
@@ -108,7 +103,7 @@ def inspect(
         problems=tuple(problems),
         overlaps=tuple(_overlap(each, surveyed.usable) for each in across),
         table_bytes=_table_bytes(kept, config.image_size),
-        table=table if table.exists() else None,
+        table=None if ready is None else table,
         warnings=tuple(sorted(warnings, key=lambda found: found.topic)),
         obstacles=tuple(obstacles),
     )

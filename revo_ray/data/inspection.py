@@ -99,11 +99,11 @@ class Inspection:
             "problems": [problem._asdict() for problem in self.problems],
             "listed": self.listed,
             "classes": {
-                name: {"images": count, **{split: n[i] for split, n in splits.items()}}
-                for splits in [{split: part.tolist() for split, part in self.splits.items()}]
-                for i, (name, count) in enumerate(
-                    zip(self.classes, self.counts.tolist(), strict=True)
-                )
+                name: {
+                    key: int(part[i])
+                    for key, part in {"images": self.counts, **self.splits}.items()
+                }
+                for i, name in enumerate(self.classes)
             },
             "sizes": self.sizes,
             "aspects": self.aspects,

@@ -21,7 +21,8 @@ def aspects(sizes: Sequence[Size]) -> tuple[float, ...]:
     return (ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else ()
 
 
-def _short(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
+    """A ratio of at least 1, in three digits or as a whole number."""
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
@@ -34,7 +35,7 @@ def shape_findings(sizes: Sequence[Size], fit: Literal["crop", "pad", "stretch"]
     are = "is" if long == 1 else "are"
     text = (
         f"{counted(long, 'image')} {are} at least twice as long in one direction, up to "
-        f"{_short(max(ratios))} times, and only the centre square is seen; data.fit: pad or "
+        f"{ratio_text(max(ratios))} times, and only the centre square is seen; data.fit: pad or "
         "stretch shows all of them"
     )
     return [Finding(Topic.SHAPES, text, "data.fit")]

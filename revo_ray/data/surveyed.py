@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from revo_ray.data.files.decode import halved_finding, pages_finding
 from revo_ray.data.files.intensity import Range, intensity_finding
 from revo_ray.data.image_records import Finding, Record
+from revo_ray.data.shapes import shape_findings
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.survey import Survey
 from revo_ray.data.table.threads import Progress
@@ -76,11 +78,25 @@ class Surveyed:
             return config.intensity
         return survey.intensities(self.settled.records, self.rows).range()
 
-    def said_range(self, survey: Survey, config: DataConfig, limits: Range | None) -> list[Finding]:
-        """Say which range of intensities was taken, unless the user has set it."""
-        if limits is None or config.intensity != "auto":
-            return []
-        return [intensity_finding(int(survey.deep(self.rows).sum()), limits)]
+    def findings(self, survey: Survey, config: DataConfig, limits: Range | None) -> list[Finding]:
+        """Findings about the kept pictures themselves, whatever their splits.
+
+        Args:
+            survey: the survey of their source.
+            config: configuration of the images.
+            limits: intensities that become black and white; None if no picture has any.
+        """
+        facts = list(survey.facts(self.rows))
+        paged = [i for i, fact in enumerate(facts) if fact.pages > 1]
+        found = [
+            *self.settled.findings,
+            *halved_finding([fact.kind for fact in facts]),
+            *shape_findings([fact.size for fact in facts], config.fit),
+            *pages_finding([self.settled.records[i].name for i in paged]),
+        ]
+        if limits is not None and config.intensity == "auto":
+            found.append(intensity_finding(int(survey.deep(self.rows).sum()), limits))
+        return found
 
     def across(self, parts: Mapping[str, Indices]) -> list[Across]:
         """Find twins across splits, whose positions are among the kept pictures."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from revo_ray.data.class_findings import class_findings
-from revo_ray.data.table.image_table import Table, prepare_table, split_table
+from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.monitor.progress import say
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import duration
@@ -28,8 +27,7 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     """
     with table_progress(console) as show, twins_progress(console) as seeking:
         table = prepare_table(config, folder, show, seeking=seeking, must_split=True)
-    found = class_findings(table.classes, table.labels, vars(split_table(table, config)))
-    for warning in sorted([*table.warnings, *found], key=lambda finding: finding.topic):
+    for warning in table.warnings:
         say(console, f"warning: {warning}")
     return table
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
 
-# What tifffile says of a damaged file is the reason of an error here, and no line of its own.
+# A damaged file is an error here, which has its own line: tifffile logs nothing.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _RAW_MODES = {

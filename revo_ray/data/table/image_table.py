@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from revo_ray.data.files.decode import halved_finding
+from revo_ray.data.class_findings import class_findings
 from revo_ray.data.files.intensity import shown
 from revo_ray.data.image_records import Finding, Problem, Record, Source
 from revo_ray.data.sources import read_source
@@ -162,7 +162,8 @@ def prepare_table(
         progress: called with the number of images done and of all images to look at, if a table
             is written.
         seeking: called while twins are sought, with the parts of the work done and all parts.
-        must_split: try the splits before an image is decoded, and report twins across them.
+        must_split: try the splits before an image is decoded, and report twins across them and
+            classes with few images.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
@@ -205,7 +206,7 @@ def _prepare(
     rows, path, table = survey.find(records), folder, None
     if rows.all():
         path = table_path(config, source, records, survey.digests(rows), folder)
-        table = _opened(path)
+        table = opened(path)
     skipped = list(source.problems)
     if table is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,16 +218,19 @@ def _prepare(
             skipped += [problems[i] for i in sorted(problems)]
             progress = None  # has told of all images
             path = table_path(config, source, records, survey.digests(rows, problems), folder)
-            table = _opened(path)
+            table = opened(path)
     if table is None and skipped and config.on_bad_image == "stop":
         raise bad_images_error(skipped, named=True)
     surveyed = Surveyed.of(survey, records, rows, config, seeking)
     kept = surveyed.settled.records
-    findings = [*source.warnings, *surveyed.settled.findings]
+    findings = list(source.warnings)
     if table is None:
         check_classes(source.classes, (record.label for record in kept), skipped)
     if must_split:
-        findings += surveyed.leaks(split_records(kept, source.classes, config), config)
+        splits = split_records(kept, source.classes, config)
+        labels = np.array([source.classes.index(record.label) for record in kept], np.int64)
+        findings += surveyed.leaks(splits, config)
+        findings += class_findings(source.classes, labels, vars(splits))
     if table is None:
         limits = surveyed.limits(survey, config)
         with closing(survey.squares(kept, surveyed.rows, progress)) as squares:
@@ -234,8 +238,7 @@ def _prepare(
             write_table(path, source, kept, pixels, skipped, config, limits)
         survey.drop_squares()
         table = Table.open(path)
-    findings += surveyed.said_range(survey, config, table.intensity)
-    findings += halved_finding([fact.kind for fact in survey.facts(surveyed.rows)])
+    findings += surveyed.findings(survey, config, table.intensity)
     if skipped:
         findings.append(left_out_finding(skipped))
     return replace(table, warnings=tuple(sorted(findings, key=lambda found: found.topic)))
@@ -250,8 +253,8 @@ def split_table(table: Table, data: DataConfig) -> Splits:
     return split(table.labels, data, groups=table.groups, classes=table.classes, given=table.given)
 
 
-def _opened(path: Path) -> Table | None:
-    """Open a table if it is there and whole."""
+def opened(path: Path) -> Table | None:
+    """Open a table; None if it is not there, or not whole."""
     try:
         return Table.open(path) if path.exists() else None
     except UserError:
