@@ -89,6 +89,7 @@ class Inspection:
 
     def as_json(self) -> dict[str, Any]:
         """All that was found, as values that JSON knows."""
+        columns = {"images": self.counts, **self.splits}
         return {
             "can_start": not self.obstacles,
             "obstacles": [{"text": error.args[0], "key": error.key} for error in self.obstacles],
@@ -99,10 +100,7 @@ class Inspection:
             "problems": [problem._asdict() for problem in self.problems],
             "listed": self.listed,
             "classes": {
-                name: {
-                    key: int(part[i])
-                    for key, part in {"images": self.counts, **self.splits}.items()
-                }
+                name: {column: int(numbers[i]) for column, numbers in columns.items()}
                 for i, name in enumerate(self.classes)
             },
             "sizes": self.sizes,

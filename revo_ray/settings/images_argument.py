@@ -14,9 +14,10 @@ PRESET = "preset:own-images"
 SOURCES = {
     **dict.fromkeys((".csv", ".tsv"), "csv"),
     ".parquet": "parquet",
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz"), "folder"),
+    **dict.fromkeys((".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"), "folder"),
+    **dict.fromkeys((".tgz", ".tbz2", ".tbz", ".txz", ".tzst"), "folder"),
 }
-"""Reader of a file, by its ending."""
+"""Reader of a file, by its ending; those of archives are the ones that `data` opens."""
 
 _CONFIGURATIONS = (".yaml", ".yml", ".json")
 _LOOKED_AT = 1000
@@ -29,9 +30,9 @@ def images_settings(argument: str) -> dict[str, Any] | None:
     A search of them is named after the path.
     """
     place = argument.partition("?")[0]
-    ending = posixpath.splitext(place)[1].lower()
-    if argument.startswith("preset:") or ending in _CONFIGURATIONS:
+    if argument.startswith("preset:") or place.lower().endswith(_CONFIGURATIONS):
         return None
+    ending = next((known for known in SOURCES if place.lower().endswith(known)), "")
     source = SOURCES.get(ending)
     folder = Path(argument).expanduser()
     if "://" not in argument and folder.is_dir():
@@ -41,8 +42,7 @@ def images_settings(argument: str) -> dict[str, Any] | None:
     if source is None:
         return None
     stem = posixpath.basename(place.rstrip("/")) if "://" in argument else folder.resolve().name
-    if ending in SOURCES:
-        stem = re.sub(r"(\.tar)?\.\w+$", "", stem, flags=re.IGNORECASE)
+    stem = stem[: len(stem) - len(ending)]
     name = re.sub("[^A-Za-z0-9._-]+", "-", stem).strip("-._")
     named = {"name": name} if name else {}
     return {**named, "data": {"source": source, "root": argument}}

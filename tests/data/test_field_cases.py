@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from revo_ray.cli.main import main
+from revo_ray.data.inspect import inspect
 from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
@@ -179,3 +180,21 @@ def test_photos_of_phones_are_read(cases: Path, tmp_path: Path) -> None:
     table, _ = prepared("heic-class", cases, tmp_path)
     assert table.classes == ("bird", "cat", "dog")
     assert np.ptp(table.images[:][table.labels == 0]) > 50
+
+
+def test_a_search_says_what_inspect_says(cases: Path, tmp_path: Path) -> None:
+    for case in ("panorama", "imbalance", "deep-12-bit", "many-twins", "patients"):
+        config = SearchConfig.load(str(cases / case), ["data.image_size=48"]).data
+        warned = inspect(config, tmp_path / case).warnings
+        assert warned
+        assert prepare_table(config, tmp_path / case, must_split=True).warnings == warned
+
+
+def test_a_torn_table_is_no_table(cases: Path, tmp_path: Path) -> None:
+    table, _ = prepared("panorama", cases, tmp_path)
+    names, torn = table.names, table.path.read_bytes()[:1000]
+    table.path.unlink()  # another file: the old one is mapped
+    table.path.write_bytes(torn)
+    config = SearchConfig.load(str(cases / "panorama"), ["data.image_size=48"]).data
+    assert inspect(config, tmp_path).table is None
+    assert prepared("panorama", cases, tmp_path)[0].names == names

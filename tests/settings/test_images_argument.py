@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from revo_ray.settings.images_argument import images_settings
+from revo_ray.data.files.archive import _TAR, _ZIP
+from revo_ray.settings.images_argument import SOURCES, images_settings
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -15,6 +16,8 @@ from revo_ray.settings.schema import SearchConfig
     [
         ("photos.zip", "folder", "photos"),
         ("a/b/Photos.TAR.GZ", "folder", "Photos"),
+        ("photos.tar.zst", "folder", "photos"),
+        ("notes.gz", None, ""),
         ("list.csv", "csv", "list"),
         ("list.tsv", "csv", "list"),
         ("data/train-0.parquet", "parquet", "train-0"),
@@ -31,6 +34,12 @@ def test_the_ending_says_the_reader(argument: str, source: str | None, name: str
         assert found is None
     else:
         assert found == {"name": name, "data": {"source": source, "root": argument}}
+
+
+def test_archives_are_those_that_are_opened() -> None:
+    """Settings may not import the readers, so both have a list of endings."""
+    known = {ending for ending, source in SOURCES.items() if source == "folder"}
+    assert known == {*_ZIP, *_TAR}
 
 
 def test_a_folder_is_read_by_what_it_holds(tmp_path: Path) -> None:

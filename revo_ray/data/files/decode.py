@@ -14,7 +14,7 @@ from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
 from revo_ray.data.image_records import Finding, Topic
 
-# What Pillow says of a damaged file is the reason of an error here, and no line of its own.
+# A damaged file is an error here, which has its own line: Pillow logs nothing.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 89_478_485
