@@ -6,6 +6,7 @@ import builtins  # `Storage.list` hides its own
 import copy
 import os
 import posixpath
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -113,21 +114,9 @@ class Storage:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._put, target, content).result()
             return
-        folder = os.path.dirname(target)
-        os.makedirs(folder, exist_ok=True)
-        # A hidden name, which neither the ledger nor TensorBoard reads.
-        temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        _sync_folder(folder)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with _replacing(target) as temporary, open(temporary, "wb") as file:
+            file.write(content)
 
     def extend(self, path: str, content: bytes, size: int) -> None:
         """Append to a file that readers hold open: its first `size` bytes are stored already.
@@ -242,6 +231,23 @@ class Storage:
         with _as_os_error():
             self._fs.move(old, new)
 
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file, over another if there is one; a reader sees the whole copy or the old file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            OSError: the storage is full or unreachable.
+        """
+        old, new = self._own(source), self._own(target)
+        if self.local is None:
+            with _as_os_error():
+                self._fs.copy_file(old, new)
+            return
+        folder = os.path.dirname(new)
+        os.makedirs(folder, exist_ok=True)
+        with _replacing(new) as temporary:
+            shutil.copyfile(old, temporary)
+
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
         target = self._own(path)
@@ -301,6 +307,24 @@ def _as_os_error() -> Iterator[None]:
         raise
     except pa.ArrowException as error:
         raise OSError(" ".join(str(error).split())) from None
+
+
+@contextmanager
+def _replacing(target: str) -> Iterator[str]:
+    """Give a temporary file to write; when that is whole and on disk, it replaces the target."""
+    folder = os.path.dirname(target)
+    # A hidden name, which neither the ledger nor TensorBoard reads.
+    temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
+    try:
+        yield temporary
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
 
 
 def _sync_folder(folder: str) -> None:

@@ -59,6 +59,7 @@ class Evaluation(_Scored):
         attempts: trials that it took, lost ones counted.
         val_…: scores on the validation images after the last epoch, see `Scores`.
         seconds: of training and validation, on one device.
+        predictions: SHA-256 of the file of its validation logits; None if it has none of its own.
         started_at, finished_at: seconds since 1970, UTC.
     """
 
@@ -84,6 +85,7 @@ class Evaluation(_Scored):
     seconds: float = 0.0
     node: str = ""
     device: str = ""
+    predictions: str | None = None
     started_at: float = 0.0
     finished_at: float = 0.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -16,6 +16,28 @@ from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
 FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class FormResult:
+    """One form of a search's result, and its scores; mappings are by metric.
+
+    Attributes:
+        members: evaluations with their weights, which sum to 1.
+        validation: scores on the validation images, by which it was chosen.
+        cross_fitted: mean scores on each fifth of the validation images of what the other four
+            choose; None if the validation images cannot be divided so, or nothing was chosen.
+        test: scores on the test images.
+        intervals: 95 % intervals of the test scores for so many test images.
+        looks: number of times that it was tested.
+    """
+
+    members: dict[int, float]
+    validation: dict[str, float | None]
+    cross_fitted: dict[str, float | None] | None
+    test: dict[str, float | None]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    looks: int = 1
 
 
 @dataclass(frozen=True)
@@ -33,9 +55,13 @@ class SearchResult:
         cold_starts: workers that had to load torch, network and data in this part.
         stopped_by: `budget` if that was spent, `time` if `search.stop_after` had passed, None if
             the search has not ended.
-        test_looks: number of times that the test images were looked at: once each time that the
-            search ended with a best model.
+        test_looks: number of times that the test images were looked at: once by each form, and
+            again by each that is another one when a grown search ends.
         warm_start: run directories of the earlier searches that it began from.
+        form: `search.result`, the form that load, predict and export take.
+        forms: the forms that were made and tested: `best`, `ensemble`, `soup`, `plain`.
+        splits: number of images in each split.
+        explained: what `form` got right and wrong on the test images, see `combine.explanation`.
     """
 
     name: str
@@ -52,6 +78,10 @@ class SearchResult:
     stopped_by: Literal["budget", "time"] | None = "budget"
     test_looks: int = 0
     warm_start: tuple[str, ...] = ()
+    form: str = "best"
+    forms: dict[str, FormResult] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    explained: dict[str, Any] | None = None
 
     @classmethod
     def of_rows(

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.best_model import PLAN
+from revo_ray.rundir.forms import FORMS
+from revo_ray.rundir.model_folder import PLAN
 from revo_ray.settings.deleted import read_back
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.schema import SearchConfig
@@ -182,8 +183,11 @@ def check_plan(uri: str, unit_rules: int) -> None:
     Raises:
         UserError: the units of the search are from another version of the rules.
     """
-    run = Storage(uri.removesuffix(PLAN))
-    if not uri.endswith(f"/{PLAN}") or not run.exists(FILE):
+    folder = next((form for form in FORMS if uri.endswith(f"/{form}/{PLAN}")), None)
+    if folder is None:
+        return
+    run = Storage(uri.removesuffix(f"{folder}/{PLAN}"))
+    if not run.exists(FILE):
         return
     _, provenance, _ = _read(run)
     if (old := _rules(run, provenance).get("units", 1)) != unit_rules:

@@ -12,11 +12,15 @@ import pyarrow.parquet as pq
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric
 from revo_ray.rundir import ledger, outcome, recorded_config, warm_start
-from revo_ray.rundir.best_model import CANDIDATES, BestModel
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.forms import FORMS, Form, StoredForm, read_form
+from revo_ray.rundir.kept_models import KeptModels
 from revo_ray.rundir.ledger import Ledger, LedgerTail
 from revo_ray.rundir.lock import RunLock
+from revo_ray.rundir.model_folder import ModelFolder
 from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.predictions import FOLDER as PREDICTIONS
+from revo_ray.rundir.predictions import Predictions
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.warm_start import WarmStart
 from revo_ray.settings.schema import SearchConfig
@@ -94,8 +98,20 @@ class RunDirectory(Folder):
 
     def __init__(self, storage: Storage | str) -> None:
         super().__init__(storage)
-        self.best = BestModel(self.storage)
+        self.best = ModelFolder(self.storage, "best")
         """The best model so far."""
+        self.plain = ModelFolder(self.storage, "plain")
+        """The best model so far that was fine-tuned at one rate."""
+        self.soup = ModelFolder(self.storage, "soup")
+        """The mean of the weights of several models, made when the search ends."""
+        self.ensemble = ModelFolder(self.storage, "ensemble")
+        """The description of the ensemble, made when the search ends."""
+        self.models = KeptModels(self.storage, "models")
+        """The weights of the best few evaluations."""
+        self.members = KeptModels(self.storage, "ensemble")
+        """The weights of the ensemble's members that are not in `models`."""
+        self.predictions = Predictions(self.storage)
+        """What evaluations and forms answer on validation and test images."""
 
     @property
     def is_search(self) -> bool:
@@ -245,6 +261,15 @@ class RunDirectory(Folder):
         """
         outcome.write_outcome(self.storage, result)
 
+    def form(self, name: Form) -> StoredForm | None:
+        """Find a form of the result; None if it has not been made.
+
+        Raises:
+            UserError: its description is damaged.
+            OSError: the storage is unreachable.
+        """
+        return read_form(self.storage, name)
+
     # the folder
 
     def delete_leftovers(self) -> None:
@@ -254,7 +279,7 @@ class RunDirectory(Folder):
             OSError: the storage is unreachable.
             UserError: a folder is a link, which leads to files that are not this search's.
         """
-        for folder in ("", Ledger.FOLDER, BestModel.FOLDER, CANDIDATES):
+        for folder in ("", Ledger.FOLDER, self.models.folder, PREDICTIONS, *FORMS):
             self.storage.delete_leftovers(folder)
 
     @property

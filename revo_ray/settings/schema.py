@@ -26,6 +26,9 @@ from revo_ray.settings.loading import explain, read_values
 LARGEST = 2**31 - 1
 """Largest integer that a key takes."""
 
+ResultForm = Literal["best", "ensemble", "soup"]
+"""Forms in which a search hands its result over, the values of `search.result`."""
+
 
 class Section(BaseModel):
     """A section of the configuration. Unknown keys and non-finite numbers are errors."""
@@ -246,6 +249,16 @@ class SearchOptions(Section):
     goes on. None: the whole budget is spent."""
     objective: MetricName = "loss"
     """Metric of the validation images by which evaluations are compared and the best is chosen."""
+    keep: int = Field(10, ge=1, le=1000)
+    """Number of evaluations, the best ones, whose weights stay in `models/`: the soup is made of
+    them, and the ensemble's other members are trained again."""
+    predictions: Literal["float32", "float16", "none"] = "float32"
+    """Precision in which the validation logits of each evaluation are kept, of which the ensemble
+    is chosen. none: they are not kept, and there is no ensemble."""
+    result: ResultForm = "best"
+    """Form of the result that predict, export and `revo_ray.load` take: the best evaluation, the
+    ensemble of several (the mean of their probabilities), or the soup (the mean of their
+    weights)."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""
     warm_start: list[str] = []
@@ -264,6 +277,15 @@ class SearchOptions(Section):
     def metric(self) -> Metric:
         """The objective."""
         return METRICS[self.objective]
+
+    @model_validator(mode="after")
+    def _result_can_be_made(self) -> SearchOptions:
+        if self.result == "ensemble" and self.predictions == "none":
+            raise ValueError(
+                "result is ensemble, which is chosen by the predictions that predictions=none does "
+                "not keep; choose result=best or soup, or keep predictions"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lookahead_fits(self) -> SearchOptions:

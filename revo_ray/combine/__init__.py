@@ -1,0 +1,1 @@
+"""Combines the models of one search, by the predictions that it stored."""

@@ -1,0 +1,75 @@
+"""The forms of a search's result, and where their weights lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from revo_ray.rundir.kept_models import KeptModels
+from revo_ray.rundir.model_folder import ModelFolder
+from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Form = Literal["best", "ensemble", "soup", "plain"]
+"""`best`: the best evaluation; `ensemble`: the weighted mean of the probabilities of several;
+`soup`: the mean of the weights of several; `plain`: the best evaluation that had one rate for all
+layers."""
+
+FORMS: tuple[Form, ...] = ("best", "ensemble", "soup", "plain")
+
+Members = dict[int, float]
+"""Evaluations with their weights, which sum to 1."""
+
+
+@dataclass(frozen=True)
+class StoredForm:
+    """A form in a run directory, from which a model can be loaded.
+
+    Attributes:
+        name: of the form.
+        members: of the form. A soup's members have become one model.
+        card: what is needed to load it: classes, image_size, mean, std, units.
+    """
+
+    name: Form
+    members: Members
+    card: dict[str, Any]
+    _storage: Storage
+
+    def weights(self) -> Iterator[tuple[float, dict[str, Tensor]]]:
+        """The models whose probabilities are averaged: their shares, and their weights.
+
+        Raises:
+            OSError: a weight file is missing, or cannot be read.
+            safetensors.SafetensorError: one is damaged.
+        """
+        if self.name != "ensemble":
+            yield 1.0, ModelFolder(self._storage, self.name).weights()
+            return
+        inside, outside = KeptModels(self._storage, "models"), KeptModels(self._storage, "ensemble")
+        for evaluation, share in self.members.items():
+            kept = inside if inside.holds(evaluation) else outside
+            yield share, kept.weights(evaluation)
+
+
+def read_form(storage: Storage, name: Form) -> StoredForm | None:
+    """Find a form in a run directory; None if it has not been made.
+
+    Raises:
+        UserError: its description is damaged.
+        OSError: the storage is unreachable.
+    """
+    folder = ModelFolder(storage, name)
+    if not (storage.exists(f"{name}/config.json") if name == "ensemble" else folder.exists):
+        return None
+    card = folder.card()
+    members = {int(e): float(share) for e, share in _members(card).items()}
+    return StoredForm(name, members, card, storage)
+
+
+def _members(card: Mapping[str, Any]) -> Mapping[Any, Any]:
+    members: Mapping[Any, Any] = card.get("members") or {card["evaluation"]: 1.0}
+    return members

@@ -1,0 +1,230 @@
+"""Stored predictions: logits of the validation images by evaluation, of the test images by form."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from revo_ray.errors import UserError
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.forms import Form, Members
+from revo_ray.storage import Storage
+
+FOLDER = "predictions"
+IMAGES = f"{FOLDER}/images.parquet"
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """The images of one split, in the order of their logits.
+
+    Attributes:
+        names: (n,) names in the data set.
+        labels: (n,) positions in `classes`.
+        groups: (n,) groups, None for an image without one.
+        classes: (C,) names of the classes.
+    """
+
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: tuple[str | None, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """What a form answers on the test images.
+
+    Attributes:
+        members: of the form.
+        logits: (n, C) float32; of an ensemble the logarithm of its probabilities.
+        looks: number of times that this form was tested.
+        worst: (m,) positions of the images that it got wrong with the highest confidence, the
+            surest first.
+        thumbnails: (m, S, S, 3) uint8, these images as the network saw them.
+    """
+
+    members: Members
+    logits: NDArray[np.float32]
+    looks: int
+    worst: NDArray[np.int64]
+    thumbnails: NDArray[np.uint8]
+
+    __test__ = False  # pytest takes it for a test
+
+
+class Predictions:
+    """The folder `predictions/` of a run directory.
+
+    Args:
+        storage: the run directory.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def write_images(self, validation: ScoredImages, test: ScoredImages) -> None:
+        """Write names, labels, groups and splits of the images that are scored.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        splits = {"validation": validation, "test": test}
+        table = pa.table(
+            {
+                "name": [name for images in splits.values() for name in images.names],
+                "label": np.concatenate([images.labels for images in splits.values()]),
+                "group": pa.array(
+                    [group for images in splits.values() for group in images.groups], pa.string()
+                ),
+                "split": [name for name, images in splits.items() for _ in images.names],
+            },
+            metadata={"classes": json.dumps(validation.classes)},
+        )
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        self._storage.write(IMAGES, buffer.getvalue())
+
+    def images(self, split: str) -> ScoredImages | None:
+        """The images of `validation` or `test`; None in a search of an older version.
+
+        Raises:
+            UserError: the file is damaged.
+            OSError: the storage is unreachable.
+        """
+        try:
+            table = pq.read_table(io.BytesIO(self._storage.read(IMAGES)))
+            classes = json.loads(table.schema.metadata[b"classes"])
+            rows = [row for row in table.to_pylist() if row["split"] == split]
+        except FileNotFoundError:
+            return None
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(IMAGES) from error
+        return ScoredImages(
+            names=tuple(row["name"] for row in rows),
+            labels=np.array([row["label"] for row in rows], np.int64),
+            groups=tuple(row["group"] for row in rows),
+            classes=tuple(classes),
+        )
+
+    def write(self, evaluation: int, logits: NDArray[Any], precision: str) -> str:
+        """Write the validation logits (n, C) of an evaluation; the SHA-256 of the file.
+
+        Args:
+            precision: `float32` or `float16`.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        content = _packed(logits=np.asarray(logits, np.dtype(precision)))
+        self._storage.write(_path(evaluation), content)
+        return hashlib.sha256(content).hexdigest()
+
+    def of(self, row: Evaluation) -> NDArray[np.float32] | None:
+        """The validation logits (n, C) of a row; None if it has none.
+
+        Raises:
+            UserError: the file is missing, or is not the one that the row names.
+            OSError: the storage is unreachable.
+        """
+        if row.predictions is None:
+            return None
+        path = _path(row.evaluation if row.source is None else row.source)
+        try:
+            content = self._storage.read(path)
+        except FileNotFoundError:
+            raise self._damaged(path) from None
+        if hashlib.sha256(content).hexdigest() != row.predictions:
+            raise self._damaged(path)
+        return np.asarray(_unpacked(content)["logits"], np.float32)
+
+    def delete_others(self, evaluations: Collection[int]) -> None:
+        """Delete the files of evaluations that are not among these."""
+        kept = {_path(evaluation) for evaluation in evaluations}
+        for name in self._storage.list(FOLDER):
+            path = f"{FOLDER}/{name}"
+            if name.removesuffix(".npz").isdigit() and path not in kept:
+                self._storage.delete(path)
+
+    def write_test(self, form: Form, found: TestPredictions) -> None:
+        """Write what a form answers on the test images.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        content = _packed(
+            members=np.array([*found.members], np.int64),
+            shares=np.array([*found.members.values()], np.float64),
+            logits=found.logits,
+            looks=np.array(found.looks),
+            worst=found.worst,
+            thumbnails=found.thumbnails,
+        )
+        self._storage.write(_test_path(form), content)
+
+    def test(self, form: Form) -> TestPredictions | None:
+        """What a form answered on the test images; None if it has not been tested.
+
+        Raises:
+            UserError: the file is damaged.
+            OSError: the storage is unreachable.
+        """
+        path = _test_path(form)
+        try:
+            found = _unpacked(self._storage.read(path))
+            return TestPredictions(
+                members=dict(zip(found["members"].tolist(), found["shares"].tolist(), strict=True)),
+                logits=np.asarray(found["logits"], np.float32),
+                looks=int(found["looks"]),
+                worst=found["worst"],
+                thumbnails=found["thumbnails"],
+            )
+        except FileNotFoundError:
+            return None
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(path) from error
+
+    def _damaged(self, path: str) -> UserError:
+        return UserError(
+            f"{self._storage.uri}/{path} is missing or not as it was written; restore it, or delete "
+            "the ledger's row of that number and go on with --resume"
+        )
+
+
+def _path(evaluation: int) -> str:
+    return f"{FOLDER}/{evaluation:06d}.npz"
+
+
+def _test_path(form: Form) -> str:
+    return f"{FOLDER}/test-{form}.npz"
+
+
+def _packed(**arrays: NDArray[Any]) -> bytes:
+    """Arrays as an `.npz` file; equal arrays make equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> Mapping[str, NDArray[Any]]:
+    """The arrays of an `.npz` file; it can hold no code.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import zipfile
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(str(error)) from error
