@@ -49,10 +49,20 @@ class StoredForm:
         if self.name != "ensemble":
             yield 1.0, ModelFolder(self._storage, self.name).weights()
             return
-        inside, outside = KeptModels(self._storage, "models"), KeptModels(self._storage, "ensemble")
         for evaluation, share in self.members.items():
-            kept = inside if inside.holds(evaluation) else outside
-            yield share, kept.weights(evaluation)
+            yield share, self._holder(evaluation).weights(evaluation)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all weight files are there, and of the evaluations that they should be of."""
+        if self.name == "ensemble":
+            return all(self._holder(number).holds(number) for number in self.members)
+        return ModelFolder(self._storage, self.name).owner == self.card.get("evaluation")
+
+    def _holder(self, evaluation: int) -> KeptModels:
+        """The folder of a member's weights: the search's best few, or the ensemble's own."""
+        kept = KeptModels(self._storage, "models")
+        return kept if kept.holds(evaluation) else KeptModels(self._storage, "ensemble")
 
 
 def read_form(storage: Storage, name: Form) -> StoredForm | None:

@@ -19,7 +19,10 @@ CARD = "config.json"
 PLAN = "plan.json"
 
 _CARD_KEYS = ("classes", "image_size", "mean", "std", "units")
-_OPTIONAL_KEYS = ("intensity", "evaluation", "members")  # older cards, and other forms, lack these
+_OPTIONAL_KEYS = (  # older cards lack the first, and other forms others
+    *("intensity", "evaluation", "members", "candidates"),
+    *("validation", "cross_fitted"),
+)
 
 
 class ModelFolder:

@@ -195,8 +195,8 @@ class Predictions:
 
     def _damaged(self, path: str) -> UserError:
         return UserError(
-            f"{self._storage.uri}/{path} is missing or not as it was written; restore it, or delete "
-            "the ledger's row of that number and go on with --resume"
+            f"{self._storage.uri}/{path} is missing, or not as it was written; restore it, or "
+            "delete the ledger's row of that number and go on with --resume"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pyarrow.parquet as pq
 
@@ -25,6 +25,9 @@ from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.warm_start import WarmStart
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REPORT = "report"
 TENSORBOARD = "tensorboard"
@@ -245,13 +248,15 @@ class RunDirectory(Folder):
         return SearchResult.of_rows(config.name, self.uri, self.rows(), config.search.metric)
 
     @property
-    def test_looks(self) -> int:
-        """Number of times that the test images were looked at, by the last outcome written."""
+    def earlier_looks(self) -> int:
+        """Looks at the test images that an earlier version counted, which kept no predictions."""
         try:
             last = outcome.read_outcome(self.storage)
         except UserError:  # it is damaged, and about to be written again
             return 0
-        return 0 if last is None else last.test_looks
+        if last is None:
+            return 0
+        return last.test_looks - sum(found.looks for found in last.forms.values())
 
     def write_outcome(self, result: SearchResult) -> None:
         """Write the outcome.
@@ -269,6 +274,27 @@ class RunDirectory(Folder):
             OSError: the storage is unreachable.
         """
         return read_form(self.storage, name)
+
+    def write_weights(self, folder: str, weights: Mapping[str, Tensor], evaluation: int) -> None:
+        """Write the weights of an evaluation into one of the folders of models.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        folders = (self.models, self.members, self.best, self.plain)
+        {each.folder: each for each in folders}[folder].write(weights, evaluation)
+
+    def holds(self, result: SearchResult) -> bool:
+        """Whether the weights of the forms of an outcome are all there.
+
+        Raises:
+            UserError: the description of a form is damaged.
+            OSError: the storage is unreachable.
+        """
+        if result.best is not None and self.best.owner != result.best["evaluation"]:
+            return False
+        forms = [self.form(name) for name in FORMS if name in result.forms]
+        return all(form is not None and form.complete for form in forms)
 
     # the folder
 

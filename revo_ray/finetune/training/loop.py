@@ -35,6 +35,7 @@ class Epoch:
         seconds: time since the run began, without the time that the caller spent between epochs.
         diverged: the training loss, or the last validation loss, is not finite or above
             `LOSS_LIMIT`; no epoch follows.
+        logits: (n, C) of the validation images after the epoch; None if it was not validated.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Epoch:
     images: int
     seconds: float
     diverged: bool
+    logits: Tensor | None = None
 
 
 def train_epoch(

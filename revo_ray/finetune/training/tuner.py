@@ -168,18 +168,20 @@ class FineTuner:
                 train_loss = self._train_epoch(loss_at, average)
             last = epoch == self.train.epochs
             scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
+            logits = None
             validates = last or validate == "every"
             if not diverged and validates:
                 average.put_in()
             if not diverged and (validates or policy is not None):  # which may evaluate
                 self.update_norms()
             if not diverged and validates:
-                scores = self.evaluate("validation")
+                logits = self.predict("validation")
+                scores = classification_scores(logits, self.feeds["validation"].labels)
                 if scores.loss is None or not scores.loss <= LOSS_LIMIT:
                     scores, diverged = Scores(), last
             paused = time.perf_counter()
             loss = None if diverged else train_loss
-            yield Epoch(epoch, loss, scores, self.images, paused - started, diverged)
+            yield Epoch(epoch, loss, scores, self.images, paused - started, diverged, logits)
             started += time.perf_counter() - paused
             if diverged:
                 return

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from revo_ray.data.shared_files import SharedFile, share_table, tables_folder
 from revo_ray.data.splits.draw import DEFAULT_TRAIN
 from revo_ray.data.splits.split import Splits, train_fraction
@@ -19,6 +22,7 @@ from revo_ray.finetune.network import UNIT_RULES
 from revo_ray.methods import Method, make_method
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.predictions import ScoredImages
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
@@ -156,6 +160,11 @@ class Preparation:
             if warm is not None:
                 run.write_warm_start(warm)
             run.write_config(config, checksums, RULES)
+        splits = self.splits(config)
+        if run.predictions.images("test") is None:
+            run.predictions.write_images(
+                _scored(table, splits.validation), _scored(table, splits.test)
+            )
         state = SearchState(
             config,
             run,
@@ -166,6 +175,7 @@ class Preparation:
             early_stopping=self.early_stopping(method, config),
             guard=checked.lock.check,
             warm_start=warm,
+            splits={name: len(rows) for name, rows in vars(splits).items()},
         )
         if grown:  # not before the ledger is known to be the beginning of the longer search
             run.record_growth(config.search.evaluations)
@@ -208,7 +218,7 @@ class Preparation:
             return None  # an outcome also stands where its ledger was put away
         if not result.spends(config.search.evaluations):
             return None
-        if result.best is not None and run.best.owner != result.best["evaluation"]:
+        if not run.holds(result):
             return None
         resolved, method = resolve(config)
         self._check_recorded(run, _with_recorded_fraction(resolved, run), method)
@@ -301,6 +311,16 @@ def _task(
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,
     }
+
+
+def _scored(table: Table, rows: NDArray[np.int64]) -> ScoredImages:
+    groups = table.groups or [None] * len(table.labels)
+    return ScoredImages(
+        names=tuple(table.names[row] for row in rows),
+        labels=table.labels[rows],
+        groups=tuple(groups[row] for row in rows),
+        classes=table.classes,
+    )
 
 
 def _card(config: SearchConfig, table: Table, network: Network) -> dict[str, Any]:

@@ -13,7 +13,7 @@ class Request:
     """Work for one trial.
 
     Attributes:
-        proposal: the evaluation to make, with its sample; None to test the best model.
+        proposal: the evaluation to make, with its sample; None for other work, see `FinalForms`.
         config: the trial's configuration; plain values.
     """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from revo_ray.errors import SearchError, UserError
@@ -13,10 +14,11 @@ from revo_ray.methods import Method, UnitLike
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.warm_start import WarmStart
+from revo_ray.search.core.best_few import BestFew
 from revo_ray.search.core.budget import EpochBudget
 from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_errors
 from revo_ray.search.core.early_stopping import EarlyStopping
-from revo_ray.search.core.final_test import FinalTest, untested
+from revo_ray.search.core.final_forms import FinalForms
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import Retries
 from revo_ray.search.core.winners import first_space
@@ -26,9 +28,10 @@ from revo_ray.settings.schema import SearchConfig
 class SearchState:
     """Takes requests from the proposals and writes results to the ledger, without Ray.
 
-    The order of writing is a contract: the worker writes the weights of a record-breaking
-    evaluation, then its row is written, then the old best weights are replaced, then the proposals
-    are told. Every exception from here stops the run, which can then be resumed.
+    The order of writing is a contract: the worker writes the predictions of an evaluation, then its
+    weights if they may be kept, then its row is written, then weights that fell out of the best few
+    are deleted, then the proposals are told. Every exception from here stops the run, which can
+    then be resumed.
 
     Args:
         config: the search.
@@ -41,6 +44,7 @@ class SearchState:
         early_stopping: stops evaluations early, if the method wants that.
         guard: called before each row; raises if another driver has taken the run directory over.
         warm_start: winners of earlier searches to begin with.
+        splits: number of images in each split.
 
     Raises:
         UserError: the ledger in the run directory is not this search's.
@@ -58,6 +62,7 @@ class SearchState:
         early_stopping: EarlyStopping | None = None,
         guard: Callable[[], None] = lambda: None,
         warm_start: WarmStart | None = None,
+        splits: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.run = run
@@ -66,7 +71,7 @@ class SearchState:
         self.task = task
         self.cold_starts = 0
         self.began = time.monotonic()
-        self.final_test = FinalTest()
+        self.splits = dict(splits)
         self._retries = Retries()
         self.listeners = list(listeners)
         """Called with each new row."""
@@ -83,10 +88,11 @@ class SearchState:
         self.stopped = False
         """Whether it was stopped before its budget was spent."""
         self._guard = guard
-        self._card = card
         self.objective = config.search.metric
         run.delete_leftovers()
         self.ledger = run.ledger(self.objective)
+        self.few = BestFew(run, self.objective, config.search.keep, card, self.is_swept)
+        self.forms = FinalForms(run, self.ledger, self.few, card)
         self._resume()
 
     def _resume(self) -> None:
@@ -103,7 +109,18 @@ class SearchState:
             self.early_stopping.rebuild(self.ledger)
         for row in self.ledger:
             self._spend(row.evaluation, row.epochs)
-        self.run.best.repair(self.ledger.best, self._card)
+        self.few.begin(self.ledger)
+        self.delete_unrecorded()
+
+    def delete_unrecorded(self) -> None:
+        """Delete predictions and weights that follow from no row; no evaluation may run."""
+        self.few.settle()
+        stored = [row.evaluation for row in self.ledger if row.predictions and row.source is None]
+        self.run.predictions.delete_others(stored)
+
+    def is_swept(self, generation: int | None) -> bool:
+        """Whether the evaluations of a generation have one rate for all layers."""
+        return generation == 0 and self.config.has_sweep
 
     @property
     def budget_unit(self) -> Literal["evaluations", "epochs"]:
@@ -128,8 +145,8 @@ class SearchState:
 
     @property
     def done(self) -> bool:
-        """Whether the search has ended and the best model, if there is one, is tested."""
-        return self.ended and (self.best is None or self.final_test.scores is not None)
+        """Whether the search has ended and the forms of its result, if there is one, are tested."""
+        return self.ended and (self.best is None or self.forms.done)
 
     def stop(self) -> None:
         """Begin no further evaluation; the search ends when those that run are given up."""
@@ -140,15 +157,13 @@ class SearchState:
         """The best row so far that has weights of its own."""
         return self.ledger.best
 
-    @property
-    def best_is_stored(self) -> bool:
-        """Whether `best/` holds the best row's weights, or there is no best row."""
-        return self.best is None or self.run.best.owner == self.best.evaluation
-
     def next_request(self) -> Request | None:
         """The next work for a worker; None at the barrier and at the end."""
         request = None if self.stopped else self._next_evaluation()
-        return self._test_request() if request is None and self.ended else request
+        if request is not None or not self.ended or self.best is None:
+            return request
+        work = self.forms.next_work()
+        return None if work is None else Request(None, {"task": self.task, **work})
 
     def _next_evaluation(self) -> Request | None:
         while self._budget is None or self._budget.left > 0:
@@ -163,7 +178,7 @@ class SearchState:
         return None
 
     def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
-        """Write the row of a finished evaluation, then keep or delete its weights.
+        """Write the row of a finished evaluation, then keep its weights, or delete them.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -173,11 +188,10 @@ class SearchState:
             return
         if measured.get("storage_error"):
             raise SearchError(
-                f"a worker could not write weights: {measured['storage_error']}; mend that and "
-                "go on with --resume"
+                f"a worker could not write predictions or weights: {measured['storage_error']}; "
+                "mend that and go on with --resume"
             )
         self.cold_starts += bool(measured["cold"])
-        before = self.best
         stopped = {} if measured["whole"] else {"status": "stopped"}
         row = self._row(
             proposal,
@@ -186,10 +200,7 @@ class SearchState:
             **measured["row"] | stopped,
         )
         self._append(row)
-        if self.objective.is_better(row, before):
-            self.run.best.accept(row, self._card)
-        elif measured.get("weights"):
-            self.run.best.reject(row.evaluation)
+        self.few.add(row, bool(measured.get("weights")))
         stop_after_errors(self.ledger, row.evaluation)
 
     def tell(self, evaluation: int) -> None:
@@ -225,7 +236,7 @@ class SearchState:
             OSError: the storage is full or unreachable.
             SearchError: too many errors in a row.
         """
-        self.run.best.reject(proposal.evaluation)  # it may have died after writing its weights
+        self.run.models.delete(proposal.evaluation)  # it may have died after writing its weights
         if self.stopped or self._retries.lost(proposal.evaluation, cause):
             self.returned(proposal)
             return
@@ -249,26 +260,6 @@ class SearchState:
         self._running.discard(proposal.evaluation)
         self.proposals.requeue(proposal.evaluation)
 
-    def tested(self, measured: dict[str, Any]) -> None:
-        """Take the best model's scores on the test images.
-
-        Raises:
-            OSError: the storage is full or unreachable.
-            SearchError: there are none.
-        """
-        if measured["test"] is None:
-            raise untested(measured["error"])
-        assert self.best is not None
-        self.run.best.accept(self.best, self._card)  # the description may be missing, too
-        self.final_test.scores = measured["test"]
-
-    def _test_request(self) -> Request | None:
-        if self.best is None or not self.final_test.is_due:
-            return None
-        self.final_test.running = True
-        retrain = None if self.best_is_stored else self.best.whole_plan
-        return Request(None, {"task": self.task, "test": self.best.evaluation, "retrain": retrain})
-
     def _request(self, proposal: Proposal) -> Request:
         plan = self._plan(proposal)
         self._running.add(proposal.evaluation)
@@ -282,7 +273,8 @@ class SearchState:
             "epochs": epochs,
             "stepwise": self.early_stopping is not None,
             "objective": self.objective.name,
-            "best": list(self.objective.rank_of(self.best)) if self.best else None,
+            "predictions": self.config.search.predictions,
+            "limit": self.few.limit(proposal.generation),
         }
         return Request(proposal, config)
 
@@ -299,6 +291,7 @@ class SearchState:
             proposal,
             status="cached",
             source=source.evaluation,
+            predictions=source.predictions,
             error=source.error,
             curve=source.curve,
             started_at=now,

@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 
 from revo_ray.errors import SearchError, last_line
 from revo_ray.evolve.proposals import Proposal
+from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.internals import worker_of
 
@@ -21,10 +22,10 @@ LOADING_S = 300.0
 
 @dataclass
 class Assignment:
-    """A trial's work, and its last result. Without a proposal it tests the best model."""
+    """A trial's work, and its last result."""
 
     state: SearchState
-    proposal: Proposal | None
+    request: Request
     trial: Trial | None = None
     reported: dict[str, Any] | None = None
     since: float | None = None
@@ -33,6 +34,11 @@ class Assignment:
     """Whether it took longer than `train.time_limit`."""
     given_up: bool = False
     """Whether its search was stopped."""
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """The evaluation that it makes; None for other work."""
+        return self.request.proposal
 
     @property
     def worker(self) -> Any:
@@ -117,7 +123,7 @@ class Assignments:
         for state in self._open:
             request = state.next_request()
             if request is not None:
-                self.live[trial_id] = Assignment(state, request.proposal)
+                self.live[trial_id] = Assignment(state, request)
                 return request.config
         if not self.live and not self.done:
             names = ", ".join(state.config.name for state in self._open)
@@ -134,7 +140,7 @@ class Assignments:
             exhausted = bool(work.reported and work.reported.get("exhausted"))
             with self.keeping_failure(work.state):
                 if work.proposal is None:
-                    work.state.final_test.lost(_cause(work) if died else None)
+                    work.state.forms.lost(work.request.config, _cause(work) if died else None)
                 elif died or exhausted:
                     work.state.lost(work.proposal, _cause(work))
                 else:

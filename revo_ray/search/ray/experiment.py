@@ -134,13 +134,13 @@ class Recorder(tune.Callback):
     ) -> None:
         """Write the row, before the searcher learns of the result."""
         work = self._assignments.live.get(trial.trial_id)
-        if work is None or not ("row" in result or "test" in result):
+        if work is None or not ("row" in result or "made" in result):
             return
         work.reported = result
         self._assignments.heard_from(work)
         with self._assignments.keeping_failure(work.state):
             if work.proposal is None:
-                work.state.tested(result)
+                work.state.forms.answered(work.request.config, result)
             elif result.get("done") and not result.get("exhausted"):
                 work.state.record(work.proposal, result, trial.trial_id)
 
@@ -155,7 +155,7 @@ def run_experiment(
     tick: Callable[[int, int], None] = lambda busy, slots: None,
     trial: type[tune.Trainable] = EvaluationTrial,
 ) -> None:
-    """Run searches until they end, and test their best models. Ray must be connected.
+    """Run searches until they end, and test the forms of their results. Ray must be connected.
 
     Args:
         states: searches that are not done.

@@ -9,7 +9,6 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +43,23 @@ class EvaluationTrial(tune.Trainable):
     _results: Iterator[dict[str, Any]] | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run the whole evaluation, or its next epoch if it may be stopped early; or the test."""
-        if "test" in self.config:
-            return test_best(self.config)
+        """Run the whole evaluation, or its next epoch if it may be stopped early; or other work."""
+        if "make" in self.config:
+            return self._make()
         if self._results is None:
             self._results = evaluate(self.config)
         return next(self._results)
+
+    def _make(self) -> dict[str, Any]:
+        """Do what a search asks for at its end; an exception is an answer with its cause."""
+        from revo_ray.search.ray.final_work import make  # imports torch
+
+        try:
+            answer = make(self.config, tuner_for(self.config["task"]))
+        except Exception as error:
+            _tuners.clear()  # whatever state the failure left is not used again
+            answer = {"error": describe(error)}
+        return {"error": None, **answer, "made": True, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next evaluation; this is always possible."""
@@ -65,8 +75,9 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run one request of `SearchState`.
 
     Args:
-        config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `best`, the rank to beat, and
-            `stepwise`: whether each epoch is reported, or the last alone.
+        config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `predictions`, their precision,
+            `limit`, the rank below which weights are written, and `stepwise`: whether each epoch
+            is reported, or the last alone.
 
     Yields:
         The row so far; whether the trial is `done`, the evaluation is `whole` (not cut short), and
@@ -92,9 +103,9 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]
-            written = _keep_weights(tuner, config, epoch) if whole else {}
+            stored, written = _store(tuner, config, epoch) if whole else ({}, {})
             if ended or config["stepwise"]:
-                scores = epoch.validation.finite.columns
+                scores = epoch.validation.finite.columns | stored
                 measured = {"status": "diverged" if epoch.diverged else "ok", **_spent(curve)}
                 yield result(measured | scores, ended=ended, whole=whole) | written
             if ended:
@@ -103,27 +114,6 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         _tuners.clear()  # whatever state the failure left is not used again
         failed = result({"status": "error", "error": describe(error), **_spent(curve)})
         yield failed | {"exhausted": is_exhaustion(error)}
-
-
-def test_best(config: dict[str, Any]) -> dict[str, Any]:
-    """Score the best model on the test images; train it again first if its file was lost.
-
-    Args:
-        config: `task`, `test`, the evaluation, and `retrain`, its plan or None.
-    """
-    best = RunDirectory(config["task"]["run"]).best
-    try:
-        tuner = tuner_for(config["task"])
-        if config["retrain"] is not None:
-            plan = Plan.from_json(config["retrain"])
-            list(tuner.run(plan, find_policy(plan, config["task"]["plugins"])))
-            best.write(tuner.state_dict(), config["test"])
-        tuner.load_state_dict(best.weights())
-        scores = tuner.evaluate("test")
-    except Exception as error:
-        _tuners.clear()
-        return {"test": None, "error": describe(error), "done": True}
-    return {"test": asdict(scores.finite), "done": True}
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:
@@ -159,18 +149,31 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     return Path(shared.path) if is_driver else fetch(shared)
 
 
-def _keep_weights(tuner: FineTuner, config: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
-    """Write the weights of an evaluation that may be the best; gives the error of the storage."""
-    objective, best = METRICS[config["objective"]], config["best"]
-    rank = objective.rank(epoch.validation, config["evaluation"])  # infinite if it diverged
-    if math.isinf(rank[0]) or (best is not None and rank >= tuple(best)):
-        return {}
+def _store(
+    tuner: FineTuner, config: dict[str, Any], epoch: Epoch
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the predictions of an evaluation that ended well, then the weights if they may be kept.
+
+    Returns:
+        The columns of the row that follow, and what the search has to know besides: whether weights
+        were written, or the error of the storage.
+    """
+    objective, limit, number = METRICS[config["objective"]], config["limit"], config["evaluation"]
+    stored: dict[str, Any] = {}
+    if epoch.diverged or epoch.logits is None:
+        return stored, {}
+    run = RunDirectory(config["task"]["run"])
     try:
-        run = RunDirectory(config["task"]["run"])
-        run.best.write_candidate(tuner.state_dict(), config["evaluation"])
+        if config["predictions"] != "none":
+            logits = epoch.logits.cpu().numpy()
+            stored["predictions"] = run.predictions.write(number, logits, config["predictions"])
+        rank = objective.rank(epoch.validation, number)
+        if math.isinf(rank[0]) or (limit is not None and rank >= tuple(limit)):
+            return stored, {}
+        run.models.write(tuner.state_dict(), number)
     except OSError as error:
-        return {"storage_error": str(error)}
-    return {"weights": True}
+        return stored, {"storage_error": str(error)}
+    return stored, {"weights": True}
 
 
 def is_exhaustion(error: BaseException) -> bool:
