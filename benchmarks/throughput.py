@@ -62,8 +62,8 @@ class Trivial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The value, at once."""
-        if "test" in self.config:
-            return {"test": {"loss": 0.0, "accuracy": 1.0, "auc": 1.0}, "done": True}
+        if "make" in self.config:  # there are no weights, and no images to test
+            return {"error": None, "made": True, "done": True}
         now = time.time()
         loss = sum((rate - 0.01) ** 2 for rate in self.config["plan"]["unit_lrs"])
         curve = [

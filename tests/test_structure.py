@@ -16,7 +16,7 @@ ROOMS = ("revo_ray", "baselines")
 
 FILES_OF_A_RUN = re.compile(
     r"/?((config\.yaml|result\.json|ledger\.parquet|warm_start\.json|study\.yaml|\.lease)$"
-    r"|(best|candidates|ledger)/)"
+    r"|(best|plain|soup|ensemble|models|predictions|ledger)/)"
 )
 METRIC_COLUMN = re.compile(rf"val_({'|'.join(METRICS)})", re.IGNORECASE)
 COLUMN_PREFIX = re.compile(r"\bval_($|[{%])", re.IGNORECASE)

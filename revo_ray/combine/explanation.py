@@ -1,4 +1,4 @@
-"""What a model gets right and wrong: intervals, confusions, scores by class, calibration."""
+"""The errors and the confidence of a model: intervals, confusions, scores by class, calibration."""
 
 from __future__ import annotations
 

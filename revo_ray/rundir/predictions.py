@@ -42,7 +42,7 @@ class ScoredImages:
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What a form answers on the test images.
+    """The answers of a form on the test images.
 
     Attributes:
         members: of the form.
@@ -172,7 +172,7 @@ class Predictions:
         self._storage.write(_test_path(form), content)
 
     def test(self, form: Form) -> TestPredictions | None:
-        """What a form answered on the test images; None if it has not been tested.
+        """The answers of a form on the test images; None if it has not been tested.
 
         Raises:
             UserError: the file is damaged.

@@ -114,7 +114,7 @@ class RunDirectory(Folder):
         self.members = KeptModels(self.storage, "ensemble")
         """The weights of the ensemble's members that are not in `models`."""
         self.predictions = Predictions(self.storage)
-        """What evaluations and forms answer on validation and test images."""
+        """The answers of evaluations and forms on validation and test images."""
 
     @property
     def is_search(self) -> bool:

@@ -14,7 +14,7 @@ from revo_ray.methods import RevoBinary, RevoContinuous, RevoMixed, make_method
 from revo_ray.methods.rate_transfer import filled, mapped
 from revo_ray.settings.schema import MethodConfig, SearchOptions
 from tests.properties import examples
-from tests.search.core.test_state import FakeUnit
+from tests.search.core.by_hand import FakeUnit
 
 RATES = st.floats(1e-5, 1e-1)
 PLANS = st.lists(RATES | st.just(0.0), min_size=2, max_size=12)

@@ -20,7 +20,7 @@ from revo_ray.rundir.evaluation import Evaluation, read_row, seal_row
 from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
-from tests.search.core.test_state import FakeUnit
+from tests.search.core.by_hand import FakeUnit
 
 UNITS = [FakeUnit("stem"), *(FakeUnit(f"body{i}") for i in range(2)), FakeUnit("head", head=True)]
 BUDGET = 18

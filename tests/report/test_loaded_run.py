@@ -13,7 +13,7 @@ from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import resolve
 from revo_ray.settings.schema import SearchConfig
-from tests.search.core.test_state import open_state, run
+from tests.search.core.by_hand import open_state, run
 
 
 def searched(folder: Path, options: list[str], turned: bool, workers: int, stop: int) -> Any:

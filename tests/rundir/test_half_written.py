@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -18,6 +19,7 @@ from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import read_row, seal_row
 from revo_ray.rundir.ledger import Ledger, LedgerTail
 from revo_ray.rundir.outcome import SearchResult
+from revo_ray.rundir.predictions import ScoredImages, TestPredictions
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.schema import SearchConfig
@@ -72,6 +74,17 @@ def test_a_row_that_is_half_there_is_read_once_when_it_is_whole(
     assert (len(Ledger.load(storage)), Ledger.load(storage).torn) == (4, [])
 
 
+def scored(number: int) -> ScoredImages:
+    """Images whose names hold a number."""
+    return ScoredImages((f"{number}.png",), np.array([0]), (None,), ("cat", "dog"))
+
+
+def answered(number: int) -> TestPredictions:
+    """What a form answers, with a number in it."""
+    none = np.zeros(0, np.int64)
+    return TestPredictions({number: 1.0}, np.zeros((1, 2), np.float32), 1, none, none)
+
+
 def read_all(folder: Path) -> dict[str, str]:
     """All that the readers of a run directory and of a study give, as text."""
 
@@ -85,6 +98,10 @@ def read_all(folder: Path) -> dict[str, str]:
     ledger = run.ledger()
     found = {name: text(getattr(run.best, name)) for name in ("card", "plan", "weights")}
     return found | {
+        "models": text(lambda: [(n, run.models.weights(n)) for n in (0, 1) if run.models.holds(n)]),
+        "prediction": text(lambda: run.storage.read("predictions/000000.npz")),
+        "images": text(lambda: run.predictions.images("test")),
+        "test": text(lambda: run.predictions.test("best")),
         "rows": repr((list(ledger), ledger.torn, run.count_rows())),
         "tail": repr(run.tail().new_rows()),
         "table": text(lambda: run.rows(table_first=True)),
@@ -110,8 +127,11 @@ def write_all(folder: Path) -> list[Callable[[], object]]:
             lambda several=several: study.write_config(several),
             lambda weights=weights, number=number: run.best.write(weights, number),
             lambda result=result: run.write_outcome(result),  # before there are rows
-            lambda weights=weights, number=number: run.best.write_candidate(weights, number),
-            lambda new=new: run.best.accept(new, CARD),
+            lambda weights=weights, number=number: run.models.write(weights, number),
+            lambda number=number: run.predictions.write(0, [[float(number)]], "float32"),
+            lambda number=number: run.predictions.write_images(*[scored(number)] * 2),
+            lambda number=number: run.predictions.write_test("best", answered(number)),
+            lambda new=new: run.best.take(new, "none", CARD),
         ]
     for number in (0, 1):
         new = row(number)
@@ -144,7 +164,6 @@ def test_a_reader_sees_each_file_as_it_was_or_as_it_is_and_a_killed_writer_leave
             shutil.copytree(folder, copy)  # as a power failure would leave it
             run = RunDirectory(str(copy))
             run.delete_leftovers()
-            run.best.delete_candidates()
             assert [path.name for path in copy.rglob("*") if path.name.startswith(".")] == []
             assert read_all(copy) == seen[-1]
 

@@ -18,7 +18,7 @@ from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
-from tests.search.core.test_state import open_state, run
+from tests.search.core.by_hand import open_state, run
 
 SETTINGS = ("search.evaluations=5", "search.population=4")
 """Settings of the search whose run directory is linked."""
@@ -27,6 +27,7 @@ CHANGES: dict[str, Callable[[Storage, str], object]] = {
     "extend": lambda storage, path: storage.extend(path, b"mine, and more", 4),
     "move out": lambda storage, path: storage.move(path, "here"),
     "move in": lambda storage, path: storage.move("own", path),
+    "copy in": lambda storage, path: storage.copy("own", path),
     "delete": lambda storage, path: storage.delete(path),
 }
 """All that changes a file of a storage, by its path."""
@@ -109,9 +110,14 @@ WRITERS: dict[str, Callable[[RunDirectory], object]] = {
     "a row": lambda run: run.ledger().append(ROW),
     "torn rows": lambda run: run.ledger().set_torn_aside(),
     "the table": lambda run: run.ledger().write_parquet(),
-    "a candidate": lambda run: run.best.write_candidate(WEIGHTS, 1),
-    "the best": lambda run: run.best.accept(ROW, {}),
-    "a candidate that is not": lambda run: run.best.reject(1),
+    "kept weights": lambda run: run.models.write(WEIGHTS, 1),
+    "the best": lambda run: run.best.take(ROW, "models/000001.safetensors", {}),
+    "the plain one": lambda run: run.plain.take(ROW, "models/000001.safetensors", {}),
+    "the ensemble": lambda run: run.ensemble.describe({}),
+    "a member": lambda run: run.members.write(WEIGHTS, 1),
+    "the soup": lambda run: run.soup.write(WEIGHTS, None),
+    "predictions": lambda run: run.predictions.write(1, [[0.5]], "float32"),
+    "weights that are not kept": lambda run: run.models.delete(1),
     "weights made again": lambda run: run.best.write(WEIGHTS, 1),
     "the configuration": lambda run: run.write_config(SearchConfig(), {}, {}),
     "the outcome": lambda run: run.write_outcome(SearchResult("", "", *[None] * 2, *[0] * 7)),
@@ -119,7 +125,9 @@ WRITERS: dict[str, Callable[[RunDirectory], object]] = {
     "a figure": lambda run: run.report.write("figures/1.svg", b"ours"),
     "an old figure": lambda run: run.report.delete("figures/old.svg"),
     "rows that are taken back": lambda run: run.ledger().remove(range(9)),
-    "candidates": lambda run: run.best.delete_candidates(),
+    "weights of no row": lambda run: run.models.delete_others([]),
+    "predictions of no row": lambda run: run.predictions.delete_others([]),
+    "members of no ensemble": lambda run: run.members.delete_others([]),
     "a lock": lambda run: run.lock().close(),
 }
 """All that writes, moves or deletes in a run directory; the last ones leave least to change."""
@@ -132,7 +140,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = open_state(folder, *SETTINGS)
     show_in_tensorboard(state)
     run(state, folder)
-    Storage(str(folder)).write("candidates/000001.safetensors", b"")
     for name in ("report/index.html", "report/figures/old.svg"):
         Storage(str(folder)).write(name, b"")
     (folder / "ledger" / "000004.json").write_bytes(b"{")
@@ -170,7 +177,7 @@ def test_no_writer_of_a_run_directory_leaves_it(whole: Path, tmp_path: Path) -> 
             assert content(outside) == before, f"{writer} by {name}"
 
 
-@pytest.mark.parametrize("name", ["ledger", "best", "candidates", "tensorboard"])
+@pytest.mark.parametrize("name", ["ledger", "best", "models", "predictions", "tensorboard"])
 def test_a_search_is_not_resumed_where_a_folder_is_a_link(
     name: str, whole: Path, tmp_path: Path
 ) -> None:

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.objective import LOSS, METRICS
 from revo_ray.rundir.evaluation import EpochMetrics, Evaluation, Status
@@ -168,20 +170,61 @@ def test_weights_come_back_with_what_describes_them(tmp_path: Path, dtype: str) 
         unit_lrs=[0.1, -0.0, 5e-324],
         val_loss=0.1 + 0.2,
     )
-    best = RunDirectory(str(tmp_path)).best
+    run = RunDirectory(str(tmp_path))
+    best, models = run.best, run.models
     assert (best.owner, best.exists) == (None, False)
-    best.write_candidate(weights, 7)
+    models.write(weights, 7)
     assert (best.owner, best.exists) == (None, False)
+    assert [n for n in (0, 7, 70) if models.holds(n)] == [7]
+    assert save(models.weights(7)) == save(weights)
     card = {"classes": ["é", "b"], "image_size": 8, "mean": [0.1] * 3, "std": [0.2], "units": ["u"]}
-    best.accept(row, card | {"other": 1})
+    best.take(row, models.path(7), card | {"other": 1})
     assert (best.owner, best.exists) == (7, True)
     assert save(best.weights()) == save(weights)
     assert best.card() == card | {"evaluation": 7}
     assert repr(best.plan()) == repr(row.whole_plan)
     assert Plan.from_json(best.plan()) == Plan((0.1, -0.0, 5e-324), 1e-9)
-    first = best._storage.read("best/model.safetensors")
+    first = run.storage.read("best/model.safetensors")
     best.write(best.weights(), 7)
-    assert best._storage.read("best/model.safetensors") == first
+    assert run.storage.read("best/model.safetensors") == first
+    assert run.storage.read("models/000007.safetensors") == first
+
+
+@given(
+    kind=st.sampled_from(["float32", "float16"]),
+    images=st.integers(1, 5),
+    classes=st.integers(2, 4),
+    seed=st.integers(0, 99),
+)
+@examples(10)
+def test_predictions_are_read_as_they_were_written_and_no_others(
+    kind: str, images: int, classes: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = RunDirectory(str(tmp_path_factory.mktemp("run")))
+    logits = np.random.default_rng(seed).normal(size=(images, classes)).astype(np.float32)
+    stamp = run.predictions.write(3, logits, kind)
+    assert run.predictions.write(3, logits, kind) == stamp  # equal numbers, equal bytes
+    own = Evaluation(evaluation=3, sample={}, status="ok", predictions=stamp)
+    twin = Evaluation(evaluation=5, sample={}, status="cached", source=3, predictions=stamp)
+    for row in (own, twin):
+        found = run.predictions.of(row)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, logits.astype(kind))
+    assert run.predictions.of(own.model_copy(update={"predictions": None})) is None
+    run.predictions.write(3, logits + 1, kind)
+    with pytest.raises(UserError, match=r"000003.npz is missing, or not as it was written"):
+        run.predictions.of(own)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 99])
+def test_predictions_that_are_none_are_one_line(content: bytes, tmp_path: Path) -> None:
+    run = RunDirectory(str(tmp_path))
+    for name in ("test-best.npz", "images.parquet"):
+        run.storage.write(f"predictions/{name}", content)
+    with pytest.raises(UserError, match=r"test-best.npz is missing, or not"):
+        run.predictions.test("best")
+    with pytest.raises(UserError, match=r"images.parquet is missing, or not"):
+        run.predictions.images("test")
 
 
 def test_what_a_search_adds_up_is_its_rows(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class StoredValidation:
         """The members of the ensemble; None if no predictions are stored."""
         if self.images is None or not self.logits:
             return None
-        return choose_ensemble(self.logits, self.images.labels)
+        return choose_ensemble(self.logits, self.images.labels) or None
 
     def scores(self, members: Members) -> Scores:
         """Scores of an ensemble on the validation images."""
@@ -64,8 +64,7 @@ class StoredValidation:
 
         def choose(positions: Positions) -> Logits:
             assert self.images is not None
-            part = {number: logits[positions] for number, logits in self.logits.items()}
-            members = choose_ensemble(part, self.images.labels[positions])
+            members = choose_ensemble(self.logits, self.images.labels, positions)
             return mean_logits(self.logits, members)
 
         return self._cross_fitted(choose, seed)
@@ -93,11 +92,11 @@ class StoredValidation:
         if self.images is None or not self.logits:
             return None
         folds = make_folds(self.images.labels, self.images.groups, seed)
-        return cross_fitted(self.images.labels, folds, choose) if folds else None
+        return cross_fitted(self.images.labels, folds, choose)
 
 
 def _scores(logits: Logits, labels: NDArray[np.int64], objective: Metric) -> Scores:
-    """What ranks a result: the loss alone where that is the objective, which is quick."""
+    """The scores that rank a result: the loss alone if that is the objective, which is quick."""
     from torch import as_tensor
     from torch.nn.functional import cross_entropy
 

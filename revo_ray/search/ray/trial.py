@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import time
@@ -19,7 +18,7 @@ from revo_ray.data.shared_files import SharedFile, fetch
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.objective import METRICS
-from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.evaluation_files import store
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class EvaluationTrial(tune.Trainable):
 
     def _make(self) -> dict[str, Any]:
         """Do what a search asks for at its end; an exception is an answer with its cause."""
-        from revo_ray.search.ray.final_work import make  # imports torch
+        from revo_ray.search.core.final_work import make  # imports torch
 
         try:
             answer = make(self.config, tuner_for(self.config["task"]))
@@ -103,7 +102,7 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]
-            stored, written = _store(tuner, config, epoch) if whole else ({}, {})
+            stored, written = store(tuner, config, epoch) if whole else ({}, {})
             if ended or config["stepwise"]:
                 scores = epoch.validation.finite.columns | stored
                 measured = {"status": "diverged" if epoch.diverged else "ok", **_spent(curve)}
@@ -147,33 +146,6 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     shared = SharedFile(**file)
     is_driver = ray.get_runtime_context().get_node_id() == task["node"]
     return Path(shared.path) if is_driver else fetch(shared)
-
-
-def _store(
-    tuner: FineTuner, config: dict[str, Any], epoch: Epoch
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write the predictions of an evaluation that ended well, then the weights if they may be kept.
-
-    Returns:
-        The columns of the row that follow, and what the search has to know besides: whether weights
-        were written, or the error of the storage.
-    """
-    objective, limit, number = METRICS[config["objective"]], config["limit"], config["evaluation"]
-    stored: dict[str, Any] = {}
-    if epoch.diverged or epoch.logits is None:
-        return stored, {}
-    run = RunDirectory(config["task"]["run"])
-    try:
-        if config["predictions"] != "none":
-            logits = epoch.logits.cpu().numpy()
-            stored["predictions"] = run.predictions.write(number, logits, config["predictions"])
-        rank = objective.rank(epoch.validation, number)
-        if math.isinf(rank[0]) or (limit is not None and rank >= tuple(limit)):
-            return stored, {}
-        run.models.write(tuner.state_dict(), number)
-    except OSError as error:
-        return stored, {"storage_error": str(error)}
-    return stored, {"weights": True}
 
 
 def is_exhaustion(error: BaseException) -> bool:

@@ -17,10 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.methods import make_method
 from revo_ray.report.outcomes import load_outcomes
 from revo_ray.rundir import open_directory
-from revo_ray.rundir.best_model import candidate_path
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import resolve
@@ -29,7 +27,7 @@ from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from tests.properties import examples
-from tests.search.core.test_state import TEST, UNITS, measure
+from tests.search.core.by_hand import answer, measure, open_search
 
 SECONDS = 20.0
 """Of this process, for one run directory; most take some hundredths of a second."""
@@ -59,9 +57,7 @@ def open_state(folder: Path, method: str) -> SearchState:
         RunDirectory(storage).check_config(config, {}, {})
     else:
         RunDirectory(storage).write_config(config, {}, {})
-    return SearchState(
-        config, RunDirectory(storage), make_method(config.method), list(UNITS), {}, {"m": "x"}
-    )
+    return open_search(config, RunDirectory(storage))
 
 
 def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
@@ -72,11 +68,7 @@ def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
         request = state.next_request()
         assert request is not None, "it waits for nothing"
         if request.proposal is None:
-            if request.config["retrain"] is not None:
-                number = request.config["test"]
-                content = _header({"evaluation": str(number)})
-                state.run.storage.write(candidate_path(number), content)
-            state.tested({"test": TEST})
+            state.forms.answered(request.config, answer(request))
             continue
         state.record(request.proposal, measure(request, folder), "trial")
         state.tell(request.proposal.evaluation)
@@ -163,8 +155,16 @@ LOST: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     "weights of another": lambda f, p, r: _best(f, _header({"evaluation": str(r.randrange(99))})),
     "weights gone": lambda f, p, r: shutil.rmtree(f / "best", ignore_errors=True),
     "weights described otherwise": lambda f, p, r: _best(f, b"{", "plan.json"),
-    "a candidate": lambda f, p, r: _candidate(f, f"{r.randrange(99):06d}.safetensors"),
-    "no candidate": lambda f, p, r: _candidate(f, "mine.txt"),
+    "weights of no row": lambda f, p, r: _put(f, "models", f"{r.randrange(99):06d}.safetensors"),
+    "no weights": lambda f, p, r: _put(f, "models", "mine.txt"),
+    "kept weights gone": lambda f, p, r: shutil.rmtree(f / "models", ignore_errors=True),
+    "predictions of no row": lambda f, p, r: _put(f, "predictions", "000099.npz"),
+    "forms gone": lambda f, p, r: [
+        shutil.rmtree(f / name, ignore_errors=True)
+        for name in ("plain", "soup", "ensemble")
+        if r.random() < 0.5
+    ],
+    "tests gone": lambda f, p, r: [path.unlink() for path in f.glob("predictions/test-*")],
     "result": lambda f, p, r: (f / "result.json").write_bytes(r.choice([b"", b"[", b"[" * 10**5])),
     "result of junk": lambda f, p, r: _result(f, r),
 }
@@ -197,9 +197,17 @@ FORGED: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     "config cut": lambda f, p, r: (f / "config.yaml").write_bytes(b"recorded: {sha256: {}}\n1: 2"),
     "config deep": lambda f, p, r: (f / "config.yaml").write_bytes(b"[" * 500),
     "config gone": lambda f, p, r: (f / "config.yaml").unlink(),
-    "candidates elsewhere": lambda f, p, r: link_out(f, "candidates"),
+    "models elsewhere": lambda f, p, r: link_out(f, "models"),
+    "predictions elsewhere": lambda f, p, r: link_out(f, "predictions"),
+    "predictions cut": lambda f, p, r: _spoil(f, r, lambda content: content[:20]),
+    "predictions of another": lambda f, p, r: _spoil(f, r, lambda content: content + b"x"),
+    "predictions gone": lambda f, p, r: shutil.rmtree(f / "predictions"),
+    "test spoilt": lambda f, p, r: _put(f, "predictions", "test-best.npz"),
+    "images spoilt": lambda f, p, r: _put(f, "predictions", "images.parquet"),
+    "ensemble spoilt": lambda f, p, r: _put(f, "ensemble", "config.json"),
+    "soup spoilt": lambda f, p, r: _put(f, "soup", "config.json"),
     "best elsewhere": lambda f, p, r: link_out(f, "best"),
-    "candidate a folder": lambda f, p, r: (f / "candidates" / "000001.safetensors").mkdir(
+    "model a folder": lambda f, p, r: (f / "models" / "000099.safetensors").mkdir(
         parents=True, exist_ok=True
     ),
     "weights a folder": lambda f, p, r: (
@@ -221,9 +229,14 @@ def _header(metadata: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _candidate(folder: Path, name: str) -> None:
-    (folder / "candidates").mkdir(exist_ok=True)
-    (folder / "candidates" / name).write_bytes(b"\0")
+def _spoil(folder: Path, rng: random.Random, change: Callable[[bytes], bytes]) -> None:
+    path = rng.choice(sorted(folder.glob("predictions/0*.npz")))
+    path.write_bytes(change(path.read_bytes()))
+
+
+def _put(folder: Path, room: str, name: str) -> None:
+    (folder / room).mkdir(exist_ok=True)
+    (folder / room / name).write_bytes(b"\0")
 
 
 def _result(folder: Path, rng: random.Random) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from revo_ray.methods import make_method
 from revo_ray.objective import METRICS, Scores
-from revo_ray.rundir.best_model import CARD, MODEL, PLAN
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
@@ -25,7 +22,8 @@ from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
-from tests.search.core.test_state import TEST, UNITS, measure, open_state, run
+from tests.search.core.by_hand import answer, finish, measure, open_state, run
+from tests.search.core.by_hand import open_search as open_state_of
 
 
 def weights(evaluation: int | None) -> bytes:
@@ -34,10 +32,16 @@ def weights(evaluation: int | None) -> bytes:
 
 
 def assert_is_of(folder: Path, row: Evaluation) -> None:
-    best, card = RunDirectory(str(folder)).best, json.loads((folder / CARD).read_bytes())
+    best, card = (
+        RunDirectory(str(folder)).best,
+        json.loads((folder / "best" / "config.json").read_bytes()),
+    )
     assert best.owner == card["evaluation"] == row.evaluation
     assert Scores.of_columns(card) == row.scores
-    assert json.loads((folder / PLAN).read_bytes()) == {"unit_lrs": row.unit_lrs, **row.plan}
+    assert json.loads((folder / "best" / "plan.json").read_bytes()) == {
+        "unit_lrs": row.unit_lrs,
+        **row.plan,
+    }
 
 
 @given(
@@ -79,23 +83,22 @@ def test_all_that_is_kept_of_the_best_is_of_one_row(
         number = request.proposal.evaluation
         loss, other = scores[number]
         columns = {metric.column: other / 4 for metric in METRICS.values()} | {"val_loss": loss}
-        state.run.storage.write(f"candidates/{number:06d}.safetensors", weights(number))
+        state.run.storage.write(f"models/{number:06d}.safetensors", weights(number))
         measured = measure(request, folder, **columns) | {"weights": True}
         state.record(request.proposal, measured, "trial")
         state.tell(number)
         row = state.ledger[number]
         best = row if best is None else min(best, row, key=place)
         assert_is_of(folder, best)
-    request = state.next_request()
-    assert (request.config["test"], request.config["retrain"]) == (best.evaluation, None)
-    state.tested({"test": TEST})
+    finish(state)
     written = write_result(state)
     assert RunDirectory(str(folder)).outcome() == written
     assert written.best == {
         **{"evaluation": best.evaluation, "generation": best.generation, "genome": best.genome},
         **{"plan": {"unit_lrs": best.unit_lrs, **best.plan}, **best.scores.columns},
     }
-    assert asdict(written)["test"] == TEST
+    assert written.test == written.forms["best"].test
+    assert {*written.forms["best"].members} == {best.evaluation}
 
 
 SPOILT: dict[str, Callable[[Path, int], Any]] = {
@@ -115,7 +118,7 @@ def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, sp
     folder, directory = tmp_path / "run", RunDirectory.of(config)
 
     def open_search() -> SearchState:
-        return SearchState(config, directory, make_method(config.method), list(UNITS), {}, {})
+        return open_state_of(config, directory)
 
     def finished() -> bool:
         preparation = Preparation(
@@ -133,10 +136,18 @@ def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, sp
     write_result(state)
     assert finished()
     assert finished_result(open_search()) is not None
-    SPOILT[spoilt](folder / MODEL, state.best.evaluation)
+    path, number = folder / "best" / "model.safetensors", state.best.evaluation
+    SPOILT[spoilt](path, number)
     assert not finished()
+    assert finished_result(open_search()) is not None  # opening it copied the kept weights back
+    assert finished()
+    SPOILT[spoilt](path, number)
+    SPOILT[spoilt](folder / state.run.models.path(number), number)
     again = open_search()
     assert finished_result(again) is None
     request = again.next_request()
-    assert request.config["test"] == state.best.evaluation
-    assert request.config["retrain"] == {"unit_lrs": state.best.unit_lrs, **state.best.plan}
+    assert request.config["name"] == f"train models/{number}"
+    assert request.config["plan"] == {"unit_lrs": state.best.unit_lrs, **state.best.plan}
+    again.forms.answered(request.config, answer(request))
+    finish(again)
+    assert finished()

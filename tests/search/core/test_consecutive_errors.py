@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from revo_ray.errors import SearchError
 from tests.properties import examples
-from tests.search.core.test_state import measure, open_state, rows, run
+from tests.search.core.by_hand import measure, open_state, rows, run
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
-from tests.search.core.test_state import UNITS, open_state
+from tests.search.core.by_hand import UNITS, open_state
 
 EVALUATIONS, EPOCHS = 5, 4
 BUDGET = EVALUATIONS * EPOCHS

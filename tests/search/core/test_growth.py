@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ from revo_ray.methods import CMAMV, Method, Plan, Proposals, Real, Space
 from revo_ray.methods.registry import load_methods
 from revo_ray.rundir.outcome import read_outcome
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.search.core.final_test import FinalTest
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
+from tests.search.core.by_hand import CARD, UNITS, open_search, open_state, rows, run
 from tests.search.core.test_epoch_budget import Stopping
-from tests.search.core.test_state import UNITS, open_state, rows, run
 
 GROW = {
     "revo-continuous": ("search.lookahead=3",),
@@ -51,7 +51,8 @@ def test_the_rows_stay_and_the_others_are_those_of_the_longer_search(
     run(open_state(whole, *options, "search.evaluations=34"), whole)
     first = open_state(grown, *options, "search.evaluations=17")
     run(first, grown)
-    assert write_result(first).test_looks == 1
+    looks = {form: found.looks for form, found in write_result(first).forms.items()}
+    assert set(looks.values()) == {1}
     before = row_files(grown)
     assert len(before) == 17
     longer = open_state(grown, *options, "search.evaluations=34")
@@ -60,7 +61,13 @@ def test_the_rows_stay_and_the_others_are_those_of_the_longer_search(
     after = row_files(grown)
     assert {name: after[name] for name in before} == before
     assert rows(grown) == rows(whole)
-    assert (result.evaluations, result.test_looks, result.stopped_by) == (34, 2, "budget")
+    assert (result.evaluations, result.stopped_by) == (34, "budget")
+    changed = first.forms.members != longer.forms.members
+    assert result.test_looks == sum(found.looks for found in result.forms.values())
+    assert (result.test_looks > sum(looks.values())) == changed
+    for form, found in result.forms.items():  # the same form is not tested again
+        same = first.forms.members.get(form) == longer.forms.members[form]
+        assert found.looks == (1 if same else 2)
     assert RunDirectory(str(grown)).best.owner == RunDirectory(str(whole)).best.owner
 
 
@@ -80,9 +87,9 @@ def preparation(folder: Path, early_stopping: Any = lambda method, config: None)
 
 
 def finish(folder: Path, config: SearchConfig) -> SearchState:
-    directory, method = RunDirectory.of(config), resolve(config)[1]
+    directory = RunDirectory.of(config)
     directory.write_config(config, {}, RULES)
-    state = SearchState(config, directory, method, list(UNITS), {}, {})
+    state = open_search(config, directory)
     run(state, folder / "run")
     write_result(state)
     return state
@@ -155,11 +162,14 @@ def test_a_method_whose_proposals_depend_on_the_budget_is_refused(tmp_path: Path
     config = config_of(tmp_path)
     directory, method = RunDirectory.of(config), Annealed(Annealed.Options())
     directory.write_config(config, {}, RULES)
-    run(SearchState(config, directory, method, list(UNITS), {}, {}), tmp_path / "run")
+    run(
+        SearchState(config, directory, method, list(UNITS), {"run": directory.uri}, CARD),
+        tmp_path / "run",
+    )
     before, record = row_files(tmp_path / "run"), directory.config_text()
     grown = config_of(tmp_path, "search.evaluations=24")
     with pytest.raises(UserError, match=r"evaluations cannot grow in .*: proposals of annealed"):
-        SearchState(grown, directory, method, list(UNITS), {}, {})
+        SearchState(grown, directory, method, list(UNITS), {"run": directory.uri}, CARD)
     assert (row_files(tmp_path / "run"), directory.config_text()) == (before, record)
 
 
@@ -172,7 +182,14 @@ def test_looks_are_counted_from_an_outcome_that_did_not_count_them(tmp_path: Pat
     found = read_outcome(state.run.storage)
     assert found is not None
     assert (found.test_looks, found.stopped_by) == (1, "budget")
-    state.final_test = FinalTest()
-    assert write_result(state).test_looks == 1
-    state.final_test.scores = {"loss": 0.5}
-    assert write_result(state).test_looks == 2
+
+
+def test_looks_of_an_earlier_version_are_not_forgotten(tmp_path: Path) -> None:
+    state = finish(tmp_path, config_of(tmp_path))
+    forms = len(state.forms.members)
+    whole = state.run.outcome()
+    assert whole is not None
+    assert whole.test_looks == forms
+    state.run.write_outcome(replace(whole, forms={}, test_looks=3))
+    for _ in range(2):
+        assert write_result(state).test_looks == 3 + forms

@@ -6,98 +6,32 @@ import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.methods import make_method
-from revo_ray.rundir.best_model import MODEL, candidate_path
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.kept_models import best_rows
 from revo_ray.rundir.outcome import SearchResult
-from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import MAX_DEATHS
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
-from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
 from tests.properties import examples
-
-
-@dataclass(frozen=True)
-class FakeUnit:
-    """A unit of a network that nobody needs to build."""
-
-    name: str
-    head: bool = False
-
-
-UNITS = [FakeUnit("stem"), FakeUnit("body"), FakeUnit("head", head=True)]
-
-
-def open_state(folder: Path | Storage, *overrides: str) -> SearchState:
-    config = SearchConfig.load(None, ["search.evaluations=30", *overrides])
-    run = RunDirectory(folder if isinstance(folder, Storage) else str(folder))
-    return SearchState(config, run, make_method(config.method), list(UNITS), {"t": 1}, {"m": "x"})
-
-
-TEST = {"loss": 0.5, "accuracy": 0.9, "auc": None}
-
-
-def loss_of(request: Request) -> float:
-    return sum((rate - 0.01) ** 2 for rate in request.config["plan"]["unit_lrs"])
-
-
-def measure(request: Request, folder: Path, status: str = "ok", **extra: Any) -> dict[str, Any]:
-    """Report as a worker does, and write its weights, as `trial.evaluate` does."""
-    loss = loss_of(request) if status == "ok" else None
-    best = request.config["best"]
-    number = request.config["evaluation"]
-    wrote = loss is not None and (best is None or (loss, loss, number) < tuple(best))
-    if wrote:
-        content = save({"w": torch.zeros(1)}, {"evaluation": str(number)})
-        Storage(str(folder)).write(candidate_path(number), content)
-    row = {"status": status, "val_loss": loss, "epochs": 2, "images": 8, "seconds": 0.5} | extra
-    return {"row": row, "weights": wrote, "cold": False, "whole": True}
-
-
-def run(state: SearchState, folder: Path, workers: int = 1, seed: int = 0, stop_after: int = 99):
-    """Work on a state with workers that end in random order; returns how many rows were made."""
-    rng, busy, made = random.Random(seed), [], 0
-    while not state.done and made < stop_after:
-        while len(busy) < workers and (request := state.next_request()) is not None:
-            busy.append(request)
-        if not busy:
-            continue
-        request = busy.pop(rng.randrange(len(busy)))
-        if request.proposal is None:
-            assert state.spent
-            assert request.config["test"] == state.best.evaluation
-            state.tested({"test": TEST})
-            continue
-        state.record(request.proposal, measure(request, folder), "trial")
-        made += 1
-        assert len(weight_files(folder)) <= len(busy) + 1
-        state.tell(request.proposal.evaluation)
-    return made
-
-
-def weight_files(folder: Path) -> list[Path]:
-    return list(folder.rglob("*.safetensors"))
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    moments = {"started_at", "finished_at", "trial_id"}
-    ledger = Ledger.load(Storage(str(folder)))
-    return [{k: v for k, v in row.model_dump().items() if k not in moments} for row in ledger]
+from tests.search.core.by_hand import (
+    WEIGHTS,
+    answer,
+    files,
+    finish,
+    measure,
+    models,
+    open_state,
+    rows,
+    run,
+)
 
 
 def test_the_budget_is_exact_and_best_is_the_best(tmp_path: Path) -> None:
@@ -105,13 +39,15 @@ def test_the_budget_is_exact_and_best_is_the_best(tmp_path: Path) -> None:
     assert run(state, tmp_path, workers=4) == 30
     table = rows(tmp_path)
     assert [row["evaluation"] for row in table] == list(range(30))
-    best = min(table, key=lambda row: row["val_loss"])
-    assert weight_files(tmp_path) == [tmp_path / MODEL]
-    assert RunDirectory(str(tmp_path)).best.owner == best["evaluation"]
+    best = sorted(table, key=lambda row: row["val_loss"])
+    assert models(tmp_path) == {row["evaluation"] for row in best[:10]}
+    assert state.run.best.owner == best[0]["evaluation"]
+    plain = min(table[:10], key=lambda row: row["val_loss"])
+    assert state.run.plain.owner == plain["evaluation"]
     card = json.loads((tmp_path / "best" / "config.json").read_text())
-    assert card["evaluation"] == best["evaluation"]
+    assert card["evaluation"] == best[0]["evaluation"]
     plan = json.loads((tmp_path / "best" / "plan.json").read_text())
-    assert plan["unit_lrs"] == best["unit_lrs"]
+    assert plan["unit_lrs"] == best[0]["unit_lrs"]
 
 
 @given(
@@ -129,7 +65,7 @@ def test_interruptions_change_no_row_and_repeat_none(
     made += run(open_state(broken), broken, workers, seed)
     assert made == 30
     assert rows(broken) == rows(whole)
-    assert RunDirectory(str(broken)).best.owner == RunDirectory(str(whole)).best.owner
+    assert files(broken) == files(whole)
 
 
 def test_binary_duplicates_are_rows_of_the_budget_that_cost_nothing(tmp_path: Path) -> None:
@@ -145,14 +81,14 @@ def test_binary_duplicates_are_rows_of_the_budget_that_cost_nothing(tmp_path: Pa
         assert row["epochs"] == row["images"] == row["seconds"] == 0
 
 
-@pytest.mark.parametrize("crash", ["weights", "row", "weights moved"])
+@pytest.mark.parametrize("crash", ["predictions", "weights", "row", "weights copied"])
 def test_a_crash_between_two_writes_loses_nothing(tmp_path: Path, crash: str) -> None:
-    """The order is weights, row, move; a driver may die after any of them."""
+    """The order is predictions, weights, row, copy; a driver may die after any of them."""
     whole = tmp_path / "whole"
     run(open_state(whole), whole)
     broken = tmp_path / "broken"
     state = open_state(broken)
-    run(state, broken, stop_after=5)
+    run(state, broken, stop_after=15)
     while True:
         request = state.next_request()
         assert request is not None
@@ -162,15 +98,16 @@ def test_a_crash_between_two_writes_loses_nothing(tmp_path: Path, crash: str) ->
         state.record(request.proposal, measured, "trial")
         state.tell(request.proposal.evaluation)
     number = request.proposal.evaluation
-    if crash != "weights":
+    if crash == "predictions":
+        state.run.models.delete(number)
+    if crash in ("row", "weights copied"):
         row = state._row(request.proposal, **measured["row"])
         state.ledger.append(row)
-    if crash == "weights moved":
-        state.run.storage.move(candidate_path(number), MODEL)
+        if crash == "weights copied":
+            state.run.storage.copy(state.run.models.path(number), "best/model.safetensors")
     run(open_state(broken), broken)
     assert rows(broken) == rows(whole)
-    assert weight_files(broken) == [broken / MODEL]
-    assert RunDirectory(str(broken)).best.owner == RunDirectory(str(whole)).best.owner
+    assert files(broken) == files(whole)
 
 
 def test_a_crash_before_the_best_model_was_described_is_mended(tmp_path: Path) -> None:
@@ -190,7 +127,7 @@ def test_a_dead_worker_costs_an_attempt_and_no_row(tmp_path: Path) -> None:
     assert first is not None
     measure(first, tmp_path)  # it died after its weights were written
     state.lost(first.proposal, "node gone")
-    assert weight_files(tmp_path) == []
+    assert models(tmp_path) == set()
     again = state.next_request()
     assert again is not None
     assert again.config == first.config
@@ -260,7 +197,7 @@ def test_a_worker_that_could_not_write_stops_the_search(tmp_path: Path) -> None:
     request = state.next_request()
     assert request is not None
     measured = measure(request, tmp_path) | {"storage_error": "No space left on device"}
-    with pytest.raises(SearchError, match="could not write weights: No space left"):
+    with pytest.raises(SearchError, match="could not write predictions or weights: No space left"):
         state.record(request.proposal, measured, "trial")
     assert rows(tmp_path) == []
 
@@ -348,11 +285,7 @@ def test_no_row_is_written_once_another_driver_took_over(tmp_path: Path) -> None
     def taken_over() -> None:
         raise SearchError("another driver took over")
 
-    config = SearchConfig.load(None, ["search.evaluations=12"])
-    storage, method = Storage(str(tmp_path)), make_method(config.method)
-    state = SearchState(
-        config, RunDirectory(storage), method, list(UNITS), {}, {}, guard=taken_over
-    )
+    state = open_state(tmp_path, "search.evaluations=12", guard=taken_over)
     request = state.next_request()
     assert request is not None
     assert request.proposal is not None
@@ -363,43 +296,121 @@ def test_no_row_is_written_once_another_driver_took_over(tmp_path: Path) -> None
 
 def test_listeners_hear_of_each_row_once(tmp_path: Path) -> None:
     heard: list[Evaluation] = []
-    config = SearchConfig.load(None, ["search.evaluations=12"])
-    method = make_method(config.method)
-    storage = Storage(str(tmp_path))
-    state = SearchState(
-        config, RunDirectory(storage), method, list(UNITS), {}, {}, listeners=(heard.append,)
-    )
+    state = open_state(tmp_path, "search.evaluations=12", listeners=(heard.append,))
     run(state, tmp_path)
     assert heard == list(state.ledger)
 
 
-def test_the_best_model_is_tested_once_and_again_where_a_worker_died(tmp_path: Path) -> None:
-    state = open_state(tmp_path)
-    for _ in range(30):
-        request = state.next_request()
-        assert request is not None
-        assert request.proposal is not None
-        state.record(request.proposal, measure(request, tmp_path), "trial")
-        state.tell(request.proposal.evaluation)
-    for cause in ("killed", None, "killed"):
-        request = state.next_request()
-        assert request is not None
-        assert request.proposal is None
-        assert request.config["retrain"] is None
-        assert state.next_request() is None
-        assert not state.done
-        state.final_test.lost(cause)
-    assert state.next_request() is not None
-    with pytest.raises(SearchError, match="cannot test the best model: killed"):
-        state.final_test.lost("killed")
-    state.tested({"test": TEST})
-    assert state.done
-    assert state.next_request() is None
+def spent(folder: Path, *overrides: str) -> SearchState:
+    """A search whose budget is spent, and whose forms are not made."""
+    state = open_state(folder, *overrides)
+    run(state, folder, stop_after=30)
+    assert state.spent
+    return state
 
-    (tmp_path / "best" / "model.safetensors").unlink()
-    again = open_state(tmp_path).next_request()
-    assert again is not None
-    assert again.config["retrain"] == state.best.whole_plan
+
+def works(state: SearchState) -> list[Request]:
+    """All the work that a search has now."""
+    found = []
+    while (request := state.next_request()) is not None:
+        found.append(request)
+    return found
+
+
+def test_each_form_is_tested_once_and_again_if_a_worker_died(tmp_path: Path) -> None:
+    state = spent(tmp_path, "search.keep=30")
+    for cause in ("killed", None, "killed"):
+        found = works(state)
+        names = [request.config["name"] for request in found]
+        assert names == ["test best", "test plain", "test ensemble", "soup soup"][-len(names) :]
+        for request in found[:-1]:
+            state.forms.lost(request.config, None)
+        state.forms.lost(found[-1].config, cause)
+    assert finish(state) == ["test best", "test plain", "test ensemble", "soup soup", "test soup"]
+    assert state.next_request() is None
+    written = write_result(state)
+    assert [*written.forms] == ["best", "ensemble", "soup", "plain"]
+    assert written.test_looks == 4
+
+
+def test_a_form_that_workers_die_of_ends_the_search_resumable(tmp_path: Path) -> None:
+    state = spent(tmp_path)
+    for _ in range(MAX_DEATHS - 1):
+        state.forms.lost(works(state)[0].config, "killed")
+    with pytest.raises(SearchError, match="cannot test the best model: killed"):
+        state.forms.lost(works(state)[0].config, "killed")
+    again = open_state(tmp_path)
+    finish(again)
+    assert again.done
+
+
+def test_a_form_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
+    state = spent(tmp_path)
+    request = state.next_request()
+    with pytest.raises(SearchError, match="cannot test the best model: OSError: gone"):
+        state.forms.answered(request.config, {"error": "OSError: gone"})
+
+
+@given(
+    lost=st.sets(st.sampled_from(["best", "plain", "models", "ensemble", "soup", "predictions"])),
+    made=st.integers(0, 4),
+    seed=st.integers(0, 999),
+)
+@examples(10)
+def test_weights_that_were_lost_are_trained_again_before_the_tests(
+    lost: set[str], made: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
+    few = ("search.keep=2",)  # so that the ensemble has members outside
+    finish(spent(whole, *few))
+    state = spent(broken, *few)
+    rng = random.Random(seed)
+    for _ in range(made):  # the driver dies in the middle of its end
+        request = state.next_request()
+        assert request is not None
+        state.forms.answered(request.config, answer(request))
+    for folder in lost:
+        for path in (broken / folder).glob("*"):
+            if rng.random() < 0.7 and (folder != "predictions" or "test-" in path.name):
+                path.unlink()
+    finish(open_state(broken, *few))
+    again, first = files(broken), files(whole)
+    assert again == first
+
+
+def test_an_ensemble_is_a_function_of_the_ledger(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "four"]
+    for folder, workers in zip(folders, (1, 4), strict=True):
+        run(open_state(folder), folder, workers)
+    found = [json.loads((folder / "ensemble" / "config.json").read_text()) for folder in folders]
+    assert found[0]["members"] == found[1]["members"]
+    assert len(found[0]["members"]) > 1
+
+
+@pytest.mark.parametrize("keep", [1, 3, 50])
+def test_the_kept_weights_are_those_of_the_best_few(tmp_path: Path, keep: int) -> None:
+    state = open_state(tmp_path, f"search.keep={keep}")
+    run(state, tmp_path, workers=3)
+    best = best_rows(state.ledger, state.objective, keep)
+    assert len(best) == min(keep, 30)
+    assert models(tmp_path) == {row.evaluation for row in best}
+    outside = {int(path.stem) for path in (tmp_path / "ensemble").glob("*.safetensors")}
+    assert outside == set(state.forms.members["ensemble"]) - models(tmp_path)
+    assert (tmp_path / "soup").exists() == (keep > 1)
+
+
+def test_without_predictions_there_is_no_ensemble(tmp_path: Path) -> None:
+    state = open_state(tmp_path, "search.predictions=none")
+    while not state.spent:
+        request = state.next_request()
+        assert request.config["predictions"] == "none"
+        measured = measure(request, tmp_path)
+        state.record(request.proposal, measured, "trial")
+        state.tell(request.proposal.evaluation)
+    finish(state)
+    forms = write_result(state).forms
+    assert [*forms] == ["best", "soup", "plain"]
+    assert forms["best"].cross_fitted is None
 
 
 def test_a_row_answered_by_a_later_one_is_not_the_best_of_the_result(tmp_path: Path) -> None:
@@ -412,28 +423,14 @@ def test_a_row_answered_by_a_later_one_is_not_the_best_of_the_result(tmp_path: P
     assert result.best["evaluation"] == best.evaluation
 
 
-def test_the_test_counts_when_the_best_model_is_described(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = open_state(tmp_path)
-    run(state, tmp_path, stop_after=30)
-    assert state.next_request().proposal is None
-    with monkeypatch.context() as full:
-        full.setattr(state.run.best, "accept", lambda *_: (_ for _ in ()).throw(OSError("full")))
-        with pytest.raises(OSError, match="full"):
-            state.tested({"test": TEST})
-    assert not state.done
-    state.tested({"test": TEST})
-    assert state.done
-
-
-def test_weights_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: Path) -> None:
+def test_files_that_a_killed_drivers_worker_wrote_late_do_not_stay(tmp_path: Path) -> None:
     state = open_state(tmp_path)
     run(state, tmp_path)
-    late = save({"w": torch.zeros(1)}, {"evaluation": "7"})
-    state.run.storage.write(candidate_path(7), late)  # after this driver had tidied up
+    before = files(tmp_path)
+    state.run.models.write(WEIGHTS, 99)  # after this driver had tidied up
+    state.run.predictions.write(99, [[0.5]], "float32")
     write_result(state)
-    assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]
+    assert files(tmp_path) == before
 
 
 def test_the_row_of_a_lost_evaluation_says_when_it_was_given_up(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from revo_ray.rundir.ledger import TABLE
 from revo_ray.search.core.summary import finished_result, write_result
-from tests.search.core.test_state import open_state, run
+from tests.search.core.by_hand import open_state, run
 
 
 def test_a_done_search_leaves_its_rows_as_one_table_and_its_result(tmp_path: Path) -> None:

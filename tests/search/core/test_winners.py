@@ -26,7 +26,7 @@ from revo_ray.search.core.prepare import RULES, Preparation, resolve
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.core.winners import find_warm_start
 from revo_ray.settings.schema import SearchConfig
-from tests.search.core.test_state import UNITS, rows, run
+from tests.search.core.by_hand import UNITS, rows, run
 
 NETWORK = (
     *("model.name=timm/test_byobnet", "model.weights=none", "data.image_size=16"),

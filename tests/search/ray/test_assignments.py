@@ -14,7 +14,7 @@ from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray import assignments
 from revo_ray.search.ray.assignments import LOADING_S, Assignment, Assignments
 from revo_ray.settings.schema import SearchConfig
-from tests.search.core.test_state import UNITS
+from tests.search.core.by_hand import UNITS
 
 
 class Clock:
