@@ -1,4 +1,4 @@
-"""What a model gets right and wrong: intervals, confusions, scores by class, calibration."""
+"""Explains test scores: intervals, confusions, scores by class, calibration, the worst errors."""
 
 from __future__ import annotations
 
