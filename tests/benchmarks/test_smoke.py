@@ -269,6 +269,7 @@ def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert gained == pytest.approx(means[0] - means[1], abs=1e-3)
     gained = line["refit"]["digits"]["revo-continuous"]["best"]["gained_auc"]
     assert gained == pytest.approx(ours["best refit"]["mean_auc"] - ours["best"]["mean_auc"], 1e-3)
+    monkeypatch.setattr(scale, "clocked", lambda command: None)
     monkeypatch.setattr(takeaway, "train_plan", None)
     again = last_line(printed(*command))
     assert all(again[key] == line[key] for key in line.keys() - {"cost", "record"})

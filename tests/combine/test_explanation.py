@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.metrics import classification_report, confusion_matrix
 
+from revo_ray.combine import explanation
 from revo_ray.combine.explanation import explain, score_intervals, worst_errors
 from revo_ray.finetune.training.metrics import classification_scores
 from tests.properties import examples
@@ -22,28 +23,54 @@ from tests.properties import examples
 Case = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-def draw(seed: int, images: int, classes: int, skill: float = 1.0) -> Case:
+def draw(seed: int, images: int, classes: int) -> Case:
     """Logits with ties, and labels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=images)
-    logits = np.round(rng.normal(size=(images, classes)) + skill * np.eye(classes)[labels], 1)
+    logits = np.round(rng.normal(size=(images, classes)) + np.eye(classes)[labels], 1)
     return logits.astype(np.float32), labels
 
 
 cases = st.builds(draw, st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(2, 5))
 
 
+@pytest.mark.parametrize("parts", [1, 13])
 @pytest.mark.parametrize("classes", [2, 4])
-def test_intervals_are_those_of_scores_of_resampled_images(classes: int) -> None:
-    logits, labels = draw(0, 150, classes)
-    rng = np.random.default_rng(99)
-    resamples = [rng.integers(150, size=150) for _ in range(400)]
-    scores = [asdict(classification_scores(logits[each], labels[each])) for each in resamples]
+def test_intervals_are_those_of_scores_of_resampled_images(
+    classes: int, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One class is so rare that it is missing in some resamples."""
+    logits, labels = draw(0, 60, classes)
+    labels[labels == 1] = 0
+    labels[[7, 30]] = 1
+    monkeypatch.setattr(explanation, "_CHUNK", 60 * 1000 // parts)
+    sampled = explanation._bootstrap(logits, labels)
+    drawn = np.random.default_rng(0).integers(60, size=(1000, 60))
+    missing = [number for number, each in enumerate(drawn) if 1 not in labels[each]]
+    assert missing
+    for number in [*range(30), *missing[:5], 999]:
+        images = drawn[number]
+        expected = asdict(classification_scores(logits[images], labels[images]))
+        for name, values in sampled.items():
+            score = np.nan if expected[name] is None else expected[name]
+            assert values[number] == pytest.approx(score, nan_ok=True), name
     found = score_intervals(logits, labels, classification_scores(logits, labels))
     assert found.keys() == {"loss", "accuracy", "auc", "balanced_accuracy", "macro_f1"}
-    for name, ends in found.items():
-        expected = np.percentile([each[name] for each in scores], [2.5, 97.5])
-        assert ends == pytest.approx(expected, abs=0.2 * np.ptp(expected)), name
+    for name, values in sampled.items():
+        assert found[name] == pytest.approx(np.nanpercentile(values, [2.5, 97.5]))
+
+
+def test_many_images_and_classes_have_fewer_resamples_for_the_auc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logits, labels = draw(0, 60, 3)
+    whole = explanation._bootstrap(logits, labels)
+    monkeypatch.setattr(explanation, "MOST_PRODUCTS", 60 * 3 * 150)
+    monkeypatch.setattr(explanation, "_CHUNK", 60 * 40)
+    fewer = explanation._bootstrap(logits, labels)
+    assert len(fewer["auc"]) == 150
+    assert fewer["auc"] == pytest.approx(whole["auc"][:150])
+    assert fewer["loss"] == pytest.approx(whole["loss"])
 
 
 def test_the_interval_of_the_accuracy_is_wilsons() -> None:
