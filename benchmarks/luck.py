@@ -29,6 +29,7 @@ import torch
 
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
+from revo_ray.combine.soup import mean_weights
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.evolve.proposals import Outcome
 from revo_ray.finetune.plan import Plan
@@ -117,14 +118,7 @@ class Bench:
             states.append(tuner.state_dict())
             losses["last"] = loss_of(epoch.validation)
         for count in (2, 3):
-            tuner.load_state_dict(
-                {
-                    name: torch.stack([state[name].double() for state in states[-count:]])
-                    .mean(0)
-                    .to(tensor.dtype)
-                    for name, tensor in states[-1].items()
-                }
-            )
+            tuner.load_state_dict(mean_weights(states[-count:]))
             tuner.update_norms()
             losses[f"mean of {count}"] = loss_of(tuner.evaluate("validation"))
         return losses

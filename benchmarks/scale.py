@@ -94,12 +94,16 @@ def use_weights(weights: str) -> None:
 
 
 def run(
-    cell: str, ways: Sequence[str], seeds: Sequence[int], runs: Path, settings: Sequence[str]
+    cell: str,
+    ways: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    runs: Path,
+    settings: Sequence[str],
 ) -> list[Search]:
     """The searches of a cell, finished; those of each way lie in a study of their own."""
     found: list[Search] = []
-    for way in ways:
-        study = {"methods": [{**WAYS[way], "label": way}], "seeds": [*seeds]}
+    for way, method in ways.items():
+        study = {"methods": [{**method, "label": way}], "seeds": [*seeds]}
         values = {"name": f"{cell}-{way}", "storage": str(runs), **CELLS[cell], "study": study}
         with tempfile.TemporaryDirectory(prefix="revo-") as folder:
             file = Path(folder) / "study.yaml"
@@ -166,9 +170,9 @@ def main() -> None:
     arguments, record = begin(parser, "scale", MEASURES)
     use_weights(arguments.weights)
     runs = arguments.runs.absolute()
+    ways = {way: WAYS[way] for way in arguments.ways}
     searches = {
-        cell: run(cell, arguments.ways, arguments.seeds, runs, arguments.settings)
-        for cell in arguments.cells
+        cell: run(cell, ways, arguments.seeds, runs, arguments.settings) for cell in arguments.cells
     }
     line: dict[str, Any] = {"cells": {cell: figures(own) for cell, own in searches.items()}}
     revisions = {search.revision for own in searches.values() for search in own}

@@ -1,4 +1,4 @@
-"""The errors and the confidence of a model: intervals, confusions, scores by class, calibration."""
+"""Explains test scores: intervals, confusions, scores by class, calibration, the worst errors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ RESAMPLES = 1000
 FEWEST_RESAMPLES = 100
 MOST_PRODUCTS = 10**8
 """Resamples × images × classes that an interval of the AUC may take; fewer resamples beyond."""
+ROUNDING = 1e-9
 BINS = 15
 """Bins of the calibration, as in Guo et al. 2017 (arXiv 1706.04599)."""
 
@@ -42,7 +43,7 @@ def score_intervals(
     if np.isfinite(logits).all():
         for name, sampled in _bootstrap(logits, labels).items():
             defined = sampled[~np.isnan(sampled)]
-            if len(defined) and defined.min() < defined.max():
+            if len(defined) and np.ptp(defined) > ROUNDING:
                 low, high = np.percentile(defined, [2.5, 97.5])
                 found[name] = float(low), float(high)
     return {name: ends for name, ends in found.items() if getattr(scores, name) is not None}

@@ -38,6 +38,7 @@ from benchmarks import (
     recipe,
     scale,
     study,
+    takeaway,
     variants,
     warm_start,
 )
@@ -67,7 +68,7 @@ ARGUMENTS = {
     "throughput": ("--evaluations", "10", "--concurrent", "2", "--repeats", "1"),
     "utilisation": ("--workers", "2", "--generations", "2", "--repeats", "1"),
 }
-IN_TEST_WINS = {"noise", "soup", "wins"}
+IN_TEST_WINS = {"noise", "wins"}
 
 Printed = Callable[..., str]
 
@@ -245,6 +246,33 @@ def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert equal == {"mean": 0, "low": None, "high": None}
     pairs = zip(found["wide"]["accuracy"], found["full"]["accuracy"], strict=True)
     assert other["mean"] == pytest.approx(sum(a - b for a, b in pairs) / 2, abs=1e-3)
+
+
+def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every form stands beside the others, and what is finished is not trained again."""
+    monkeypatch.setattr(scale, "clocked", by_hand)
+    words = ("--cells", "digits", "--weights", "none", "--methods", "full", "revo-continuous")
+    tiny = ("--set", "search.evaluations=5", "search.population=4", *TINY)
+    command = ("takeaway", *words, "--seeds", "3", "4", "--runs", str(tmp_path), *tiny)
+    line = last_line(printed(*command))
+    test, optimism, cost = (line[key]["digits"] for key in ("test", "optimism", "cost"))
+    assert test["full"].keys() >= {"best", "ensemble", "best refit"}
+    ours = test["revo-continuous"]
+    assert ours.keys() >= {"best", "ensemble", "plain", "best refit", "plain refit"}
+    for method in ("full", "revo-continuous"):
+        best, ensemble = (optimism[method][form] for form in ("best", "ensemble"))
+        assert ensemble["validation_loss"] <= best["validation_loss"]
+        assert cost[method]["ensemble"]["models"] >= cost[method]["best"]["models"] == 1
+        assert cost[method]["best"]["over_best"] == 1
+    gained = line["differences"]["all"]["revo-continuous"]["ensemble less best"]["accuracy"]
+    means = ours["ensemble"]["mean_accuracy"], ours["best"]["mean_accuracy"]
+    assert gained == pytest.approx(means[0] - means[1], abs=1e-3)
+    gained = line["refit"]["digits"]["revo-continuous"]["best"]["gained_auc"]
+    assert gained == pytest.approx(ours["best refit"]["mean_auc"] - ours["best"]["mean_auc"], 1e-3)
+    monkeypatch.setattr(scale, "clocked", lambda command: None)
+    monkeypatch.setattr(takeaway, "train_plan", None)
+    again = last_line(printed(*command))
+    assert all(again[key] == line[key] for key in line.keys() - {"cost", "record"})
 
 
 @pytest.mark.nightly

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks import noise, soup, wins
+from benchmarks import noise, wins
 from revo_ray.methods import make_method
 from revo_ray.settings.study import StudyConfig
 from tests.model.export.runs import search
@@ -153,33 +152,3 @@ def test_a_winner_is_trained_again_under_other_seeds(
     assert line["selected"] == pytest.approx(best["val_loss"], abs=1e-4)
     assert line["luck"] == pytest.approx(line["again"] - line["selected"], abs=2e-4)
     assert line["spread"] > 0
-
-
-def test_the_best_are_put_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study, found = searched(tmp_path, "train.batch_norm=precise")
-    result = json.loads((found / "result.json").read_text())
-    for models in (1, 3):
-        run(monkeypatch, str(study), "--models", str(models))
-        soup.main()
-        cells = json.loads(capsys.readouterr().out)["cells"]
-        line = cells["digits 20 %"]["revo-continuous"]
-        assert line["best_validation_loss"] == pytest.approx(result["best"]["val_loss"], abs=1e-4)
-        assert line["best_test_loss"] == pytest.approx(result["test"]["loss"], abs=1e-4)
-        assert line["soup_validation_loss"] <= line["best_validation_loss"]
-        assert 1 <= line["in_soup"] <= models
-        if models == 1:
-            assert line["ensemble_test_loss"] == pytest.approx(line["best_test_loss"], abs=1e-4)
-        else:
-            assert line["ensemble_test_loss"] != line["best_test_loss"]
-
-
-def test_a_mean_of_weights_has_their_types() -> None:
-    states = [
-        {"w": torch.tensor([1.0, 2.0]), "batches": torch.tensor(4)},
-        {"w": torch.tensor([2.0, 4.0]), "batches": torch.tensor(5)},
-    ]
-    mean = soup.mean_of(states)
-    assert mean["w"].tolist() == [1.5, 3.0]
-    assert (mean["w"].dtype, mean["batches"].dtype) == (torch.float32, torch.int64)
