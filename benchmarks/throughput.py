@@ -126,6 +126,7 @@ def search(evaluations: int, concurrent: int, clock: Clock) -> None:
                 f"search.evaluations={evaluations}",
                 f"search.population={max(10, concurrent)}",
                 f"search.lookahead={concurrent}",
+                "search.keep=1",  # no soup
             ],
         )
         units = [Layer(f"layer{number}", head=number == UNITS - 1) for number in range(UNITS)]

@@ -151,9 +151,12 @@ def test_killed_and_resumed_elsewhere_it_is_the_undisturbed_search(
     for name in ("best/model.safetensors", "best/plan.json", "best/config.json"):
         assert run.read(name) == undisturbed.read(name)
     ours, theirs = (json.loads(where.read("result.json")) for where in (run, undisturbed))
-    for key in ("best", "test", "evaluations", "statuses", "epochs", "images"):
+    for key in ("best", "test", "forms", "explained", "evaluations", "statuses", "images"):
         assert ours[key] == theirs[key]
-    assert not run.list("candidates")
+    for folder in ("models", "plain", "ensemble", "soup", "predictions"):
+        assert run.list(folder) == undisturbed.list(folder)
+        for name in run.list(folder):
+            assert run.read(f"{folder}/{name}") == undisturbed.read(f"{folder}/{name}"), name
     assert pq.read_table(io.BytesIO(run.read("ledger.parquet"))).num_rows == EVALUATIONS
     check_curves(run, tmp_path)
 

@@ -60,7 +60,18 @@ def test_the_run_directory_is_whole(undisturbed: Undisturbed) -> None:
     assert result["epochs"] == sum(row.epochs for row in rows) == 26
     assert result["images"] == sum(row.images for row in rows) == 26 * 89
     assert pq.read_table(folder / "ledger.parquet").num_rows == 13
-    assert not list((folder / "candidates").iterdir())
+    kept = sorted(rows, key=LOSS.rank_of)[:10]
+    stored = {int(path.stem) for path in (folder / "models").iterdir()}
+    assert stored == {row.evaluation for row in kept}
+    assert [*result["forms"]] == ["best", "ensemble", "soup", "plain"]
+    outside = {int(number) for number in result["forms"]["ensemble"]["members"]} - stored
+    own = {path.name for path in (folder / "ensemble").iterdir()}
+    assert own == {"config.json", *(f"{number:06d}.safetensors" for number in outside)}
+    for form in ("best", "plain", "soup"):
+        assert len(list((folder / form).glob("*.safetensors"))) == 1
+    answers = {path.name for path in (folder / "predictions").iterdir()}
+    tests = {f"test-{form}.npz" for form in result["forms"]}
+    assert answers == {"images.parquet", *tests, *(f"{n:06d}.npz" for n in range(13))}
     recorded = yaml.safe_load((folder / "config.yaml").read_text())["recorded"]
     assert recorded["versions"]["torch"] == metadata.version("torch")
     assert re.fullmatch(r"[0-9a-f]{64}", recorded["sha256"]["table"])
@@ -189,10 +200,10 @@ def test_without_time_a_longer_search_tests_its_best_again_and_can_go_on(
     done = cli.run("search", "--resume", name="late", search__stop_after="0.001", **longer)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "search.stop_after has passed; the same command with --resume" in done.stdout
-    assert "test (2 times)" in done.stdout
     result = result_of(folder)
-    assert (first["stopped_by"], first["test_looks"]) == ("budget", 1)
-    assert (result["stopped_by"], result["test_looks"]) == ("time", 2)
+    assert (first["stopped_by"], first["test_looks"]) == ("budget", 4)  # one for each form
+    assert (result["stopped_by"], result["test_looks"]) == ("time", 4)  # they are the same
+    assert result["forms"] == first["forms"]
     assert result["test"] == pytest.approx(first["test"])
     assert row_files(folder) == before
     assert SearchConfig.load(folder / "config.yaml").search.evaluations == 20

@@ -33,7 +33,6 @@ FAULTS_A_SEARCH = 6
 ENDINGS = 4
 """Most drivers of one search that are made to end; each start takes ten seconds."""
 NAN = "nan-weights"
-RESULT = "driver-kill-at-result"
 """Where nothing is left to disturb."""
 
 
@@ -137,9 +136,13 @@ def in_order(plan: list[str]) -> list[str]:
 
     Those that wait for another record, or for the end, come last.
     """
-    from tests.faults.faults import AT_REST, ENDS_DRIVER, LATE
+    from tests.faults.faults import AT_END, AT_REST, ENDS_DRIVER, LATE
 
-    late = sorted((kind for kind in plan if kind in LATE), key=lambda kind: kind == RESULT)
+    ends = [f"driver-kill-at-{point}" for point in AT_END]
+    late = sorted(
+        (kind for kind in plan if kind in LATE),
+        key=lambda kind: ends.index(kind) if kind in ends else -1,
+    )
     at_rest = [kind for kind in plan if kind in AT_REST - LATE]
     others = [kind for kind in plan if kind not in AT_REST]
     ordered: list[str] = []

@@ -299,6 +299,11 @@ def spoil_weights(search: Search, rng: random.Random) -> bool:
     return True
 
 
+AT_END = ("answered", "ensemble", "soup", "result")
+"""Points that a search comes to when its budget is spent, in an order in which all are met."""
+LATE_POINTS = (*("copy", "describe", "plan", "delete"), *AT_END)
+
+
 def kill_at(point: str) -> Fault:
     """SIGKILL of the driver by itself, in an exact call of a function."""
     assert point in POINTS
@@ -306,7 +311,7 @@ def kill_at(point: str) -> Fault:
     def kill(search: Search, rng: random.Random) -> bool:
         if search.running:
             kill_driver(search, rng)
-        nth = 1 if point == "result" else rng.choice([1, 2, 2])
+        nth = 1 if point in AT_END else rng.choice([1, 2, 2])
         with search.injecting(f"driver-kill-at-{point}") as fired:
             search.ensure_running(point=(point, nth))
             fired(search.driver.wait(200) == -signal.SIGKILL)
@@ -368,7 +373,7 @@ WITH_NAN = {"nan-weights", "driver-kill", "driver-terminate", "driver-freeze", "
 """What can happen to a search in which nothing is ever the best."""
 AT_REST = {kind for kind in FAULTS if kind.startswith("driver-kill-at-")} | {"torn-row"}
 """Best caused while no driver runs."""
-LATE = {f"driver-kill-at-{point}" for point in ("accept", "describe", "plan", "result")}
+LATE = {f"driver-kill-at-{point}" for point in LATE_POINTS}
 """They may wait for the next best evaluation, or for the end."""
 ENDS_DRIVER = {kind for kind in FAULTS if kind.startswith("driver-kill")}
 ENDS_DRIVER |= {"driver-terminate", "head-loss", "store-unreachable", "disk-full", "read-only"}

@@ -18,7 +18,6 @@ import numpy as np
 import psutil
 from safetensors.numpy import load_file, save_file
 
-from revo_ray.rundir.best_model import MODEL
 from revo_ray.storage import Storage
 from tests.end_to_end.cli import PATH, SMALL
 from tests.faults.cluster import Machines
@@ -140,7 +139,11 @@ class Lab:
         """A weight file of the small network in which no number is one."""
         path = self.folder / "nan.safetensors"
         if not path.exists():
-            model = self.disk / self.undisturbed({"search.lookahead": "0"}).name / MODEL
+            model = (
+                self.disk
+                / self.undisturbed({"search.lookahead": "0"}).name
+                / "best/model.safetensors"
+            )
             tensors = load_file(model)
             for tensor in tensors.values():
                 if np.issubdtype(tensor.dtype, np.floating):

@@ -31,12 +31,22 @@ def _writes(name: str) -> Callable[..., bool]:
 POINTS = {
     # The row is on disk, its searcher does not know yet.
     "tell": Point("revo_ray.search.core.state", "SearchState.tell"),
-    # The row is on disk, the best model is still the old one.
-    "accept": Point("revo_ray.rundir.best_model", "BestModel.accept"),
-    # The weights were moved, their description is the old one's.
+    # The row is on disk, the best models are still the old ones.
+    "add": Point("revo_ray.search.core.best_few", "BestFew.add"),
+    # The best weights are still the old ones, and so is their description.
+    "copy": Point("revo_ray.storage", "Storage.copy"),
+    # The weights were copied, their description is the old one's.
     "describe": Point("revo_ray.storage", "Storage.write", _writes("best/config.json")),
     # The description is new, the plan is the old one's.
     "plan": Point("revo_ray.storage", "Storage.write", _writes("best/plan.json")),
+    # The weights that fell out of the best few are still there.
+    "delete": Point("revo_ray.rundir.kept_models", "KeptModels.delete"),
+    # The forms are chosen, the ensemble is not described.
+    "ensemble": Point("revo_ray.storage", "Storage.write", _writes("ensemble/config.json")),
+    # The soup is made, but not described.
+    "soup": Point("revo_ray.storage", "Storage.write", _writes("soup/config.json")),
+    # A form is made or tested, and its search does not know yet.
+    "answered": Point("revo_ray.search.core.final_forms", "FinalForms.answered"),
     # The table of all rows is written, the result is not.
     "result": Point("revo_ray.storage", "Storage.write", _writes("result.json")),
     # A row's temporary file is whole, its name is not there yet.

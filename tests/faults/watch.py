@@ -159,12 +159,28 @@ class RunDirectory:
             "model": self.read("best/model.safetensors"),
             "card": self.read("best/config.json"),
             "plan": self.read("best/plan.json"),
+            "forms": {name: self._digest(name) for name in self._forms()},
         }
+
+    def _forms(self) -> list[str]:
+        """The files of predictions, kept models and forms."""
+        folders = ("models", "plain", "ensemble", "soup", "predictions")
+        return [f"{folder}/{name}" for folder in folders for name in self.files(folder)]
+
+    def _digest(self, path: str) -> str:
+        return hashlib.sha256(self.read(path) or b"").hexdigest()
+
+    def _best_few(self) -> list[Evaluation]:
+        """The rows whose weights stay, by the default of `search.keep`."""
+        own = [row.values for row in self.rows().values()]
+        ranked = [row for row in own if row.status == "ok" and row.val_loss is not None]
+        return sorted(ranked, key=lambda row: (row.val_loss, row.evaluation))[:10]
 
     def leftovers(self) -> list[str]:
         """Files that a finished search has no use for."""
-        found = [f"candidates/{name}" for name in self.files("candidates")]
-        for folder in ("", "ledger", "best"):
+        kept = {f"{row.evaluation:06d}.safetensors" for row in self._best_few()}
+        found = [f"models/{name}" for name in self.files("models") if name not in kept]
+        for folder in ("", "ledger", "best", "models", "predictions", "ensemble", "soup", "plain"):
             found += [f"{folder}/{n}" for n in self.files(folder) if n.endswith(".tmp")]
         return found
 

@@ -41,6 +41,11 @@ class Assignment:
         return self.request.proposal
 
     @property
+    def parts(self) -> int:
+        """Number of evaluations that it may take as long as: a soup tries several models."""
+        return max(1, len(self.request.config.get("candidates", ())))
+
+    @property
     def worker(self) -> Any:
         """The actor that works on it, or that is about to; None without one."""
         return self.trial and worker_of(self.trial)
@@ -171,7 +176,9 @@ class Assignments:
                 work.since = None
             elif work.since is None:
                 work.since = now
-            elif now - work.since > limit + (0 if hash(work.worker) in self._loaded else LOADING_S):
+            elif now - work.since > limit * work.parts + (
+                0 if hash(work.worker) in self._loaded else LOADING_S
+            ):
                 work.late = True
                 found.append(work.worker)
         return found
