@@ -21,6 +21,8 @@ from revo_ray.storage import Storage
 
 FOLDER = "predictions"
 IMAGES = f"{FOLDER}/images.parquet"
+LEAST = 60_000
+"""Logits so far below the largest are stored as this, where precision is float16."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,10 @@ class Predictions:
         Raises:
             OSError: the storage is full or unreachable.
         """
-        content = _packed(logits=np.asarray(logits, np.dtype(precision)))
+        logits = np.asarray(logits, np.float32)
+        if precision == "float16":  # its range is small: the largest logit becomes 0
+            logits = (logits - logits.max(1, keepdims=True)).clip(-LEAST).astype(np.float16)
+        content = _packed(logits=logits)
         self._storage.write(_path(evaluation), content)
         return hashlib.sha256(content).hexdigest()
 
