@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from revo_ray.model.loaded_model import load_form
 
 from benchmarks.baselines import interval
 from benchmarks.record import SEARCHING, begin
@@ -43,6 +42,7 @@ from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.errors import SearchError
 from revo_ray.finetune.plan import Plan
+from revo_ray.model.loaded_model import load_form
 from revo_ray.model.train import train_plan
 from revo_ray.rundir import RunDirectory
 from revo_ray.rundir.forms import FORMS, Form

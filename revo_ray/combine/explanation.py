@@ -58,13 +58,14 @@ def _bootstrap(
 
     images, classes = logits.shape
     places, predicted = np.arange(images), logits.argmax(1)
-    known = log_softmax(logits.astype(np.float64), axis=1)
+    wide = logits.astype(np.float64)
+    known = log_softmax(wide, axis=1)
     losses = -known[places, labels]
     shape = (images, classes)
     true_of = csr_array((np.ones(images), (places, labels)), shape)
     predicted_of = csr_array((np.ones(images), (places, predicted)), shape)
     right_of = csr_array(((predicted == labels).astype(float), (places, labels)), shape)
-    ranking = logits - logits[:, ::-1] if classes == 2 else known
+    ranking = wide - wide[:, ::-1] if classes == 2 else known  # as in `classification_scores`
     for_auc = min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_PRODUCTS // (images * classes)))
     rng = np.random.default_rng(0)
     found: dict[str, list[NDArray[np.float64]]] = {}

@@ -41,6 +41,7 @@ def test_intervals_are_those_of_scores_of_resampled_images(
 ) -> None:
     """One class is so rare that it is missing in some resamples."""
     logits, labels = draw(0, 60, classes)
+    logits *= 60 if classes == 2 else 1  # probabilities that round to 1
     labels[labels == 1] = 0
     labels[[7, 30]] = 1
     monkeypatch.setattr(explanation, "_CHUNK", 60 * 1000 // parts)
@@ -202,6 +203,9 @@ def test_calibration_of_known_models() -> None:
     found = explain(sure, np.ones(10, np.int64), ("a", "b"))["calibration"]
     assert found["error"] == pytest.approx(1)
     assert [own["count"] for own in found["bins"]] == [0] * 14 + [10]
+    third = np.zeros((10, 3), np.float32)  # on an edge: it belongs to the bin below
+    found = explain(third, eight_of_ten, ("a", "b", "c"))["calibration"]
+    assert [own["count"] for own in found["bins"]] == [0] * 4 + [10] + [0] * 10
 
 
 def test_logits_that_are_no_numbers_are_explained_without_calibration() -> None:
