@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 from revo_ray.data.shared_files import tables_folder
@@ -15,8 +13,11 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.evaluation_files import store
+from revo_ray.search.core.final_work import make
 from revo_ray.search.core.prepare import Preparation
-from revo_ray.search.core.state import Request, SearchState
+from revo_ray.search.core.requests import Request
+from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result
 from revo_ray.settings.schema import SearchConfig
 
@@ -85,11 +86,11 @@ def write_test_images(run: Path, folder: Path) -> tuple[list[Path], list[str]]:
 
 def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
     if request.proposal is None:
-        tuner.load_state_dict(state.run.best.weights())
-        state.tested({"test": asdict(tuner.evaluate("test"))})
+        state.forms.answered(request.config, {"error": None} | make(request.config, tuner))
         return
     began = time.time()
     *_, last = tuner.run(Plan.from_json(request.config["plan"]))
+    stored, written = store(tuner, request.config, last)
     row = {
         "status": "diverged" if last.diverged else "ok",
         "epochs": last.epoch,
@@ -98,11 +99,6 @@ def _work(request: Request, state: SearchState, tuner: FineTuner) -> None:
         "started_at": began,
         "finished_at": time.time(),
     } | last.validation.finite.columns
-    rank = state.objective.rank(last.validation, request.proposal.evaluation)
-    best = request.config["best"]
-    if is_best := math.isfinite(rank[0]) and (best is None or rank < tuple(best)):
-        state.run.best.write_candidate(tuner.state_dict(), request.proposal.evaluation)
-    state.record(
-        request.proposal, {"row": row, "weights": is_best, "cold": False, "whole": True}, "by hand"
-    )
+    measured = {"row": row | stored, "cold": False, "whole": True} | written
+    state.record(request.proposal, measured, "by hand")
     state.tell(request.proposal.evaluation)
