@@ -36,8 +36,27 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A small picture with a few words below it.
+
+    Attributes:
+        content: a PNG or JPEG file.
+        kind: `png` or `jpeg`.
+        alt: description for those who do not see it.
+        lines: words and a name each; names may be written from right to left.
+        side: width and height in pixels.
+    """
+
+    content: bytes = field(repr=False)
+    kind: str
+    alt: str
+    lines: Sequence[tuple[str, str]]
+    side: int
+
+
+@dataclass(frozen=True)
 class Section:
-    """A section of the page, shown in the order tiles, text, charts, blocks, `below`.
+    """A section of the page, shown in the order tiles, text, charts, pictures, blocks, `below`.
 
     Attributes:
         name: name of its anchor.
@@ -45,6 +64,7 @@ class Section:
         text, below: Markdown above and below the charts.
         tiles, blocks: its numbers and texts to copy.
         charts: its figures; None for one that could not be drawn.
+        pictures: small pictures, side by side.
     """
 
     name: str
@@ -53,6 +73,7 @@ class Section:
     below: str = ""
     tiles: Sequence[Tile] = ()
     charts: Sequence[Chart | None] = ()
+    pictures: Sequence[Picture] = ()
     blocks: Sequence[Block] = ()
 
     @property
@@ -73,7 +94,8 @@ class Section:
     @property
     def empty(self) -> bool:
         """Whether the section has no content."""
-        return not (self.text or self.below or self.tiles or self.drawn or self.blocks)
+        contents = (self.text, self.below, self.tiles, self.drawn, self.pictures, self.blocks)
+        return not any(contents)
 
 
 @dataclass(frozen=True)
