@@ -43,21 +43,21 @@ def form_grids(outcomes: Outcomes, title: str) -> list[Grid]:
 
 
 def form_grid(outcome: SearchOutcome, metric: Metric, title: str) -> Grid:
-    """One metric of each form of a search: validation, cross-fitted and test."""
+    """One metric of each form of a search: test, cross-fitted and validation."""
     chosen = outcome.result.form
-    columns = [Column("form", numbers=False)]
-    columns += [Column(name, metric.title) for name in ("validation", "cross-fitted", "test")]
-    columns += [Column("95 % interval of test"), Column("looks")]
-    columns += [Column("evaluations", numbers=False)]
+    columns = [Column("form", numbers=False), Column("test", metric.title)]
+    columns += [Column("95 % interval of test"), Column("cross-fitted"), Column("validation")]
+    columns += [Column("looks"), Column("evaluations", numbers=False)]
     rows = []
     for form, made in forms_of(outcome.result).items():
-        scores = (made.validation, made.cross_fitted, made.test)
+        test, cross_fitted, validation = (
+            score_text(metric, value_in(scores, metric))
+            for scores in (made.test, made.cross_fitted, made.validation)
+        )
         texts = [
             TITLES[form] + (" (the result)" if form == chosen else ""),
-            *(score_text(metric, value_in(split, metric)) for split in scores),
-            interval_text(metric, made.intervals.get(metric.name)),
-            f"{made.looks}",
-            members_text(made.members),
+            *(test, interval_text(metric, made.intervals.get(metric.name))),
+            *(cross_fitted, validation, f"{made.looks}", members_text(made.members)),
         ]
         rows.append([Cell(text, bold=form == chosen) for text in texts])
     return Grid(title, "", columns, rows)
@@ -68,12 +68,12 @@ def explained_columns(outcome: SearchOutcome) -> str:
     images = outcome.result.splits.get("test")
     many = f" for {counted(images, 'test image')}" if images else ""
     parts = [
-        "Validation: the images that each form was chosen by, so this score flatters it.",
-        "Cross-fitted: each fifth of the validation images is scored by the form that the other "
-        "four fifths choose; the mean of the five.",
         "Test: images that neither training nor any choice saw; looks count how often a form was "
         f"tested. The interval is{many}: it covers the luck of these images, not that of another "
         "training.",
+        "Cross-fitted: each fifth of the validation images is scored by the form that the other "
+        "four fifths choose; the mean of the five (a dash: not measured).",
+        "Validation: the images that each form was chosen by, so this score flatters it.",
     ]
     if "plain" in outcome.result.forms:
         parts.append(plain_text(outcome))
@@ -82,7 +82,7 @@ def explained_columns(outcome: SearchOutcome) -> str:
 
 def plain_text(outcome: SearchOutcome) -> str:
     """Number of evaluations that plain fine-tuning was chosen from, beside the other forms'."""
-    swept, every = outcome.swept, outcome.result.evaluations
+    swept, every = outcome.sweep_size, outcome.result.evaluations
     best_of = f", the best of {counted(swept, 'evaluation')} of the sweep" if swept else ""
     return (
         f"Plain fine-tuning has one learning rate for all layers{best_of}; the other forms were "

@@ -17,7 +17,7 @@ from revo_ray.words import cut
 
 MOST_CLASSES = 20
 """Most classes that are drawn."""
-NAME = 18
+NAME = 22
 """Most characters of a name beside the matrix."""
 _COLOURS = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", BLUE])
 
