@@ -28,9 +28,9 @@ def show_next(steps: Sequence[Step], console: Console = out) -> None:
         steps: purpose and command of each.
         console: the one of stderr, for commands whose stdout programs read.
     """
-    width = max((len(purpose) for purpose, _ in steps), default=0) + 1
+    width = max((len(purpose) for purpose, _ in steps), default=0)
     for number, (purpose, command) in enumerate(steps):
-        say(f"{'' if number else 'next:':6}{purpose + ':':{width}} {command}", console)
+        say(f"{'' if number else 'next:':6}{purpose:{width}}   {command}", console)
 
 
 def shown_command(*words: str) -> str:

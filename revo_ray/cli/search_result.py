@@ -16,6 +16,9 @@ from revo_ray.words import duration, number_text, times
 if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult
 
+SHOWN_COLUMNS = 5
+"""Columns of the table of forms that fit a terminal."""
+
 
 def show_result(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
     """Print a result; `config` and `overrides` are those that the search was started with."""
@@ -35,10 +38,11 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
         show_next(steps)
         return
     metrics = METRICS.values()
+    looks = result.forms["best"].looks if "best" in result.forms else result.test_looks
     grid = Grid("", *(metric.title for metric in metrics), box=None, pad_edge=False)
     for split, scores in (
         (f"validation (#{result.best['evaluation']})", result.validation_scores),
-        (f"test ({times(result.test_looks)})", result.test_scores),
+        (f"test ({times(looks)})", result.test_scores),
     ):
         grid.add_row(split, *(number_text(m.value(scores or Scores())) for m in metrics))
     out.print(grid)
@@ -62,8 +66,9 @@ def _show_forms(run: RunDirectory) -> None:
     (outcome,) = load_outcomes(run)
     grid = form_grid(outcome, shown_metrics(outcome)[0], "")
     names = [f"{column.group} {column.name}".strip() for column in grid.columns]
+    rows = [names, *([cell.text for cell in row] for row in grid.rows)]
     out.print()
-    print_grid([names, *([cell.text for cell in row] for row in grid.rows)], out)
+    print_grid([row[:SHOWN_COLUMNS] for row in rows], out)
     if "plain" in outcome.result.forms:
         say(plain_text(outcome))
     out.print()

@@ -46,7 +46,7 @@ def form_grid(outcome: SearchOutcome, metric: Metric, title: str) -> Grid:
     """One metric of each form of a search: test, cross-fitted and validation."""
     chosen = outcome.result.form
     columns = [Column("form", numbers=False), Column("test", metric.title)]
-    columns += [Column("95 % interval of test"), Column("cross-fitted"), Column("validation")]
+    columns += [Column("95 % interval"), Column("cross-fitted"), Column("validation")]
     columns += [Column("looks"), Column("evaluations", numbers=False)]
     rows = []
     for form, made in forms_of(outcome.result).items():

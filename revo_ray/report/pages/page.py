@@ -113,20 +113,27 @@ class Page:
     warnings: Sequence[str] = ()
     sections: Sequence[Section] = field(default=(), repr=False)
 
-    def files(self) -> dict[str, bytes]:
-        """The figures' files, then the page, by path in `report/`."""
-        shown = [section for section in self.sections if not section.empty]
-        charts = [chart.files() for section in shown for chart in section.drawn]
-        files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
-        html = _template().render(
+    @property
+    def shown(self) -> list[Section]:
+        """The sections that have content."""
+        return [section for section in self.sections if not section.empty]
+
+    def html(self) -> str:
+        """The page itself."""
+        return _template().render(
             title=self.title,
             lead=self.lead,
             warnings=self.warnings,
-            sections=shown,
+            sections=self.shown,
             figures=FIGURES,
             version=metadata.version("revo-ray"),
         )
-        return files | {FILE: html.encode()}
+
+    def files(self) -> dict[str, bytes]:
+        """The figures' files, then the page, by path in `report/`."""
+        charts = [chart.files() for section in self.shown for chart in section.drawn]
+        files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
+        return files | {FILE: self.html().encode()}
 
 
 def to_html(markdown: str) -> Markup:
