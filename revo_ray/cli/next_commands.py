@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from rich.console import Console
@@ -55,7 +56,11 @@ def configured(kind: str, config: str | None, overrides: Sequence[str] | None, *
 def after_search(run: RunDirectory) -> list[Step]:
     """Steps after a search that has a best model."""
     folder = shown_path(run.uri)
-    return [("figures and errors", shown_command("report", folder)), _predict(folder), _export(run)]
+    return [
+        ("figures and errors", shown_command("report", folder)),
+        _predict(folder),
+        _export(run.uri),
+    ]
 
 
 def after_report(directory: Directory, page: str) -> list[Step]:
@@ -81,9 +86,7 @@ def after_inspect(config: str | None, overrides: Sequence[str] | None) -> list[S
 
 def after_train(folder: str) -> list[Step]:
     """Steps after a training that wrote this folder."""
-    folder = shown_path(folder)
-    to = ("--to", "safetensors", "--out", f"{folder}-exported")
-    return [_predict(folder), ("for other programs", shown_command("export", folder, *to))]
+    return [_predict(shown_path(folder)), _export(folder)]
 
 
 def after_export(path: str, *options: str) -> list[Step]:
@@ -95,28 +98,34 @@ def after_export(path: str, *options: str) -> list[Step]:
     return [_predict(shown_path(path), *options)]
 
 
-def after_predict(model: str, *options: str) -> list[Step]:
-    """Steps after predictions of this model, for the console of stderr."""
-    predict = shown_command("predict", shown_path(model), IMAGES, *options, "--top", "3", "--json")
-    return [("three labels each, as JSON", predict)]
+def after_predict(model: str, images: Sequence[str], *options: str) -> list[Step]:
+    """Steps after labels that went to stdout; show them on the console of stderr."""
+    out = _new("labels", ".csv")
+    return [("as a table", shown_command("predict", model, *images, *options, "--out", out))]
 
 
 def _predict(model: str, *options: str) -> Step:
     return "label images", shown_command("predict", model, IMAGES, *options)
 
 
-def _export(run: RunDirectory) -> Step:
-    to = ("--to", "safetensors", "--out", f"{_name(run)}-exported")
-    return "for other programs", shown_command("export", shown_path(run.uri), *to)
+def _export(uri: str) -> Step:
+    to = ("--to", "safetensors", "--out", _new(f"{_name(uri)}-exported"))
+    return "for other programs", shown_command("export", shown_path(uri), *to)
 
 
 def _train(run: RunDirectory) -> Step:
-    to = ("--with-validation", "--out", f"{_name(run)}-trained")
+    to = ("--with-validation", "--out", _new(f"{_name(run.uri)}-trained"))
     return "train on validation too", shown_command("train", shown_path(run.uri), *to)
 
 
-def _name(run: RunDirectory) -> str:
-    return run.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+def _name(uri: str) -> str:
+    return uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def _new(name: str, suffix: str = "") -> str:
+    """A name in the working folder that is free: commands write no file twice."""
+    names = (f"{name}-{number}{suffix}" for number in count(2))
+    return next(found for found in chain([name + suffix], names) if not Path(found).exists())
 
 
 def _open(page: str) -> str:
