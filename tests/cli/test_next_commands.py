@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -44,10 +43,9 @@ def described(folder: Path, name: str = "run") -> RunDirectory:
 
 def words_of(step: Step) -> list[str]:
     """The words of a command, as a shell splits them."""
-    script = 'import sys; print("\\0".join(sys.argv[1:]))'
-    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} {step[1]}"
+    command = f"printf '%s\\0' {step[1]}"
     out = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    return out.removesuffix("\n").split("\0")
+    return out.removesuffix("\0").split("\0")
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
