@@ -15,7 +15,7 @@ from revo_ray.rundir.outcome import FormResult, SearchResult
 from revo_ray.words import counted
 
 TITLES = {
-    "best": "best single model",
+    "best": "best model",
     "ensemble": "ensemble",
     "soup": "soup",
     "plain": "plain fine-tuning",
@@ -124,7 +124,7 @@ def members_text(members: Members) -> str:
     """Evaluations, with their weights if they differ: `#3 40 %, #14 60 %`."""
     shares = set(members.values())
     named = sorted(members.items(), key=lambda member: (-member[1], member[0]))[:NAMED_MEMBERS]
-    texts = [f"#{e}" + (f" {100 * share:.0f} %" * (len(shares) > 1)) for e, share in named]
+    texts = [f"#{e}" + (f" {100 * share:.3g} %" * (len(shares) > 1)) for e, share in named]
     more = len(members) - len(named)
     return ", ".join(texts) + (f" and {more} more" if more else "")
 

@@ -29,7 +29,7 @@ def test_a_row_for_each_form_and_the_result_is_marked(
     text = shown(run, capsys)
     percent = f"{100 * (logits.argmax(1) == labels).mean():.1f} %"
     rows = {line[:22].strip(): re.split(r"  +", line.strip()) for line in text.splitlines()}
-    for form in ("best single model", "ensemble", "soup (the result)", "plain fine-tuning"):
+    for form in ("best model", "ensemble", "soup (the result)", "plain fine-tuning"):
         assert rows[form][1] == rows[form][3] == rows[form][4] == percent
     assert text.count("(the result)") == 1
     assert "the best of 4 evaluations of the sweep; the other forms were chosen from all 12" in text

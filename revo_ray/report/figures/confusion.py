@@ -35,7 +35,7 @@ def confusion_chart(explained: Explained) -> Chart | None:
     named = can_draw(names) and len(set(labels)) == count
     if not named:
         labels = [str(number) for number in range(1, count + 1)]
-    side, margin = 0.4 * count + 0.4, 0.085 * max(map(len, labels)) + 0.6
+    side, margin = 0.37 * count + 0.4, 0.085 * max(map(len, labels)) + 0.6
     figure = Figure(figsize=(max(3.4, side + margin), max(2.8, side + margin)))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()

@@ -22,22 +22,27 @@ def learning_chart(run: Run) -> Chart | None:
     scores = [(p.epoch, 100 * v) for p in best.curve if (v := metric.value(p.scores)) is not None]
     if not losses:
         return None
-    figure = Figure(figsize=(7.4, 2.9), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    wide = len(scores) > 1
+    figure = Figure(figsize=(7.4 if wide else 4.6, 2.9), layout="constrained")
+    left = figure.add_subplot(1, 1 + wide, 1)
     if trained:
         left.plot(*zip(*trained, strict=True), "--s", color=MUTED, ms=4, label="training")
-    left.plot(*zip(*losses, strict=True), "-o", color=BLUE, ms=4, label="validation")
+    left.plot(*zip(*losses, strict=True), "-o", color=BLUE, ms=5, label="validation")
     left.set(xlabel="epoch", ylabel="loss")
     left.legend()
-    if scores:
-        right.plot(*zip(*scores, strict=True), "-o", color=BLUE, ms=4)
-    right.set(xlabel="epoch", ylabel=f"validation {metric.title}, %")
-    for axes in (left, right):
+    if wide:
+        right = figure.add_subplot(1, 2, 2)
+        right.plot(*zip(*scores, strict=True), "-o", color=BLUE, ms=5)
+        right.set(xlabel="epoch", ylabel=f"validation {metric.title}, %")
+    for axes in figure.axes:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    after = (
+        "after each epoch" if len(losses) > 1 else "after the last epoch"
+    )
     caption = (
-        f"Evaluation {best.evaluation}, the best single model. Training: mean loss of the epoch's "
-        "images as they were trained on, with augmentation and the like if there is any. "
-        "Validation: after each epoch."
+        f"Evaluation {best.evaluation}, the best model. Training: mean loss of the epoch's images "
+        "as they were trained on, with augmentation and the like if there is any. Validation: "
+        f"{after}."
     )
     rows = [{"epoch": p.epoch, "train_loss": p.train_loss} | p.scores.columns for p in best.curve]
     return Chart("learning-curve", "Learning curve", caption, figure, rows)

@@ -23,7 +23,10 @@ def reliability_chart(explained: Explained) -> Chart | None:
     figure = Figure(figsize=(4.8, 5.0), layout="constrained")
     above, below = figure.subplots(2, height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color=INK, lw=1, label="as right as it is sure")
-    above.plot(*zip(*known, strict=True), "-o", color=BLUE, ms=5, lw=1.6, label="the result")
+    above.plot(*zip(*known, strict=True), color=BLUE, alpha=0.35, lw=1.4)
+    most = max(b.count for b in bins)
+    sizes = [12 + 110 * (b.count / most) ** 0.5 for b in bins if b.count]
+    above.scatter(*zip(*known, strict=True), sizes, color=BLUE, label="the result", zorder=3)
     above.set(ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
     above.yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(loc="outside upper left", ncols=2)
@@ -36,7 +39,7 @@ def reliability_chart(explained: Explained) -> Chart | None:
         "Test images by the probability of their predicted class, and the share of them that is "
         "right. Below the dotted line the result is surer than it is right, above it less sure. "
         f"The expected calibration error, the mean distance from the line over the images, is "
-        f"{100 * calibration.error:.1f} points. Points of a few images are partly luck."
+        f"{100 * calibration.error:.1f} points. Small points hold few images and are mostly luck."
     )
     rows = [
         {"from": start, "to": end} | vars(b)

@@ -189,7 +189,7 @@ def test_the_forms_stand_beside_each_other(tmp_path: Path, form: Any) -> None:
     logits, labels = random_answers(3, 60)
     run = write_tested(tmp_path, "run", logits, labels, "abc", form=form)
     text = text_of(run)
-    title = {"best": "best single model"}.get(form, form)
+    title = {"best": "best model"}.get(form, form)
     assert f"<strong>{title} (the result)</strong>" in text
     assert text.count("(the result)") == 2
     assert "the best of 4 evaluations of the sweep; the other forms were chosen from all 12" in text
@@ -299,7 +299,7 @@ def test_a_study_shows_the_forms_of_each_method(tmp_path: Path) -> None:
     names = [column.name for column in grid.columns]
     assert names == [
         *("method", "searches"),
-        *("best single model", "ensemble", "soup", "plain fine-tuning"),
+        *("best model", "ensemble", "soup", "plain fine-tuning"),
     ]
     percent = f"{100 * (logits.argmax(1) == labels).mean():.1f} ± 0.0 %"
     assert [[cell.text for cell in row] for row in grid.rows] == [
