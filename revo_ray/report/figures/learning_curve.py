@@ -36,9 +36,7 @@ def learning_chart(run: Run) -> Chart | None:
         right.set(xlabel="epoch", ylabel=f"validation {metric.title}, %")
     for axes in figure.axes:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    after = (
-        "after each epoch" if len(losses) > 1 else "after the last epoch"
-    )
+    after = "after each epoch" if len(losses) > 1 else "after the last epoch"
     caption = (
         f"Evaluation {best.evaluation}, the best model. Training: mean loss of the epoch's images "
         "as they were trained on, with augmentation and the like if there is any. Validation: "

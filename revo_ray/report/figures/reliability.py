@@ -26,7 +26,8 @@ def reliability_chart(explained: Explained) -> Chart | None:
     above.plot(*zip(*known, strict=True), color=BLUE, alpha=0.35, lw=1.4)
     most = max(b.count for b in bins)
     sizes = [12 + 110 * (b.count / most) ** 0.5 for b in bins if b.count]
-    above.scatter(*zip(*known, strict=True), sizes, color=BLUE, label="the result", zorder=3)
+    above.scatter(*zip(*known, strict=True), sizes, color=BLUE, label="the result", zorder=3,
+                  clip_on=False)  # fmt: skip
     above.set(ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
     above.yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(loc="outside upper left", ncols=2)
