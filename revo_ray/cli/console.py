@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,9 @@ PIPE_WIDTH = 10_000
 """Longest line in a pipe or a file."""
 
 
-def say(text: str) -> None:
+def say(text: str, console: Console = out) -> None:
     """Print a line as it is, without markup and without wrapping."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def program(name: str) -> str:
     if not here.exists():
         return "python -m revo_ray" if name == "revo-ray" else name
     found = shutil.which(name)
-    return name if found and Path(found).samefile(here) else os.path.relpath(here)
+    return name if found and Path(found).samefile(here) else shlex.quote(os.path.relpath(here))
 
 
 def print_grid(rows: Sequence[Sequence[str]], console: Console) -> None:

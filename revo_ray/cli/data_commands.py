@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from revo_ray.cli.console import errors, located, out, say
+from revo_ray.cli.next_commands import after_inspect, show_next
 from revo_ray.cli.parameters import OptionalConfig, Overrides
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
@@ -48,3 +49,5 @@ def inspect(
         else:
             show_inspection(found, settings.data, folder, out)
         found.check()
+    if not as_json:
+        show_next(after_inspect(config, overrides))

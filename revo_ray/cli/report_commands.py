@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from revo_ray.cli.console import out, say
+from revo_ray.cli.next_commands import Step, after_report, show_next
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 
@@ -41,11 +42,15 @@ def report(
     folder = Storage(directory)
     if not folder.exists() or (folder.local and not folder.local.is_dir()):
         raise UserError(f"no such folder {directory!r}")
-    show_report(folder, reference)
+    show_next(show_report(folder, reference))
 
 
-def show_report(folder: Storage, reference: str | None = None) -> None:
-    """Write the report of a search or a study, and print its text and where it lies."""
+def show_report(folder: Storage, reference: str | None = None) -> list[Step]:
+    """Write the report of a search or a study, and print its text and where it lies.
+
+    Returns:
+        The commands to type next.
+    """
     from rich.markdown import Markdown
 
     from revo_ray.report.pages.site import write_page
@@ -60,3 +65,4 @@ def show_report(folder: Storage, reference: str | None = None) -> None:
     tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)
     say(f"page:   {figures.page}")
     say(f"report: {figures.folder}: {tables} and {figures.count} figures")
+    return after_report(found.directory, figures.page)

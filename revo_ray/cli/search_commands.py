@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revo_ray.cli.console import located, out, program, say
+from revo_ray.cli.console import located, out, say
 from revo_ray.cli.dry_run_text import show_dry_run
+from revo_ray.cli.next_commands import configured, show_next
 from revo_ray.cli.parameters import Address, Config, DryRun, OptionalConfig, Overrides
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
@@ -39,6 +39,7 @@ def search(
     settings = SearchConfig.load(config, overrides or [])
     if dry_run:
         show_dry_run(settings, resume)
+        show_next([("start it", configured(settings.KIND, config, overrides))])
         return
     with _resumable(settings, config, overrides, address):
         from revo_ray.run import run_search
@@ -66,6 +67,7 @@ def study(
     settings = StudyConfig.load(config, overrides or [])
     if dry_run:
         show_dry_run(settings, resume)
+        show_next([("start it", configured(settings.KIND, config, overrides))])
         return
     folder = Storage(settings.storage).child(settings.name)
     with _resumable(settings, config, overrides, address):
@@ -76,7 +78,7 @@ def study(
         except SearchError:
             show_report(folder)
             raise
-    show_report(folder)
+    steps = show_report(folder)
     spent = [result for result in results if result.stopped_by == "budget"]
     if (left := len(settings.searches()) - len(spent)) > 0:
         say(
@@ -85,6 +87,7 @@ def study(
         )
     if nothing := [result.name for result in spent if result.best is None]:
         raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
+    show_next(steps)
 
 
 def submit(
@@ -140,15 +143,8 @@ def _resumable(
         with stopping_on_signals(process_ends=True), located(settings):
             yield
     except KeyboardInterrupt:
-        parts = [
-            program("revo-ray"),
-            settings.KIND,
-            config and shlex.quote(config),
-            *(f"--set {shlex.quote(override)}" for override in overrides or []),
-            address and f"--address {address}",
-            "--resume",
-        ]
-        again = " ".join(part for part in parts if part)
+        more = ["--address", address] if address else []
+        again = configured(settings.KIND, config, overrides, *more, "--resume")
         say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
     except OSError as error:

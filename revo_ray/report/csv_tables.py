@@ -1,4 +1,4 @@
-"""CSV files of a study's scores and costs, unrounded."""
+"""CSV files of the scores and costs of searches, unrounded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from revo_ray.objective import METRICS
+from revo_ray.report.explained import read_explained
+from revo_ray.report.form_scores import forms_of, value_in
 from revo_ray.report.outcomes import COSTS, Outcomes, objectives_of
 from revo_ray.report.scores import compared_scores
 from revo_ray.report.tables import cells_of, scores_of
@@ -47,6 +49,41 @@ def means_csv(outcomes: Outcomes) -> str:
             row |= {"least": min(values, default=None), "most": max(values, default=None)}
             rows.append(row)
     return to_csv(rows)
+
+
+def forms_csv(outcomes: Outcomes) -> str | None:
+    """One row for each search, form and metric, unrounded; None without forms."""
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        for form, made in forms_of(outcome.result).items():
+            place = {"search": outcome.name, **outcome.identity._asdict(), "form": form}
+            place |= {"result": int(form == outcome.result.form), "looks": made.looks}
+            place |= {"members": " ".join(f"{e}:{share:g}" for e, share in made.members.items())}
+            for metric in METRICS.values():
+                low, high = made.intervals.get(metric.name, (None, None))
+                rows.append(
+                    place
+                    | {
+                        "metric": metric.name,
+                        "validation": value_in(made.validation, metric),
+                        "cross_fitted": value_in(made.cross_fitted, metric),
+                        "test": value_in(made.test, metric),
+                        "test_low": low,
+                        "test_high": high,
+                    }
+                )
+    return to_csv(rows) if rows else None
+
+
+def per_class_csv(outcomes: Outcomes) -> str | None:
+    """One row for each search and class, unrounded; None if no search has them."""
+    rows = [
+        {"search": outcome.name, "class": name} | vars(scores)
+        for outcome in outcomes
+        if (explained := read_explained(outcome)) is not None
+        for name, scores in explained.classes.items()
+    ]
+    return to_csv(rows) if rows else None
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:

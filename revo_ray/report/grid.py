@@ -56,6 +56,11 @@ def to_markdown(grid: Grid) -> str:
     return "\n".join([f"## {_markdown(grid.title)}", "", *lines, "", _markdown(grid.caption), ""])
 
 
+def table_markdown(grid: Grid) -> str:
+    """The table and its caption, without a heading."""
+    return to_markdown(grid).partition("\n\n")[2]
+
+
 def to_latex(grid: Grid) -> str:
     """A `table` environment, for the package booktabs."""
     alignment = "".join("r" if column.numbers else "l" for column in grid.columns)

@@ -83,6 +83,12 @@ class SearchOutcome:
         return f"{self.result.evaluations}/{self.budget_evaluations}"
 
     @property
+    def sweep_size(self) -> int:
+        """Number of evaluations of the sweep so far; 0 if the method has none."""
+        count = min(self.config.search.population, self.result.evaluations)
+        return count if self.config.has_sweep else 0
+
+    @property
     def spent_exactly(self) -> bool:
         """Whether it spent its budget, neither more nor less."""
         if self.result.evaluations == self.budget_evaluations:

@@ -46,6 +46,14 @@ def score_text(metric: Metric, value: float | None) -> str:
     return f"{100 * value:.1f} %"
 
 
+def interval_text(metric: Metric, interval: tuple[float, float] | None) -> str:
+    """An interval of a score as readers see it: `84.2–90.1 %`; a dash without one."""
+    if interval is None:
+        return number_text(None)
+    low, high = (score_text(metric, end) for end in interval)
+    return f"{low.removesuffix(' %')}–{high}"
+
+
 def objectives_text(objectives: Collection[Metric]) -> str:
     """Titles of the objectives: `loss`, or `loss or balanced accuracy` if searches differ."""
     return " or ".join(metric.title for metric in _ordered(objectives, ()))

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from revo_ray.report.csv_tables import means_csv, searches_csv
+from revo_ray.report.csv_tables import forms_csv, means_csv, per_class_csv, searches_csv
 from revo_ray.report.figures.chart import Chart
 from revo_ray.report.grid import Grid, to_latex, to_markdown
 from revo_ray.report.outcomes import SearchOutcome, load_outcomes
@@ -19,6 +19,7 @@ from revo_ray.rundir import Directory
 FIGURES = "figures"
 RANKS = "critical-difference"
 RANK_FILES = tuple(f"{FIGURES}/{RANKS}.{kind}" for kind in ("svg", "png", "csv"))
+FORMS, CLASSES = "forms.csv", "per_class.csv"
 
 
 @dataclass(frozen=True)
@@ -67,18 +68,20 @@ class StudyReport:
         return "# Tables\n\n" + partial + "\n".join(map(to_markdown, self._grids))
 
     def files(self) -> dict[str, bytes]:
-        """The report's files by name; without the rank diagram if nothing can be ranked."""
+        """The report's files by name; without those that the searches have no data for."""
         ranks, statistics = self.ranks_chart, self.statistics.to_json()
         texts = {
             "tables.md": self.tables_markdown,
             "tables.tex": "\n".join(map(to_latex, self._grids)),
             "results.csv": searches_csv(self.outcomes),
             "means.csv": means_csv(self.outcomes),
+            FORMS: forms_csv(self.outcomes),
+            CLASSES: per_class_csv(self.outcomes),
             "statistics.md": to_text(self.statistics, RANK_FILES[0] if ranks else None),
             "statistics.json": json.dumps(statistics, indent=2, allow_nan=False) + "\n",
         }
         charts = ranks.files() if ranks else {}
-        files = {name: text.encode() for name, text in texts.items()}
+        files = {name: text.encode() for name, text in texts.items() if text is not None}
         return files | {f"{FIGURES}/{name}": made for name, made in charts.items()}
 
     @property
@@ -107,7 +110,7 @@ def study_report(
 
 
 def write_report(report: StudyReport) -> list[str]:
-    """Write a report into `report/`, and delete an older rank diagram that no longer holds.
+    """Write a report into `report/`, and delete files of an older one that no longer hold.
 
     Returns:
         Paths or URIs of the written files.
@@ -117,7 +120,7 @@ def write_report(report: StudyReport) -> list[str]:
     """
     target = report.directory.report
     files = report.files()
-    for name in RANK_FILES:
+    for name in (*RANK_FILES, FORMS, CLASSES):
         if name not in files:
             target.delete(name)
     for name, content in files.items():

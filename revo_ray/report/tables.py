@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from revo_ray.objective import Metric
+from revo_ray.report.form_scores import form_grids
 from revo_ray.report.grid import MISSING, Cell, Column, Grid
 from revo_ray.report.outcomes import COSTS, Outcomes, SearchOutcome, methods_of, objectives_of
 from revo_ray.report.scores import compared_scores, is_share, objectives_text, optimism_scores
@@ -23,16 +24,18 @@ class Tables:
         scores: test scores.
         costs: costs of a search, one table for each data set.
         optimism: validation minus test.
+        forms: scores of the forms of the result; empty if no search has them.
     """
 
     scores: Grid
     costs: list[Grid]
     optimism: Grid
+    forms: list[Grid]
 
     @property
     def all(self) -> list[Grid]:
         """All tables, in the order of reading."""
-        return [self.scores, *self.costs, self.optimism]
+        return [self.scores, *self.forms, *self.costs, self.optimism]
 
 
 def make_tables(outcomes: Outcomes) -> list[Tables]:
@@ -43,7 +46,8 @@ def make_tables(outcomes: Outcomes) -> list[Tables]:
         costs = [cost_table(o, f"{model}, {data}: what a search cost") for data, o in by_data]
         scores = score_table(mine, f"{model}: test scores")
         optimism = optimism_table(mine, f"{model}: validation minus test")
-        tables.append(Tables(scores, costs, optimism))
+        forms = form_grids(mine, f"{model}: forms of the result")
+        tables.append(Tables(scores, costs, optimism, forms))
     return tables
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from revo_ray.report.grid import Cell, Column, Grid, to_markdown
+from revo_ray.report.grid import Cell, Column, Grid, table_markdown, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
@@ -31,7 +31,7 @@ def budget_section(run: Run) -> Section:
         if run.config.search.budget == "evaluations"
         else f"{outcome.budget_epochs:,} epochs ({outcome.budget_evaluations:,} whole evaluations)"
     )
-    warm = ", ".join(map(_code, run.config.search.warm_start))
+    warm = ", ".join(map(code, run.config.search.warm_start))
     start = f" It began at the best rates of {warm}." if warm else ""
     exact = " The search spent exactly that." if outcome.done and outcome.spent_exactly else ""
     if outcome.result.stopped_by == "time":
@@ -87,7 +87,7 @@ def _repeat_notes(runs: Sequence[Run]) -> list[str]:
     if torn := [f"{run.outcome.name}/{name}" for run in runs for name in run.torn]:
         notes.append(
             "Ledger files that were cut short, set aside and written again: "
-            f"{', '.join(map(_code, torn))}."
+            f"{', '.join(map(code, torn))}."
         )
     return notes
 
@@ -101,7 +101,7 @@ def repeat_section(directory: Directory, runs: Sequence[Run]) -> Section:
     if directory.exists:
         command = f"revo-ray {kind} {file} --set name={shlex.quote(name + '-again')}"
         text = (
-            f"Save the configuration below as {_code(file)}, or take it from the run directory. "
+            f"Save the configuration below as {code(file)}, or take it from the run directory. "
             "Run the command in the folder that the first run was started in (relative paths "
             "start there). The same versions on the same kind of device, with the same number of "
             "threads, give the same numbers. Methods that depend on the order in which trials end, "
@@ -159,8 +159,7 @@ def _time_text(rows: Sequence[Evaluation]) -> str:
 
 
 def _table(grid: Grid) -> str:
-    text = to_markdown(grid)
-    return text if grid.title else text.partition("\n\n")[2]
+    return to_markdown(grid) if grid.title else table_markdown(grid)
 
 
 def _numbers(values: Sequence[int]) -> str:
@@ -175,5 +174,6 @@ def _key_line(cause: str) -> str:
     return cut(line, CAUSE)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Text in a fixed-width font."""
     return f"`{text.replace('`', chr(39))}`"

@@ -36,7 +36,7 @@ def write_evolved(
     failing: Sequence[int] = (),
     cause: str = CAUSE,
     lookahead: int = 0,
-    card: bool = True,
+    described: bool = True,
 ) -> Ledger:
     """A search of generations of ten, in which the first and third unit decide the loss.
 
@@ -46,7 +46,7 @@ def write_evolved(
         rows: how many are there; fewer than `evaluations` are a search that was interrupted.
         failing: evaluations that fail, every other one by diverging.
         cause: of those that end in an error.
-        card: whether there is a best model, with its description.
+        described: whether there is a best model, with its description.
     """
     budget = [f"search.evaluations={evaluations}", f"search.lookahead={lookahead}"]
     overrides = [f"name={name}", f"method.name={method}", "train.epochs=2", *budget, *settings]
@@ -60,9 +60,10 @@ def write_evolved(
         row = _row(number, names, method, rng, number in failing, cause, sweep)
         ledger.append(Evaluation.model_validate(row))
     best = ledger.best
-    if card and best is not None:
+    if described and best is not None:
         image = {"image_size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
-        run.best.accept(best, {"units": names, "classes": ["a", "b"]} | image)
+        card = {"units": names, "classes": ["a", "b"]} | image
+        run.best.describe(card | {"evaluation": best.evaluation})
     if rows is None:
         test = {"loss": 0.7, "accuracy": 0.75, "auc": 0.9}
         if best is not None and best.val_loss is not None:

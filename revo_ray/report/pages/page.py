@@ -36,8 +36,27 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A small picture with a few words below it.
+
+    Attributes:
+        content: a PNG or JPEG file.
+        kind: `png` or `jpeg`.
+        alt: description for those who do not see it.
+        lines: words and a name each; names may be written from right to left.
+        side: width and height in pixels.
+    """
+
+    content: bytes = field(repr=False)
+    kind: str
+    alt: str
+    lines: Sequence[tuple[str, str]]
+    side: int
+
+
+@dataclass(frozen=True)
 class Section:
-    """A section of the page, shown in the order tiles, text, charts, blocks, `below`.
+    """A section of the page, shown in the order tiles, text, charts, pictures, blocks, `below`.
 
     Attributes:
         name: name of its anchor.
@@ -45,6 +64,7 @@ class Section:
         text, below: Markdown above and below the charts.
         tiles, blocks: its numbers and texts to copy.
         charts: its figures; None for one that could not be drawn.
+        pictures: small pictures, side by side.
     """
 
     name: str
@@ -53,6 +73,7 @@ class Section:
     below: str = ""
     tiles: Sequence[Tile] = ()
     charts: Sequence[Chart | None] = ()
+    pictures: Sequence[Picture] = ()
     blocks: Sequence[Block] = ()
 
     @property
@@ -73,7 +94,8 @@ class Section:
     @property
     def empty(self) -> bool:
         """Whether the section has no content."""
-        return not (self.text or self.below or self.tiles or self.drawn or self.blocks)
+        contents = (self.text, self.below, self.tiles, self.drawn, self.pictures, self.blocks)
+        return not any(contents)
 
 
 @dataclass(frozen=True)
@@ -91,20 +113,27 @@ class Page:
     warnings: Sequence[str] = ()
     sections: Sequence[Section] = field(default=(), repr=False)
 
-    def files(self) -> dict[str, bytes]:
-        """The figures' files, then the page, by path in `report/`."""
-        shown = [section for section in self.sections if not section.empty]
-        charts = [chart.files() for section in shown for chart in section.drawn]
-        files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
-        html = _template().render(
+    @property
+    def shown(self) -> list[Section]:
+        """The sections that have content."""
+        return [section for section in self.sections if not section.empty]
+
+    def html(self) -> str:
+        """The page itself."""
+        return _template().render(
             title=self.title,
             lead=self.lead,
             warnings=self.warnings,
-            sections=shown,
+            sections=self.shown,
             figures=FIGURES,
             version=metadata.version("revo-ray"),
         )
-        return files | {FILE: html.encode()}
+
+    def files(self) -> dict[str, bytes]:
+        """The figures' files, then the page, by path in `report/`."""
+        charts = [chart.files() for section in self.shown for chart in section.drawn]
+        files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
+        return files | {FILE: self.html().encode()}
 
 
 def to_html(markdown: str) -> Markup:

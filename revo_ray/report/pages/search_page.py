@@ -12,11 +12,13 @@ from revo_ray.report.figures.parallel import parallel_chart
 from revo_ray.report.figures.plans import plan_chart
 from revo_ray.report.figures.rates import rates_by_depth
 from revo_ray.report.loaded_run import Run, load_run
-from revo_ray.report.pages.page import Page, Section, Tile
-from revo_ray.report.scores import headline_scores, score_text
+from revo_ray.report.pages.error_sections import error_sections
+from revo_ray.report.pages.page import Page, Section
+from revo_ray.report.pages.result_sections import forms_section, result_section
+from revo_ray.report.scores import headline_scores
 from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
 from revo_ray.rundir import RunDirectory, StudyDirectory
-from revo_ray.words import number_text, recipe_texts, times
+from revo_ray.words import number_text, times
 
 GENOME_OPTIONS = {
     "revo-continuous": ("scale", "low", "high"),
@@ -38,7 +40,9 @@ def search_page(run: Run) -> Page:
         lead=lead,
         warnings=_warnings(run),
         sections=[
-            _result(run),
+            result_section(run),
+            forms_section(run),
+            *error_sections(run),
             Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             Section("plan", "The best plan", charts=[plan_chart(run), rates_by_depth(run)]),
             _genes(run),
@@ -67,32 +71,6 @@ def _warnings(run: Run) -> list[str]:
             "names the causes; if evaluations diverged, try lower rates under another name."
         )
     return found
-
-
-def _result(run: Run) -> Section:
-    best, test, objective = run.best, run.outcome.test, run.objective
-    if best is None:
-        return Section("result", "Result", "There is none.")
-    tiles, metrics = [], headline_scores(objective)
-    for m in metrics:
-        note = f"evaluation {best.evaluation}" if m == objective else ""
-        tiles.append(Tile(f"validation {m.title}", score_text(m, m.value(best.scores)), note))
-    if test:
-        seen = f"measured {times(run.outcome.result.test_looks)}"
-        tiles += [Tile(f"test {m.title}", score_text(m, m.value(test)), seen) for m in metrics]
-    units, frozen = len(best.unit_lrs), best.unit_lrs.count(0)
-    tested = (
-        "Its model was tested on images that the search never saw."
-        if test
-        else "Its model is tested when the search ends."
-    )
-    recipe = ", ".join(recipe_texts(best.plan.get("recipe", {})))
-    text = (
-        f"Evaluation {best.evaluation} has the best validation {objective.title} of "
-        f"{len(run.rows)}. It trains {units - frozen} of {units} units and freezes {frozen}"
-        f"{recipe and f', with {recipe}'}. {tested}"
-    )
-    return Section("result", "Result", text, tiles=tiles)
 
 
 def _genes(run: Run) -> Section:

@@ -31,6 +31,7 @@ def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:
     methods = len(statistics.methods) + len(statistics.waiting)
     models = _by(_searched(runs), attrgetter("outcome.identity.model"))
     scores, costs = [t.scores for t in tables], [grid for t in tables for grid in t.costs]
+    forms = [grid for t in tables for grid in t.forms]
     compared = to_text(statistics).removeprefix("# Statistics").strip()
     optimism, luck = _markdown([t.optimism for t in tables]), optimism_chart(outcomes)
     return Page(
@@ -39,6 +40,7 @@ def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:
         warnings=_warnings(report, runs),
         sections=[
             Section("result", "Result", _markdown(scores), tiles=_tiles(report, runs)),
+            Section("forms", "Forms of the result", _markdown(forms)),
             Section("methods", "Methods over data sets", charts=[radar_chart(outcomes)]),
             Section("curves", "Best so far", charts=[study_curves(runs)]),
             Section("statistics", "Statistics", below=compared, charts=[report.ranks_chart]),

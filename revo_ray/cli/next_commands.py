@@ -1,0 +1,133 @@
+"""Commands to type next, at the end of a command, with the paths that it wrote or read."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+
+from rich.console import Console
+
+from revo_ray.cli.console import out, program, say
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.rundir.study_directory import Directory
+
+Step = tuple[str, str]
+"""Purpose of a command, and the command."""
+
+IMAGES = "IMAGES"
+"""Stands for the user's own images in a command that is shown."""
+
+
+def show_next(steps: Sequence[Step], console: Console = out) -> None:
+    """Print commands to type next; nothing without any.
+
+    Args:
+        steps: purpose and command of each.
+        console: the one of stderr, for commands whose stdout programs read.
+    """
+    width = max((len(purpose) for purpose, _ in steps), default=0)
+    for number, (purpose, command) in enumerate(steps):
+        say(f"{'' if number else 'next:':6}{purpose:{width}}   {command}", console)
+
+
+def shown_command(*words: str) -> str:
+    """A command of this program, quoted for a shell."""
+    return " ".join([program("revo-ray"), *map(shlex.quote, words)])
+
+
+def shown_path(uri: str) -> str:
+    """A path below the working folder from there on; another path, or a URI, as it is."""
+    if "://" in uri or not Path(uri).is_relative_to(Path.cwd()):
+        return uri
+    relative = os.path.relpath(uri)
+    return uri if relative.startswith("-") else relative  # it would be read as an option
+
+
+def configured(kind: str, config: str | None, overrides: Sequence[str] | None, *more: str) -> str:
+    """A command that takes a configuration and overrides, such as `search`."""
+    changes = [word for override in overrides or [] for word in ("--set", override)]
+    return shown_command(kind, *([config] if config else []), *changes, *more)
+
+
+def after_search(run: RunDirectory) -> list[Step]:
+    """Steps after a search that has a best model."""
+    folder = shown_path(run.uri)
+    return [
+        ("figures and errors", shown_command("report", folder)),
+        _predict(folder),
+        _export(run.uri),
+    ]
+
+
+def after_report(directory: Directory, page: str) -> list[Step]:
+    """Steps after a report whose page has this path or URI."""
+    steps = [] if "://" in page else [("look at it", _open(page))]
+    alone = isinstance(directory, RunDirectory)
+    runs = [directory] if isinstance(directory, RunDirectory) else directory.runs().values()
+    run = next((run for run in runs if run.best.exists), None)
+    if run is None:
+        return steps
+    folder = shown_path(run.uri)
+    more = _train(run) if alone else ("one of its searches", shown_command("report", folder))
+    return [*steps, more, _predict(folder)]
+
+
+def after_inspect(config: str | None, overrides: Sequence[str] | None) -> list[Step]:
+    """Steps after a look at images that a search can start with."""
+    return [
+        ("costs of a search", configured("search", config, overrides, "--dry-run")),
+        ("search", configured("search", config, overrides)),
+    ]
+
+
+def after_train(folder: str) -> list[Step]:
+    """Steps after a training that wrote this folder."""
+    return [_predict(shown_path(folder)), _export(folder)]
+
+
+def after_export(path: str, *options: str) -> list[Step]:
+    """Steps after an export to this path.
+
+    Args:
+        options: those that `predict` needs for it, such as `--trust`.
+    """
+    return [_predict(shown_path(path), *options)]
+
+
+def after_predict(model: str, images: Sequence[str], *options: str) -> list[Step]:
+    """Steps after labels that went to stdout; show them on the console of stderr."""
+    out = _new("labels", ".csv")
+    return [("as a table", shown_command("predict", model, *images, *options, "--out", out))]
+
+
+def _predict(model: str, *options: str) -> Step:
+    return "label images", shown_command("predict", model, IMAGES, *options)
+
+
+def _export(uri: str) -> Step:
+    to = ("--to", "safetensors", "--out", _new(f"{_name(uri)}-exported"))
+    return "for other programs", shown_command("export", shown_path(uri), *to)
+
+
+def _train(run: RunDirectory) -> Step:
+    to = ("--with-validation", "--out", _new(f"{_name(run.uri)}-trained"))
+    return "train on validation too", shown_command("train", shown_path(run.uri), *to)
+
+
+def _name(uri: str) -> str:
+    return uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def _new(name: str, suffix: str = "") -> str:
+    """A name in the working folder that is free: commands write no file twice."""
+    names = (f"{name}-{number}{suffix}" for number in count(2))
+    return next(found for found in chain([name + suffix], names) if not Path(found).exists())
+
+
+def _open(page: str) -> str:
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    return f"{opener} {shlex.quote(shown_path(page))}"
