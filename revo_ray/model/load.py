@@ -45,14 +45,14 @@ def load(path: str | os.PathLike[str], *, form: Form | None = None, trust: bool 
         OSError: the storage is unreachable.
     """
     uri = os.fspath(path)
-    storage = open_place(uri, form)
-    if storage.size("") is None or _ending(uri) == SAFETENSORS:
+    storage = model_place(uri, form)
+    if storage.size("") is None or ending(uri) == SAFETENSORS:
         found = load_modules(storage, form)
         return Model(found.classifier(bf16=found.bf16))
-    return Model(_open_file(storage, _ending(uri), trust))
+    return Model(_open_file(storage, ending(uri), trust))
 
 
-def open_place(uri: str, form: Form | None) -> Storage:
+def model_place(uri: str, form: Form | None) -> Storage:
     """The place of a model.
 
     Raises:
@@ -108,6 +108,6 @@ def _folder_of(storage: Storage) -> Storage:
     return parent
 
 
-def _ending(uri: str) -> str:
+def ending(uri: str) -> str:
     """The ending of a path or URI, in small letters."""
     return Path(uri.partition("?")[0] if "://" in uri else uri).suffix.lower()

@@ -99,7 +99,7 @@ def open_folder(storage: Storage) -> LoadedModel:
     if "members" not in config:
         network, head = _open_network(storage, config)
         return LoadedModel(description, (Member("model", 1.0, network),), head)
-    members, head = [], None
+    members: list[Member] = []
     for name, share in _read_members(storage, config).items():
         folder = storage.child(name)
         own, described = _read_config(folder)
@@ -107,7 +107,6 @@ def open_folder(storage: Storage) -> LoadedModel:
             raise UserError(f"{folder.uri} is not a model of the ensemble in {storage.uri}")
         network, head = _open_network(folder, own)
         members.append(Member(name, share, network))
-    assert head is not None
     return LoadedModel(description, tuple(members), head)
 
 
