@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.finetune.network import UNIT_RULES
+from revo_ray.finetune.network.units import Unit
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network
+from revo_ray.finetune.training.depthwise import without_matrices
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.tuner import FineTuner
-from revo_ray.objective import Scores
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.forms import Form
+from revo_ray.rundir.model_folder import ModelFolder
 from revo_ray.rundir.outcome import FormResult, SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
@@ -31,114 +38,118 @@ SMALL = (
 )
 RATES = (1e-3, 1e-2, 3e-3)
 MEMBERS = {0: 0.25, 1: 0.75}
-"""Of the ensemble: one of them in `models/`, one in `ensemble/`."""
+"""Of the ensemble: the weights of the first lie in `models/`, those of the other in `ensemble/`."""
+PLAIN = 2
 
 
-def make_run(folder: Path, name: str, *overrides: str) -> Path:
-    """Write the run directory of a search of three evaluations, the second of which is the best."""
+def make_run(folder: Path, name: str, *overrides: str, ended: bool = True) -> Path:
+    """Write the run directory of a search of three evaluations, with every form of its result.
+
+    Args:
+        folder: the storage.
+        name: of the search.
+        overrides: of its configuration.
+        ended: False: it was interrupted, and has a best model alone.
+    """
     config = SearchConfig.load(None, [*SMALL, f"storage={folder}", f"name={name}", *overrides])
     run = RunDirectory.of(config)
-    run.write_config(
-        config, {"weights": None, "table": "0" * 64}, {"units": UNIT_RULES, "proposals": 1}
-    )
-    table = prepare_table(config.data, tables_folder(config.storage))
-    splits = split_table(table, config.data)
-    backbone, units = load_network(config.model, config.data, config.train, table)
-    tuner = FineTuner(backbone, units, table, splits, config.train)
+    rules = {"units": UNIT_RULES, "proposals": 1}
+    run.write_config(config, {"weights": None, "table": "0" * 64}, rules)
+    tuner, units = tuner_of(config)
     card = {
-        "classes": table.classes,
+        "classes": tuner.classes,
         "image_size": config.data.image_size,
-        "mean": list(backbone.mean),
-        "std": list(backbone.std),
-        "intensity": table.intensity,
+        "mean": list(tuner.mean),
+        "std": list(tuner.std),
+        "intensity": None,
         "units": [unit.name for unit in units],
     }
-    ledger, rows, states, logits = run.ledger(), [], [], []
+    ledger, states, tests = run.ledger(), [], []
     for number, rate in enumerate(RATES):
-        plan = Plan((rate,) * len(units))
-        *_, last = tuner.run(plan)
-        # The order of the rows is set, whatever the training gives.
-        columns = last.validation.finite.columns | {"val_loss": 1.0 if number == 1 else 2.0}
+        *_, last = tuner.run(Plan((rate,) * len(units)))
         row = Evaluation(
             evaluation=number,
             sample={},
             status="ok",
-            **{k: v for k, v in plan.to_json().items() if k == "unit_lrs"},
-            **columns,
+            unit_lrs=[rate] * len(units),
             epochs=1,
-            images=len(splits.train),
+            images=last.images,
+            **last.validation.finite.columns,
         )
         ledger.append(row)
-        rows.append(row)
         states.append(tuner.state_dict())
-        logits.append(tuner.predict("test").softmax(1))
+        tests.append(tuner.predict("test").softmax(1))
+    best = config.search.metric.best(ledger)
+    assert best is not None
+    _write_model(run.best, best, states, card)
+    if not ended:
+        return Path(run.uri)
+    _write_model(run.plain, ledger[PLAIN], states, card)
     run.models.write(states[0], 0)
     run.members.write(states[1], 1)
-    best = rows[1]
-    for model, row in ((run.best, best), (run.plain, rows[2])):
-        model.write(states[row.evaluation], row.evaluation)
-        model.take(row, run.models.path(row.evaluation), card)
-    soup = {name: (t + states[1][name]) / 2 for name, t in states[0].items()}
-    soup = {name: t.to(states[0][name].dtype) for name, t in soup.items()}
-    run.soup.write(soup, None)
-    run.soup.describe(card | {"members": {"0": 0.5, "1": 0.5}})
     run.ensemble.describe(card | {"members": {str(e): share for e, share in MEMBERS.items()}})
-    mean = sum(share * logits[e] for e, share in MEMBERS.items())
+    means = {key: (tensor + states[1][key]) / 2 for key, tensor in states[0].items()}
+    run.soup.write({key: mean.to(states[0][key].dtype) for key, mean in means.items()}, None)
+    run.soup.describe(card | {"members": {"0": 0.5, "1": 0.5}})
     labels = tuner.feeds["test"].labels
-    tests = {
-        "best": classification_scores(logits[1].log(), labels),
-        "ensemble": classification_scores(torch.as_tensor(mean).log(), labels),
-        "plain": classification_scores(logits[2].log(), labels),
+    members: dict[str, dict[int, float]] = {
+        "best": {best.evaluation: 1.0},
+        "ensemble": MEMBERS,
+        "plain": {PLAIN: 1.0},
     }
-    run.write_outcome(_outcome(run, config, rows, tests, splits))
+    forms = {}
+    for form, shares in members.items():
+        mean = torch.stack([share * tests[number] for number, share in shares.items()]).sum(0)
+        forms[form] = FormResult(
+            members=shares,
+            validation={"loss": 1.5, "accuracy": 0.5},
+            cross_fitted=None if form == "plain" else {"loss": 1.625, "accuracy": 0.4375},
+            test=asdict(classification_scores(mean.log(), labels).finite),
+            intervals={"accuracy": (0.25, 0.75)},
+        )
+    made = SearchResult.of_rows(config.name, run.uri, [*ledger], config.search.metric)
+    splits = {name: len(feed) for name, feed in tuner.feeds.items()}
+    run.write_outcome(
+        replace(
+            made,
+            test=forms["best"].test,
+            stopped_by="budget",
+            test_looks=3,
+            form=config.search.result,
+            forms=forms,
+            splits=splits,  # type: ignore[arg-type]
+        )
+    )
     return Path(run.uri)
 
 
-def _outcome(run, config, rows, tests, splits) -> SearchResult:  # type: ignore[no-untyped-def]
-    made = SearchResult.of_rows(config.name, run.uri, rows, config.search.metric)
-    members = {"best": {1: 1.0}, "ensemble": MEMBERS, "plain": {2: 1.0}}
-
-    def values(scores: Scores) -> dict[str, float | None]:
-        return vars(scores.finite)
-
-    forms = {
-        form: FormResult(
-            members=members[form],
-            validation=values(Scores(loss=1.5, accuracy=0.5)),
-            cross_fitted=None if form == "plain" else values(Scores(loss=1.6, accuracy=0.45)),
-            test=values(scores),
-            intervals={"accuracy": (0.25, 0.75)},
-        )
-        for form, scores in tests.items()
-    }
-    from dataclasses import replace
-
-    return replace(
-        made,
-        test=values(tests["best"]),
-        stopped_by="budget",
-        test_looks=3,
-        form=config.search.result,
-        forms=forms,
-        splits={name: len(getattr(splits, name)) for name in ("train", "validation", "test")},
-    )
-
-
-def probabilities(run: Path, form: str, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    """The probabilities (N, C) of a form by the tuner and the stored weights, of uint8 images."""
-    directory = RunDirectory(str(run))
-    config = directory.config().config
+def tuner_of(config: SearchConfig) -> tuple[Any, list[Unit]]:
+    """The fine-tuner of a configuration, with the classes and the statistics of its images."""
     table = prepare_table(config.data, tables_folder(config.storage))
     backbone, units = load_network(config.model, config.data, config.train, table)
-    splits = split_table(table, config.data)
-    tuner = FineTuner(backbone, units, table, splits, config.train)
-    stored = directory.form(form)  # type: ignore[arg-type]
+    tuner: Any = FineTuner(backbone, units, table, split_table(table, config.data), config.train)
+    tuner.classes, tuner.mean, tuner.std = table.classes, backbone.mean, backbone.std
+    return tuner, units
+
+
+def _write_model(
+    folder: ModelFolder, row: Evaluation, states: list[dict[str, Tensor]], card: dict[str, Any]
+) -> None:
+    folder.write(states[row.evaluation], row.evaluation)
+    folder.take(row, "", card)
+
+
+def probabilities(run: Path, form: Form, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The probabilities (N, C) of a form, by the search's own tuner and the stored weights."""
+    directory = RunDirectory(str(run))
+    tuner, _ = tuner_of(directory.config().config)
+    stored = directory.form(form)
     assert stored is not None
-    total = np.zeros((len(pixels), len(table.classes)))
+    total = np.zeros((len(pixels), len(tuner.classes)))
     for share, state in stored.weights():
         tuner.load_state_dict(state)
         tuner.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), without_matrices(tuner.model):
             logits = tuner.forward(tuner.normalise(torch.from_numpy(pixels)))
         total += share * logits.double().softmax(1).numpy()
     return total
