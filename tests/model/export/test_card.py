@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -19,13 +20,13 @@ from PIL import Image
 import revo_ray
 from revo_ray.data.files.formats import open_image
 from revo_ray.model.description import Description
-from revo_ray.model.export.export import export_model
 from revo_ray.model.export.facts import licence_text
 from revo_ray.model.export.snippet import snippet
 from revo_ray.model.pictures import Picture, pixels_of
 from revo_ray.settings.schema import ModelConfig, SearchConfig
 from tests.model.all_modes import write_pictures
-from tests.model.run_directories import make_run
+from tests.model.export.conftest import Exports
+from tests.model.export.runs import MODELS
 
 PROGRAM = """
 import sys
@@ -55,9 +56,6 @@ for name in sys.argv[2:]:
 np.savez("answers.npz", **answers)
 """
 
-IN_NOTHING_ELSE = ("safetensors", "onnx")
-"""Formats whose lines are run in an environment of their own."""
-
 
 def card_of(path: Path) -> str:
     """The model card, from where each format carries it."""
@@ -73,22 +71,18 @@ def card_of(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with pictures, and exports of two searches with their cards beside them."""
-    folder = tmp_path_factory.mktemp("cards")
-    write_pictures(folder / "pictures")
-    shutil.copy(folder / "pictures" / "rgba.png", folder / "image.png")
-    return folder
+def place(exports: Exports) -> Path:
+    """The folder of the exports, with pictures in it."""
+    write_pictures(exports.folder / "pictures")
+    shutil.copy(exports.folder / "pictures" / "rgba.png", exports.folder / "image.png")
+    return exports.folder
 
 
-def export(place: Path, run: Path, name: str, to: str, form: str) -> None:
-    if not (place / name).exists():
-        export_model(str(run), to, place / name, form)  # type: ignore[arg-type]
-        (place / f"{name}.md").write_text(card_of(place / name))
-
-
-def run_cards(place: Path, names: list[str], python: str = sys.executable) -> None:
+def run_cards(place: Path, models: list[Path], python: str = sys.executable) -> None:
     """Run the cards' lines in a process, and compare what they answer with `load`."""
+    names = [model.name for model in models]
+    for model in models:
+        (place / f"{model.name}.md").write_text(card_of(model))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [python, "-P", "-c", PROGRAM, "revo_ray,baselines", *names],
@@ -102,38 +96,36 @@ def run_cards(place: Path, names: list[str], python: str = sys.executable) -> No
     pictures = sorted((place / "pictures").iterdir())
     answers = np.load(place / "answers.npz")
     for name in names:
-        model = revo_ray.load(place / name, trust=True)
-        wanted = model.predict(pictures).probabilities
+        wanted = revo_ray.load(place / name, trust=True).predict(pictures).probabilities
         difference = np.abs(answers[name] - wanted).max(1)
         assert difference.max() < 1e-4, (name, pictures[difference.argmax()].name)
         assert np.ptp(wanted, axis=0).max() > 0.01
 
 
 @pytest.mark.slow
-def test_its_lines_label_pictures_of_all_modes_as_load_does(place: Path) -> None:
-    run = make_run(place, "run")
-    export(place, run, "best", "safetensors", "best")
-    export(place, run, "ensemble", "safetensors", "ensemble")
-    export(place, run, "ensemble.pt2", "torch-export", "ensemble")
-    run_cards(place, ["best", "ensemble", "ensemble.pt2"])
+def test_its_lines_label_pictures_of_all_modes_as_load_does(place: Path, exports: Exports) -> None:
+    formats = itertools.product(MODELS, ("safetensors", "torch-export", "onnx"))
+    made = [exports(library, to).path for library, to in formats]
+    made += [exports("timm", to, "ensemble").path for to in ("safetensors", "torch-export")]
+    run_cards(place, made)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("to", IN_NOTHING_ELSE)
-def test_its_lines_need_what_it_lists_and_nothing_else(place: Path, to: str) -> None:
+@pytest.mark.parametrize("to", ["safetensors", "onnx"])
+def test_its_lines_need_what_it_lists_and_nothing_else(
+    place: Path, exports: Exports, to: str
+) -> None:
     """In a fresh environment, into which pip installs the packages of the card."""
-    run = place / "run" if (place / "run").exists() else make_run(place, "run")
-    name = {"safetensors": "ensemble", "onnx": "ensemble.onnx"}[to]
-    export(place, run, name, to, "ensemble")
-    (packages,) = re.findall(r"`pip install (.*?)`", card_of(place / name))
+    made = exports("timm", to, "ensemble").path
+    (packages,) = re.findall(r"`pip install (.*?)`", card_of(made))
     wanted = [package.strip('"') for package in packages.split()]
-    # The versions that this was exported with: others may lie beside.
-    pinned = [f"{p}=={version(p).partition('+')[0]}" if ">" not in p else p for p in wanted]
+    # The versions that it was exported with.
+    pinned = [p if ">" in p else f"{p}=={version(p).partition('+')[0]}" for p in wanted]
     venv = place / f"venv-{to}"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=200)
     python = str(venv / "bin" / "python")
     subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned], check=True, timeout=900)
-    run_cards(place, [name], python)
+    run_cards(place, [made], python)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
