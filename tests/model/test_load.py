@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.model.run_directories import make_run, probabilities
 from tests.object_store import object_store
 
 Pixels = NDArray[np.uint8]
+ROOT = Path(revo_ray.__file__).parents[1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -274,6 +276,21 @@ def test_a_bf16_search_is_loaded_in_its_precision(place: Path, tmp_path: Path) -
     assert np.abs(found.probabilities - probabilities(run, "ensemble", pixels)).max() < 1e-4
     fp32 = probabilities(place / "run", "ensemble", pixels)
     assert np.abs(found.probabilities - fp32).max() > 1e-4
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/taking-away.md"])
+def test_the_lines_of_the_documents_run(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.S | re.M)
+    (lines,) = [block for block in blocks if "revo_ray.load(" in block]
+    monkeypatch.chdir(tmp_path)
+    export_model(str(place / "run"), "safetensors", tmp_path / "digits")
+    (tmp_path / "revo_results").symlink_to(place)
+    (tmp_path / "photos").symlink_to(place / "pictures")
+    here: dict[str, Any] = {}
+    exec(lines, here)
+    assert here["answers"].probabilities.shape == (len([*(place / "pictures").iterdir()]), 10)
 
 
 # what is none, or wants to do harm
