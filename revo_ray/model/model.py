@@ -124,8 +124,9 @@ class Model:
     def module(self) -> nn.Module | None:
         """Torch module from images (N, 3, S, S), uint8 RGB, to logits (N, C), float32.
 
-        It normalises by itself. An ensemble's logits are the logarithm of its probabilities. None
-        for an ONNX file, which ONNX Runtime runs.
+        It normalises by itself, and computes in fp32 even if the search did not. An ensemble's
+        logits are the logarithm of its probabilities. None for an ONNX file, which ONNX Runtime
+        runs.
         """
         return self._classifier.module
 
@@ -138,7 +139,7 @@ class Model:
         Raises:
             UserError: it cannot be read, or is not one image.
         """
-        found = list(islice(pictures_of(image), 2))
+        found = list(islice(self._pictures(image), 2))
         if len(found) != 1:
             raise UserError("transform takes one image")
         pixels = found[0] if isinstance(found[0], Problem) else self._pixels(found[0])
@@ -152,8 +153,9 @@ class Model:
         Args:
             images: one or any number of these: a path of an image file, or of a folder or archive
                 of images; an image of Pillow's, in any mode; an array (H, W), (H, W, 1), (H, W, 3)
-                or (H, W, 4) of uint8, uint16 or float (colours from 0 to 1). An array (N, H, W, 3)
-                holds N images.
+                or (H, W, 4) of uint8, uint16 or float from 0 to 1. An array (N, H, W, 3) holds N
+                images. Where the search had images of more than 8 bits, grey floats and integers
+                are values in its range of intensities.
 
         Returns:
             A prediction for each image. One that cannot be read has an error, and NaN for
@@ -162,7 +164,7 @@ class Model:
         Raises:
             UserError: there is nothing at a path, or something is no image at all.
         """
-        return Predictions(self.classes, tuple(self.stream(pictures_of(images))))
+        return Predictions(self.classes, tuple(self.stream(self._pictures(images))))
 
     def stream(self, pictures: Iterable[Picture | Problem]) -> Iterator[Prediction]:
         """Predict images in batches, in the order given; yields each as soon as it is there."""
@@ -174,6 +176,9 @@ class Model:
         ):
             while batch := list(islice(decoded, length)):
                 yield from self._answer(batch)
+
+    def _pictures(self, images: Any) -> Iterator[Picture | Problem]:
+        return pictures_of(images, ranged=self.description.intensity is not None)
 
     def _pixels(self, picture: Picture | Problem) -> NDArray[np.uint8] | Problem:
         return picture if isinstance(picture, Problem) else pixels_of(picture, self.description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,13 @@ def pixels_of(picture: Picture, description: Description) -> NDArray[np.uint8] |
         return Problem(picture.name, explain(error))
 
 
-def pictures_of(images: Any) -> Iterator[Picture | Problem]:
+def pictures_of(images: Any, *, ranged: bool) -> Iterator[Picture | Problem]:
     """Images as a user gives them, one after the other.
 
     Args:
         images: a path of an image, a folder or an archive, an image of Pillow's, an array, or any
             number of these; see `Model.predict`.
+        ranged: whether the model has a range of intensities; see `image_of`.
 
     Raises:
         UserError: something is none of these, or there is nothing at a path.
@@ -64,7 +66,7 @@ def pictures_of(images: Any) -> Iterator[Picture | Problem]:
         elif isinstance(image, Image.Image):
             yield _held(image, f"image {number}")
         elif isinstance(image, np.ndarray):
-            yield Picture(f"image {number}", lambda pixels=image: image_of(pixels))  # type: ignore[misc]
+            yield Picture(f"image {number}", partial(image_of, image, ranged=ranged))
         else:
             raise UserError(
                 f"image {number} is a {type(image).__name__}; give a path, an image of Pillow's, "
@@ -107,14 +109,16 @@ def picture_of_file(file: File) -> Picture:
     return Picture(file.path, file.open)
 
 
-def image_of(pixels: NDArray[Any]) -> Image.Image:
+def image_of(pixels: NDArray[Any], *, ranged: bool) -> Image.Image:
     """An array as the image that a file of the same pixels would be.
 
-    Grey pixels of more than 8 bits, signed or float, keep their values. Colours of 16 bits lose
-    their lower 8, as those of files do. Colours may be floats from 0 to 1.
+    Grey pixels of 16 bits keep their values, colours of 16 bits lose their lower 8, as those of
+    files do. Floats are from 0 (black) to 1 (white). Where the model has a range of intensities,
+    grey floats and integers are values in it.
 
     Args:
         pixels: (H, W), (H, W, 1) grey, (H, W, 2) with alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
+        ranged: whether the model has a range of intensities.
 
     Raises:
         DecodeError: the array has another shape, type or range.
@@ -128,16 +132,16 @@ def image_of(pixels: NDArray[Any]) -> Image.Image:
         raise DecodeError(f"an array of {kind}; give uint8, uint16 or float")
     if kind == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
-    elif kind != np.uint8 and pixels.ndim == 2:
+    elif pixels.ndim == 2 and (kind == np.uint16 or (ranged and kind != np.uint8)):
         pixels = pixels.astype(np.float32)
     elif kind == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     elif kind.kind == "f":
         if not (pixels.min() >= 0 and pixels.max() <= 1):
-            raise DecodeError("colours of floats outside 0 … 1; give those, or uint8")
+            raise DecodeError("floats outside 0 … 1; give floats from 0 to 1, or uint8")
         pixels = np.rint(pixels * 255).astype(np.uint8)
     elif kind != np.uint8:
-        raise DecodeError(f"colours of {kind}; give uint8, uint16, or floats from 0 to 1")
+        raise DecodeError(f"an array of {kind}; give uint8, uint16, or floats from 0 to 1")
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from revo_ray.errors import SearchError, UserError
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.export.card import model_card
-from revo_ray.model.export.facts import FACTS, Facts, facts_of_run, read_facts
+from revo_ray.model.export.facts import FACTS, Facts, read_facts
 from revo_ray.model.export.hub_folder import open_folder, write_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx, write_onnx
 from revo_ray.model.export.program import SUFFIX as PROGRAM
 from revo_ray.model.export.program import open_program, write_program
+from revo_ray.model.export.run_facts import facts_of_run
 from revo_ray.model.export.samples import sample_images
 from revo_ray.model.load import ending, load_modules, model_place
 from revo_ray.model.loaded_model import LoadedModel
