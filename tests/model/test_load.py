@@ -111,10 +111,9 @@ def test_every_form_answers_the_same_here_and_on_an_object_store(
         made.mkdir()
         for form in FORMS:
             export_model(str(run), "safetensors", made / form, form)
-        export_model(str(made / "soup"), "torch-export", made / "soup.pt2")
         export_model(str(run), "torch-export", made / "ensemble.pt2", "ensemble")
         export_model(str(made / "ensemble"), "onnx", made / "ensemble.onnx")
-    files = ("soup.pt2", "ensemble.pt2", "ensemble.onnx", "best/model.safetensors")
+    files = ("ensemble.pt2", "ensemble.onnx", "best/model.safetensors")
     exports = [*FORMS, *files]
     wanted = {form: probabilities(run, form, pixels) for form in FORMS}
 

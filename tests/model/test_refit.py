@@ -93,7 +93,7 @@ def test_several_seeds_are_one_model_that_gives_their_mean(
     typed: Typed, run: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "seeds"
-    words = ("--seeds", 3, "--with-validation", "--set", "train.seed=5", "--out", out)
+    words = ("--seeds", 2, "--with-validation", "--set", "train.seed=5", "--out", out)
     status, said, err = typed("train", run, *words)
     assert status == 0, err
     assert "validation:" not in said
@@ -101,7 +101,7 @@ def test_several_seeds_are_one_model_that_gives_their_mean(
     plan = Plan.from_json(json.loads((run / "best" / "plan.json").read_text()))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
     each, scores = [], []
-    for seed in (5, 6, 7):
+    for seed in (5, 6):
         seeded = config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
         trained = train_plan(seeded, plan, with_validation=True)
         member = load_file(out / f"seed-{seed}" / "model.safetensors")
@@ -123,11 +123,11 @@ def test_several_seeds_are_one_model_that_gives_their_mean(
         assert f"accuracy {value:.4f}" in line
         assert f"| test, {name} | " in (out / "README.md").read_text()
     text = (out / "README.md").read_text()
-    assert "mean of 3 trainings, seeds 5 to 7; it was trained on the validation images too." in text
+    assert "mean of 2 trainings, seeds 5 to 6; it was trained on the validation images too." in text
     assert "for member in config" in text
 
-    done = export_model(str(out), "torch-export", tmp_path / "seeds.pt2")
-    assert done.subject == "mean of 3 trainings, seeds 5 to 7"
+    done = export_model(str(out), "safetensors", tmp_path / "exported")
+    assert done.subject == "mean of 2 trainings, seeds 5 to 6"
     status, said, err = typed("predict", out, next(iter(_pictures(tmp_path))))
     assert status == 0, err
 
@@ -151,7 +151,7 @@ def test_a_run_directory_may_be_moved(typed: Typed, run: Path, tmp_path: Path) -
     assert not (tmp_path / ".tables").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_directory_may_be_on_an_object_store(
     typed: Typed, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
