@@ -34,14 +34,13 @@ from revo_ray.finetune.network.units import GRANULARITIES, MOST_OF_A_BODY, Unit,
 from revo_ray.finetune.network.weights import load_own
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.tuner import FineTuner
-from revo_ray.model.classifier import Normalised, torch_classifier
 from revo_ray.model.description import Description
 from revo_ray.model.export.export import TOLERANCE
 from revo_ray.model.export.hub_folder import WEIGHTS, open_folder, write_folder
 from revo_ray.model.export.onnx_file import open_onnx, write_onnx
-from revo_ray.model.load import LoadedModel
-from revo_ray.rundir import RunDirectory
-from revo_ray.settings.schema import SearchConfig, TrainConfig
+from revo_ray.model.loaded_model import LoadedModel, Member
+from revo_ray.settings.schema import TrainConfig
+from revo_ray.storage import Storage
 
 CLASSES = 10
 BATCH, STEPS = 2, 2
@@ -244,7 +243,7 @@ def export(name: str, image_size: int, trained: dict[str, Tensor], problems: lis
     """
     model = loaded(name, image_size, trained)
     images = images_table(image_size, seed=1).images[np.arange(3)]
-    wanted = torch_classifier(Normalised(model.network, model.description), model.description)
+    wanted = model.classifier()
     logits = np.concatenate([wanted.logits(images), wanted.logits(images[:1])])
     if not np.ptp(logits, axis=0).max() > TOLERANCE:
         problems.append("the logits do not depend on the image")
@@ -258,13 +257,15 @@ def export(name: str, image_size: int, trained: dict[str, Tensor], problems: lis
                 torch.equal(tensor, reloaded[key]) for key, tensor in trained.items()
             ):
                 problems.append("safetensors: other weights come back")
-            if not np.array_equal(open_folder(hub).logits(images), logits[:3]):
+            if not np.array_equal(
+                open_folder(Storage(str(hub))).classifier().logits(images), logits[:3]
+            ):
                 problems.append("safetensors: the reloaded network has other logits")
         except Exception as error:
             problems.append(f"safetensors: {cause(error)}")
         try:
             write_onnx(model, file, "")
-            opened = open_onnx(file)
+            opened = open_onnx(file, str(file))
             got = np.concatenate([opened.logits(images), opened.logits(images[:1])])
         except Exception as error:
             return found | {"onnx": cause(error)}
@@ -276,21 +277,12 @@ def export(name: str, image_size: int, trained: dict[str, Tensor], problems: lis
 
 
 def loaded(name: str, image_size: int, weights: dict[str, Tensor]) -> LoadedModel:
-    """The network as `load_best_model` gives it, of a search that nobody ran."""
+    """The network as `load_form` gives it, of a search that nobody ran."""
     backbone = load_backbone(name, "none", CLASSES, image_size=image_size)
     load_own(backbone.model, weights)
     labels = tuple(map(str, range(CLASSES)))
-    return LoadedModel(
-        run=RunDirectory("none"),
-        config=SearchConfig.load(None, [f"model.name={name}", f"data.image_size={image_size}"]),
-        provenance={},
-        description=Description(name, labels, image_size, backbone.mean, backbone.std),
-        network=backbone.model.eval(),
-        head=backbone.head,
-        evaluation=0,
-        units=(),
-        plan=Plan(()),
-    )
+    description = Description(name, labels, image_size, backbone.mean, backbone.std)
+    return LoadedModel(description, (Member("model", 1.0, backbone.model.eval()),), backbone.head)
 
 
 def cause(error: Exception) -> str:

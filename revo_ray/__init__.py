@@ -9,13 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from revo_ray.model.load import load
     from revo_ray.run import run_search, run_study
     from revo_ray.rundir.outcome import SearchResult
     from revo_ray.settings.schema import SearchConfig
     from revo_ray.settings.study import StudyConfig
     from revo_ray.tune import CMAMVSearch
 
-__all__ = ["CMAMVSearch", "SearchConfig", "SearchResult", "StudyConfig", "run_search", "run_study"]
+__all__ = [
+    "CMAMVSearch",
+    "SearchConfig",
+    "SearchResult",
+    "StudyConfig",
+    "load",
+    "run_search",
+    "run_study",
+]
 
 __version__ = "0.1.0"
 
@@ -24,6 +33,7 @@ _HOMES = {
     "SearchConfig": "revo_ray.settings.schema",
     "SearchResult": "revo_ray.rundir.outcome",
     "StudyConfig": "revo_ray.settings.study",
+    "load": "revo_ray.model.load",
     "run_search": "revo_ray.run",
     "run_study": "revo_ray.run",
 }

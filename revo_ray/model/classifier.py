@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,12 @@ class Classifier:
     Attributes:
         description: its input and output.
         logits: computes logits (N, C), float32, of images (N, 3, S, S), uint8 RGB.
+        module: the torch module that maps these images to logits; None if torch does not run it.
     """
 
     description: Description
     logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    module: nn.Module | None = None
 
 
 class Normalised(nn.Module):
@@ -53,6 +55,33 @@ class Normalised(nn.Module):
         return logits.float()
 
 
+class Averaged(nn.Module):
+    """An ensemble: it gives the logarithm of the weighted mean of its members' probabilities.
+
+    Softmax of that gives the mean itself, so it stands for logits.
+
+    Args:
+        networks: map the same images to logits (N, C).
+        shares: weight of each network; they sum to 1.
+    """
+
+    log_shares: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], shares: Sequence[float]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.register_buffer("log_shares", torch.tensor(shares, dtype=torch.float64).log().float())
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits (N, C) of images."""
+        each = [
+            network(images).float().log_softmax(1) + log_share
+            for network, log_share in zip(self.networks, self.log_shares, strict=True)
+        ]
+        return torch.stack(each).logsumexp(0)
+
+
 def torch_classifier(
     module: nn.Module, description: Description, *, bf16: bool = False
 ) -> Classifier:
@@ -69,4 +98,4 @@ def torch_classifier(
             found: NDArray[np.float32] = module(torch.from_numpy(images)).float().numpy()
         return found
 
-    return Classifier(description, logits)
+    return Classifier(description, logits, module)

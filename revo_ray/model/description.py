@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from revo_ray.data.files.decode import Fit
@@ -15,6 +15,8 @@ from revo_ray.errors import UserError
 INPUT = "images"
 OUTPUT = "logits"
 INTERPOLATION = "bicubic"
+LARGEST_SIDE = 4096
+"""Largest image size, that of `data.image_size`."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +68,25 @@ class Description:
         }
 
     @classmethod
-    def from_strings(cls, values: Mapping[str, str], path: Path) -> Description:
+    def from_strings(cls, values: Mapping[str, str], path: str) -> Description:
         """Read the text that `to_strings` wrote into the metadata of the file `path`.
 
         Raises:
             UserError: a value is missing or malformed.
         """
         try:
-            return cls(
+            return _checked(
                 model=values["model"],
-                labels=tuple(map(str, json.loads(values["labels"]))),
-                image_size=int(values["image_size"]),
-                mean=_floats(json.loads(values["mean"])),
-                std=_floats(json.loads(values["std"])),
-                fit=_fit(values.get("fit")),
-                intensity=_range(json.loads(values.get("intensity") or "null")),
+                labels=json.loads(values["labels"]),
+                image_size=json.loads(values["image_size"]),
+                mean=json.loads(values["mean"]),
+                std=json.loads(values["std"]),
+                fit=values.get("fit"),
+                intensity=json.loads(values.get("intensity") or "null"),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise UserError(
-                f"{str(path)!r} has no labels in its metadata: `revo-ray export` did not write it"
+                f"{path!r} has no labels in its metadata: `revo-ray export` did not write it"
             ) from None
 
     @classmethod
@@ -95,28 +97,54 @@ class Description:
             KeyError, TypeError, ValueError: a value is missing or malformed.
         """
         preprocessing = config["pretrained_cfg"]
-        return cls(
+        return _checked(
             model=f"{config['library_name']}/{config['architecture']}",
-            labels=tuple(map(str, config["label_names"])),
-            image_size=int(preprocessing["input_size"][-1]),
-            mean=_floats(preprocessing["mean"]),
-            std=_floats(preprocessing["std"]),
-            fit=_fit(config.get("fit")),
-            intensity=_range(config.get("intensity")),
+            labels=config["label_names"],
+            image_size=preprocessing["input_size"][-1],
+            mean=preprocessing["mean"],
+            std=preprocessing["std"],
+            fit=config.get("fit"),
+            intensity=config.get("intensity"),
         )
 
 
-def _fit(value: Any) -> Fit:
-    """Read `data.fit`; files of older searches lack it."""
-    return value if value in ("pad", "stretch") else "crop"
+def _checked(
+    model: Any, labels: Any, image_size: Any, mean: Any, std: Any, fit: Any, intensity: Any
+) -> Description:
+    """A description of values that a file holds.
+
+    Raises:
+        TypeError, ValueError: one of them is malformed.
+    """
+    if not isinstance(labels, list) or not labels or not all(type(x) is str for x in labels):
+        raise ValueError("labels are a list of texts")
+    if type(image_size) is not int or not 1 <= image_size <= LARGEST_SIDE:
+        raise ValueError("an image size is a number of pixels")
+    deviations = _floats(std, 3)
+    if min(deviations) <= 0:
+        raise ValueError("deviations are above 0")
+    limits = None
+    if intensity is not None:
+        low, high = _floats(intensity, 2)
+        if low > high:
+            raise ValueError("black is not above white")
+        limits = low, high
+    return Description(
+        model=str(model),
+        labels=tuple(labels),
+        image_size=image_size,
+        mean=_floats(mean, 3),
+        std=deviations,
+        fit=fit if fit in ("pad", "stretch") else "crop",  # files of older searches lack it
+        intensity=limits,
+    )
 
 
-def _range(values: Any) -> Range | None:
-    if values is None:
-        return None
-    low, high = _floats(values)
-    return low, high
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+def _floats(values: Any, count: int) -> tuple[float, ...]:
+    """So many finite numbers."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
+        raise ValueError(f"{count} numbers are needed")
+    numbers = tuple(float(value) for value in values)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("numbers are finite")
+    return numbers

@@ -1,132 +1,113 @@
-"""Load the best model of a run directory."""
+"""`revo_ray.load`: a model to predict with, from any form in which one is stored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import io
+import os
+from pathlib import Path
+from typing import get_args
 
-from torch import nn
+from revo_ray.credentials import refuse_credentials
+from revo_ray.errors import UserError
+from revo_ray.model.classifier import Classifier
+from revo_ray.model.export.hub_folder import CONFIG, WEIGHTS, open_folder
+from revo_ray.model.export.onnx_file import SUFFIX as ONNX
+from revo_ray.model.export.onnx_file import open_onnx
+from revo_ray.model.export.program import SUFFIX as PROGRAM
+from revo_ray.model.export.program import open_program
+from revo_ray.model.loaded_model import LoadedModel, load_form
+from revo_ray.model.model import Model
+from revo_ray.rundir.forms import Form
+from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.storage import Storage
 
-from revo_ray.errors import UserError, first_line
-from revo_ray.finetune.network.backbone import load_backbone
-from revo_ray.finetune.network.weights import load_own
-from revo_ray.finetune.plan import Plan
-from revo_ray.model.description import Description
-from revo_ray.rundir.run_directory import RunDirectory, run_directories
-from revo_ray.settings.schema import SearchConfig
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """The best model of a search, with the search that found it.
-
-    Attributes:
-        run: the run directory.
-        config: configuration of the search.
-        provenance: package versions, the code's revision and checksums of weights and table, as
-            the search recorded them.
-        description: the model's input and output.
-        network: maps normalised images to logits; on the CPU, in evaluation mode.
-        head: qualified name of the network's classifier, or names if it has several parts.
-        evaluation: number of the evaluation that trained the weights.
-        units: names of the units, input to output.
-        plan: the plan under which the units were fine-tuned.
-    """
-
-    run: RunDirectory
-    config: SearchConfig
-    provenance: dict[str, Any]
-    description: Description
-    network: nn.Module
-    head: str | tuple[str, ...]
-    evaluation: int
-    units: tuple[str, ...]
-    plan: Plan
+SAFETENSORS = ".safetensors"
 
 
-def load_best_model(run: RunDirectory) -> LoadedModel:
-    """Load the best model that a search has so far.
+def load(path: str | os.PathLike[str], *, form: Form | None = None, trust: bool = False) -> Model:
+    """Load a model, to label images with it.
+
+    Example:
+        >>> model = revo_ray.load("revo_results/quickstart")     # doctest: +SKIP
+        >>> answers = model.predict(["a.png", "b.jpg"])          # doctest: +SKIP
+        >>> answers.classes, answers.probabilities               # doctest: +SKIP
+
+    Args:
+        path: a run directory, a folder that `revo-ray export` or `revo-ray train` wrote, the
+            `model.safetensors` in one, or a `.onnx` or `.pt2` file; a local path, or a URI that
+            `pyarrow.fs` opens.
+        form: which result of a run directory: `best`, `ensemble`, `soup` or `plain`. None: the one
+            that `search.result` names, if it was made; else the best model.
+        trust: open a `.pt2` file, which is code that can do whatever you can.
 
     Raises:
-        UserError: it is no run directory, it has no best model, or a file of it is damaged.
+        UserError: it is none of these, or a file of it is damaged.
         OSError: the storage is unreachable.
     """
-    _check_has_best(run)
-    recorded, card = run.config(), run.best.card()
-    plan = _read_plan(run, len(card["units"]))
-    if run.best.owner != card["evaluation"]:
-        raise run.best.of_another(card["evaluation"])
-    description = Description(
-        model=recorded.config.model.name,
-        labels=tuple(card["classes"]),
-        image_size=card["image_size"],
-        mean=tuple(card["mean"]),
-        std=tuple(card["std"]),
-        fit=recorded.config.data.fit,
-        intensity=tuple(card["intensity"]) if card.get("intensity") else None,
-    )
-    network, head = _load_network(run, recorded.config, description)
-    return LoadedModel(
-        run=run,
-        config=recorded.config,
-        provenance=recorded.provenance,
-        description=description,
-        network=network,
-        head=head,
-        evaluation=card["evaluation"],
-        units=tuple(card["units"]),
-        plan=plan,
-    )
+    uri = os.fspath(path)
+    storage = model_place(uri, form)
+    if storage.size("") is None or ending(uri) == SAFETENSORS:
+        found = load_modules(storage, form)
+        return Model(found.classifier(bf16=found.bf16))
+    return Model(_open_file(storage, ending(uri), trust))
 
 
-def _check_has_best(run: RunDirectory) -> None:
-    storage = run.storage
-    if not storage.exists() or (storage.local and not storage.local.is_dir()):
-        raise UserError(f"no such folder {run.uri!r}")
-    if run.exists:
-        if run.best.exists:
-            return
-        if (outcome := run.outcome()) is not None and outcome.best is None:
-            raise UserError(
-                f"{run.uri} has no best model: no evaluation succeeded; `revo-ray report` shows why"
-            )
-        raise UserError(f"{run.uri} has no best model yet; go on with --resume")
-    if searches := run_directories(storage):
+def model_place(uri: str, form: Form | None) -> Storage:
+    """The place of a model.
+
+    Raises:
+        UserError: no file system opens it, it holds credentials, or there is no such form.
+    """
+    if form is not None and form not in get_args(Form):
+        raise UserError(f"no form {form!r}; there are {', '.join(get_args(Form))}")
+    refuse_credentials(uri, "MODEL")
+    try:
+        return Storage(uri)
+    except UserError as error:  # its configuration key says nothing here
+        raise UserError(str(error.args[0])) from None
+
+
+def load_modules(storage: Storage, form: Form | None) -> LoadedModel:
+    """Load the torch modules of a run directory or an exported folder; see `load`."""
+    if storage.size("") is not None:
+        storage = _folder_of(storage)
+    run = RunDirectory(storage)
+    if run.exists or not storage.exists(CONFIG):
+        return load_form(run, form)
+    if form is not None:
+        raise UserError(f"--form {form}: {storage.uri} is no run directory, it holds one model")
+    return open_folder(storage)
+
+
+def _open_file(storage: Storage, ending: str, trust: bool) -> Classifier:
+    uri, local = storage.uri, storage.local
+    if ending == ONNX:
+        return open_onnx(local or storage.read(""), uri)
+    if ending != PROGRAM:
         raise UserError(
-            f"{run.uri} holds the searches {', '.join(searches)}; name one of them: "
-            f"{next(iter(searches.values())).uri}"
+            f"cannot tell what {uri!r} is: name a run directory, an exported folder, or a {ONNX}, "
+            f"{PROGRAM} or {SAFETENSORS} file"
         )
-    raise UserError(f"{run.uri} is no run directory: it has no {run.CONFIG}")
-
-
-def _read_plan(run: RunDirectory, units: int) -> Plan:
-    """The plan of the best model, which has that many units."""
-    try:
-        plan = Plan.from_json(run.best.plan())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise run.best.damaged() from None
-    if len(plan.unit_lrs) != units:
-        raise run.best.damaged()
-    return plan
-
-
-def _load_network(
-    run: RunDirectory, config: SearchConfig, description: Description
-) -> tuple[nn.Module, str | tuple[str, ...]]:
-    """The network with the best weights, and the name of its classifier."""
-    from safetensors import SafetensorError
-
-    backbone = load_backbone(
-        config.model.name, "none", len(description.labels), image_size=description.image_size
-    )
-    network: Any = backbone.model
-    if hasattr(network, "transform_input"):  # GoogLeNet's, which the pretrained weights expect
-        network.transform_input = config.model.weights != "none"
-    try:
-        load_own(network, run.best.weights())
-    except (RuntimeError, SafetensorError) as error:
+    if not trust:
         raise UserError(
-            f"{run.best.uri} is damaged, or of another version of {config.model.name}: "
-            f"{first_line(error)}"
-        ) from None
-    return network.eval(), backbone.head
+            f"{uri!r} is a torch program, which is code that can do whatever you can; if you trust "
+            "whoever made it, open it with --trust (in Python trust=True)"
+        )
+    return open_program(local or io.BytesIO(storage.read("")), uri)
+
+
+def _folder_of(storage: Storage) -> Storage:
+    """The exported folder that a weight file belongs to."""
+    uri, parent = storage.uri, storage.parent
+    name = uri.partition("?")[0].rpartition("/")[2]
+    if parent is None or name != WEIGHTS or not parent.exists(CONFIG):
+        raise UserError(
+            f"{uri!r} holds weights alone, without network, classes and image size; name an "
+            f"exported folder, the {WEIGHTS} in one, or the run directory of a search"
+        )
+    return parent
+
+
+def ending(uri: str) -> str:
+    """The ending of a path or URI, in small letters."""
+    return Path(uri.partition("?")[0] if "://" in uri else uri).suffix.lower()

@@ -34,11 +34,14 @@ class Trained:
         tuner: the fine-tuner, which holds the weights.
         validation: scores on the validation images; None if the model was trained on them.
         test: scores on the test images.
+        mean, std: normalisation of RGB in [0, 1].
     """
 
     tuner: FineTuner
     validation: Scores | None
     test: Scores
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -113,4 +116,4 @@ def train_plan(
         if epoch.diverged:
             raise SearchError(f"the training diverged in epoch {epoch.epoch} under this plan")
     validation = None if with_validation else tuner.evaluate("validation")
-    return Trained(tuner, validation, tuner.evaluate("test"))
+    return Trained(tuner, validation, tuner.evaluate("test"), backbone.mean, backbone.std)

@@ -19,6 +19,7 @@ from revo_ray.settings.images_argument import PRESET, images_settings
 from revo_ray.settings.override import typed
 from revo_ray.settings.presets import Kind, preset_names, read_preset
 from revo_ray.settings.safe_yaml import MAX_DEPTH, read_yaml
+from revo_ray.storage import Storage
 from revo_ray.words import cut, shown
 
 MOST_ERRORS = 10
@@ -85,6 +86,8 @@ def _read_text(source: str | Path | None, kind: Kind) -> tuple[str, str]:
         return read_preset(name.removeprefix("preset:"), kind), name
     path = Path(name)
     try:
+        if "://" in name:
+            return Storage(name).read("").decode("utf-8"), name
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"

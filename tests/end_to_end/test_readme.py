@@ -39,6 +39,7 @@ STUDY = (
     *("study.models=[]", "study.fractions=[0.05]", "study.seeds=[0]"),
 )
 FASHION = "data.root=fashion"
+SEEDS = ("train.epochs=1",)
 
 HERE: dict[str, tuple[str, ...]] = {
     "revo-ray data inspect photos": (),
@@ -58,11 +59,15 @@ HERE: dict[str, tuple[str, ...]] = {
     "revo-ray search --set name=fashion --set data.source=fashion-mnist "
     "--set data.max_images=3000 --set search.evaluations=20": (*SEARCH, FASHION),
     "revo-ray export revo_results/quickstart --to safetensors --out digits": (),
+    "revo-ray predict revo_results/quickstart photos/ --out answers.csv": (),
+    "revo-ray train revo_results/quickstart --with-validation --seeds 3 --out again": SEEDS,
 }
 """Commands in the order in which they are run, each with the overrides that make it small."""
 
 JOBS = "tests/cluster/test_jobs.py"
 EXPORTS = "tests/model/export/test_commands.py"
+ANSWERS = "tests/model/test_answers.py"
+REFIT = "tests/model/test_refit.py"
 INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 ELSEWHERE = {
@@ -110,8 +115,18 @@ ELSEWHERE = {
     "::test_export_says_what_it_wrote_and_checked",
     "revo-ray export revo_results/quickstart --to torch-export --out digits.pt2": f"{EXPORTS}"
     "::test_export_says_what_it_wrote_and_checked",
-    "revo-ray predict digits.onnx photos/ --top 3": f"{EXPORTS}"
-    "::test_bad_images_are_named_and_the_others_predicted",
+    "revo-ray predict revo_results/run photos/": f"{ANSWERS}"
+    "::test_lines_are_the_same_on_the_terminal_and_in_a_file",
+    "revo-ray predict revo_results/run photos.zip a.png --top 3 --format json": f"{EXPORTS}"
+    "::test_a_zip_archive_of_images_is_read",
+    "revo-ray predict revo_results/run photos/ --form ensemble --out answers.parquet": f"{ANSWERS}"
+    "::test_a_table_has_a_row_for_each_image_and_a_column_for_each_class",
+    "revo-ray export revo_results/run --to safetensors --form ensemble --out model": "tests/model"
+    "/test_load.py::test_every_form_answers_the_same_here_and_on_an_object_store",
+    "revo-ray export model --to onnx --out model.onnx": "tests/model/test_load.py"
+    "::test_every_form_answers_the_same_here_and_on_an_object_store",
+    "revo-ray train revo_results/run --with-validation --seeds 3 --out again": f"{REFIT}"
+    "::test_several_seeds_are_one_model_that_gives_their_mean",
 }
 """Commands with the test that runs them, or that reads what they install."""
 
@@ -203,5 +218,6 @@ def test_a_command_does_what_it_says(
         "revo-ray search config.yaml --resume": "revo_results/digits-resnet/best/plan.json",
         "revo-ray report revo_results/quick": "revo_results/quick/report/index.html",
         "revo-ray export revo_results/quickstart --to safetensors --out digits": "digits",
+        "revo-ray predict revo_results/quickstart photos/ --out answers.csv": "answers.csv",
     }
     assert (folder / left.get(command, ".")).exists()

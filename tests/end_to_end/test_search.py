@@ -117,7 +117,7 @@ def test_training_the_best_plan_again_gives_its_numbers(undisturbed: Undisturbed
     folder = cli.folder / "undisturbed"
     done = cli.run(
         "train", str(folder / "config.yaml"), "--plan", str(folder / "best" / "plan.json"),
-        "--out", str(cli.folder / "model.safetensors"),
+        "--out", str(cli.folder / "again"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads((folder / "result.json").read_text())
@@ -125,7 +125,7 @@ def test_training_the_best_plan_again_gives_its_numbers(undisturbed: Undisturbed
     assert f"test:       loss {result['test']['loss']:.4f}" in done.stdout
     trained, kept = (
         load_file(path)
-        for path in (cli.folder / "model.safetensors", folder / "best" / "model.safetensors")
+        for path in (cli.folder / "again" / "model.safetensors", folder / "best/model.safetensors")
     )
     assert all(torch.equal(trained[name], kept[name]) for name in kept)
 

@@ -1,4 +1,4 @@
-"""`revo-ray export`: write the best model in another form, check it, then move it into place."""
+"""`revo-ray export`: write a model in another form, check it, then move it into place."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from revo_ray.errors import SearchError, UserError
-from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
+from revo_ray.model.classifier import Classifier
 from revo_ray.model.export.card import model_card
+from revo_ray.model.export.facts import FACTS, Facts, read_facts
 from revo_ray.model.export.hub_folder import open_folder, write_folder
 from revo_ray.model.export.onnx_file import SUFFIX as ONNX
 from revo_ray.model.export.onnx_file import open_onnx, write_onnx
 from revo_ray.model.export.program import SUFFIX as PROGRAM
 from revo_ray.model.export.program import open_program, write_program
+from revo_ray.model.export.run_facts import facts_of_run
 from revo_ray.model.export.samples import sample_images
-from revo_ray.model.load import LoadedModel, load_best_model
-from revo_ray.rundir.outcome import SearchResult
+from revo_ray.model.load import ending, load_modules, model_place
+from revo_ray.model.loaded_model import LoadedModel
+from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage
 
 TOLERANCE = 1e-4
 """Largest allowed difference of logits, relative to the largest logit if that is above 1."""
@@ -35,63 +38,73 @@ class Exported:
 
     Attributes:
         path: the folder or the file.
-        evaluation: number of the evaluation that trained the weights.
+        subject: the model in a few words: `evaluation 12`, `ensemble of 5 evaluations`.
         unfinished: progress of an unfinished search, such as `12/100`; None if it is finished.
         difference: largest difference of a logit from the search's own model; 0 for a folder.
         images: a description of the images on which the two were compared.
     """
 
     path: Path
-    evaluation: int
+    subject: str
     unfinished: str | None
     difference: float
     images: str
 
 
-def export_model(directory: str, form: str, out: str | Path) -> Exported:
-    """Write the best model of a search in another form, and check that it gives the same logits.
+def export_model(source: str, to: str, out: str | Path, form: Form | None = None) -> Exported:
+    """Write a model in another form, and check that it gives the same logits.
 
     Args:
-        directory: a run directory, finished or not, on any storage.
-        form: `safetensors` (a folder), `onnx` (a `.onnx` file) or `torch-export` (a `.pt2` file).
+        source: a run directory, finished or not, or an exported folder, on any storage.
+        to: `safetensors` (a folder), `onnx` (a `.onnx` file) or `torch-export` (a `.pt2` file).
         out: a local path that does not exist, or for a folder an empty one.
+        form: which result of a search; None: the one that `search.result` names, if it was made;
+            else the best model.
 
     Raises:
-        UserError: the search has no best model, or `out` cannot be written.
+        UserError: there is no such model, or `out` cannot be written.
         SearchError: the model cannot be written in that form, or its logits differ.
         OSError: the storage is unreachable, or the disk full.
     """
-    if form not in _FORMS:
-        raise UserError(f"--to: no format {form!r}; there are {', '.join(_FORMS)}")
-    write, reopen = _FORMS[form]
-    path = _check_out(str(out), form)
-    model = load_best_model(RunDirectory(directory))
-    config = model.config
-    result = model.run.outcome() or model.run.outcome_so_far(config)
-    whole = result.spends(config.search.evaluations)
-    unfinished = None if whole else _progress(config, result)
-    card = model_card(model, result, unfinished, form, path.name)
-    with _beside(path) as made:
+    if to not in _FORMATS:
+        raise UserError(f"--to: no format {to!r}; there are {', '.join(_FORMATS)}")
+    write, reopen = _FORMATS[to]
+    path = check_out(str(out), to)
+    if ending(source) in (ONNX, PROGRAM):
+        raise UserError(
+            f"{source!r} is an exported file; export the run directory or the folder that it "
+            "was made from"
+        )
+    storage = model_place(source, form)
+    model = load_modules(storage, form)
+    facts = _facts(storage, model, form)
+    card = model_card(facts, model.description, to, path.name, len(model.members))
+    with beside(path) as made:
         write(model, made, card)
-        difference, images = _compare(model, reopen(made), exact=form == "safetensors")
+        if to == "safetensors":
+            (made / FACTS).write_text(facts.to_json(), encoding="utf-8")
+        difference, images = _compare(model, reopen(made), exact=to == "safetensors")
         made.replace(path)
-    return Exported(path, model.evaluation, unfinished, difference, images)
+    return Exported(path, facts.subject, facts.unfinished, difference, images)
 
 
-def _progress(config: SearchConfig, result: SearchResult) -> str:
-    """The spent part of the budget: `12/100`, or `120/1000 epochs`."""
-    if config.search.budget == "epochs":
-        return f"{result.epochs}/{config.search.evaluations * config.train.epochs} epochs"
-    return f"{result.evaluations}/{config.search.evaluations}"
+def _facts(storage: Storage, model: LoadedModel, form: Form | None) -> Facts:
+    run = RunDirectory(storage)
+    return facts_of_run(run, form) if run.exists else read_facts(storage, model.description)
 
 
-def _check_out(out: str, form: str) -> Path:
+def check_out(out: str, to: str) -> Path:
+    """The path to write a format to, where nothing is yet.
+
+    Raises:
+        UserError: it is remote, has no folder or another ending, or is there already.
+    """
     if "://" in out:
         raise UserError(f"--out: {out!r} is no local path; export to a disk, then copy")
     path = Path(out).expanduser().absolute()
     if not path.parent.is_dir():
         raise UserError(f"--out: no such folder {str(path.parent)!r}")
-    suffix = {"onnx": ONNX, "torch-export": PROGRAM}.get(form)
+    suffix = {"onnx": ONNX, "torch-export": PROGRAM}.get(to)
     if suffix is not None and path.suffix != suffix:
         raise UserError(f"--out: {out!r} must end in {suffix}")
     if suffix is None and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
@@ -102,7 +115,7 @@ def _check_out(out: str, form: str) -> Path:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def beside(path: Path) -> Iterator[Path]:
     """Give a temporary path on the same disk; write there, then move it to `path`."""
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -111,18 +124,24 @@ def _beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_FORMS: dict[str, tuple[Callable[[LoadedModel, Path, str], None], Callable[[Path], Classifier]]] = {
-    "safetensors": (write_folder, open_folder),
-    "onnx": (write_onnx, open_onnx),
-    "torch-export": (write_program, open_program),
+def _reopen_folder(path: Path) -> Classifier:
+    return open_folder(Storage(str(path))).classifier()
+
+
+_FORMATS: dict[
+    str, tuple[Callable[[LoadedModel, Path, str], None], Callable[[Path], Classifier]]
+] = {
+    "safetensors": (write_folder, _reopen_folder),
+    "onnx": (write_onnx, lambda path: open_onnx(path, str(path))),
+    "torch-export": (write_program, lambda path: open_program(path, str(path))),
 }
-"""Functions that write a model with its card in each form, and that open it again."""
+"""Functions that write a model with its card in each format, and that open it again."""
 
 
 def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
     """Compare with the original on real images: the largest difference of a logit, and on what."""
-    images, source = sample_images(model.config.data, model.description.intensity)
-    own = torch_classifier(Normalised(model.network, model.description), model.description)
+    images, source = sample_images(model.data, model.description)
+    own = model.classifier()
     # One batch of all images and one of a single image: the batch size must be free.
     wanted = np.concatenate([own.logits(images), own.logits(images[:1])])
     got = np.concatenate([classifier.logits(images), classifier.logits(images[:1])])

@@ -1,11 +1,18 @@
 """Export to a folder of weights and configuration, in the layout of the Hugging Face Hub.
 
-timm loads it by itself; the model card has the lines that load it with torchvision.
+timm loads it by itself; the model card has the lines that load it with torchvision. An ensemble is
+a folder of such folders, one for each member.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +21,20 @@ from torch import nn
 
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.weights import load_own
-from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import INTERPOLATION, Description
-from revo_ray.model.load import LoadedModel
+from revo_ray.model.loaded_model import Head, LoadedModel, Member
+from revo_ray.storage import Storage
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 README = "README.md"
+
+MOST_MEMBERS = 1000
+"""Most members of an ensemble's folder."""
+_MEMBER = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Matches names of members' folders: nothing that leads out of the folder."""
+_TORCHVISION_ARGUMENTS = ("image_size", "aux_logits", "init_weights", "transform_input")
+"""Arguments of `torchvision.models.get_model` that a folder may hold; others fetch weights."""
 
 _OF_PRETRAINED_WEIGHTS = (
     *("url", "file", "hf_hub_id", "hf_hub_filename", "source", "tag", "custom_load"),
@@ -32,42 +46,135 @@ _OF_PRETRAINED_WEIGHTS = (
 
 
 def write_folder(model: LoadedModel, folder: Path, card: str) -> None:
-    """Write `model.safetensors`, `config.json` and `README.md` into a new folder."""
-    from safetensors.torch import save_file
+    """Write weights, `config.json` and `README.md` into a new folder.
 
+    The members of an ensemble get a folder each, beside a `config.json` that lists them.
+    """
     folder.mkdir()
-    # safetensors refuses a tensor under two names, as CoaT's shared layers have it.
-    state = model.network.state_dict()
-    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    is_timm = model.description.library == "timm"
-    (_write_timm_config if is_timm else _write_torchvision_config)(model, folder / CONFIG)
+    if len(model.members) == 1:
+        write_network(model.members[0].network, model.head, model.description, folder)
+    else:
+        for member in model.members:
+            (folder / member.name).mkdir()
+            write_network(member.network, model.head, model.description, folder / member.name)
+        write_members({m.name: m.share for m in model.members}, model.description, folder)
     (folder / README).write_text(card, encoding="utf-8")
 
 
-def open_folder(folder: Path) -> Classifier:
-    """Load an exported folder as its library does.
+def write_network(network: nn.Module, head: Head, description: Description, folder: Path) -> None:
+    """Write `model.safetensors` and `config.json` of a single network into a folder."""
+    from safetensors.torch import save_file
+
+    # safetensors refuses a tensor under two names, as CoaT's shared layers have it.
+    state = network.state_dict()
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    is_timm = description.library == "timm"
+    write_config = _write_timm_config if is_timm else _write_torchvision_config
+    write_config(network, head, description, folder / CONFIG)
+
+
+def write_members(shares: Mapping[str, float], description: Description, folder: Path) -> None:
+    """Write the `config.json` of an ensemble, by the shares of its members' folders."""
+    config = {
+        "library_name": description.library,
+        "architecture": description.architecture,
+        "num_classes": len(description.labels),
+        "label_names": list(description.labels),
+        "members": [{"folder": name, "share": share} for name, share in shares.items()],
+        **_intensities(description),
+        "pretrained_cfg": _preprocessing(description, None),
+    }
+    _write_json(config, folder / CONFIG)
+
+
+def open_folder(storage: Storage) -> LoadedModel:
+    """Load an exported folder, each network as its library does.
 
     Raises:
         UserError: it is no exported folder, or a file of it is damaged.
+        OSError: the storage is unreachable.
     """
+    config, description = _read_config(storage)
+    if "members" not in config:
+        network, head = _open_network(storage, config)
+        return LoadedModel(description, (Member("model", 1.0, network),), head)
+    members: list[Member] = []
+    for name, share in _read_members(storage, config).items():
+        folder = storage.child(name)
+        own, described = _read_config(folder)
+        if "members" in own or replace(described, model=description.model) != description:
+            raise UserError(f"{folder.uri} is not a model of the ensemble in {storage.uri}")
+        network, head = _open_network(folder, own)
+        members.append(Member(name, share, network))
+    return LoadedModel(description, tuple(members), head)
+
+
+def _read_config(storage: Storage) -> tuple[dict[str, Any], Description]:
+    """The `config.json` of an exported folder, and the description in it."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(storage.read(CONFIG))
         description = Description.from_config(config)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        if config["num_classes"] != len(description.labels):
+            raise ValueError("classes without labels")
+        if config["library_name"] not in ("timm", "torchvision"):
+            raise ValueError("another library")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         raise UserError(
-            f"{str(folder / CONFIG)!r} does not describe an exported model; for the model of a "
-            "search, name the run directory"
+            f"{storage.child(CONFIG).uri!r} does not describe an exported model; for the model of "
+            "a search, name the run directory"
         ) from None
+    return config, description
+
+
+def _read_members(storage: Storage, config: Mapping[str, Any]) -> dict[str, float]:
+    """Shares of an ensemble's members, by their folders."""
     try:
-        network = _load(folder, config)
-    # The loaders raise errors of any kind: the file is damaged, or the library is another version.
-    except Exception as error:
-        raise UserError(f"cannot load {str(folder)!r}: {first_line(error)}") from None
-    return torch_classifier(Normalised(network.eval(), description), description)
+        listed = config["members"]
+        if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_MEMBERS:
+            raise ValueError(f"an ensemble has 1 to {MOST_MEMBERS} members")
+        shares = {member["folder"]: float(member["share"]) for member in listed}
+        if not all(map(_MEMBER.fullmatch, shares)):
+            raise ValueError("a member's folder lies in that of the ensemble")
+        if not all(map(math.isfinite, shares.values())) or min(shares.values()) <= 0:
+            raise ValueError("shares are above 0")
+        if len(shares) < len(listed) or abs(math.fsum(shares.values()) - 1) > 1e-3:
+            raise ValueError("shares of different members sum to 1")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(
+            f"{storage.child(CONFIG).uri!r} does not describe an ensemble: {first_line(error)}"
+        ) from None
+    return shares
 
 
-def _load(folder: Path, config: dict[str, Any]) -> nn.Module:
+def _open_network(storage: Storage, config: Mapping[str, Any]) -> tuple[nn.Module, Head]:
+    """Load the network in a folder; gives the name of its classifier too."""
+    if not storage.exists(WEIGHTS):
+        raise UserError(f"{storage.uri} has no {WEIGHTS}")
+    with _on_disk(storage) as folder:
+        try:
+            network = _load(folder, config)
+        # The loaders raise errors of any kind: the file is damaged, or the library is another
+        # version.
+        except Exception as error:
+            raise UserError(f"cannot load {storage.uri!r}: {first_line(error)}") from None
+    head = config["pretrained_cfg"].get("classifier")
+    return network.eval(), tuple(head) if isinstance(head, list) else head
+
+
+@contextmanager
+def _on_disk(storage: Storage) -> Iterator[Path]:
+    """The folder of a network on a disk; one of an object store is copied for a while."""
+    if storage.local is not None:
+        yield storage.local
+        return
+    with tempfile.TemporaryDirectory(prefix="revo-ray-") as copy:
+        for name in (CONFIG, WEIGHTS):
+            (Path(copy) / name).write_bytes(storage.read(name))
+        yield Path(copy)
+
+
+def _load(folder: Path, config: Mapping[str, Any]) -> nn.Module:
     if config["library_name"] == "timm":
         import timm
 
@@ -76,46 +183,52 @@ def _load(folder: Path, config: dict[str, Any]) -> nn.Module:
     from safetensors.torch import load_file
     from torchvision import models
 
+    arguments = {k: v for k, v in config["model_args"].items() if k in _TORCHVISION_ARGUMENTS}
     made: nn.Module = models.get_model(
-        config["architecture"], num_classes=config["num_classes"], **config["model_args"]
+        config["architecture"], num_classes=config["num_classes"], **arguments
     )
     load_own(made, load_file(folder / WEIGHTS))
     return made
 
 
-def _write_timm_config(model: LoadedModel, path: Any) -> None:
+def _write_timm_config(network: Any, head: Head, description: Description, path: Any) -> None:
     from timm.models._hub import save_config_for_hf  # the public function connects to the Hub
 
-    network: Any = model.network
     before = network.pretrained_cfg
     kept = {k: v for k, v in before.items() if k not in _OF_PRETRAINED_WEIGHTS}
-    network.pretrained_cfg = kept | _preprocessing(model) | {"pool_size": None}
+    network.pretrained_cfg = kept | _preprocessing(description, head) | {"pool_size": None}
     try:
         more = {
-            "label_names": list(model.description.labels),
+            "label_names": list(description.labels),
             "library_name": "timm",
-            **_intensities(model.description),
+            **_intensities(description),
         }
         save_config_for_hf(network, path, model_config=more)
     finally:
         network.pretrained_cfg = before
 
 
-def _write_torchvision_config(model: LoadedModel, path: Path) -> None:
-    description = model.description
-    assert isinstance(model.head, str)  # torchvision's models have one classifier
-    head = model.network.get_submodule(model.head)
+def _write_torchvision_config(
+    network: nn.Module, head: Head, description: Description, path: Path
+) -> None:
+    assert isinstance(head, str)  # torchvision's models have one classifier
+    classifier = network.get_submodule(head)
     config = {
         "library_name": "torchvision",
         "architecture": description.architecture,
         "num_classes": len(description.labels),
-        "num_features": getattr(head, "in_features", None) or getattr(head, "in_channels", None),
-        "model_args": _torchvision_arguments(model.network, description),
+        "num_features": getattr(classifier, "in_features", None)
+        or getattr(classifier, "in_channels", None),
+        "model_args": _torchvision_arguments(network, description),
         "label_names": list(description.labels),
         **_intensities(description),
-        "pretrained_cfg": _preprocessing(model),
+        "pretrained_cfg": _preprocessing(description, head),
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    _write_json(config, path)
+
+
+def _write_json(values: Mapping[str, Any], path: Path) -> None:
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
@@ -124,9 +237,8 @@ def _intensities(description: Description) -> dict[str, Any]:
     return {"fit": description.fit, "intensity": description.intensity}
 
 
-def _preprocessing(model: LoadedModel) -> dict[str, Any]:
+def _preprocessing(description: Description, head: Head | None) -> dict[str, Any]:
     """The values of timm's `pretrained_cfg`: image preprocessing, and the classifier's name."""
-    description = model.description
     return {
         "input_size": [3, description.image_size, description.image_size],
         "interpolation": INTERPOLATION,
@@ -135,7 +247,7 @@ def _preprocessing(model: LoadedModel) -> dict[str, Any]:
         "mean": list(description.mean),
         "std": list(description.std),
         "num_classes": len(description.labels),
-        "classifier": model.head,
+        "classifier": head,
     }
 
 

@@ -18,7 +18,7 @@ from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
-from revo_ray.model.load import LoadedModel
+from revo_ray.model.loaded_model import LoadedModel
 
 OPSET = 18
 """Version of the ONNX operators: the default of torch's exporter; ONNX Runtime 1.14 runs it."""
@@ -64,8 +64,12 @@ def write_onnx(model: LoadedModel, path: Path, card: str) -> None:
         ) from error
 
 
-def open_onnx(path: Path) -> Classifier:
+def open_onnx(file: Path | bytes, name: str) -> Classifier:
     """Open an exported file in ONNX Runtime.
+
+    Args:
+        file: its path, or its content.
+        name: its path or URI, for messages.
 
     Raises:
         UserError: it cannot be opened, or holds no labels.
@@ -73,17 +77,21 @@ def open_onnx(path: Path) -> Classifier:
     _need("onnxruntime")
     import onnxruntime
 
+    model = file if isinstance(file, bytes) else str(file)
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        meta = session.get_modelmeta().custom_metadata_map
     except Exception as error:  # onnxruntime has an error class for each cause
-        raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
-    meta = session.get_modelmeta().custom_metadata_map
+        raise UserError(f"cannot open {name!r}: {first_line(error)}") from None
 
     def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (found,) = session.run([OUTPUT], {INPUT: images})
+        try:
+            (found,) = session.run([OUTPUT], {INPUT: images})
+        except Exception as error:
+            raise UserError(f"{name!r} takes no images as they are: {first_line(error)}") from None
         return np.asarray(found, np.float32)
 
-    return Classifier(Description.from_strings(meta, path), logits)
+    return Classifier(Description.from_strings(meta, name), logits)
 
 
 def _need(*packages: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -11,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import Description
-from revo_ray.model.load import LoadedModel
+from revo_ray.model.loaded_model import LoadedModel
 
 SUFFIX = ".pt2"
 README = "README.md"
@@ -54,8 +55,12 @@ def write_program(model: LoadedModel, path: Path, card: str) -> None:
         torch.export.save(program, path, extra_files=extra)
 
 
-def open_program(path: Path) -> Classifier:
+def open_program(file: Path | BinaryIO, name: str) -> Classifier:
     """Load an exported program. torch's loader can run code in it: trust whoever made the file.
+
+    Args:
+        file: its path, or its open content.
+        name: its path or URI, for messages.
 
     Raises:
         UserError: it cannot be loaded, or holds no labels.
@@ -63,9 +68,9 @@ def open_program(path: Path) -> Classifier:
     extra = dict.fromkeys(_KEYS, "")
     try:
         with warnings.catch_warnings(action="ignore"):
-            program = torch.export.load(path, extra_files=extra)
+            program = torch.export.load(file, extra_files=extra)
         module = program.module()
     # The loader raises errors of many kinds on a file that is no program.
     except Exception as error:
-        raise UserError(f"cannot open {str(path)!r}: {first_line(error)}") from None
-    return torch_classifier(module, Description.from_strings(extra, path))
+        raise UserError(f"cannot open {name!r}: {first_line(error)}") from None
+    return torch_classifier(module, Description.from_strings(extra, name))

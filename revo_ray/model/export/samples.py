@@ -10,24 +10,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from revo_ray.data.files.decode import square
-from revo_ray.data.files.intensity import Range, shown
+from revo_ray.data.files.intensity import shown
 from revo_ray.data.sources import read_source
 from revo_ray.errors import UserError
+from revo_ray.model.description import Description
 from revo_ray.settings.schema import DataConfig
 
 COUNT = 32
 
 
-def sample_images(config: DataConfig, limits: Range | None = None) -> tuple[NDArray[np.uint8], str]:
+def sample_images(
+    config: DataConfig | None, description: Description
+) -> tuple[NDArray[np.uint8], str]:
     """Up to 32 images (N, 3, S, S) of a data set; parts of photographs if there are none.
 
     Args:
-        config: configuration of the images.
-        limits: values that become black and white in images of more than 8 bits.
+        config: configuration of the images; None if that is not known.
+        description: says how a model takes them.
 
     Returns:
         The images, and a description of them for people.
     """
+    if config is None:
+        return _photographs(description.image_size), f"{COUNT} parts of photographs"
     try:
         records = read_source(config).records
     except (UserError, OSError) as error:
@@ -39,7 +44,7 @@ def sample_images(config: DataConfig, limits: Range | None = None) -> tuple[NDAr
                 with suppress(Exception):  # decoders raise anything; the other images suffice
                     image = record.picture.open()
                     made = square(image, config.image_size, config.fit, config.max_pixels)
-                    pixels.append(shown(made, limits))
+                    pixels.append(shown(made, description.intensity))
         if pixels:
             return np.stack(pixels), f"{len(pixels)} images of the data set"
         reason = "no image of the data set can be read"

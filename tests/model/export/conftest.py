@@ -1,4 +1,4 @@
-"""One finished search for each library, and its exports in every form, made on first use."""
+"""One finished search for each library, and its exports in every format, made on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from revo_ray.model.export.export import Exported, export_model
-from tests.model.export.runs import MODELS, search
+from revo_ray.rundir.forms import Form
+from tests.model.export.runs import MODELS
+from tests.model.run_directories import make_run
 
 SUFFIXES = {"safetensors": "", "torch-export": ".pt2", "onnx": ".onnx"}
 
@@ -31,8 +33,8 @@ class Searches(dict[str, Path]):
         self._folder = folder
 
     def __missing__(self, library: str) -> Path:
-        options = (f"model.name={MODELS[library]}", "search.evaluations=2")
-        return self.setdefault(library, search(self._folder, library, *options))
+        made = make_run(self._folder, library, f"model.name={MODELS[library]}")
+        return self.setdefault(library, made)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +44,10 @@ def searches(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict
 
 
 class Exports:
-    """Exported models by library and form.
+    """Exported models by library and format; the best of each search, or its ensemble.
 
     Attributes:
-        folder: where they are, `LIBRARY`, `LIBRARY.onnx` and `LIBRARY.pt2`.
+        folder: where they are, `LIBRARY`, `LIBRARY.onnx`, `LIBRARY.pt2` and `LIBRARY-ensemble`….
     """
 
     def __init__(self, searches: dict[str, Path], folder: Path) -> None:
@@ -53,16 +55,17 @@ class Exports:
         self._searches = searches
         self._made: dict[Path, Exported] = {}
 
-    def __call__(self, library: str, form: str) -> Exported:
-        if form == "onnx" and not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
+    def __call__(self, library: str, to: str, form: Form = "best") -> Exported:
+        if to == "onnx" and not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
             pytest.skip("needs onnx, onnxruntime and onnxscript")
-        path = self.folder / f"{library}{SUFFIXES[form]}"
+        name = library if form == "best" else f"{library}-{form}"
+        path = self.folder / f"{name}{SUFFIXES[to]}"
         if path not in self._made:
-            self._made[path] = export_model(str(self._searches[library]), form, path)
+            self._made[path] = export_model(str(self._searches[library]), to, path, form)
         return self._made[path]
 
 
 @pytest.fixture(scope="session")
 def exports(searches: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    """Call it with a library and a form."""
+    """Call it with a library, a format and a form."""
     return Exports(searches, tmp_path_factory.mktemp("exports"))

@@ -1,25 +1,19 @@
-"""Every form of a model answers as the search's own does: here, and where revo-ray is not."""
+"""Every format of a model answers as the search's own does, and holds what its readers want."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from revo_ray.data.image_records import Problem
-from revo_ray.model.classifier import Classifier
+import revo_ray
+from revo_ray.errors import UserError
 from revo_ray.model.export.export import export_model
-from revo_ray.model.predict import find_images, open_model, predict
 from revo_ray.objective import METRICS
 from tests.model.export.conftest import Exports
 from tests.model.export.runs import MODELS, searched_tuner, write_test_images
@@ -28,8 +22,6 @@ LIBRARIES = tuple(MODELS)
 FORMS = ("safetensors", "torch-export", "onnx")
 MARKED_FORMS = (FORMS[0], *(pytest.param(form, marks=pytest.mark.slow) for form in FORMS[1:]))
 """The forms for tests; torch takes seconds to write the last two."""
-
-Answers = Mapping[str, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +32,8 @@ def test_images(
     return write_test_images(searches["timm"], tmp_path_factory.mktemp("images") / "test")
 
 
-def predicted(classifier: Classifier, images: list[Path]) -> list[str]:
-    found, problems = find_images([str(image) for image in images])
-    assert not problems
-    labels = []
-    for answer in predict(classifier, found):
-        assert not isinstance(answer, Problem)
-        labels.append(answer.top[0][0])
-    return labels
+def predicted(model: Path, images: list[Path]) -> list[str | None]:
+    return [*revo_ray.load(model, trust=True).predict(images).labels]
 
 
 @pytest.mark.slow
@@ -63,7 +49,7 @@ def test_every_form_scores_on_image_files_what_the_search_reported(
     run = searches[library]
     model = run if form == "run directory" else exports(library, form).path
     images, truth = test_images
-    labels = predicted(open_model(str(model)), images)
+    labels = predicted(model, images)
     own = searched_tuner(run).predict("test").argmax(1)
     assert labels == [str(label) for label in own.tolist()]
     accuracy = np.mean([label == true for label, true in zip(labels, truth, strict=True)])
@@ -82,125 +68,8 @@ def test_the_labels_are_those_of_the_card_in_its_order(
     own = searched_tuner(run).predict("test").argmax(1).tolist()
     export_model(str(run), "safetensors", tmp_path / "folder")
     for model in (run, tmp_path / "folder"):
-        labels = predicted(open_model(str(model)), test_images[0])
+        labels = predicted(model, test_images[0])
         assert labels == [names[label] for label in own]
-
-
-WITHOUT_THIS_PACKAGE = """
-import sys
-
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("revo_ray", "baselines"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, NotInstalled())
-try:
-    import revo_ray
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("revo_ray can be imported")
-import json, pathlib, re, numpy, torch
-torch.set_num_threads(1)
-torch.set_grad_enabled(False)
-stored = numpy.load("stored.npy")
-whole, one = {}, {}
-for name in sys.argv[1:]:
-    use, cut = re.findall("```python\\n(.*?)```", pathlib.Path(name + ".md").read_text(), re.S)
-    here = {}
-    exec(cut, here)  # an image file to `images`
-    if name.endswith((".onnx", ".pt2")):
-        if name.endswith(".pt2"):
-            here["images"] = torch.from_numpy(here["images"].copy())
-        exec(use, here)  # `images` to `logits`
-        one[name] = numpy.asarray(here["logits"])
-        if name.endswith(".onnx"):
-            whole[name] = here["session"].run(None, {"images": stored})[0]
-        else:
-            whole[name] = here["model"](torch.from_numpy(stored)).numpy()
-    else:
-        exec(use, here)
-        normalised = numpy.load(name + ".npy")
-        whole[name] = here["model"](torch.from_numpy(normalised)).numpy()
-        if "logits" in here:
-            one[name] = here["logits"].numpy()
-        else:
-            x = torch.from_numpy(here["images"].copy())
-            config = here["config"]["pretrained_cfg"]
-            mean, std = (torch.tensor(config[k]).view(3, 1, 1) for k in ("mean", "std"))
-            one[name] = here["model"]((x / 255 - mean) / std).numpy()
-numpy.savez("whole.npz", **whole)
-numpy.savez("one.npz", **one)
-"""
-
-
-def card_of(path: Path) -> str:
-    """The model card, from where each form carries it."""
-    if path.is_dir():
-        return (path / "README.md").read_text()
-    if path.suffix == ".onnx":
-        import onnx
-
-        return str(onnx.load(path).doc_string)
-    extra = {"README.md": ""}
-    torch.export.load(path, extra_files=extra)
-    return extra["README.md"]
-
-
-@pytest.fixture(scope="module")
-def answers(
-    searches: dict[str, Path], exports: Exports, test_images: tuple[list[Path], list[str]]
-) -> tuple[Answers, Answers]:
-    """Logits of all test images, and of the first one, by the names of the exported files.
-
-    One process computes them, with the code of the model cards and without this package.
-    """
-    paths = [exports(library, form).path for library in LIBRARIES for form in FORMS]
-    work = exports.folder
-    for path in paths:
-        (work / f"{path.name}.md").write_text(card_of(path))
-    (work / "image.png").write_bytes(test_images[0][0].read_bytes())
-    for library in LIBRARIES:
-        tuner = searched_tuner(searches[library])
-        feed = tuner.feeds["test"]
-        stored = feed.pixels(torch.arange(len(feed)))
-        np.save(work / "stored.npy", stored.numpy())
-        np.save(work / f"{library}.npy", tuner.normalise(stored).numpy())
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _with_image(WITHOUT_THIS_PACKAGE), *(p.name for p in paths)],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return np.load(work / "whole.npz"), np.load(work / "one.npz")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_code_of_the_model_card_loads_it_without_this_package(
-    searches: dict[str, Path], exports: Exports, answers: tuple[Answers, Answers], library: str
-) -> None:
-    """The folder exactly, ONNX within 1e-4: against what the search itself computes."""
-    own = searched_tuner(searches[library]).predict("test").numpy()
-    whole, one = answers
-    folder, program, onnx_file = (exports(library, form).path.name for form in FORMS)
-    assert np.array_equal(whole[folder], own)
-    assert np.abs(whole[program] - own).max() <= 1e-6
-    assert 0 < np.abs(own).max() < 100
-    assert np.abs(whole[onnx_file] - own).max() <= 1e-4
-    for name in (folder, program, onnx_file):
-        assert one[name].shape == (1, 10)
-        assert np.abs(one[name] - own[:1]).max() <= 1e-4, name
-
-
-def _with_image(script: str) -> str:
-    """The card's lines for timm start from an open image, as its other ones do."""
-    opened = 'import PIL.Image; here["image"] = PIL.Image.open("image.png")'
-    return script.replace("exec(use, here)\n", f"{opened}; exec(use, here)\n")
 
 
 @pytest.mark.slow
@@ -224,7 +93,7 @@ def test_an_onnx_file_says_what_it_takes(exports: Exports, library: str) -> None
 @pytest.mark.parametrize("form", MARKED_FORMS)
 def test_no_path_of_this_machine_is_in_an_export(exports: Exports, form: str) -> None:
     path = exports("timm", form).path
-    files = [path] if path.is_file() else sorted(path.iterdir())
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     content = b"".join(file.read_bytes() for file in files)
     assert not re.findall(rb"/(?:tmp|home|root|site-packages)/.{40}", content)
 
@@ -256,7 +125,53 @@ def test_the_card_tells_data_plan_budget_and_scores(
     test = result["test"]
     titles = [metric.title for metric in METRICS.values()]
     assert f"| images | {' | '.join(titles)} |" in card
-    assert f"| test | {' | '.join(f'{test[name]:.4f}' for name in METRICS)} |" in card
-    assert "evaluations: 2 of 2 (2 ok)" in card
+    cells = {name: f"{test[name]:.4f}" for name in METRICS}
+    cells["accuracy"] += " (0.2500–0.7500)"
+    assert f"| test | {' | '.join(cells.values())} |" in card
+    assert "| validation, cross-fitted | 1.6250 | 0.4375 | – | – | – |" in card
+    assert "It saw the test images 3 times, once for this model." in card
+    splits = ", ".join(
+        f"{result['splits'][key]} {name}"
+        for key, name in (("train", "training"), ("validation", "validation"), ("test", "test"))
+    )
+    assert f"- images: {splits}\n" in card
+    assert "evaluations: 3 of 3 (3 ok)" in card
     assert "not finished" not in card
+    assert "started from (random weights)" in card
     assert f"torch {torch.__version__.partition('+')[0]}" in card
+
+
+def test_the_card_of_an_ensemble_tells_of_its_members(exports: Exports) -> None:
+    path = exports("timm", "safetensors", "ensemble").path
+    text = (path / "README.md").read_text()
+    assert "an ensemble of 2 evaluations: the weighted mean of their probabilities" in text
+    assert "| 0 | 0.25 | 0 of 18 units frozen, rate 1e-3, head 1e-3 |" in text
+    assert "| 1 | 0.75 | 0 of 18 units frozen, rate 1e-2, head 1e-2 |" in text
+    config = json.loads((path / "config.json").read_text())
+    assert config["members"] == [
+        {"folder": "evaluation-0", "share": 0.25},
+        {"folder": "evaluation-1", "share": 0.75},
+    ]
+
+
+def test_an_export_of_an_export_says_the_same(exports: Exports, tmp_path: Path) -> None:
+    """All but the lines of the format stand in the folder, beside its card."""
+    folder = exports("timm", "safetensors", "ensemble").path
+    done = export_model(str(folder), "torch-export", tmp_path / "again.pt2")
+    assert done.subject == "ensemble of 2 evaluations"
+
+    def parts(card: str) -> list[str]:
+        return [part for part in card.split("\n## ") if not part.startswith("Use")]
+
+    extra = {"README.md": ""}
+    torch.export.load(tmp_path / "again.pt2", extra_files=extra)
+    assert parts(extra["README.md"]) == parts((folder / "README.md").read_text())
+    bare = Path(shutil.copytree(folder, tmp_path / "bare"))
+    (bare / "card.json").write_text("{")
+    with pytest.raises(UserError, match=r"card.json' is damaged; delete it"):
+        export_model(str(bare), "safetensors", tmp_path / "third")
+    (bare / "card.json").unlink()
+    export_model(str(bare), "safetensors", tmp_path / "third")
+    assert "which classifies images into 10 classes" in (tmp_path / "third/README.md").read_text()
+    with pytest.raises(UserError, match="is an exported file"):
+        export_model(str(tmp_path / "again.pt2"), "safetensors", tmp_path / "fourth")

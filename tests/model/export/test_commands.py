@@ -12,24 +12,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
+import revo_ray
 from revo_ray.cli.main import main
 from revo_ray.data.files.decode import square
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.intensity import to_8_bits
+from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import Description
-from revo_ray.model.export import card
 from revo_ray.model.export import export as export_run
-from revo_ray.model.predict import Prediction, find_images, open_model, predict
+from revo_ray.model.export import facts
+from revo_ray.model.model import Model
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, SearchConfig
 from tests.model.export.conftest import Exports
-from tests.model.export.runs import search
+from tests.model.run_directories import make_run
 from tests.object_store import object_store
 
 Typed = Callable[..., tuple[int, str, str]]
@@ -62,6 +63,7 @@ def test_export_says_what_it_wrote_and_checked(typed: Typed, run: Path, tmp_path
     assert "the same logits as the search's own model, on 32 images of the data set" in out
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "README.md",
+        "card.json",
         "config.json",
         "model.safetensors",
     ]
@@ -169,7 +171,7 @@ def test_a_form_that_answers_otherwise_is_not_left_there(
         tensors["classifier.bias"][3] += 1e-6
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
-    monkeypatch.setitem(export_run._FORMS, "safetensors", (write, export_run.open_folder))
+    monkeypatch.setitem(export_run._FORMATS, "safetensors", (write, export_run._reopen_folder))
     status, _, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 3
     assert "nothing was written: the exported model differs from the search's by" in err
@@ -177,46 +179,33 @@ def test_a_form_that_answers_otherwise_is_not_left_there(
 
 
 def test_an_interrupted_search_gives_its_best_so_far(typed: Typed, tmp_path: Path) -> None:
-    options = ("model.name=timm/test_efficientnet", "search.evaluations=9")
-    run = search(tmp_path, "cut", *options, "search.objective=macro_f1", stop_after=1)
+    options = ("search.evaluations=9", "search.objective=macro_f1")
+    run = make_run(tmp_path, "cut", *options, ended=False)
     status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0
-    assert "This search is not finished (1/9): its best model so far." in out
+    assert "This search is not finished (3/9): its best model so far." in out
     card = (tmp_path / "model/README.md").read_text()
-    assert "**The search is not finished** (1/9)" in card
-    assert "evaluation 0, which had the best validation macro F1." in card
-    assert "evaluations: 1 of 9 (1 ok)" in card
+    assert "**The search is not finished** (3/9)" in card
+    best = json.loads((run / "best" / "config.json").read_text())["evaluation"]
+    assert f"evaluation {best}, which had the best validation macro F1." in card
+    assert "evaluations: 3 of 9 (3 ok)" in card
     assert "The test images have not been seen yet." in card
 
 
 def test_a_search_that_ran_out_of_time_gives_its_best_and_its_test(
-    typed: Typed, tmp_path: Path
+    typed: Typed, run: Path, tmp_path: Path
 ) -> None:
-    run = search(tmp_path, "late", "model.name=timm/test_efficientnet", "search.evaluations=1")
+    """Of an earlier version, which had one form."""
     directory = RunDirectory(str(run))
     result = directory.outcome()
     assert result is not None
     directory.record_growth(9)
-    directory.write_outcome(replace(result, stopped_by="time", test_looks=2))
+    directory.write_outcome(replace(result, stopped_by="time", test_looks=2, forms={}))
     status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0
-    assert "This search is not finished (1/9): its best model so far." in out
+    assert "This search is not finished (3/9): its best model so far." in out
     card = (tmp_path / "model/README.md").read_text()
     assert "the test images were seen 2 times, the last time by this model." in card
-
-
-def test_train_makes_the_same_model_of_a_searchs_best_plan(
-    typed: Typed, run: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "again.safetensors"
-    plan = run / "best" / "plan.json"
-    status, said, err = typed("train", run / "config.yaml", "--plan", plan, "--out", out)
-    assert status == 0, err
-    best = json.loads((run / "result.json").read_text())["best"]
-    assert f"validation: loss {best['val_loss']:.4f}" in said
-    again, found = load_file(out), load_file(run / "best" / "model.safetensors")
-    assert again.keys() == found.keys()
-    assert all(torch.equal(again[name], found[name]) for name in found)
 
 
 def test_without_its_data_set_a_model_is_tried_on_photographs(
@@ -230,13 +219,18 @@ def test_without_its_data_set_a_model_is_tried_on_photographs(
 
 
 @pytest.mark.slow
-def test_a_run_directory_may_be_on_an_object_store(run: Path) -> None:
+def test_a_run_directory_may_be_on_an_object_store(run: Path, tmp_path: Path) -> None:
+    pixels = np.arange(3 * 32 * 32, dtype=np.uint8).reshape(32, 32, 3)
     with object_store() as uri:
         system, path = fs.FileSystem.from_uri(uri("run"))
         fs.copy_files(str(run), path, destination_filesystem=system)
-        far, near = open_model(uri("run")), open_model(str(run))
-    image = np.arange(3 * 32 * 32, dtype=np.uint8).reshape(1, 3, 32, 32)
-    assert np.array_equal(far.logits(image), near.logits(image))
+        export_run.export_model(uri("run"), "safetensors", tmp_path / "model", "ensemble")
+        system, path = fs.FileSystem.from_uri(uri("model"))
+        fs.copy_files(str(tmp_path / "model"), path, destination_filesystem=system)
+        places = {"run": run, "model": tmp_path / "model"}
+        for name, near in places.items():
+            answers = [revo_ray.load(place).predict(pixels) for place in (uri(name), near)]
+            assert np.array_equal(answers[0].probabilities, answers[1].probabilities)
 
 
 def test_bad_images_are_named_and_the_others_predicted(
@@ -258,8 +252,9 @@ def test_bad_images_are_named_and_the_others_predicted(
     ]
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["path"] for line in lines] == [
-        f"{folder}/{n}" for n in ("a.png", "deep/b.jpg", "z.gif")
+        f"{folder}/{n}" for n in ("a.png", "bad.png", "deep/b.jpg", "z.gif")
     ]
+    assert lines.pop(1)["error"] == "not an image of a format that is read"
     for line in lines:
         chances = [entry["probability"] for entry in line["top"]]
         assert len(chances) == 3
@@ -282,6 +277,8 @@ def test_bad_images_are_named_and_the_others_predicted(
         ("model", "empty", "holds no image"),
         ("a.txt", "a.png", "cannot tell what"),
         ("best", "a.png", "name the run directory"),
+        ("model.pt2", "a.png", "is code that can do whatever you can"),
+        ("weights.safetensors", "a.png", "holds weights alone"),
         ("torn.pt2", "a.png", "cannot open"),
         ("torn.onnx", "a.png", "cannot open"),
     ],
@@ -291,12 +288,14 @@ def test_what_cannot_be_predicted_is_one_line(
 ) -> None:
     if model.endswith(".onnx"):
         pytest.importorskip("onnxruntime")
-    for name in ("a.txt", "torn.pt2", "torn.onnx"):
+    for name in ("a.txt", "torn.pt2", "torn.onnx", "model.pt2", "weights.safetensors"):
         (tmp_path / name).write_text("text")
     (tmp_path / "empty").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     places = {"model": exports("timm", "safetensors").path, "best": run / "best"}
-    status, out, err = typed("predict", places.get(model, tmp_path / model), tmp_path / image)
+    trust = ["--trust"] if model.startswith("torn") else []
+    named = places.get(model, tmp_path / model)
+    status, out, err = typed("predict", named, tmp_path / image, *trust)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert says in err
 
@@ -304,16 +303,16 @@ def test_what_cannot_be_predicted_is_one_line(
 def test_a_card_names_the_data_sets_folder_and_not_its_server() -> None:
     root = "s3://bucket/private/birds?endpoint_override=http://10.0.0.5:9000"
     config = SearchConfig(data=DataConfig(source="folder", root=root))
-    assert card._data(config) == "`folder` (`birds`)"
+    assert facts.data_name(config) == "`folder` (`birds`)"
 
 
 class Recorder:
-    """A classifier that keeps what it is given."""
+    """A model that keeps the batches that it is given."""
 
-    description = Description("timm/none", ("a", "b"), 512, (0.0,) * 3, (1.0,) * 3)
-
-    def __init__(self) -> None:
+    def __init__(self, **changes: Any) -> None:
         self.batches: list[NDArray[np.uint8]] = []
+        described = Description("timm/none", ("a", "b"), 512, (0.0,) * 3, (1.0,) * 3)
+        self.model = Model(Classifier(replace(described, **changes), self.logits))
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.batches.append(images)
@@ -331,27 +330,24 @@ def test_images_are_cut_as_tables_cut_them_in_batches_and_in_order(tmp_path: Pat
         large = Image.fromarray(np.roll(pixels, 7 * number, 1)).resize((2700, 2100))
         large.save(paths[-1], exif=turned)
     recorder = Recorder()
-    images, _ = find_images([str(path) for path in paths])
-    answers = list(predict(recorder, images, top=2))
+    answers = recorder.model.predict(paths)
     assert [batch.shape for batch in recorder.batches] == [(8, 3, 512, 512), (2, 3, 512, 512)]
     wanted = [square(open_image(path.read_bytes()), 512) for path in paths]
     assert np.array_equal(np.concatenate(recorder.batches), np.stack(wanted))
-    assert answers == [
-        Prediction(str(path), (("b", pytest.approx(0.75)), ("a", pytest.approx(0.25))))
-        for path in paths
-    ]
+    assert [answer.name for answer in answers] == [str(path) for path in paths]
+    assert all(
+        answer.top(2) == [("b", pytest.approx(0.75)), ("a", pytest.approx(0.25))]
+        for answer in answers
+    )
 
 
 def test_a_zip_archive_of_images_is_read(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.new("L", (9, 9), 77).save(tmp_path / "in" / "grey.png")
     archive = shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path / "in")
-    images, problems = find_images([archive])
-    assert not problems
     recorder = Recorder()
-    (answer,) = predict(recorder, images)
-    assert isinstance(answer, Prediction)
-    assert answer.path == f"{archive}/grey.png"
+    (answer,) = recorder.model.predict(archive)
+    assert (answer.name, answer.error) == (f"{archive}/grey.png", None)
     assert (recorder.batches[0] == 77).all()
 
 
@@ -359,11 +355,9 @@ def test_images_are_seen_as_the_search_saw_them(tmp_path: Path) -> None:
     """A 12-bit panorama, for a model that was trained with bars and a range."""
     grey = np.linspace(0, 4095, 40 * 200).reshape(40, 200).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "a.png")
-    images, _ = find_images([str(tmp_path / "a.png")])
-    recorder = Recorder()
-    recorder.description = replace(recorder.description, fit="pad", intensity=(0.0, 4095.0))
-    (answer,) = predict(recorder, images)
-    assert isinstance(answer, Prediction)
+    recorder = Recorder(fit="pad", intensity=(0.0, 4095.0))
+    (answer,) = recorder.model.predict(tmp_path / "a.png")
+    assert answer.error is None
     (batch,) = recorder.batches
     wanted = to_8_bits(square(Image.fromarray(grey), 512, "pad"), 0, 4095)
     assert np.array_equal(batch[0], wanted)

@@ -17,13 +17,10 @@ from torch import nn
 
 from revo_ray.errors import SearchError
 from revo_ray.finetune.network.backbone import load_backbone
-from revo_ray.finetune.plan import Plan
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import Description
 from revo_ray.model.export import export
-from revo_ray.model.load import LoadedModel
-from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.model.loaded_model import LoadedModel, Member
 from tests.properties import examples
 
 LABELS = ("zebra", "2", "10", 'ünï, "quoted"')
@@ -47,8 +44,7 @@ class Head(nn.Module):
 
 
 def model_of(network: nn.Module, description: Description = DESCRIPTION, head: str = "") -> Any:
-    nowhere, config = RunDirectory("nowhere"), SearchConfig()
-    return LoadedModel(nowhere, config, {}, description, network, head, 0, (), Plan((0.1,)))
+    return LoadedModel(description, (Member("model", 1.0, network),), head)
 
 
 @pytest.fixture(autouse=True)
@@ -162,14 +158,14 @@ def test_a_form_that_describes_another_model_is_refused(field: str) -> None:
 )
 def test_a_description_survives_as_text(labels: Any, statistics: tuple[float, ...]) -> None:
     made = replace(DESCRIPTION, labels=labels, mean=statistics, std=statistics[::-1])
-    assert Description.from_strings(made.to_strings(), Path("none")) == made
+    assert Description.from_strings(made.to_strings(), "none") == made
 
 
 @pytest.mark.parametrize("name", ["timm/test_efficientnet", "torchvision/shufflenet_v2_x0_5"])
 def test_a_folder_holds_the_labels_in_the_order_of_the_logits(name: str, tmp_path: Path) -> None:
     backbone = load_backbone(name, "none", len(LABELS), image_size=SIZE)
     model = model_of(backbone.model.eval(), replace(DESCRIPTION, model=name), backbone.head)
-    write, reopen = export._FORMS["safetensors"]
+    write, reopen = export._FORMATS["safetensors"]
     write(model, tmp_path / "folder", "a card")
     assert reopen(tmp_path / "folder").description == model.description
     export._compare(model, reopen(tmp_path / "folder"), exact=True)

@@ -1,0 +1,173 @@
+"""Images as a user has them: paths, Pillow's images and arrays, each as training reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from revo_ray.credentials import refuse_credentials
+from revo_ray.data.files.archive import is_archive
+from revo_ray.data.files.decode import explain, square
+from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.data.files.formats import open_image
+from revo_ray.data.files.image_files import File, ImageFiles
+from revo_ray.data.files.intensity import shown
+from revo_ray.data.files.stored_file import StoredFile
+from revo_ray.data.image_records import Problem
+from revo_ray.errors import UserError
+from revo_ray.model.description import Description
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that is not decoded yet.
+
+    Attributes:
+        name: its path, or its place in a sequence: `image 3`.
+        open: opens it; raises whatever a decoder raises.
+    """
+
+    name: str
+    open: Callable[[], Image.Image]
+
+
+def pixels_of(picture: Picture, description: Description) -> NDArray[np.uint8] | Problem:
+    """The pixels (3, S, S) that a model sees of an image, or the reason why it cannot be read."""
+    try:
+        image = picture.open()
+        return shown(square(image, description.image_size, description.fit), description.intensity)
+    except Exception as error:  # decoders raise anything
+        return Problem(picture.name, explain(error))
+
+
+def pictures_of(images: Any, *, ranged: bool) -> Iterator[Picture | Problem]:
+    """Images as a user gives them, one after the other.
+
+    Args:
+        images: a path of an image, a folder or an archive, an image of Pillow's, an array, or any
+            number of these; see `Model.predict`.
+        ranged: whether the model has a range of intensities; see `image_of`.
+
+    Raises:
+        UserError: something is none of these, or there is nothing at a path.
+    """
+    for number, image in enumerate(_each(images)):
+        if isinstance(image, str | os.PathLike):
+            files, problems = find_images([os.fspath(image)])
+            yield from problems
+            yield from map(picture_of_file, files)
+        elif isinstance(image, Image.Image):
+            yield _held(image, f"image {number}")
+        elif isinstance(image, np.ndarray):
+            yield Picture(f"image {number}", partial(image_of, image, ranged=ranged))
+        else:
+            raise UserError(
+                f"image {number} is a {type(image).__name__}; give a path, an image of Pillow's, "
+                "or an array of numpy (H, W), (H, W, 3) or (H, W, 4)"
+            )
+
+
+def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
+    """Find image files by name, and those in named folders and archives.
+
+    Returns:
+        The images, those of a folder sorted by path, and the files that cannot be used. All have
+        paths that begin with the name under which they were found.
+
+    Raises:
+        UserError: a name does not exist, or a folder holds no image.
+    """
+    images: list[File] = []
+    problems: list[Problem] = []
+    for name in names:
+        refuse_credentials(name, "IMAGES")
+        path = os.path.abspath(os.path.expanduser(name))
+        if "://" not in name and os.path.isfile(path) and not is_archive(path):
+            status = os.stat(path)
+            images.append(File(name, status.st_size, StoredFile.on_disk(path, status)))
+            continue
+        try:
+            files = ImageFiles.open(name)
+        except UserError as error:  # its configuration key says nothing here
+            raise UserError(str(error.args[0])) from None
+        if not files.images() and not files.problems:
+            raise UserError(f"{name!r} holds no image")
+        images += [replace(file, path=os.path.join(name, file.path)) for file in files.images()]
+        problems += [Problem(os.path.join(name, p.name), p.cause) for p in files.problems]
+    return images, problems
+
+
+def picture_of_file(file: File) -> Picture:
+    """An image file that was found."""
+    return Picture(file.path, file.open)
+
+
+def image_of(pixels: NDArray[Any], *, ranged: bool) -> Image.Image:
+    """An array as the image that a file of the same pixels would be.
+
+    Grey pixels of 16 bits keep their values, colours of 16 bits lose their lower 8, as those of
+    files do. Floats are from 0 (black) to 1 (white). Where the model has a range of intensities,
+    grey floats and integers are values in it.
+
+    Args:
+        pixels: (H, W), (H, W, 1) grey, (H, W, 2) with alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
+        ranged: whether the model has a range of intensities.
+
+    Raises:
+        DecodeError: the array has another shape, type or range.
+    """
+    shape, kind = pixels.shape, pixels.dtype
+    if pixels.ndim == 3 and shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if not pixels.size or (pixels.ndim != 2 and (pixels.ndim != 3 or shape[2] not in (2, 3, 4))):
+        raise DecodeError(f"an array of shape {shape}; give (H, W), (H, W, 3) or (H, W, 4)")
+    if kind.kind not in "buif":
+        raise DecodeError(f"an array of {kind}; give uint8, uint16 or float")
+    if kind == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    elif pixels.ndim == 2 and (kind == np.uint16 or (ranged and kind != np.uint8)):
+        pixels = pixels.astype(np.float32)
+    elif kind == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    elif kind.kind == "f":
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
+            raise DecodeError("floats outside 0 … 1; give floats from 0 to 1, or uint8")
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    elif kind != np.uint8:
+        raise DecodeError(f"an array of {kind}; give uint8, uint16, or floats from 0 to 1")
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _each(images: Any) -> Iterable[Any]:
+    """The images in what a user gives, which may be a single one."""
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray):
+        batch = images.ndim == 4 or images.dtype.kind in "OU"
+        return images if batch else [images]
+    if isinstance(images, Iterable) and not isinstance(images, bytes):
+        return images
+    return [images]
+
+
+def _held(image: Image.Image, name: str) -> Picture:
+    """An image of Pillow's, which is left as it is.
+
+    An image whose file is open and not decoded yet is read from that file again: only so are a
+    JPEG's scale and the kinds that Pillow reads in part the same as in training.
+    """
+    file = getattr(image, "fp", None)
+    if getattr(image, "tile", None) and file is not None and image.tell() == 0:
+        place = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(place)
+        return Picture(name, lambda: open_image(content, str(getattr(image, "filename", ""))))
+    return Picture(name, image.copy)

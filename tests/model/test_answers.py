@@ -1,0 +1,188 @@
+"""Predictions as the command writes them: text, csv, parquet and JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import revo_ray
+from revo_ray.cli.main import main
+from revo_ray.model.answers import columns, writing
+from revo_ray.model.model import Prediction
+from tests.model.run_directories import make_run
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Type `revo-ray predict`; gives exit status, output and errors."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["revo-ray", "predict", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(str(ended.value.code)), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run directory `run` and a folder `images`, of which one is bad."""
+    folder = tmp_path_factory.mktemp("answers")
+    make_run(folder, "run", "search.result=ensemble")
+    (folder / "images").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), np.uint8)
+    Image.fromarray(pixels[0]).save(folder / "images" / "a,b.png")
+    (folder / "images" / "bad.png").write_bytes(b"no image")
+    Image.fromarray(pixels[1]).save(folder / "images" / "z :smile: [red].png")
+    return folder
+
+
+BAD = "not an image of a format that is read"
+CLASSES = [str(digit) for digit in range(10)]
+
+
+def rows_of(kind: str, content: bytes) -> list[dict[str, Any]]:
+    """The rows of a table; numbers as numbers, empty cells as None."""
+    if kind == "parquet":
+        return list(pq.read_table(io.BytesIO(content)).to_pylist())
+    numbers = {"probability", "probability_2", *CLASSES}
+    return [
+        {k: (float(v) if k in numbers else v) if v else None for k, v in row.items()}
+        for row in csv.DictReader(io.StringIO(content.decode()))
+    ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_has_a_row_for_each_image_and_a_column_for_each_class(
+    typed: Typed, place: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / f"answers.{kind}"
+    status, said, err = typed(place / "run", place / "images", "--top", 2, "--out", out)
+    assert (status, said) == (3, "")
+    assert err.splitlines() == [
+        f"revo-ray: {place}/images/bad.png: {BAD}",
+        "revo-ray: 1 of 3 images cannot be predicted",
+    ]
+    rows = rows_of(kind, out.read_bytes())
+    wanted = revo_ray.load(place / "run").predict(place / "images")
+    assert [row["path"] for row in rows] == [answer.name for answer in wanted]
+    names = ["path", "label", "probability", "label_2", "probability_2", "error", *CLASSES]
+    for row, answer in zip(rows, wanted, strict=True):
+        assert list(row) == names
+        assert row["error"] == answer.error
+        if answer.error is None:
+            assert [row[name] for name in CLASSES] == answer.probabilities.tolist()
+            found = [(row["label"], row["probability"]), (row["label_2"], row["probability_2"])]
+            assert found == answer.top(2)
+        else:
+            assert not [row[name] for name in names[1:5] + CLASSES if row[name] is not None]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_lines_are_the_same_on_the_terminal_and_in_a_file(
+    typed: Typed, place: Path, tmp_path: Path
+) -> None:
+    for name, words in {"a.json": ("--json",), "b.csv": ("--format", "csv"), "c.txt": ()}.items():
+        status, said, _ = typed(place / "run", place / "images", *words)
+        assert status == 3
+        status, nothing, _ = typed(place / "run", place / "images", "--out", tmp_path / name)
+        assert (status, nothing) == (3, "")
+        assert (tmp_path / name).read_text() == said
+    lines = [json.loads(line) for line in (tmp_path / "a.json").read_text().splitlines()]
+    assert [line.get("error") for line in lines] == [None, BAD, None]
+    text = (tmp_path / "c.txt").read_text().splitlines()
+    assert [line.count("\t") for line in text] == [2, 2]
+    assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith(f'"{place}/images/a,b.png",')
+
+
+def test_a_form_may_be_named(typed: Typed, place: Path) -> None:
+    answers = {}
+    for form in ("best", "ensemble", "soup", "plain"):
+        status, answers[form], _ = typed(place / "run", place / "images", "--form", form)
+        assert status == 3
+    assert len(set(answers.values())) > 1
+    assert typed(place / "run", place / "images")[1] == answers["ensemble"]
+    assert typed(place / "run", place / "images", "--form", "mean")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "parquet"), "--format parquet: name a file with --out"),
+        (("--json", "--format", "csv"), "--json: --format is csv"),
+        (("--out", "answers"), "says no format"),
+        (("--out", "no/answers.csv"), "no such folder"),
+        (("--out", "images.csv"), "is a folder"),
+        (("--out", "s3://bucket/answers.csv"), "is no local path"),
+        (("--out", "new.csv", "none.png"), "no such folder or archive"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(
+    typed: Typed,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images.csv").mkdir()
+    status, said, err = typed(place / "run", place / "images", *words)
+    assert (status, said, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json", "text"])
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path, kind: Any) -> None:
+    file = tmp_path / "answers"
+    file.write_text("before")
+    answer = Prediction("a.png", ("a", "b"), np.array([0.25, 0.75]))
+
+    def write_and(end: Callable[[], None]) -> None:
+        with writing(file, kind, ("a", "b"), 1) as write:
+            for _ in range(2500):
+                write(answer)
+            end()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and(interrupted)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("answers", "before")]
+    write_and(lambda: None)
+    if kind == "parquet":
+        assert pq.read_table(file).num_rows == 2500
+    else:
+        assert len(file.read_text().splitlines()) == 2500 + (kind == "csv")
+
+
+def test_a_class_may_have_the_name_of_a_column(tmp_path: Path) -> None:
+    classes = ("label", "error", "label_2", "error (class)", "x")
+    names = columns(classes, 2)
+    assert len(set(names)) == len(names)
+    assert names[-5:-1] == [
+        "label (class)",
+        "error (class)",
+        "label_2 (class)",
+        "error (class) (class)",
+    ]
+    answer = Prediction("a.png", classes, np.array([0.1, 0.2, 0.3, 0.15, 0.25]))
+    with writing(tmp_path / "t.parquet", "parquet", classes, 2) as write:
+        write(answer)
+    (row,) = pq.read_table(tmp_path / "t.parquet").to_pylist()
+    assert (row["label"], row["label (class)"], row["error"]) == ("label_2", 0.1, None)
