@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revo_ray.cli.console import errors, located, out, say
+from revo_ray.cli.next_commands import after_export, after_predict, after_train, show_next
 from revo_ray.cli.parameters import Overrides
 from revo_ray.errors import SearchError, UserError, printable
 from revo_ray.objective import METRICS, Scores
@@ -116,6 +117,7 @@ def train(
             _show_spread(done)
         if folder is not None:
             say(f"model:      {folder}")
+            show_next(after_train(str(folder)))
 
 
 class Format(StrEnum):
@@ -156,6 +158,7 @@ def export(
     say(f"model:   {done.path} ({done.subject})")
     same = "the same logits" if not done.difference else f"logits within {done.difference:.1e}"
     say(f"checked: {same} as the search's own model, on {done.images}")
+    show_next(after_export(str(done.path), *(["--trust"] if to is Format.TORCH_EXPORT else [])))
 
 
 class Answers(StrEnum):
@@ -229,6 +232,9 @@ def predict(
                 bad += 1
                 line = printable(f"revo-ray: {answer.name}: {answer.error}")
                 errors.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if target is None and errors.is_terminal:
+        options = [*(["--form", form.value] if form else []), *(["--trust"] if trust else [])]
+        show_next(after_predict(model, images, *options), errors)
     if bad:
         raise SearchError(f"{bad} of {total} images cannot be predicted")
 

@@ -255,7 +255,7 @@ class SearchOptions(Section):
     predictions: Literal["float32", "float16", "none"] = "float32"
     """Precision in which the validation logits of each evaluation are kept, of which the ensemble
     is chosen. none: they are not kept, and there is no ensemble."""
-    result: ResultForm = "best"
+    result: ResultForm = "ensemble"
     """Form of the result that predict, export and `revo_ray.load` take: the best evaluation, the
     ensemble of several (the mean of their probabilities), or the soup (the mean of their
     weights)."""
