@@ -254,7 +254,8 @@ class SearchOptions(Section):
     them, and the ensemble's other members are trained again."""
     predictions: Literal["float32", "float16", "none"] = "float32"
     """Precision in which the validation logits of each evaluation are kept, of which the ensemble
-    is chosen. none: they are not kept, and there is no ensemble."""
+    is chosen. none: they are not kept, there is no ensemble, and the best model stands in its
+    place."""
     result: ResultForm = "ensemble"
     """Form of the result that predict, export and `revo_ray.load` take: the best evaluation, the
     ensemble of several (the mean of their probabilities), or the soup (the mean of their
@@ -277,15 +278,6 @@ class SearchOptions(Section):
     def metric(self) -> Metric:
         """The objective."""
         return METRICS[self.objective]
-
-    @model_validator(mode="after")
-    def _result_can_be_made(self) -> SearchOptions:
-        if self.result == "ensemble" and self.predictions == "none":
-            raise ValueError(
-                "result is ensemble, which is chosen by the predictions that predictions=none does "
-                "not keep; choose result=best or soup, or keep predictions"
-            )
-        return self
 
     @model_validator(mode="after")
     def _lookahead_fits(self) -> SearchOptions:

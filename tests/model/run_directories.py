@@ -35,6 +35,7 @@ SMALL = (
     "data.train_fraction=0.2",
     "train.epochs=1",
     "search.evaluations=3",
+    "search.result=best",
 )
 RATES = (1e-3, 1e-2, 3e-3)
 MEMBERS = {0: 0.25, 1: 0.75}
