@@ -98,6 +98,20 @@ def test_a_run_directory_answers_as_its_search(
     assert np.abs(logits.softmax(1).numpy() - wanted).max() < 1e-4
 
 
+def test_while_a_grown_search_replaces_its_ensemble_the_best_model_stands_for_it(
+    place: Path, pixels: Pixels, tmp_path: Path
+) -> None:
+    run = configured(place, tmp_path, "result: best", "result: ensemble")
+    images = pixels.transpose(0, 2, 3, 1)
+    wanted = probabilities(run, "best", pixels)
+    (run / "models" / "000000.safetensors").unlink()  # it fell out of the best few
+    with pytest.raises(UserError, match="weights of a member are missing"):
+        revo_ray.load(run)
+    (run / "result.json").unlink()
+    answers = revo_ray.load(run).predict(images)
+    assert np.abs(answers.probabilities - wanted).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     "far",
     [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.nightly)],

@@ -103,14 +103,14 @@ class FinalForms:
         if few.plain is not None:
             self.members["plain"] = {few.plain.evaluation: 1.0}
         self.validation = StoredValidation.read(run, self._ledger)
-        missing = {row.evaluation: folder for row, folder in few.missing()}
+        missing = [(row.evaluation, folder) for row, folder in few.missing()]
         if members := self.validation.ensemble():
             self.members["ensemble"] = members
             kept = {row.evaluation for row in few.rows}
             outside = [number for number in members if number not in kept]
             run.members.delete_others(outside)
-            missing |= {e: run.members.folder for e in outside if not run.members.holds(e)}
-        for number, folder in missing.items():
+            missing += [(e, run.members.folder) for e in outside if not run.members.holds(e)]
+        for number, folder in missing:
             plan = self._ledger[number].whole_plan
             self._add("train", f"{folder}/{number}", evaluation=number, folder=folder, plan=plan)
         if not missing:

@@ -353,12 +353,13 @@ def test_a_form_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
 
 @given(
     lost=st.sets(st.sampled_from(["best", "plain", "models", "ensemble", "soup", "predictions"])),
+    share=st.sampled_from([0.5, 1.0]),
     made=st.integers(0, 4),
     seed=st.integers(0, 999),
 )
 @examples(10)
 def test_weights_that_were_lost_are_trained_again_before_the_tests(
-    lost: set[str], made: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+    lost: set[str], share: float, made: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
     few = ("search.keep=2",)  # so that the ensemble has members outside
@@ -371,7 +372,7 @@ def test_weights_that_were_lost_are_trained_again_before_the_tests(
         state.forms.answered(request.config, answer(request))
     for folder in lost:
         for path in (broken / folder).glob("*"):
-            if rng.random() < 0.7 and (folder != "predictions" or "test-" in path.name):
+            if rng.random() < share and (folder != "predictions" or "test-" in path.name):
                 path.unlink()
     finish(open_state(broken, *few))
     again, first = files(broken), files(whole)
