@@ -207,7 +207,7 @@ def teller(console: Console | None) -> Callable[[str], None] | None:
     """Print a line on the console, if there is one."""
     if console is None:
         return None
-    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    return partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _connect(address: str | None, stack: ExitStack) -> bool:

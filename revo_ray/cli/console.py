@@ -27,7 +27,7 @@ PIPE_WIDTH = 10_000
 
 def say(text: str, console: Console = out) -> None:
     """Print a line as it is, without markup and without wrapping."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from revo_ray.cli.console import out, say
+from revo_ray.cli.console import errors, out, say
+from revo_ray.cli.next_commands import after_methods, after_models, show_next
 from revo_ray.errors import UserError
 from revo_ray.settings.options import ByOptimizer
 from revo_ray.settings.presets import preset_names
@@ -30,6 +31,8 @@ def methods(
     say(f"presets: {', '.join('preset:' + name for name in preset_names())}")
     studies = ", ".join("preset:" + name for name in preset_names("study"))
     say(f"presets of studies: {studies}")
+    if errors.is_terminal:
+        show_next(after_methods(), errors)
 
 
 def models(
@@ -44,3 +47,5 @@ def models(
     if not found:
         raise UserError(f"no model's name contains {pattern!r}; `revo-ray models` lists all")
     out.print("\n".join(found), markup=False, highlight=False)
+    if errors.is_terminal:
+        show_next(after_models(found[0]), errors)

@@ -63,6 +63,24 @@ def after_search(run: RunDirectory) -> list[Step]:
     ]
 
 
+def after_watch(directory: str) -> list[Step]:
+    """Steps after a search or a study that was watched until it ended."""
+    return [("figures and errors", shown_command("report", shown_path(directory)))]
+
+
+def after_models(name: str) -> list[Step]:
+    """Steps after a list of models, of which this is one; show them on the console of stderr."""
+    return [("search with one", shown_command("search", "--set", f"model.name={name}"))]
+
+
+def after_methods() -> list[Step]:
+    """Steps after a list of methods; show them on the console of stderr."""
+    return [
+        ("search with one", shown_command("search", "--set", "method.name=random")),
+        ("compare all", shown_command("study", "preset:quick")),
+    ]
+
+
 def after_report(directory: Directory, page: str) -> list[Step]:
     """Steps after a report whose page has this path or URI."""
     steps = [] if "://" in page else [("look at it", _open(page))]

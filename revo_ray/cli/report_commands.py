@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from revo_ray.cli.console import out, say
-from revo_ray.cli.next_commands import Step, after_report, show_next
+from revo_ray.cli.next_commands import Step, after_report, after_watch, show_next
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 
@@ -30,6 +30,8 @@ def watch(
     from revo_ray.monitor.watch import watch as watch_directory
 
     watch_directory(directory, out, once=once, every=every)
+    if not once:
+        show_next(after_watch(directory))
 
 
 def report(

@@ -45,7 +45,7 @@ def form_grids(outcomes: Outcomes, title: str) -> list[Grid]:
 def form_grid(outcome: SearchOutcome, metric: Metric, title: str) -> Grid:
     """One metric of each form of a search: test, cross-fitted and validation."""
     chosen = outcome.result.form
-    columns = [Column("form", numbers=False), Column("test", metric.title)]
+    columns = [Column("form", numbers=False), Column(f"test {metric.title}")]
     columns += [Column("95 % interval"), Column("cross-fitted"), Column("validation")]
     columns += [Column("looks"), Column("evaluations", numbers=False)]
     rows = []

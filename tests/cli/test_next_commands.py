@@ -156,3 +156,13 @@ def test_commands_end_with_the_next_ones(here: Path, typed: Any) -> None:
     assert status == 0
     assert "next: look at it" in out
     assert out.endswith("revo-ray predict run IMAGES\n")
+
+
+def test_lists_and_a_watched_search_lead_on(here: Path) -> None:
+    (watched,) = next_commands.after_watch(str(here / "run"))
+    assert parsed(words_of(watched))["directory"] == "run"
+    (model,) = next_commands.after_models("timm/resnet18.a1_in1k")
+    assert parsed(words_of(model))["overrides"] == ["model.name=timm/resnet18.a1_in1k"]
+    method, study = next_commands.after_methods()
+    assert parsed(words_of(method))["overrides"] == ["method.name=random"]
+    assert parsed(words_of(study))["config"] == "preset:quick"
