@@ -10,9 +10,10 @@ import typer
 
 from revo_ray.cli.data_commands import inspect
 from revo_ray.cli.list_commands import methods, models
-from revo_ray.cli.model_commands import export, predict, train
+from revo_ray.cli.model_commands import export, predict
 from revo_ray.cli.report_commands import report, watch
 from revo_ray.cli.search_commands import search, study, submit
+from revo_ray.cli.train_command import train
 from revo_ray.errors import SearchError, UserError
 
 app = typer.Typer(
