@@ -25,7 +25,7 @@ from revo_ray.rundir.forms import Form, StoredForm
 from revo_ray.rundir.outcome import FormResult, SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.words import plan_text, times
+from revo_ray.words import counted, plan_text, times
 
 
 def facts_of_run(run: RunDirectory, form: Form | None) -> Facts:
@@ -69,7 +69,7 @@ def facts_of_run(run: RunDirectory, form: Form | None) -> Facts:
 def _subject(stored: StoredForm) -> str:
     if stored.name in ("best", "plain"):
         return f"evaluation {next(iter(stored.members))}"
-    return f"{stored.name} of {len(stored.members)} evaluations"
+    return f"{stored.name} of {counted(len(stored.members), 'evaluation')}"
 
 
 def _chosen(stored: StoredForm, objective: Metric) -> str:
