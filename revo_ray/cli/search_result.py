@@ -49,6 +49,8 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     run = RunDirectory(result.directory)
     if result.forms:
         _show_forms(run)
+    for note in result.notes:
+        say(note)
     _show_files(run, result.form)
     show_next([*steps, *after_search(run)])
 

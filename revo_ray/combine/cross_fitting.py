@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.objective import METRICS, Scores
+from revo_ray.objective import LOSS, Metric, Scores
 
 Positions = NDArray[np.int64]
 
@@ -31,22 +30,23 @@ def make_folds(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    numbers: dict[str | int, int] = {}
-    units = np.array(
-        [
-            numbers.setdefault(position if group is None else group, len(numbers))
-            for position, group in enumerate(groups)
-        ],
-        np.int64,
-    )
-    if len(numbers) < count:
+    units = group_numbers(groups)
+    distinct = len(np.unique(units))
+    if distinct < count:
         return []
     classes = labels if np.bincount(labels).max() >= count else np.zeros_like(labels)
-    divider = StratifiedKFold if len(numbers) == len(units) else StratifiedGroupKFold
+    divider = StratifiedKFold if distinct == len(units) else StratifiedGroupKFold
     folds = divider(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer images than folds
         return [inside.astype(np.int64) for _, inside in folds.split(classes, classes, units)]
+
+
+def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
+    """Numbers (n,) of groups, from 0; an image without a group is one of its own."""
+    numbers: dict[str | int, int] = {}
+    keys = (place if group is None else group for place, group in enumerate(groups))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def cross_fitted(
@@ -54,7 +54,10 @@ def cross_fitted(
     folds: Sequence[Positions],
     choose: Callable[[Positions], NDArray[np.float32]],
 ) -> Scores | None:
-    """Mean scores over the folds, each of what all the other folds choose.
+    """Scores of all images, those of each fold as answered by what the other folds choose.
+
+    The loss and the accuracy are the means over the folds, weighted by their images. The other
+    metrics are not defined, or mean something else, in folds that lack classes.
 
     Args:
         labels: (n,) classes.
@@ -63,20 +66,31 @@ def cross_fitted(
             what it chose, for all images.
 
     Returns:
-        The mean of each metric over the folds in which it is defined; None without folds.
+        The scores; None without folds.
     """
     from revo_ray.finetune.training.metrics import classification_scores
 
     if not folds:
         return None
-    found = []
+    answers: NDArray[np.float32] | None = None
     for number, fold in enumerate(folds):
         others = np.sort(np.concatenate([*folds[:number], *folds[number + 1 :]]))
-        scores = classification_scores(choose(others)[fold], labels[fold])
-        found.append(asdict(scores.finite))
-    return Scores.of_names({name: _mean([each[name] for each in found]) for name in METRICS})
+        chosen = choose(others)
+        answers = np.empty_like(chosen) if answers is None else answers
+        answers[fold] = chosen[fold]
+    assert answers is not None
+    return classification_scores(answers, labels).finite
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def ranking_scores(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], objective: Metric
+) -> Scores:
+    """The scores that rank a result: the loss alone if that is the objective, which is quick."""
+    from torch import from_numpy
+    from torch.nn.functional import cross_entropy
+
+    from revo_ray.finetune.training.metrics import classification_scores
+
+    if objective != LOSS:
+        return classification_scores(logits, labels)
+    return Scores(loss=float(cross_entropy(from_numpy(logits).double(), from_numpy(labels))))

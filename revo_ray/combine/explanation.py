@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from revo_ray.combine.cross_fitting import group_numbers
 from revo_ray.objective import Scores
 
 RESAMPLES = 1000
@@ -22,16 +24,22 @@ _CHUNK = 2 * 10**6  # resamples × images at a time: 16 MB for each array
 
 
 def score_intervals(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], scores: Scores
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    scores: Scores,
+    groups: Sequence[str | None] = (),
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of scores for so many images, by metric.
 
     That of the accuracy is Wilson's. The others are percentiles of 1,000 seeded bootstrap samples
-    of the images. They do not cover what another training seed would change.
+    of the images. Images of one group are not independent: if there are groups, whole groups are
+    sampled, for the accuracy too. The intervals do not cover what another training seed would
+    change.
 
     Args:
         logits: (n, C).
         labels: (n,) classes.
+        groups: (n,) groups of the images; an image without one is a group of its own.
         scores: of these logits. Undefined scores get no interval, and neither do scores of which
             all samples agree, such as those of a model without errors.
     """
@@ -40,8 +48,13 @@ def score_intervals(
     right = int((logits.argmax(1) == labels).sum())
     wilson = binomtest(right, len(labels)).proportion_ci(method="wilson")
     found = {"accuracy": (float(wilson.low), float(wilson.high))}
+    group_of = group_numbers(groups) if len(groups) else np.arange(len(labels))
+    alone = len(np.unique(group_of)) == len(labels)
     if np.isfinite(logits).all():
-        for name, sampled in _bootstrap(logits, labels).items():
+        sampled_scores = _bootstrap(logits, labels, group_of)
+        if alone:
+            del sampled_scores["accuracy"]
+        for name, sampled in sampled_scores.items():
             defined = sampled[~np.isnan(sampled)]
             if len(defined) and np.ptp(defined) > ROUNDING:
                 low, high = np.percentile(defined, [2.5, 97.5])
@@ -50,13 +63,14 @@ def score_intervals(
 
 
 def _bootstrap(
-    logits: NDArray[np.float32], labels: NDArray[np.int64]
+    logits: NDArray[np.float32], labels: NDArray[np.int64], group_of: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores of resampled images by metric: (RESAMPLES,), NaN where one is not defined."""
+    """Scores of resampled groups by metric: (RESAMPLES,), NaN where one is not defined."""
     from scipy.sparse import csr_array
     from scipy.special import log_softmax
 
     images, classes = logits.shape
+    groups = int(group_of.max()) + 1
     places, predicted = np.arange(images), logits.argmax(1)
     wide = logits.astype(np.float64)
     known = log_softmax(wide, axis=1)
@@ -72,13 +86,15 @@ def _bootstrap(
     done = 0
     while done < RESAMPLES:
         count = min(RESAMPLES - done, max(1, _CHUNK // images))
-        drawn = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
-        weights = times.astype(np.float64)
+        drawn = rng.integers(groups, size=(count, groups)) + groups * np.arange(count)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)
+        weights = times[:, group_of].astype(np.float64)
+        sizes = weights.sum(1)
         support, right, answers = (weights @ of for of in (true_of, right_of, predicted_of))
         with np.errstate(invalid="ignore"):  # classes without images
             recall, f1 = right / support, 2 * right / (support + answers)
-        found.setdefault("loss", []).append(weights @ losses / images)
+        found.setdefault("loss", []).append(weights @ losses / sizes)
+        found.setdefault("accuracy", []).append(right.sum(1) / sizes)
         found.setdefault("balanced_accuracy", []).append(np.nanmean(recall, 1))
         found.setdefault("macro_f1", []).append(np.nanmean(f1, 1))
         if done < for_auc:

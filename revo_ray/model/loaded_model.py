@@ -107,8 +107,8 @@ def find_form(run: RunDirectory, config: SearchConfig, form: Form | None) -> Sto
         OSError: the storage is unreachable.
     """
     stored = run.form(form or config.search.result)
-    if form is None and (stored is None or (run.outcome() is None and not stored.complete)):
-        stored = run.form("best")  # also while a search that was carried on replaces its forms
+    if form is None and (stored is None or run.outcome() is None):
+        stored = run.form("best")  # also while a search that is carried on replaces its forms
     if stored is not None:
         _check_owner(run, stored)
         return stored

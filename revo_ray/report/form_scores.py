@@ -71,8 +71,8 @@ def explained_columns(outcome: SearchOutcome) -> str:
         "Test: images that neither training nor any choice saw; looks count how often a form was "
         f"tested. The interval is{many}: it covers the luck of these images, not that of another "
         "training.",
-        "Cross-fitted: each fifth of the validation images is scored by the form that the other "
-        "four fifths choose; the mean of the five (a dash: not measured).",
+        "Cross-fitted: each fifth of the validation images is answered by the form that the other "
+        "four fifths choose (a dash: not measured).",
         "Validation: the images that each form was chosen by, so this score flatters it.",
     ]
     if "plain" in outcome.result.forms:

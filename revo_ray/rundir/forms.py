@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +57,7 @@ class StoredForm:
         """Whether all weight files are there, and of the evaluations that they should be of."""
         if self.name == "ensemble":
             return all(self._holder(number).holds(number) for number in self.members)
-        return ModelFolder(self._storage, self.name).owner == self.card.get("evaluation")
+        return ModelFolder(self._storage, self.name).owners == tuple(self.members)
 
     def _holder(self, evaluation: int) -> KeptModels:
         """The folder of a member's weights: the search's best few, or the ensemble's own."""
@@ -76,10 +76,6 @@ def read_form(storage: Storage, name: Form) -> StoredForm | None:
     if not (storage.exists(f"{name}/config.json") if name == "ensemble" else folder.exists):
         return None
     card = folder.card()
-    members = {int(e): float(share) for e, share in _members(card).items()}
-    return StoredForm(name, members, card, storage)
-
-
-def _members(card: Mapping[str, Any]) -> Mapping[Any, Any]:
-    members: Mapping[Any, Any] = card.get("members") or {card["evaluation"]: 1.0}
-    return members
+    if "members" not in card and "evaluation" not in card:
+        raise folder.damaged()
+    return StoredForm(name, card.get("members") or {card["evaluation"]: 1.0}, card, storage)

@@ -1,4 +1,4 @@
-"""Weight files: safetensors whose header names the evaluation that the weights are of."""
+"""Weight files: safetensors whose header names the evaluations that the weights are of."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 
 
 def owner_of(storage: Storage, path: str) -> int | None:
-    """The evaluation whose weights a file holds; None without a readable weight file."""
+    """The evaluation whose weights a file holds; None without a readable weight file of one."""
+    owners = owners_of(storage, path)
+    return owners[0] if len(owners) == 1 else None
+
+
+def owners_of(storage: Storage, path: str) -> tuple[int, ...]:
+    """The evaluations whose weights a file holds, or whose mean; none without a readable file."""
     try:
         (size,) = struct.unpack("<Q", storage.read_head(path, 8))
         header = json.loads(storage.read_head(path, min(size, 1 << 26), offset=8))
-        return int(header["__metadata__"]["evaluation"])
-    except (OSError, struct.error, ValueError, LookupError, TypeError):
-        return None
+        return tuple(map(int, header["__metadata__"]["evaluation"].split(",")))
+    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError):
+        return ()
     except (OverflowError, RecursionError):  # a number or a nest without end
-        return None
+        return ()
 
 
 def read_weights(storage: Storage, path: str) -> dict[str, Tensor]:
@@ -37,15 +43,16 @@ def read_weights(storage: Storage, path: str) -> dict[str, Tensor]:
     return dict(load(storage.read(path)))
 
 
-def weight_file(weights: Mapping[str, Tensor], evaluation: int | None) -> bytes:
-    """A safetensors file that names its evaluation, if it is of one; equal weights, equal bytes.
+def weight_file(weights: Mapping[str, Tensor], *evaluations: int) -> bytes:
+    """A safetensors file that names its evaluation, or those that it is the mean of.
 
-    The library writes the metadata in another order each time.
+    Equal weights make equal bytes: the library alone writes the metadata in another order each
+    time.
     """
     from safetensors.torch import save
 
-    names = {"format": "pt"} | ({} if evaluation is None else {"evaluation": str(evaluation)})
-    content = save(dict(weights), names)
+    names = ",".join(map(str, evaluations))
+    content = save(dict(weights), {"evaluation": names, "format": "pt"})
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.model_file import owner_of, read_weights, weight_file
+from revo_ray.rundir.model_file import owner_of, owners_of, read_weights, weight_file
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -18,11 +20,32 @@ WEIGHTS = "model.safetensors"
 CARD = "config.json"
 PLAN = "plan.json"
 
-_CARD_KEYS = ("classes", "image_size", "mean", "std", "units")
-_OPTIONAL_KEYS = (  # older cards lack the first, and other forms others
-    *("intensity", "evaluation", "members", "candidates"),
-    *("validation", "cross_fitted"),
-)
+
+class _Card(BaseModel):
+    """The keys of a description that are read; older ones and other forms lack some."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    classes: list[str]
+    image_size: int = Field(ge=1)
+    mean: list[float]
+    std: list[float]
+    units: list[str]
+    intensity: tuple[float, float] | None = None
+    evaluation: int = Field(0, ge=0)
+    members: dict[int, float] = {}
+    candidates: list[int] = []
+    validation: dict[str, float | None] = {}
+    cross_fitted: dict[str, float | None] | None = None
+
+    @model_validator(mode="after")
+    def _members_have_shares(self) -> _Card:
+        shares = self.members.values()
+        if shares and not (
+            min(shares) > 0 and abs(sum(shares) - 1) < 1e-6 and min(self.members) >= 0
+        ):
+            raise ValueError("the shares of the members do not sum to 1")
+        return self
 
 
 class ModelFolder:
@@ -63,6 +86,11 @@ class ModelFolder:
         """The evaluation whose weights are stored; None without a readable weight file."""
         return owner_of(self._storage, self._path(WEIGHTS))
 
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The evaluation whose weights are stored, or those whose mean; none without a file."""
+        return owners_of(self._storage, self._path(WEIGHTS))
+
     def weights(self) -> dict[str, Tensor]:
         """The weights, on the CPU.
 
@@ -72,13 +100,13 @@ class ModelFolder:
         """
         return read_weights(self._storage, self._path(WEIGHTS))
 
-    def write(self, weights: Mapping[str, Tensor], evaluation: int | None) -> None:
-        """Write the weights; of an evaluation, or of several together.
+    def write(self, weights: Mapping[str, Tensor], *evaluations: int) -> None:
+        """Write the weights of an evaluation, or the mean of those of several.
 
         Raises:
             OSError: the storage is full or unreachable.
         """
-        self._storage.write(self._path(WEIGHTS), weight_file(weights, evaluation))
+        self._storage.write(self._path(WEIGHTS), weight_file(weights, *evaluations))
 
     def take(self, row: Evaluation, source: str, card: Mapping[str, Any]) -> None:
         """Copy the weights of an evaluation from a file, if they are there, and describe them.
@@ -113,11 +141,10 @@ class ModelFolder:
             UserError: it is missing or damaged.
         """
         try:
-            card = json.loads(self._storage.read(self._path(CARD)))
-            known = {key: card[key] for key in _CARD_KEYS}
-            return known | {key: card[key] for key in _OPTIONAL_KEYS if key in card}
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            card = _Card.model_validate_json(self._storage.read(self._path(CARD)))
+        except (FileNotFoundError, ValueError):
             raise self.damaged() from None
+        return card.model_dump(exclude_unset=True)
 
     def plan(self) -> dict[str, Any]:
         """The plan, as `Plan.from_json` reads it.

@@ -25,7 +25,7 @@ class FormResult:
     Attributes:
         members: evaluations with their weights, which sum to 1.
         validation: scores on the validation images, by which it was chosen.
-        cross_fitted: mean scores on each fifth of the validation images of what the other four
+        cross_fitted: scores of the validation images, each fifth answered by what the other four
             choose; None if the validation images cannot be divided so, or nothing was chosen.
         test: scores on the test images.
         intervals: 95 % intervals of the test scores for so many test images.
@@ -61,6 +61,7 @@ class SearchResult:
         form: `search.result`, the form that load, predict and export take.
         forms: the forms that were made and tested: `best`, `ensemble`, `soup`, `plain`.
         splits: number of images in each split.
+        notes: reasons why a form was not made.
         explained: what `form` got right and wrong on the test images, see `combine.explanation`.
     """
 
@@ -81,6 +82,7 @@ class SearchResult:
     form: str = "best"
     forms: dict[str, FormResult] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     explained: dict[str, Any] | None = None
 
     @classmethod

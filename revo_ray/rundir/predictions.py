@@ -186,12 +186,17 @@ class Predictions:
         path = _test_path(form)
         try:
             found = _unpacked(self._storage.read(path))
+            logits, worst, shown = (found[name] for name in ("logits", "worst", "thumbnails"))
+            if logits.ndim != 2 or shown.ndim != 4 or shown.dtype != np.uint8 or worst.ndim != 1:
+                raise ValueError("arrays of other shapes")
+            if len(shown) != len(worst) or not set(worst.tolist()) <= set(range(len(logits))):
+                raise ValueError("pictures of other images")
             return TestPredictions(
                 members=dict(zip(found["members"].tolist(), found["shares"].tolist(), strict=True)),
-                logits=np.asarray(found["logits"], np.float32),
+                logits=np.asarray(logits, np.float32),
                 looks=int(found["looks"]),
-                worst=found["worst"],
-                thumbnails=found["thumbnails"],
+                worst=worst.astype(np.int64),
+                thumbnails=shown,
             )
         except FileNotFoundError:
             return None

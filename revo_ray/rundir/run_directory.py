@@ -258,6 +258,14 @@ class RunDirectory(Folder):
             return 0
         return last.test_looks - sum(found.looks for found in last.forms.values())
 
+    def looks(self, form: Form) -> int:
+        """Number of times that a form was tested, by the last outcome written."""
+        try:
+            last = outcome.read_outcome(self.storage)
+        except UserError:
+            return 0
+        return last.forms[form].looks if last is not None and form in last.forms else 0
+
     def write_outcome(self, result: SearchResult) -> None:
         """Write the outcome.
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss
 
-from revo_ray.combine.cross_fitting import cross_fitted, make_folds
-from revo_ray.objective import Scores
+from revo_ray.combine.cross_fitting import cross_fitted, make_folds, ranking_scores
+from revo_ray.finetune.training.metrics import classification_scores
+from revo_ray.objective import METRICS, Metric
 from tests.properties import examples
 
 labelled = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
@@ -88,41 +87,45 @@ def test_a_choice_is_scored_on_images_that_it_did_not_see() -> None:
     assert (scores.accuracy, sizes) == (0, [48] * 5)
 
 
-def test_scores_are_means_over_the_folds() -> None:
+@given(seed=st.integers(0, 999), images=st.integers(20, 60))
+@examples(10)
+def test_one_choice_for_all_folds_has_its_own_scores(seed: int, images: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=images)
+    logits = rng.normal(size=(images, 3)).astype(np.float32)
+    folds = make_folds(labels, [f"{n % 9}" for n in range(images)], seed)
+    scores = cross_fitted(labels, folds, lambda images: logits)
+    assert scores == classification_scores(logits, labels)
+
+
+def test_each_fold_is_answered_by_what_the_others_choose() -> None:
+    labels = np.tile([0, 1], 10)
+    folds = make_folds(labels, [None] * 20, 0)
+
+    def choose(images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Right for the first fold alone."""
+        right = not set(folds[0].tolist()) & set(images.tolist())
+        return np.eye(2, dtype=np.float32)[labels if right else 1 - labels]
+
+    scores = cross_fitted(labels, folds, choose)
+    assert scores is not None
+    assert scores.accuracy == pytest.approx(len(folds[0]) / 20)
+    assert cross_fitted(labels, [], choose) is None
+
+
+@pytest.mark.parametrize("objective", METRICS.values(), ids=list(METRICS))
+def test_results_rank_as_by_all_their_scores(objective: Metric) -> None:
     rng = np.random.default_rng(0)
-    labels = np.array([0] * 12 + [1] * 11)
-    logits = rng.normal(size=(23, 2)).astype(np.float32)
-    folds = make_folds(labels, [None] * 23, 0)
-    scores = cross_fitted(labels, folds, lambda images: logits)
-    assert scores is not None
-    right = [accuracy_score(labels[fold], logits[fold].argmax(1)) for fold in folds]
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    losses = [log_loss(labels[fold], shares[fold], labels=[0, 1]) for fold in folds]
-    assert scores.accuracy == pytest.approx(np.mean(right))
-    assert scores.loss == pytest.approx(np.mean(losses))
-
-
-def test_a_metric_counts_in_the_folds_where_it_is_defined() -> None:
-    labels = np.array([0, 1, 0, 0, 0, 0])
-    logits = np.array([[2, 0], [0, 2]] + [[2, 0]] * 4, np.float32)
-    folds = [np.array([0, 1]), np.array([2, 3]), np.array([4, 5])]
-    scores = cross_fitted(labels, folds, lambda images: logits)
-    assert scores is not None
-    assert scores.auc == 1  # only the first fold has both classes
-    broken = logits.copy()
-    broken[4] = np.nan
-    scores = cross_fitted(labels, folds, lambda images: broken)
-    assert scores is not None
-    assert scores.loss == pytest.approx(float(np.log1p(np.exp(-2))))
-    nowhere = cross_fitted(labels, folds[1:], lambda images: logits)
-    assert nowhere is not None
-    assert nowhere.auc is None
-    assert None not in {v for name, v in asdict(nowhere).items() if name != "auc"}
+    labels = rng.integers(3, size=30)
+    each = [rng.normal(size=(30, 3)).astype(np.float32) for _ in range(6)]
+    whole = [objective.rank(classification_scores(logits, labels), 0) for logits in each]
+    quick = [objective.rank(ranking_scores(logits, labels, objective), 0) for logits in each]
+    assert np.allclose(quick, whole)
 
 
 def test_without_folds_there_are_no_scores() -> None:
     def never(images: NDArray[np.int64]) -> NDArray[np.float32]:
         raise AssertionError
 
-    found: Scores | None = cross_fitted(np.array([0, 1]), [], never)
+    found = cross_fitted(np.array([0, 1]), [], never)
     assert found is None

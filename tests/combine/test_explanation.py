@@ -36,8 +36,9 @@ cases = st.builds(draw, st.integers(0, 2**32 - 1), st.integers(1, 40), st.intege
 
 @pytest.mark.parametrize("parts", [1, 13])
 @pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("grouped", [False, True])
 def test_intervals_are_those_of_scores_of_resampled_images(
-    classes: int, parts: int, monkeypatch: pytest.MonkeyPatch
+    classes: int, parts: int, grouped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One class is so rare that it is missing in some resamples."""
     logits, labels = draw(0, 60, classes)
@@ -45,8 +46,11 @@ def test_intervals_are_those_of_scores_of_resampled_images(
     labels[labels == 1] = 0
     labels[[7, 30]] = 1
     monkeypatch.setattr(explanation, "_CHUNK", 60 * 1000 // parts)
-    sampled = explanation._bootstrap(logits, labels)
-    drawn = np.random.default_rng(0).integers(60, size=(1000, 60))
+    group_of = np.arange(60) // 3 if grouped else np.arange(60)
+    sampled = explanation._bootstrap(logits, labels, group_of)
+    count = len(set(group_of))
+    groups = np.random.default_rng(0).integers(count, size=(1000, count))
+    drawn = [np.concatenate([np.flatnonzero(group_of == g) for g in each]) for each in groups]
     missing = [number for number, each in enumerate(drawn) if 1 not in labels[each]]
     assert missing
     for number in [*range(30), *missing[:5], 999]:
@@ -55,9 +59,12 @@ def test_intervals_are_those_of_scores_of_resampled_images(
         for name, values in sampled.items():
             score = np.nan if expected[name] is None else expected[name]
             assert values[number] == pytest.approx(score, nan_ok=True), name
-    found = score_intervals(logits, labels, classification_scores(logits, labels))
+    names = [f"patient {number}" for number in group_of] if grouped else [None] * 60
+    found = score_intervals(logits, labels, classification_scores(logits, labels), names)
     assert found.keys() == {"loss", "accuracy", "auc", "balanced_accuracy", "macro_f1"}
     for name, values in sampled.items():
+        if name == "accuracy" and not grouped:  # it is Wilson's
+            continue
         assert found[name] == pytest.approx(np.nanpercentile(values, [2.5, 97.5]))
 
 
@@ -65,10 +72,10 @@ def test_many_images_and_classes_have_fewer_resamples_for_the_auc(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     logits, labels = draw(0, 60, 3)
-    whole = explanation._bootstrap(logits, labels)
+    whole = explanation._bootstrap(logits, labels, np.arange(60))
     monkeypatch.setattr(explanation, "MOST_PRODUCTS", 60 * 3 * 150)
     monkeypatch.setattr(explanation, "_CHUNK", 60 * 40)
-    fewer = explanation._bootstrap(logits, labels)
+    fewer = explanation._bootstrap(logits, labels, np.arange(60))
     assert len(fewer["auc"]) == 150
     assert fewer["auc"] == pytest.approx(whole["auc"][:150])
     assert fewer["loss"] == pytest.approx(whole["loss"])

@@ -90,7 +90,7 @@ def make_run(folder: Path, name: str, *overrides: str, ended: bool = True) -> Pa
     run.members.write(states[1], 1)
     run.ensemble.describe(card | {"members": {str(e): share for e, share in MEMBERS.items()}})
     means = {key: (tensor + states[1][key]) / 2 for key, tensor in states[0].items()}
-    run.soup.write({key: mean.to(states[0][key].dtype) for key, mean in means.items()}, None)
+    run.soup.write({key: mean.to(states[0][key].dtype) for key, mean in means.items()}, 0, 1)
     run.soup.describe(card | {"members": {"0": 0.5, "1": 0.5}})
     labels = tuner.feeds["test"].labels
     members: dict[str, dict[int, float]] = {

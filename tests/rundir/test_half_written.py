@@ -28,7 +28,7 @@ from revo_ray.storage import Storage
 from tests.properties import examples
 from tests.rundir.test_ledger import row
 
-CARD = {key: [] for key in ("classes", "image_size", "mean", "std", "units")}
+CARD = {"image_size": 8} | {key: [] for key in ("classes", "mean", "std", "units")}
 
 
 @pytest.mark.parametrize("error", [None, '"}', 'sha256": "', "é\n\x00"])

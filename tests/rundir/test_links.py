@@ -115,7 +115,7 @@ WRITERS: dict[str, Callable[[RunDirectory], object]] = {
     "the plain one": lambda run: run.plain.take(ROW, "models/000001.safetensors", {}),
     "the ensemble": lambda run: run.ensemble.describe({}),
     "a member": lambda run: run.members.write(WEIGHTS, 1),
-    "the soup": lambda run: run.soup.write(WEIGHTS, None),
+    "the soup": lambda run: run.soup.write(WEIGHTS, 1, 2),
     "predictions": lambda run: run.predictions.write(1, [[0.5]], "float32"),
     "weights that are not kept": lambda run: run.models.delete(1),
     "weights made again": lambda run: run.best.write(WEIGHTS, 1),

@@ -279,9 +279,13 @@ class FineTuner:
         feed = self.feeds[split]
         return lambda index: self.normalise(feed.pixels(index))
 
-    def update_norms(self) -> None:
-        """If `train.batch_norm` is precise: compute the statistics of the norms that train."""
-        if self.train.batch_norm != "precise" or not self._trained:
+    def update_norms(self, *, always: bool = False) -> None:
+        """Compute the statistics of the norms that train, if `train.batch_norm` is precise.
+
+        Args:
+            always: also if it is not: the weights are not those of a training.
+        """
+        if not self._trained or not (always or self.train.batch_norm == "precise"):
             return
         feed, images = self.feeds["train"], self._images("train")
         parts = batches(feed.in_order, feed.room)

@@ -56,7 +56,7 @@ def search_page(run: Run) -> Page:
 
 def _warnings(run: Run) -> list[str]:
     outcome = run.outcome
-    found = []
+    found = list(outcome.result.notes)
     if not outcome.done:
         seen = "have not been seen"
         if outcome.result.stopped_by is not None:

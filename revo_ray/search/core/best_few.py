@@ -40,7 +40,8 @@ class BestFew:
         """The best rows with weights of their own, the best first."""
         self.plain: Evaluation | None = None
         """The best row of the sweep."""
-        self._run, self._objective, self._count = run, objective, count
+        self.objective = objective
+        self._run, self._count = run, count
         self._card, self._swept = card, swept
 
     def begin(self, rows: Iterable[Evaluation]) -> None:
@@ -50,8 +51,8 @@ class BestFew:
             UserError: a folder is a link, which leads to files that are not this search's.
         """
         rows = list(rows)
-        self.rows = best_rows(rows, self._objective, self._count)
-        self.plain = self._objective.best(row for row in rows if self._swept(row.generation))
+        self.rows = best_rows(rows, self.objective, self._count)
+        self.plain = self.objective.best(row for row in rows if self._swept(row.generation))
         self.settle()
 
     def limit(self, generation: int | None) -> Rank | None:
@@ -59,7 +60,7 @@ class BestFew:
         limits = [self.rows[-1]] if len(self.rows) == self._count else []
         if self._swept(generation) and limits:
             limits = [] if self.plain is None else [*limits, self.plain]
-        return max(map(self._objective.rank_of, limits), default=None)
+        return max(map(self.objective.rank_of, limits), default=None)
 
     def add(self, row: Evaluation, wrote: bool) -> None:
         """Take in a new row, which is in the ledger.
@@ -69,11 +70,11 @@ class BestFew:
             wrote: whether a worker wrote its weights.
         """
         models, number = self._run.models, row.evaluation
-        if self._swept(row.generation) and self._objective.is_better(row, self.plain):
+        if self._swept(row.generation) and self.objective.is_better(row, self.plain):
             self.plain = row
             self._run.plain.take(row, models.path(number), self._card)
-        if self._objective.is_better(row, None):
-            insort(self.rows, row, key=self._objective.rank_of)
+        if self.objective.is_better(row, None):
+            insort(self.rows, row, key=self.objective.rank_of)
         if self.rows and self.rows[0] is row:
             self._run.best.take(row, models.path(number), self._card)
         fallen = self.rows[self._count :]

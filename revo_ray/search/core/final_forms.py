@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from revo_ray.errors import SearchError
+from revo_ray.errors import SearchError, UserError
 from revo_ray.rundir.forms import Form, Members
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.run_directory import RunDirectory
@@ -41,8 +41,10 @@ class FinalForms:
         self._deaths: Counter[str] = Counter()
         self.members: dict[Form, Members] = {}
         """The forms that can be loaded, each with its members."""
-        self.validation: StoredValidation | None = None
-        """All stored validation predictions, once the forms were chosen; None before."""
+        self.validation = StoredValidation()
+        """All stored validation predictions, once the forms were chosen."""
+        self.notes: list[str] = []
+        """Reasons why a form was not made."""
 
     @property
     def done(self) -> bool:
@@ -53,7 +55,6 @@ class FinalForms:
         """The next work; None while others must end first, and when all is done.
 
         Raises:
-            UserError: predictions are missing or damaged.
             OSError: the storage is full or unreachable.
         """
         if self._works is None:
@@ -77,8 +78,10 @@ class FinalForms:
             raise untested(answer["error"])
         if work["make"] == "soup":
             described = {key: answer[key] for key in ("members", "validation", "cross_fitted")}
-            self._run.soup.describe(self._card | described | {"candidates": _candidates(work)})
-            self._test_soup()
+            candidates = _candidates(work)
+            self._run.soup.describe(self._card | described | {"candidates": candidates})
+            if not self._test_soup(candidates):
+                raise untested(f"{self._run.soup.uri} is not as it was written")
         self._running.discard(work["name"])
         del self._works[work["name"]]
         if work["make"] == "train" and not self._works:
@@ -103,6 +106,8 @@ class FinalForms:
         if few.plain is not None:
             self.members["plain"] = {few.plain.evaluation: 1.0}
         self.validation = StoredValidation.read(run, self._ledger)
+        if (reason := self.validation.missing) is not None:
+            self.notes.append(f"no ensemble was made: {reason}")
         missing = [(row.evaluation, folder) for row, folder in few.missing()]
         if members := self.validation.ensemble():
             self.members["ensemble"] = members
@@ -125,24 +130,32 @@ class FinalForms:
             self._test(form)
         if len(self._few.rows) > 1:
             rows = [{"evaluation": r.evaluation, "unit_lrs": r.unit_lrs} for r in self._few.rows]
-            work = {"candidates": rows}
-            stored = self._run.soup.card() if self._run.soup.exists else {}
-            if stored.get("candidates") == _candidates(work):
-                self._test_soup()
-            else:
-                self._add("soup", "soup", **work)
+            work = {"candidates": rows, "objective": self._few.objective.name}
+            if not self._test_soup(_candidates(work)):
+                self._add("soup", "greedy", **work)
 
-    def _test_soup(self) -> None:
-        stored = self._run.form("soup")
-        assert stored is not None
+    def _test_soup(self, candidates: list[int]) -> bool:
+        """Request the test of the soup, if that of these candidates is stored whole."""
+        try:
+            stored = self._run.form("soup")
+        except UserError:  # it is made again
+            return False
+        if stored is None or not stored.complete or stored.card.get("candidates") != candidates:
+            return False
         self.members["soup"] = stored.members
         self._test("soup")
+        return True
 
     def _test(self, form: Form) -> None:
         """Request the test of a form, unless this very form was tested."""
-        before = self._run.predictions.test(form)
-        if before is None or before.members != self.members[form]:
-            looks = 1 + (before.looks if before else 0)
+        predictions = self._run.predictions
+        try:
+            before, images = predictions.test(form), predictions.images("test")
+        except UserError:  # it is made again
+            before = images = None
+        of_these = before and images and len(before.logits) == len(images.labels)
+        if before is None or not of_these or before.members != self.members[form]:
+            looks = 1 + max(before.looks if before else 0, self._run.looks(form))
             self._add("test", form, form=form, looks=looks)
 
     def _add(self, make: str, what: str, **more: Any) -> None:

@@ -8,17 +8,16 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 
-from revo_ray.combine.cross_fitting import Positions, cross_fitted, make_folds
+from revo_ray.combine.cross_fitting import Positions, cross_fitted, make_folds, ranking_scores
 from revo_ray.combine.ensemble import mean_logits
 from revo_ray.combine.explanation import worst_errors
 from revo_ray.combine.soup import choose_soup, mean_weights
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.methods import find_policy
+from revo_ray.objective import LOSS, METRICS, Rank
 from revo_ray.rundir.predictions import TestPredictions
 from revo_ray.rundir.run_directory import RunDirectory
 
@@ -78,7 +77,7 @@ def _soup(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[s
     Norms that any member trained get statistics of the training images under the mean weights.
     """
     rates = {each["evaluation"]: each["unit_lrs"] for each in config["candidates"]}
-    candidates = list(rates)
+    candidates, objective = list(rates), METRICS[config["objective"]]
     labels = tuner.feeds["validation"].labels.cpu().numpy()
     size = sum(tensor.nbytes for tensor in tuner.state_dict().values())
     read = lru_cache(max(1, SOUP_BYTES // size))(run.models.weights)
@@ -88,7 +87,7 @@ def _soup(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[s
         tuner.begin([max(each) for each in zip(*(rates[m] for m in members), strict=True)])
         tuner.load_state_dict(mean_weights(map(read, members)))
         if len(members) > 1:
-            tuner.update_norms()
+            tuner.update_norms(always=True)
 
     @cache
     def logits_of(members: tuple[int, ...]) -> NDArray[np.float32]:
@@ -97,7 +96,17 @@ def _soup(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[s
         return logits
 
     def choose(positions: Positions) -> tuple[int, ...]:
-        return choose_soup(candidates, lambda m: _loss(logits_of(m), labels, positions))
+        """Choose by some of the images, which rank the candidates, too."""
+        there = labels[positions]
+
+        def rank(candidate: int) -> Rank:
+            scores = ranking_scores(logits_of((candidate,))[positions], there, objective)
+            return objective.rank(scores, candidate)
+
+        def loss(members: tuple[int, ...]) -> float:
+            return LOSS.rank(ranking_scores(logits_of(members)[positions], there, LOSS), 0)[0]
+
+        return choose_soup(sorted(candidates, key=rank), loss)
 
     images = run.predictions.images("validation")
     groups = images.groups if images is not None else [None] * len(labels)
@@ -105,15 +114,9 @@ def _soup(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[s
     fitted = cross_fitted(labels, folds, lambda positions: logits_of(choose(positions)))
     members = choose(np.arange(len(labels)))
     cook(members)
-    run.soup.write(tuner.state_dict(), None)
+    run.soup.write(tuner.state_dict(), *members)
     return {
         "members": dict.fromkeys(members, 1 / len(members)),
         "validation": asdict(classification_scores(logits_of(members), labels).finite),
         "cross_fitted": None if fitted is None else asdict(fitted.finite),
     }
-
-
-def _loss(logits: NDArray[np.float32], labels: NDArray[np.int64], positions: Positions) -> float:
-    """The mean cross-entropy at some positions."""
-    part = torch.from_numpy(logits[positions]).double()
-    return float(cross_entropy(part, torch.from_numpy(labels[positions])))

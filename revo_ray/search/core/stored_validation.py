@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.combine.cross_fitting import Positions, cross_fitted, make_folds
+from revo_ray.combine.cross_fitting import Positions, cross_fitted, make_folds, ranking_scores
 from revo_ray.combine.ensemble import choose_ensemble, mean_logits
-from revo_ray.objective import LOSS, Metric, Scores
+from revo_ray.errors import UserError
+from revo_ray.objective import Metric, Scores
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.forms import Members
 from revo_ray.rundir.predictions import ScoredImages
@@ -21,30 +22,46 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StoredValidation:
-    """The validation predictions of all rows that have some.
+    """The validation predictions of all rows that ended well, or of none.
+
+    A choice among some of the rows alone would not be that of the search.
 
     Attributes:
         images: the validation images; None in a search of an older version.
         logits: (n, C) by evaluation.
+        missing: the reason why there are none, though the search has kept some.
     """
 
     images: ScoredImages | None = None
     logits: dict[int, Logits] = field(default_factory=dict)
+    missing: str | None = None
 
     @classmethod
     def read(cls, run: RunDirectory, rows: Iterable[Evaluation]) -> StoredValidation:
         """Read them from a run directory.
 
         Raises:
-            UserError: a file is missing or damaged.
             OSError: the storage is unreachable.
         """
-        images = run.predictions.images("validation")
-        if images is None:
+        own = [row for row in rows if row.status == "ok"]
+        without = [row.evaluation for row in own if row.predictions is None]
+        if len(without) == len(own):
             return cls()
-        own = (row for row in rows if row.status == "ok")
-        found = ((row.evaluation, run.predictions.of(row)) for row in own)
-        return cls(images, {number: logits for number, logits in found if logits is not None})
+        if without:
+            part = f"{len(without)} of {len(own)} evaluations"
+            return cls(missing=f"{part} have no stored predictions, which an older version made")
+        try:
+            images = run.predictions.images("validation")
+            found = {row.evaluation: run.predictions.of(row) for row in own}
+        except UserError as error:
+            return cls(missing=str(error))
+        if images is None:
+            return cls(missing=f"{run.uri} has no list of its validation images")
+        shape = (len(images.labels), len(images.classes))
+        logits = {number: each for number, each in found.items() if each is not None}
+        if any(each.shape != shape for each in logits.values()):
+            return cls(missing=f"the predictions in {run.uri} are not of its validation images")
+        return cls(images, logits)
 
     def ensemble(self) -> Members | None:
         """The members of the ensemble; None if no predictions are stored."""
@@ -81,7 +98,7 @@ class StoredValidation:
             assert self.images is not None
             labels = self.images.labels[positions]
             ranks = [
-                objective.rank(_scores(self.logits[e][positions], labels, objective), e)
+                objective.rank(ranking_scores(self.logits[e][positions], labels, objective), e)
                 for e in stored
             ]
             return self.logits[min(ranks)[2]]
@@ -93,15 +110,3 @@ class StoredValidation:
             return None
         folds = make_folds(self.images.labels, self.images.groups, seed)
         return cross_fitted(self.images.labels, folds, choose)
-
-
-def _scores(logits: Logits, labels: NDArray[np.int64], objective: Metric) -> Scores:
-    """The scores that rank a result: the loss alone if that is the objective, which is quick."""
-    from torch import as_tensor
-    from torch.nn.functional import cross_entropy
-
-    from revo_ray.finetune.training.metrics import classification_scores
-
-    if objective != LOSS:
-        return classification_scores(logits, labels)
-    return Scores(loss=float(cross_entropy(as_tensor(logits).double(), as_tensor(labels))))

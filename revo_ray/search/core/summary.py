@@ -49,6 +49,7 @@ def write_result(state: SearchState) -> SearchResult:
         warm_start=tuple(state.config.search.warm_start),
         form=form,
         forms=forms,
+        notes=tuple(state.forms.notes),
         splits=state.splits,
         explained=_explained(state, form, images) if forms and images is not None else None,
     )
@@ -74,7 +75,7 @@ def _form_results(state: SearchState, images: ScoredImages) -> Iterator[tuple[st
                 validation=asdict(validation.finite),
                 cross_fitted=None if cross_fitted is None else asdict(cross_fitted.finite),
                 test=asdict(test.finite),
-                intervals=score_intervals(found.logits, images.labels, test),
+                intervals=score_intervals(found.logits, images.labels, test, images.groups),
                 looks=found.looks,
             ),
         )
@@ -84,7 +85,6 @@ def _validation_scores(state: SearchState, form: Form) -> tuple[Scores, Scores |
     """Scores on the validation images, and the cross-fitted ones."""
     stored, seed = state.forms.validation, state.config.data.seed
     members = state.forms.members[form]
-    assert stored is not None
     if form == "soup":
         card = state.run.soup.card()
         cross_fitted = card["cross_fitted"]

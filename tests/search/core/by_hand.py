@@ -94,8 +94,8 @@ def answer(request: Request) -> dict[str, Any]:
     if work["make"] == "train":
         run.write_weights(work["folder"], WEIGHTS, work["evaluation"])
     elif work["make"] == "soup":
-        run.soup.write(WEIGHTS, None)
         members = {row["evaluation"]: 0.5 for row in work["candidates"][:2]}
+        run.soup.write(WEIGHTS, *members)
         return {
             "error": None,
             "members": members,
@@ -117,12 +117,11 @@ def answer(request: Request) -> dict[str, Any]:
 def finish(state: SearchState) -> list[str]:
     """Do all the work at the end of a search; gives the names of the works."""
     names = []
-    while not state.done:
-        request = state.next_request()
-        assert request is not None
+    while (request := state.next_request()) is not None:
         assert request.proposal is None
         state.forms.answered(request.config, answer(request))
         names.append(request.config["name"])
+    assert state.done
     return names
 
 

@@ -19,7 +19,7 @@ from revo_ray.rundir.outcome import SearchResult
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.retries import MAX_DEATHS
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.core.summary import write_result
+from revo_ray.search.core.summary import finished_result, write_result
 from tests.properties import examples
 from tests.search.core.by_hand import (
     WEIGHTS,
@@ -322,11 +322,11 @@ def test_each_form_is_tested_once_and_again_if_a_worker_died(tmp_path: Path) -> 
     for cause in ("killed", None, "killed"):
         found = works(state)
         names = [request.config["name"] for request in found]
-        assert names == ["test best", "test plain", "test ensemble", "soup soup"][-len(names) :]
+        assert names == ["test best", "test plain", "test ensemble", "soup greedy"][-len(names) :]
         for request in found[:-1]:
             state.forms.lost(request.config, None)
         state.forms.lost(found[-1].config, cause)
-    assert finish(state) == ["test best", "test plain", "test ensemble", "soup soup", "test soup"]
+    assert finish(state) == ["test best", "test plain", "test ensemble", "soup greedy", "test soup"]
     assert state.next_request() is None
     written = write_result(state)
     assert [*written.forms] == ["best", "ensemble", "soup", "plain"]
@@ -443,3 +443,59 @@ def test_the_row_of_a_lost_evaluation_says_when_it_was_given_up(tmp_path: Path) 
         state.lost(request.proposal, "a node died")
     row = state.ledger[0]
     assert before <= row.started_at == row.finished_at <= time.time()
+
+
+def test_rows_without_predictions_make_no_ensemble_of_the_others(tmp_path: Path) -> None:
+    """Those that an earlier version made, or whose predictions were deleted."""
+    older, spoilt = tmp_path / "older", tmp_path / "spoilt"
+    state = open_state(older)
+    for number in range(30):
+        request = state.next_request()
+        assert request is not None
+        measured = measure(request, older)
+        if number < 12:
+            measured["row"]["predictions"] = None
+        state.record(request.proposal, measured, "trial")
+        state.tell(number)
+    finish(state)
+    state = spent(spoilt)
+    (spoilt / "predictions" / "000007.npz").unlink()
+    again = open_state(spoilt)
+    finish(again)
+    said = ("12 of 30 evaluations have no stored predictions", "000007.npz is missing")
+    for state, reason in zip((open_state(older), again), said, strict=True):
+        finish(state)
+        written = write_result(state)
+        assert (written.form, [*written.forms]) == ("best", ["best", "soup", "plain"])
+        assert written.forms["best"].cross_fitted is None
+        (note,) = written.notes
+        assert note.startswith("no ensemble was made: ")
+        assert reason in note
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"members": {"../../x": 1}}'])
+def test_a_spoilt_soup_is_made_again(tmp_path: Path, name: str, content: bytes | None) -> None:
+    state = open_state(tmp_path)
+    run(state, tmp_path)
+    whole = files(tmp_path)
+    write_result(state)
+    path = tmp_path / "soup" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    again = open_state(tmp_path)
+    assert finished_result(again) is None
+    assert finish(again) == ["soup greedy"]
+    assert files(tmp_path) == whole
+    assert write_result(again).test_looks == 5 - 1  # no form was tested again
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", None])
+def test_a_spoilt_test_is_made_again_and_counted(tmp_path: Path, content: bytes | None) -> None:
+    state = open_state(tmp_path)
+    run(state, tmp_path)
+    whole = write_result(state)
+    path = tmp_path / "predictions" / "test-ensemble.npz"
+    path.unlink() if content is None else path.write_bytes(content)
+    again = open_state(tmp_path)
+    assert finish(again) == ["test ensemble"]
+    assert write_result(again).test_looks == whole.test_looks + 1
