@@ -17,6 +17,7 @@ def test_precise_norms_have_the_statistics_of_all_training_images(validate: str)
     running, precise = (make_tuner(batch_norm=kind, **options) for kind in ("running", "precise"))
     plan = mixed(4)
     _, before = finish(running, plan)
+    before_test = running.predict("test")
     epochs, state = finish(precise, plan)
     for name, _ in precise.model.named_parameters():
         assert torch.equal(state[name], before[name])  # the training is the same
@@ -45,6 +46,10 @@ def test_precise_norms_have_the_statistics_of_all_training_images(validate: str)
                 assert torch.allclose(state[f"{name}.running_mean"], mean, atol=1e-6)
                 assert torch.allclose(state[f"{name}.running_var"], var, rtol=1e-5)
     assert epochs[-1].validation.loss == precise.evaluate("validation").loss
+    running.update_norms()
+    assert torch.equal(running.predict("test"), before_test)
+    running.update_norms(always=True)
+    assert torch.equal(running.predict("test"), precise.predict("test"))
     assert all(not module.training for module in precise.model.modules())
 
 
