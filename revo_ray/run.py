@@ -42,7 +42,7 @@ def run_search(
     resume: bool = False,
     console: Console | None = None,
 ) -> SearchResult:
-    """Run one search to the end of its budget, or of `search.stop_after`, and test its best model.
+    """Run one search to the end of its budget, or of `search.stop_after`, and test its result.
 
     Args:
         config: the search.

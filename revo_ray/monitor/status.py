@@ -169,6 +169,6 @@ class SearchStatus:
             now: the time, by the clock of `add`; None for the time of the last row.
         """
         if not self.left:
-            return "testing the best model" if self.best else "done"
+            return "testing the result" if self.best else "done"
         seconds = self.pace.seconds_left(self.left, now)
         return "time left not known yet" if seconds is None else f"{duration(seconds)} left"

@@ -110,8 +110,8 @@ class DataConfig(Section):
     validation_fraction: float = Field(0.2, gt=0, lt=1)
     """Validation images, as a fraction of the whole data set. The search optimises on them."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    """Test images, as a fraction of the whole data set. Only the best model is tested, when the
-    search ends."""
+    """Test images, as a fraction of the whole data set. Only the forms of the result are
+    tested, when the search ends."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the splits and of the subset."""
 
@@ -245,8 +245,8 @@ class SearchOptions(Section):
     that no worker waits for its end."""
     stop_after: Duration | None = None
     """Time after which a command ends its search or study: `2h`, `90m`, `1h30m` or seconds.
-    Evaluations that run are given up, and the best model is tested. `--resume` makes them again and
-    goes on. None: the whole budget is spent."""
+    Evaluations that run are given up, and the result is made and tested. `--resume` makes them
+    again and goes on. None: the whole budget is spent."""
     objective: MetricName = "loss"
     """Metric of the validation images by which evaluations are compared and the best is chosen."""
     keep: int = Field(10, ge=1, le=1000)

@@ -238,7 +238,7 @@ def test_a_result_that_is_older_than_the_ledger_is_not_the_end(tmp_path: Path) -
     seen = open_watched(Storage(str(tmp_path)))
     assert seen is not None
     assert not seen.look().finished
-    assert "testing the best model" in look(Storage(str(tmp_path)))
+    assert "testing the result" in look(Storage(str(tmp_path)))
 
 
 def test_a_search_that_ran_out_of_time_is_not_done(tmp_path: Path) -> None:

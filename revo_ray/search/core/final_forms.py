@@ -171,5 +171,5 @@ def _candidates(work: Mapping[str, Any]) -> list[int]:
 def untested(cause: str | None) -> SearchError:
     """The error to raise where a form of the result cannot be made or tested."""
     return SearchError(
-        f"cannot test the best model: {cause}; every evaluation is kept, go on with --resume"
+        f"cannot make or test the result: {cause}; every evaluation is kept, go on with --resume"
     )

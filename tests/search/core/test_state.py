@@ -337,7 +337,7 @@ def test_a_form_that_workers_die_of_ends_the_search_resumable(tmp_path: Path) ->
     state = spent(tmp_path)
     for _ in range(MAX_DEATHS - 1):
         state.forms.lost(works(state)[0].config, "killed")
-    with pytest.raises(SearchError, match="cannot test the best model: killed"):
+    with pytest.raises(SearchError, match="cannot make or test the result: killed"):
         state.forms.lost(works(state)[0].config, "killed")
     again = open_state(tmp_path)
     finish(again)
@@ -347,7 +347,7 @@ def test_a_form_that_workers_die_of_ends_the_search_resumable(tmp_path: Path) ->
 def test_a_form_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
     state = spent(tmp_path)
     request = state.next_request()
-    with pytest.raises(SearchError, match="cannot test the best model: OSError: gone"):
+    with pytest.raises(SearchError, match="cannot make or test the result: OSError: gone"):
         state.forms.answered(request.config, {"error": "OSError: gone"})
 
 
