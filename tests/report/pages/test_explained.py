@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.slow
 VOID = {"meta", "link", "img", "br", "hr"}
 EVIL = "<script>alert(1)</script><img src=http://evil/x>\x1b[31m\n| a"
 RTL = "\u202eחתול (בר)"
+ABC = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
 LONG = "a-very-long-name-" * 40
 
 
@@ -227,6 +230,94 @@ def test_without_the_stored_predictions_the_rest_is_shown(tmp_path: Path, left: 
     ]
 
 
+WORST = np.arange(2)
+PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"worst": np.array([0, 60])},
+        {"worst": np.array([-1, 0])},
+        {"worst": np.array([0.0, 1.0])},
+        {"worst": np.array(["a", "b"])},
+        {"worst": np.array([[0, 1]])},
+        {"worst": np.array(0)},
+        {"worst": np.arange(3)},
+        {"thumbnails": PIXELS[0]},
+        {"thumbnails": PIXELS[..., :2]},
+        {"thumbnails": PIXELS[:, :4]},
+        {"thumbnails": PIXELS[:, :0, :0]},
+        {"thumbnails": PIXELS.astype(float)},
+        {"thumbnails": PIXELS[:1]},
+        {"logits": np.zeros((60, 2), np.float32)},
+        {"logits": np.zeros((60, 4), np.float32)},
+        {"logits": np.zeros((59, 3), np.float32)},
+        {"logits": np.zeros((1, 60, 3), np.float32)},
+        {"logits": np.array(0)},
+        {"logits": np.array("a")},
+        {"looks": np.array([1, 2])},
+        {"members": np.arange(9)},
+    ],
+    ids=str,
+)
+def test_stored_predictions_of_wrong_types_are_named_and_the_rest_is_shown(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    logits, labels = random_answers(3, 60)
+    run = write_tested(tmp_path, "run", logits, labels, "abc")
+    path = tmp_path / "run/predictions/test-ensemble.npz"
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, "worst": WORST, "thumbnails": PIXELS, **changes})
+    text = text_of(run)
+    assert pictures_of(text) == []
+    assert "The pictures are missing" in text
+    assert "predictions" in text
+    assert re.findall(r'<section id="(\w+)"', text) == [
+        *("result", "forms", "errors", "classes", "calibration", "learning")
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": pa.array([7] * 120)},
+        {"label": pa.array([-1] * 120)},
+        {"label": pa.array(["a"] * 120)},
+        {"label": pa.array([None] * 120, pa.int64())},
+        {"name": pa.array([1] * 120)},
+        {"name": pa.array([None] * 120, pa.string())},
+        {"split": pa.array([3] * 120)},
+    ],
+    ids=str,
+)
+def test_stored_images_of_wrong_types_are_named_and_the_rest_is_shown(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    logits, labels = random_answers(3, 60)
+    run = write_tested(tmp_path, "run", logits, labels, "abc")
+    path = tmp_path / "run/predictions/images.parquet"
+    table = pq.read_table(path)
+    for name, values in changes.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    pq.write_table(table, path)
+    text = text_of(run)
+    assert pictures_of(text) == []
+    assert "The pictures are missing" in text
+    assert 'id="calibration"' in text
+
+
+def test_torn_bytes_anywhere_in_stored_predictions_spoil_no_page(tmp_path: Path) -> None:
+    logits, labels = random_answers(3, 60)
+    run = write_tested(tmp_path, "run", logits, labels, "abc")
+    path = tmp_path / "run/predictions/test-ensemble.npz"
+    content, loaded = path.read_bytes(), load_run(run)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 150).tolist():
+        path.write_bytes(content[:place] + rng.bytes(5) + content[place + 5 :])
+        assert "test images wrongly" in error_sections(loaded)[0].text
+
+
 def test_infinite_logits_have_no_calibration(tmp_path: Path) -> None:
     logits, labels = random_answers(3, 60)
     logits[5, 1] = -np.inf
@@ -242,6 +333,9 @@ def test_infinite_logits_have_no_calibration(tmp_path: Path) -> None:
         {"classes": {}},
         {"confusions": [], "classes": {"a": {"f1": 1}}},
         {"confusions": [["a", "b", 1]], "classes": {}},
+        {"confusions": [[-1, 0, 1]], "classes": {"a": ABC}},
+        {"confusions": [[0, 0, -1]], "classes": {"a": ABC}},
+        {"confusions": [[0, 0, 2**70]], "classes": {"a": ABC}},
     ],
 )
 def test_a_damaged_result_is_named(tmp_path: Path, explained: dict[str, Any]) -> None:
