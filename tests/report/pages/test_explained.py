@@ -314,11 +314,12 @@ def test_torn_bytes_anywhere_in_stored_predictions_spoil_no_page(tmp_path: Path)
     run = write_tested(tmp_path, "run", logits, labels, "abc")
     path = tmp_path / "run/predictions/test-ensemble.npz"
     content, outcome = path.read_bytes(), load_run(run).outcome
+    count = len(read_wrong_images(outcome))
     rng = np.random.default_rng(0)
     for place in rng.integers(0, len(content), 150).tolist():
         path.write_bytes(content[:place] + rng.bytes(5) + content[place + 5 :])
         with suppress(UserError):
-            assert len(read_wrong_images(outcome)) == 12
+            assert len(read_wrong_images(outcome)) == count > 0
 
 
 def test_infinite_logits_have_no_calibration(tmp_path: Path) -> None:
