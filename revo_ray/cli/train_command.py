@@ -69,11 +69,12 @@ def train(
         raise UserError("--plan: name a plan.json, or a run directory in place of CONFIG.yaml")
 
     with located(settings), _placing_images(run):
-        from revo_ray.model.refit import best_plan, check_folder, refit
+        from revo_ray.model.export.export import check_out
+        from revo_ray.model.refit import FOLDER, best_plan, refit
         from revo_ray.model.train import read_plan
         from revo_ray.monitor.preparation import prepare_and_show
 
-        folder = None if save is None else check_folder(save)
+        folder = None if save is None else check_out(save, FOLDER)
         known = best_plan(run) if run is not None and plan is None else read_plan(plan or "")
         if known.recipe:
             say(f"recipe:     {', '.join(recipe_texts(known.recipe))}")

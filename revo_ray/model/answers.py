@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from revo_ray.data.table.disk import replacing
-from revo_ray.errors import UserError
+from revo_ray.data.table.disk import filling
+from revo_ray.errors import UserError, printable
 from revo_ray.model.model import Prediction
 
 Format = Literal["text", "csv", "parquet", "json"]
@@ -30,12 +31,15 @@ Write = Callable[[Prediction], None]
 
 
 def text_line(prediction: Prediction, top: int) -> str | None:
-    """Path, label and probability, separated by tabs; None for an image that cannot be read."""
+    """Path, label and probability, separated by tabs; None for an image that cannot be read.
+
+    Control characters in path and labels are escaped: an image is one line.
+    """
     if prediction.error is not None:
         return None
     found = prediction.top(top)
-    fields = (field for label, value in found for field in (label, f"{value:.4f}"))
-    return "\t".join((prediction.name, *fields))
+    fields = (field for label, value in found for field in (printable(label), f"{value:.4f}"))
+    return "\t".join((printable(prediction.name), *fields))
 
 
 def json_line(prediction: Prediction, top: int) -> str:
@@ -87,19 +91,26 @@ def check_file(path: str, wanted: Format | None) -> tuple[Path, Format]:
     if "://" in path:
         raise UserError(f"--out: {path!r} is no local path; write to a disk, then copy")
     file = Path(path).expanduser().absolute()
-    if not file.parent.is_dir():
-        raise UserError(f"--out: no such folder {str(file.parent)!r}")
+    target = Path(os.path.realpath(file))
+    if not file.exists() and not target.parent.is_dir():
+        raise UserError(f"--out: no such folder {str(target.parent)!r}")
     if file.is_dir():
         raise UserError(f"--out: {path!r} is a folder; name a file")
+    if target.is_symlink():
+        raise UserError(f"--out: {path!r} is a link that leads to itself; name a file")
+    if file.is_socket():
+        raise UserError(f"--out: {path!r} is a socket; name a file")
     found = wanted or ENDINGS.get(file.suffix.lower())
     if found is None:
         raise UserError(f"--out: {path!r} says no format; add --format csv, parquet, json or text")
+    if found == "parquet" and file.exists() and not file.is_file():
+        raise UserError(f"--out: {path!r} is no regular file, as parquet needs; add --format csv")
     return file, found
 
 
 @contextmanager
 def writing(path: Path, kind: Format, classes: Sequence[str], top: int) -> Iterator[Write]:
-    """Write predictions to a file, which appears whole or not at all.
+    """Write predictions to a file, which appears whole or not at all; to a device row by row.
 
     Yields:
         A function that writes one.
@@ -107,7 +118,7 @@ def writing(path: Path, kind: Format, classes: Sequence[str], top: int) -> Itera
     Raises:
         OSError: the disk is full, or the file cannot be written.
     """
-    with replacing(path) as temporary:
+    with filling(path) as temporary:
         if kind == "parquet":
             with _parquet(temporary, classes, top) as write:
                 yield write
@@ -119,16 +130,24 @@ def writing(path: Path, kind: Format, classes: Sequence[str], top: int) -> Itera
 def lines(file: io.TextIOBase | Any, kind: Format, classes: Sequence[str], top: int) -> Write:
     """A function that writes predictions to an open text file, one after the other."""
     if kind == "csv":
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns(classes, top))
-        return lambda prediction: table.writerow(row(prediction, top)) and None  # type: ignore[func-returns-value]
+        file.write(_csv_line(columns(classes, top)))
 
     def write(prediction: Prediction) -> None:
+        if kind == "csv":
+            file.write(_csv_line(row(prediction, top)))
+            return
         as_text = text_line if kind == "text" else json_line
         if (line := as_text(prediction, top)) is not None:
             print(line, file=file)
 
     return write
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    """A row that ends in a line feed; a lone carriage return in a name is quoted too."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Description:
             UserError: a value is missing or malformed.
         """
         try:
-            return _checked(
+            return checked_description(
                 model=values["model"],
                 labels=json.loads(values["labels"]),
                 image_size=json.loads(values["image_size"]),
@@ -97,7 +97,7 @@ class Description:
             KeyError, TypeError, ValueError: a value is missing or malformed.
         """
         preprocessing = config["pretrained_cfg"]
-        return _checked(
+        return checked_description(
             model=f"{config['library_name']}/{config['architecture']}",
             labels=config["label_names"],
             image_size=preprocessing["input_size"][-1],
@@ -108,7 +108,7 @@ class Description:
         )
 
 
-def _checked(
+def checked_description(
     model: Any, labels: Any, image_size: Any, mean: Any, std: Any, fit: Any, intensity: Any
 ) -> Description:
     """A description of values that a file holds.
@@ -118,6 +118,7 @@ def _checked(
     """
     if not isinstance(labels, list) or not labels or not all(type(x) is str for x in labels):
         raise ValueError("labels are a list of texts")
+    "".join(labels).encode()  # half of a surrogate pair cannot be written
     if type(image_size) is not int or not 1 <= image_size <= LARGEST_SIDE:
         raise ValueError("an image size is a number of pixels")
     deviations = _floats(std, 3)
@@ -144,7 +145,10 @@ def _floats(values: Any, count: int) -> tuple[float, ...]:
     """So many finite numbers."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
         raise ValueError(f"{count} numbers are needed")
-    numbers = tuple(float(value) for value in values)
+    try:
+        numbers = tuple(float(value) for value in values)
+    except OverflowError:
+        raise ValueError("numbers are finite") from None
     if not all(map(math.isfinite, numbers)):
         raise ValueError("numbers are finite")
     return numbers

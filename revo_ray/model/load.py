@@ -46,9 +46,13 @@ def load(path: str | os.PathLike[str], *, form: Form | None = None, trust: bool 
     """
     uri = os.fspath(path)
     storage = model_place(uri, form)
+    if ending(uri) in (ONNX, PROGRAM, SAFETENSORS) and not storage.exists():
+        raise UserError(f"no such file {storage.uri!r}")
     if storage.size("") is None or ending(uri) == SAFETENSORS:
         found = load_modules(storage, form)
         return Model(found.classifier(bf16=found.bf16))
+    if form is not None:
+        raise _no_run(storage, form)
     return Model(_open_file(storage, ending(uri), trust))
 
 
@@ -75,7 +79,7 @@ def load_modules(storage: Storage, form: Form | None) -> LoadedModel:
     if run.exists or not storage.exists(CONFIG):
         return load_form(run, form)
     if form is not None:
-        raise UserError(f"--form {form}: {storage.uri} is no run directory, it holds one model")
+        raise _no_run(storage, form)
     return open_folder(storage)
 
 
@@ -94,6 +98,10 @@ def _open_file(storage: Storage, ending: str, trust: bool) -> Classifier:
             "whoever made it, open it with --trust (in Python trust=True)"
         )
     return open_program(local or io.BytesIO(storage.read("")), uri)
+
+
+def _no_run(storage: Storage, form: Form) -> UserError:
+    return UserError(f"--form {form}: {storage.uri} is no run directory, it holds one model")
 
 
 def _folder_of(storage: Storage) -> Storage:

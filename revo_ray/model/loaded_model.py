@@ -12,7 +12,7 @@ from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.weights import load_own
 from revo_ray.model.classifier import Averaged, Classifier, Normalised, torch_classifier
-from revo_ray.model.description import Description
+from revo_ray.model.description import Description, checked_description
 from revo_ray.rundir.forms import FORMS, Form, StoredForm
 from revo_ray.rundir.run_directory import RunDirectory, run_directories
 from revo_ray.settings.schema import DataConfig, ModelConfig, SearchConfig
@@ -84,19 +84,31 @@ def load_form(run: RunDirectory, form: Form | None = None) -> LoadedModel:
     check_is_run(run)
     config = run.config().config
     stored = find_form(run, config, form)
-    card = stored.card
-    description = Description(
-        model=config.model.name,
-        labels=tuple(card["classes"]),
-        image_size=card["image_size"],
-        mean=tuple(card["mean"]),
-        std=tuple(card["std"]),
-        fit=config.data.fit,
-        intensity=tuple(card["intensity"]) if card.get("intensity") else None,
-    )
+    description = _describe(run, config, stored)
     members, head = _load_members(run, config.model, stored, description)
     bf16 = config.train.precision == "bf16"
     return LoadedModel(description, members, head, bf16=bf16, data=config.data)
+
+
+def _describe(run: RunDirectory, config: SearchConfig, stored: StoredForm) -> Description:
+    card = stored.card
+    try:
+        if not isinstance(card["units"], list):
+            raise ValueError("units are a list of texts")
+        return checked_description(
+            model=config.model.name,
+            labels=card["classes"],
+            image_size=card["image_size"],
+            mean=card["mean"],
+            std=card["std"],
+            fit=config.data.fit,
+            intensity=card.get("intensity") or None,
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.storage.child(stored.name).uri}/config.json is damaged ({first_line(error)}); "
+            "delete result.json and go on with --resume"
+        ) from None
 
 
 def find_form(run: RunDirectory, config: SearchConfig, form: Form | None) -> StoredForm:

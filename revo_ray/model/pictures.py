@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,10 +21,13 @@ from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.image_files import File, ImageFiles
 from revo_ray.data.files.intensity import shown
+from revo_ray.data.files.listing import name_as_text
 from revo_ray.data.files.stored_file import StoredFile
 from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
 from revo_ray.model.description import Description
+
+_CLOSED = "it is closed; open it again, or call its load() before it is closed"
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def pictures_of(images: Any, *, ranged: bool) -> Iterator[Picture | Problem]:
     """
     for number, image in enumerate(_each(images)):
         if isinstance(image, str | os.PathLike):
-            files, problems = find_images([os.fspath(image)])
+            files, problems = find_images([os.fsdecode(image)])
             yield from problems
             yield from map(picture_of_file, files)
         elif isinstance(image, Image.Image):
@@ -89,9 +94,9 @@ def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
     for name in names:
         refuse_credentials(name, "IMAGES")
         path = os.path.abspath(os.path.expanduser(name))
-        if "://" not in name and os.path.isfile(path) and not is_archive(path):
-            status = os.stat(path)
-            images.append(File(name, status.st_size, StoredFile.on_disk(path, status)))
+        if "://" not in name and not is_archive(path) and (status := _file_at(path, name)):
+            size, stored = status.st_size, StoredFile.on_disk(path, status)
+            images.append(File(name_as_text(name), size, stored))
             continue
         try:
             files = ImageFiles.open(name)
@@ -99,9 +104,25 @@ def find_images(names: Sequence[str]) -> tuple[list[File], list[Problem]]:
             raise UserError(str(error.args[0])) from None
         if not files.images() and not files.problems:
             raise UserError(f"{name!r} holds no image")
-        images += [replace(file, path=os.path.join(name, file.path)) for file in files.images()]
-        problems += [Problem(os.path.join(name, p.name), p.cause) for p in files.problems]
+        start = name_as_text(name)
+        images += [replace(file, path=os.path.join(start, file.path)) for file in files.images()]
+        problems += [Problem(os.path.join(start, p.name), p.cause) for p in files.problems]
     return images, problems
+
+
+def _file_at(path: str, name: str) -> os.stat_result | None:
+    """The status of the file that a user names; None if there is something else.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"no such file or folder {name!r}") from None
+    except (OSError, ValueError):  # who lists a folder says why
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def picture_of_file(file: File) -> Picture:
@@ -149,25 +170,35 @@ def _each(images: Any) -> Iterable[Any]:
     """The images in what a user gives, which may be a single one."""
     if isinstance(images, str | os.PathLike | Image.Image):
         return [images]
-    if isinstance(images, np.ndarray):
-        batch = images.ndim == 4 or images.dtype.kind in "OU"
-        return images if batch else [images]
-    if isinstance(images, Iterable) and not isinstance(images, bytes):
-        return images
-    return [images]
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OU":
+        return images if images.ndim else [images.item()]
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        return [images]
+    if isinstance(images, bytes | io.IOBase):
+        return [images]
+    try:
+        return iter(images)
+    except TypeError:
+        return [images]
 
 
-def _held(image: Image.Image, name: str) -> Picture:
+def _held(image: Image.Image, name: str) -> Picture | Problem:
     """An image of Pillow's, which is left as it is.
 
     An image whose file is open and not decoded yet is read from that file again: only so are a
-    JPEG's scale and the kinds that Pillow reads in part the same as in training.
+    JPEG's scale and the kinds that Pillow reads in part the same as in training. Others are copied
+    at once: an iterator over frames gives the same image again and again.
     """
     file = getattr(image, "fp", None)
-    if getattr(image, "tile", None) and file is not None and image.tell() == 0:
-        place = file.tell()
-        file.seek(0)
-        content = file.read()
-        file.seek(place)
-        return Picture(name, lambda: open_image(content, str(getattr(image, "filename", ""))))
-    return Picture(name, image.copy)
+    try:
+        if getattr(image, "tile", None) and file is not None and image.tell() == 0:
+            place = file.tell()
+            file.seek(0)
+            content = file.read()
+            file.seek(place)
+            return Picture(name, lambda: open_image(content, str(getattr(image, "filename", ""))))
+        copied = image.copy()
+    except Exception as error:  # decoders raise anything; of a closed file an assertion fails
+        closed = isinstance(error, AssertionError) or "closed" in str(error)
+        return Problem(name, _CLOSED if closed else explain(error))
+    return Picture(name, lambda: copied)

@@ -22,7 +22,7 @@ from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.model.description import Description
 from revo_ray.model.export import facts
 from revo_ray.model.export.card import model_card
-from revo_ray.model.export.export import beside, check_out
+from revo_ray.model.export.export import beside
 from revo_ray.model.export.facts import FACTS, Facts
 from revo_ray.model.export.hub_folder import README, write_members, write_network
 from revo_ray.model.loaded_model import check_is_run, find_form, load_network
@@ -34,6 +34,7 @@ from revo_ray.settings.schema import DataConfig, SearchConfig
 
 LARGEST_SEED = 2**32 - 1
 FOLDER = "safetensors"
+"""Format of the folder that a model is written to; see `export.check_out`."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,6 @@ def best_plan(run: RunDirectory) -> Plan:
     check_is_run(run)
     find_form(run, run.config().config, "best")
     return read_plan(run.best.plan_uri)
-
-
-def check_folder(out: str) -> Path:
-    """The folder to write a model to.
-
-    Raises:
-        UserError: something is there already, or the name is that of a file.
-    """
-    if out.endswith(".safetensors"):
-        raise UserError(
-            f"--out: {out!r} is the name of a file; name a folder, which predict, export and "
-            "revo_ray.load take (the weights are its model.safetensors)"
-        )
-    return check_out(out, FOLDER)
 
 
 def refit(

@@ -53,7 +53,7 @@ def to_markdown(grid: Grid) -> str:
         for row in grid.rows
     ]
     lines = ["| " + " | ".join(row) + " |" for row in (names, rules, *rows)]
-    return "\n".join([f"## {_markdown(grid.title)}", "", *lines, "", _markdown(grid.caption), ""])
+    return "\n".join([f"## {_markdown(grid.title)}", "", *lines, "", _paragraph(grid.caption), ""])
 
 
 def table_markdown(grid: Grid) -> str:
@@ -126,4 +126,10 @@ def _latex_row(cells: list[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*`<\[\]])", r"\\\1", text)
+    """Markdown that shows a plain text, in a table or a heading."""
+    return re.sub(r"([\\|*_~`<&#\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _paragraph(text: str) -> str:
+    """Markdown that shows a plain text at the beginning of a line: no list, no quotation."""
+    return re.sub(r"^(\d*)([-+=>.)])", r"\1\\\2", _markdown(text))

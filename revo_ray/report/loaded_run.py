@@ -101,6 +101,6 @@ def _units(directory: RunDirectory, rows: list[Evaluation]) -> list[str]:
     count = max((len(row.unit_lrs) for row in rows), default=0)
     try:
         names = [str(name) for name in directory.best.card()["units"]]
-    except UserError:  # there is no best model yet
+    except (UserError, TypeError):  # there is no best model yet, or it is damaged
         names = []
     return names if len(names) == count else [f"unit {n}" for n in range(1, count + 1)]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
+import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +131,7 @@ def test_a_form_may_be_named(typed: Typed, place: Path) -> None:
         (("--out", "no/answers.csv"), "no such folder"),
         (("--out", "images.csv"), "is a folder"),
         (("--out", "s3://bucket/answers.csv"), "is no local path"),
-        (("--out", "new.csv", "none.png"), "no such folder or archive"),
+        (("--out", "new.csv", "none.png"), "no such file or folder"),
     ],
 )
 def test_what_cannot_be_written_is_one_line(
@@ -144,6 +148,121 @@ def test_what_cannot_be_written_is_one_line(
     assert (status, said, err.count("\n")) == (2, "", 1)
     assert says in err
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json", "text"])
+def test_a_link_stays_and_the_file_that_it_leads_to_is_written(
+    typed: Typed, place: Path, tmp_path: Path, kind: str
+) -> None:
+    words = (place / "run", place / "images" / "a,b.png", "--format", kind, "--out")
+    assert typed(*words, tmp_path / "plain")[0] == 0
+    wanted = (tmp_path / "plain").read_bytes()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "old").write_text("before")
+    for link, target in {"old": "far/old", "new": "far/new", "two": "new"}.items():
+        (tmp_path / link).symlink_to(target)
+    for link in ("old", "new", "two"):
+        assert typed(*words, tmp_path / link)[0] == 0
+        assert (tmp_path / link).is_symlink()
+        assert (tmp_path / link).read_bytes() == wanted
+    assert sorted(path.name for path in (tmp_path / "far").iterdir()) == ["new", "old"]
+    assert not [*(tmp_path / "far").glob("*.tmp"), *tmp_path.glob(".*")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "text"])
+def test_a_fifo_gets_the_lines_and_stays(
+    typed: Typed, place: Path, tmp_path: Path, kind: str
+) -> None:
+    words = (place / "run", place / "images", "--format", kind)
+    _, wanted, _ = typed(*words)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link"):
+        with ThreadPoolExecutor() as pool:
+            got = pool.submit((tmp_path / "fifo").read_text)
+            status, said, _ = typed(*words, "--out", tmp_path / name)
+            assert (status, said, got.result()) == (3, "", wanted)
+    assert (tmp_path / "fifo").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("fifo", "parquet", "is no regular file, as parquet needs"),
+        ("to fifo", "parquet", "is no regular file, as parquet needs"),
+        ("socket", "csv", "is a socket"),
+        ("to folder", "csv", "is a folder"),
+        ("nowhere", "csv", "no such folder"),
+        ("round", "csv", "is a link that leads to itself"),
+    ],
+)
+def test_what_is_no_file_is_refused_and_stays(
+    typed: Typed, place: Path, tmp_path: Path, name: str, kind: str, says: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    targets = {"to fifo": "fifo", "to folder": ".", "nowhere": "gone/o.csv", "round": "round"}
+    for link, target in targets.items():
+        (tmp_path / link).symlink_to(target)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "socket"))  # a long path is refused
+        before = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()}
+        status, said, err = typed(
+            place / "run", place / "images", "--format", kind, "--out", tmp_path / name
+        )
+    assert (status, said, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json", "text"])
+def test_names_that_are_not_utf_8_are_escaped_wherever_they_are_named(
+    typed: Typed, place: Path, tmp_path: Path, kind: str
+) -> None:
+    folder, image = os.fsencode(tmp_path) + b"/f\xff", b"bad\xfe.png"
+    os.mkdir(folder)
+    shutil.copy(place / "images" / "a,b.png", os.fsdecode(folder + b"/" + image))
+    shutil.make_archive(os.fsdecode(folder) + "/all", "zip", place / "images", "a,b.png")
+    found = {}
+    for named in (folder, folder + b"/" + image, folder + b"/all.zip"):
+        out = tmp_path / "answers"
+        words = ("--format", kind, "--out", out)
+        assert typed(place / "run", os.fsdecode(named), *words)[0] == 0
+        content = out.read_bytes()
+        found[named] = (
+            [content.decode().partition("\t")[0]]
+            if kind == "text"
+            else [json.loads(content)["path"]]
+            if kind == "json"
+            else [row["path"] for row in rows_of(kind, content)]
+        )
+    wanted = [f"{tmp_path}/f\\xff/bad\\xfe.png"]
+    assert [*found.values()] == [wanted, wanted, [f"{tmp_path}/f\\xff/all.zip/a,b.png"]]
+
+
+NASTY = ["a\nb", "tab\there", "\x1b[31mred", "back\rwards", "\u202eleft\x00", "plain é"]
+
+
+def test_an_image_is_one_line_of_text_and_other_formats_keep_names(tmp_path: Path) -> None:
+    classes = tuple(f"class {name}" for name in NASTY)
+    chances = np.arange(1, len(NASTY) + 1) / 21
+    answers = [Prediction(f"{name}.png", classes, chances) for name in NASTY]
+    for kind in ("text", "json", "csv", "parquet"):
+        with writing(tmp_path / kind, kind, classes, len(classes)) as write:  # type: ignore[arg-type]
+            for answer in answers:
+                write(answer)
+    text = (tmp_path / "text").read_text().split("\n")[:-1]
+    assert len(text) == len(NASTY)
+    assert all(line.replace("\t", "").isprintable() for line in text)
+    assert {line.count("\t") for line in text} == {2 * len(NASTY)}
+    assert text[-1].startswith("plain é.png\tclass plain é\t")
+    names = [answer.name for answer in answers]
+    lines = (tmp_path / "json").read_text().split("\n")[:-1]
+    assert [json.loads(line)["path"] for line in lines] == names
+    assert {json.loads(line)["top"][5]["label"] for line in lines} == {classes[0]}
+    with (tmp_path / "csv").open(newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == names
+    assert pq.read_table(tmp_path / "parquet")["path"].to_pylist() == names
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json", "text"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
 from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
@@ -281,8 +283,103 @@ def test_a_bad_image_is_a_row_with_its_error(model: Model, tmp_path: Path) -> No
         model.transform(tmp_path / "bad.png")
 
 
+def in_buffer(kind: str) -> io.BytesIO:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 30)).save(buffer, kind)
+    return buffer
+
+
+def of_closed_buffer(kind: str, path: Path) -> Image.Image:
+    buffer = in_buffer(kind)
+    image = Image.open(buffer)
+    buffer.close()
+    return image
+
+
+def after_its_block(kind: str, path: Path) -> Image.Image:
+    path.write_bytes(in_buffer(kind).getvalue())
+    with Image.open(path) as image:
+        pass
+    return image
+
+
+def closed(kind: str, path: Path) -> Image.Image:
+    image = Image.open(in_buffer(kind))
+    image.close()
+    return image
+
+
+def closed_after_load(kind: str, path: Path) -> Image.Image:
+    image = Image.open(in_buffer(kind))
+    image.load()
+    image.close()
+    return image
+
+
+@pytest.mark.parametrize("close", [of_closed_buffer, after_its_block, closed, closed_after_load])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "bmp", "gif"])
+def test_a_closed_picture_is_a_row_with_its_error(
+    model: Model, tmp_path: Path, close: Callable[[str, Path], Image.Image], kind: str
+) -> None:
+    image, good = close(kind, tmp_path / "a"), np.zeros((9, 9), np.uint8)
+    answers = model.predict([good, image, good])
+    assert [answer.error is None for answer in answers] == [True, False, True]
+    assert answers.errors["image 1"].startswith("it is closed; open it again")
+    with pytest.raises(UserError, match="image 0: it is closed"):
+        model.transform(image)
+
+
+def test_a_picture_that_was_decoded_before_its_file_was_closed_is_read(model: Model) -> None:
+    with in_buffer("png") as buffer:
+        image = Image.open(buffer)
+        image.load()
+    assert not model.predict(image).errors
+
+
+def test_each_frame_of_an_iterator_is_itself(model: Model) -> None:
+    frames = [Image.fromarray(np.full((32, 32), 20 * n, np.uint8)) for n in range(12)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "tiff", save_all=True, append_images=frames[1:])
+    found = model.predict(ImageSequence.Iterator(Image.open(buffer)))
+    assert np.allclose(found.probabilities, model.predict(frames).probabilities)
+
+
+def test_a_path_may_be_in_any_wrapping(model: Model, pictures: list[Path]) -> None:
+    path = str(pictures[0])
+    wanted = model.predict(path)
+    for wrapped in (
+        np.array(path),
+        np.array(path, object),
+        np.array([path]),
+        np.str_(path),
+        os.scandir(pictures[0].parent),
+        iter([pictures[0]]),
+    ):
+        found = model.predict(wrapped)
+        assert not found.errors
+        answer = next(each for each in found if each.name == path)
+        assert np.allclose(answer.probabilities, wanted.probabilities[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [np.array(3), np.array(0.5), np.array(True), np.array(b"a.png")])
+def test_an_array_without_dimensions_is_no_picture(model: Model, number: NDArray[Any]) -> None:
+    (answer,) = model.predict(number)
+    assert answer.error is not None
+    assert "an array of shape ()" in answer.error
+
+
 @pytest.mark.parametrize(
-    "thing", [3, None, b"bytes", [1.5], torch.zeros(3, 9, 9), {"a": 1}.items()]
+    "thing",
+    [
+        io.BytesIO(b"bytes"),
+        torch.tensor(3),
+        3,
+        None,
+        b"bytes",
+        [1.5],
+        torch.zeros(3, 9, 9),
+        {"a": 1}.items(),
+    ],
 )
 def test_what_is_no_image_is_one_line(model: Model, thing: Any) -> None:
     with pytest.raises(UserError, match=r"image 0 is a .*; give a path|no such folder"):
@@ -371,6 +468,12 @@ def ensemble(place: Path, tmp_path: Path) -> Path:
         {"architecture": "hf-hub:timm/resnet18.a1_in1k"},
         {"architecture": "resnet18"},
         {"model_args": {"no_such": 1}},
+        {"label_names": [*"012345678", "\ud800"]},
+        {"pretrained_cfg__mean": [10**400, 1, 1]},
+        {"pretrained_cfg__classifier": 5},
+        {"pretrained_cfg__classifier": "no.such.layer"},
+        {"pretrained_cfg__classifier": [[1]]},
+        {"pretrained_cfg__classifier": {}},
     ],
 )
 def test_a_description_of_wrong_types_is_one_line(single: Path, changes: dict[str, Any]) -> None:
@@ -481,7 +584,7 @@ def text(folder: Path) -> Path:
         (no_labels, "has no labels in its metadata|cannot open"),
         (text, "cannot tell what"),
         (lambda folder: folder / "gone", "no such folder"),
-        (lambda folder: folder / "gone.onnx", "no such folder"),
+        (lambda folder: folder / "gone.onnx", "no such file"),
         (lambda folder: "ftp://host/model", "cannot open"),
         (lambda folder: "s3://key:secret@bucket/model", "holds credentials"),
     ],
@@ -508,6 +611,41 @@ def test_a_study_or_a_folder_of_a_run_is_told_from_a_run(place: Path) -> None:
 def test_a_form_belongs_to_a_run_directory(single: Path) -> None:
     with pytest.raises(UserError, match=r"--form best: .* is no run directory"):
         revo_ray.load(single, form="best")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_a_file_has_no_forms(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"anything: it is not looked at")
+    with pytest.raises(UserError, match=r"--form soup: .* is no run directory, it holds one model"):
+        revo_ray.load(tmp_path / name, form="soup", trust=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"classes": classes} for classes in (5, None, "0123456789", [], [*range(10)], {"a": 1})),
+        *({"classes": classes} for classes in ([["a"]], [*"012345678", "\ud800"], ["a"] * 9)),
+        *({"image_size": size} for size in ("a", None, [32], 32.5, -1, 0, 10**12, True, "32")),
+        *({"mean": mean} for mean in ([1], 5, None, "abc", ["a"] * 3, [[1]] * 3, [10**400] * 3)),
+        *({"std": std} for std in ([1], 5, None, [0, 1, 1], [float("nan")] * 3, {})),
+        *({"intensity": limits} for limits in (5, [5], [9, 2], "ab", [None, None])),
+        *({"units": units} for units in (5, None, "abc")),
+    ],
+    ids=str,
+)
+def test_a_model_folder_of_wrong_types_is_one_line(
+    place: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    run = Path(shutil.copytree(place / "run", tmp_path / "run"))
+    spoilt(run / "best", **changes)
+    for use in (
+        revo_ray.load,
+        lambda path: export_model(str(path), "safetensors", tmp_path / "out"),
+    ):
+        with pytest.raises(UserError, match=r"best\S* is damaged") as error:
+            use(run)
+        assert len(str(error.value)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_members_weights_that_are_gone_are_told(place: Path, tmp_path: Path) -> None:

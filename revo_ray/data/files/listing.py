@@ -65,9 +65,7 @@ def list_local(root: str) -> Listing:
             entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
         while entries:  # each entry holds what `stat` returns: let go of it
             entry = entries.pop()
-            path = posixpath.join(
-                prefix, os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-            )
+            path = posixpath.join(prefix, name_as_text(entry.name))
             if is_clutter(entry.name):
                 continue
             if not _is_folder(entry):
@@ -98,6 +96,11 @@ def list_remote(system: fs.FileSystem, root: str, uri: str) -> Listing:
         elif path:  # an object store may hold an empty object for a folder
             listing.folders.add(path)
     return listing
+
+
+def name_as_text(name: str) -> str:
+    r"""A name on a local disk, of which a byte that is not UTF-8 is written as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def is_clutter(path: str) -> bool:

@@ -31,6 +31,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Give a path to write the content of a file that a user named.
+
+    A file is replaced whole, see `replacing`; of a link, the file that it leads to. A device or a
+    FIFO is written to, as it is.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    with replacing(Path(os.path.realpath(path))) as temporary:
+        yield temporary
+
+
+@contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Wait for all other processes and threads of this machine that hold the same lock file.
 

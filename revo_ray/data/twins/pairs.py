@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from revo_ray.data.image_records import Record
-from revo_ray.data.table.disk import replacing
+from revo_ray.data.table.disk import filling, replacing
 from revo_ray.data.table.survey import Hashes
 from revo_ray.data.twins.near_duplicates import Indices, Pairs, Thumbnails, find_similar
 
@@ -125,7 +125,7 @@ class Twins:
             splits: (N,) name of each image's split.
         """
         with (
-            replacing(path) as temporary,
+            filling(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             out = csv.writer(file)

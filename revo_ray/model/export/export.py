@@ -22,7 +22,7 @@ from revo_ray.model.export.program import SUFFIX as PROGRAM
 from revo_ray.model.export.program import open_program, write_program
 from revo_ray.model.export.run_facts import facts_of_run
 from revo_ray.model.export.samples import sample_images
-from revo_ray.model.load import ending, load_modules, model_place
+from revo_ray.model.load import SAFETENSORS, ending, load_modules, model_place
 from revo_ray.model.loaded_model import LoadedModel
 from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
@@ -107,6 +107,11 @@ def check_out(out: str, to: str) -> Path:
     suffix = {"onnx": ONNX, "torch-export": PROGRAM}.get(to)
     if suffix is not None and path.suffix != suffix:
         raise UserError(f"--out: {out!r} must end in {suffix}")
+    if suffix is None and path.suffix.lower() in (SAFETENSORS, ONNX, PROGRAM):
+        raise UserError(
+            f"--out: {out!r} is the name of a file; name a folder, which predict, export and "
+            "revo_ray.load take (the weights are its model.safetensors)"
+        )
     if suffix is None and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         return path
     if path.exists() or path.is_symlink():

@@ -153,12 +153,13 @@ def _open_network(storage: Storage, config: Mapping[str, Any]) -> tuple[nn.Modul
         raise UserError(f"{storage.uri} has no {WEIGHTS}")
     with _on_disk(storage) as folder:
         try:
-            network = _load(folder, config)
+            network, head = _load(folder, config), config["pretrained_cfg"].get("classifier")
+            for name in head if isinstance(head, list) else [head]:
+                network.get_submodule(name)
         # The loaders raise errors of any kind: the file is damaged, or the library is another
         # version.
         except Exception as error:
             raise UserError(f"cannot load {storage.uri!r}: {first_line(error)}") from None
-    head = config["pretrained_cfg"].get("classifier")
     return network.eval(), tuple(head) if isinstance(head, list) else head
 
 

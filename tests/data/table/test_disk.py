@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from revo_ray.data.table.disk import exclusive, replacing
+from revo_ray.data.table.disk import exclusive, filling, replacing
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -29,6 +31,37 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             assert (path.read_text() if path.exists() else None) == before
         assert path.read_text() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_and_a_fifo_stay_and_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("new")
+
+    def be_interrupted() -> None:
+        with filling(tmp_path / "link") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+    assert (tmp_path / "file").read_text() == "before"
+    for name, target in {"link": "file", "dangling": "new", "file": "file"}.items():
+        with filling(tmp_path / name) as temporary:
+            temporary.write_text(name)
+        assert (tmp_path / target).read_text() == name
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_symlink()) == [
+        "dangling",
+        "link",
+    ]
+    os.mkfifo(tmp_path / "fifo")
+    with ThreadPoolExecutor() as pool:
+        got = pool.submit((tmp_path / "fifo").read_text)
+        with filling(tmp_path / "fifo") as itself:
+            itself.write_text("through")
+        assert got.result() == "through"
+    assert (tmp_path / "fifo").is_fifo()
+    assert len([*tmp_path.iterdir()]) == 5
 
 
 def add(folder: Path, times: int) -> None:

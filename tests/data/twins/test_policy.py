@@ -260,7 +260,9 @@ def test_all_pairs_are_listed_and_names_are_to_the_letter(tmp_path: Path) -> Non
     names = ['cat/a, "b" ü\n.png', "cat/copy 2.png"]
     config = pictures_folder(tmp_path, dict.fromkeys(names, picture(0, 3, (60, 50), "PNG")))
     listed = tmp_path / "twins.csv"
-    found = inspect(config, tmp_path / "tables", list_twins=listed)
+    (tmp_path / "link").symlink_to(listed)
+    found = inspect(config, tmp_path / "tables", list_twins=tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
     with listed.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == LISTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -132,12 +133,20 @@ def test_what_is_no_best_model_is_one_line(
     ("to", "out", "says"),
     [
         ("safetensors", "full", "is there already"),
-        ("safetensors", "file.onnx", "is there already"),
+        ("safetensors", "file", "is there already"),
         ("onnx", "file.onnx", "is there already"),
         ("onnx", "empty", "must end in .onnx"),
         ("torch-export", "model.pt", "must end in .pt2"),
         ("torch-export", "no/model.pt2", "no such folder"),
         ("safetensors", "s3://bucket/model", "is no local path"),
+        ("safetensors", "model.safetensors", "is the name of a file; name a folder"),
+        ("safetensors", "model.SafeTensors/", "is the name of a file; name a folder"),
+        ("safetensors", "model.onnx", "is the name of a file; name a folder"),
+        ("safetensors", "model.pt2", "is the name of a file; name a folder"),
+        ("safetensors", "link", "is there already"),
+        ("safetensors", "fifo", "is there already"),
+        ("onnx", "dangling.onnx", "is there already"),
+        ("torch-export", "fifo.pt2", "is there already"),
     ],
 )
 def test_nothing_is_overwritten(
@@ -152,8 +161,12 @@ def test_nothing_is_overwritten(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
-    for name in ("full/mine.txt", "file.onnx"):
+    for name in ("full/mine.txt", "file", "file.onnx"):
         (tmp_path / name).write_text("mine")
+    for name in ("fifo", "fifo.pt2"):
+        os.mkfifo(tmp_path / name)
+    for name, target in {"link": "empty", "dangling.onnx": "new.onnx"}.items():
+        (tmp_path / name).symlink_to(target)
     before = sorted(tmp_path.rglob("*"))
     status, _, err = typed("export", run, "--to", to, "--out", out)
     assert (status, err.count("\n")) == (2, 1)
@@ -273,7 +286,7 @@ def test_bad_images_are_named_and_the_others_predicted(
 @pytest.mark.parametrize(
     ("model", "image", "says"),
     [
-        ("model", "none.png", "no such folder or archive"),
+        ("model", "none.png", "no such file or folder"),
         ("model", "empty", "holds no image"),
         ("a.txt", "a.png", "cannot tell what"),
         ("best", "a.png", "name the run directory"),

@@ -6,13 +6,17 @@ import base64
 import csv
 import io
 import re
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +24,7 @@ from scipy.special import softmax
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from revo_ray.errors import UserError
+from revo_ray.report.explained import read_wrong_images
 from revo_ray.report.loaded_run import load_run
 from revo_ray.report.pages.error_sections import error_sections
 from revo_ray.report.pages.page import Page
@@ -36,6 +41,7 @@ pytestmark = pytest.mark.slow
 VOID = {"meta", "link", "img", "br", "hr"}
 EVIL = "<script>alert(1)</script><img src=http://evil/x>\x1b[31m\n| a"
 RTL = "\u202eחתול (בר)"
+ABC = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
 LONG = "a-very-long-name-" * 40
 
 
@@ -210,21 +216,109 @@ def test_a_search_without_these_files_has_no_such_sections(tmp_path: Path) -> No
     assert "measured once" in text
 
 
-@pytest.mark.parametrize("left", ["nothing", "half of a file"])
+@pytest.mark.parametrize("left", ["nothing", "half of a file", "another image's place"])
 def test_without_the_stored_predictions_the_rest_is_shown(tmp_path: Path, left: str) -> None:
     logits, labels = random_answers(3, 60)
     run = write_tested(tmp_path, "run", logits, labels, "abc")
     path = tmp_path / "run/predictions/test-ensemble.npz"
     content = path.read_bytes()
     path.unlink()
-    if left != "nothing":
+    if left == "half of a file":
         path.write_bytes(content[: len(content) // 2])
+    elif left != "nothing":
+        with np.load(io.BytesIO(content)) as arrays:
+            np.savez(path, **{**arrays, "worst": arrays["worst"] + 60})
     text = text_of(run)
     assert pictures_of(text) == []
     assert ("The pictures are missing" in text) == (left != "nothing")
     assert re.findall(r'<section id="(\w+)"', text) == [
         *("result", "forms", "errors", "classes", "calibration", "learning")
     ]
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A search of three classes and 60 test images, to spoil a copy of."""
+    return write_tested(tmp_path_factory.mktemp("tested"), "run", *random_answers(3, 60), "abc")
+
+
+WORST = np.arange(2)
+PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"worst": np.array([0, 60])},
+        {"worst": np.array([-1, 0])},
+        {"worst": np.array([0.0, 1.0])},
+        {"worst": np.array(["a", "b"])},
+        {"worst": np.array([[0, 1]])},
+        {"worst": np.array(0)},
+        {"worst": np.arange(3)},
+        {"thumbnails": PIXELS[0]},
+        {"thumbnails": PIXELS[..., :2]},
+        {"thumbnails": PIXELS[:, :4]},
+        {"thumbnails": PIXELS[:, :0, :0]},
+        {"thumbnails": PIXELS.astype(float)},
+        {"thumbnails": PIXELS[:1]},
+        {"logits": np.zeros((60, 2), np.float32)},
+        {"logits": np.zeros((60, 4), np.float32)},
+        {"logits": np.zeros((59, 3), np.float32)},
+        {"logits": np.zeros((1, 60, 3), np.float32)},
+        {"logits": np.array(0)},
+        {"logits": np.array("a")},
+        {"looks": np.array([1, 2])},
+        {"members": np.arange(9)},
+    ],
+)
+def test_stored_predictions_of_wrong_types_are_named(
+    tested: RunDirectory, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    shutil.copytree(str(tested.uri), tmp_path / "run")
+    path = tmp_path / "run/predictions/test-ensemble.npz"
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, "worst": WORST, "thumbnails": PIXELS, **changes})
+    with pytest.raises(UserError, match="/run/predictions"):
+        read_wrong_images(load_run(RunDirectory(str(tmp_path / "run"))).outcome)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": pa.array([7] * 120)},
+        {"label": pa.array([-1] * 120)},
+        {"label": pa.array(["a"] * 120)},
+        {"label": pa.array([None] * 120, pa.int64())},
+        {"name": pa.array([1] * 120)},
+        {"name": pa.array([None] * 120, pa.string())},
+        {"split": pa.array([3] * 120)},
+    ],
+)
+def test_stored_images_of_wrong_types_are_named(
+    tested: RunDirectory, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    shutil.copytree(str(tested.uri), tmp_path / "run")
+    path = tmp_path / "run/predictions/images.parquet"
+    table = pq.read_table(path)
+    for name, values in changes.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match="/run/predictions"):
+        read_wrong_images(load_run(RunDirectory(str(tmp_path / "run"))).outcome)
+
+
+def test_torn_bytes_anywhere_in_stored_predictions_spoil_no_page(tmp_path: Path) -> None:
+    logits, labels = random_answers(3, 60)
+    run = write_tested(tmp_path, "run", logits, labels, "abc")
+    path = tmp_path / "run/predictions/test-ensemble.npz"
+    content, outcome = path.read_bytes(), load_run(run).outcome
+    count = len(read_wrong_images(outcome))
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 150).tolist():
+        path.write_bytes(content[:place] + rng.bytes(5) + content[place + 5 :])
+        with suppress(UserError):
+            assert len(read_wrong_images(outcome)) == count > 0
 
 
 def test_infinite_logits_have_no_calibration(tmp_path: Path) -> None:
@@ -242,6 +336,9 @@ def test_infinite_logits_have_no_calibration(tmp_path: Path) -> None:
         {"classes": {}},
         {"confusions": [], "classes": {"a": {"f1": 1}}},
         {"confusions": [["a", "b", 1]], "classes": {}},
+        {"confusions": [[-1, 0, 1]], "classes": {"a": ABC}},
+        {"confusions": [[0, 0, -1]], "classes": {"a": ABC}},
+        {"confusions": [[0, 0, 2**70]], "classes": {"a": ABC}},
     ],
 )
 def test_a_damaged_result_is_named(tmp_path: Path, explained: dict[str, Any]) -> None:
