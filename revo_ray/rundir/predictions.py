@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,18 +107,18 @@ class Predictions:
         """
         try:
             table = pq.read_table(io.BytesIO(self._storage.read(IMAGES)))
-            classes = json.loads(table.schema.metadata[b"classes"])
+            classes = [str(name) for name in json.loads(table.schema.metadata[b"classes"])]
             rows = [row for row in table.to_pylist() if row["split"] == split]
+            labels = np.array([int(row["label"]) for row in rows], np.int64)
+            names = tuple(str(row["name"]) for row in rows)
+            groups = tuple(row["group"] for row in rows)
+            if not set(labels.tolist()) <= set(range(len(classes))):
+                raise ValueError("labels of other classes")
         except FileNotFoundError:
             return None
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
             raise self._damaged(IMAGES) from error
-        return ScoredImages(
-            names=tuple(row["name"] for row in rows),
-            labels=np.array([row["label"] for row in rows], np.int64),
-            groups=tuple(row["group"] for row in rows),
-            classes=tuple(classes),
-        )
+        return ScoredImages(names, labels, groups, tuple(classes))
 
     def write(self, evaluation: int, logits: NDArray[Any], precision: str) -> str:
         """Write the validation logits (n, C) of an evaluation; the SHA-256 of the file.
@@ -231,10 +233,8 @@ def _unpacked(content: bytes) -> Mapping[str, NDArray[Any]]:
     Raises:
         ValueError: it is none.
     """
-    import zipfile
-
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ValueError(str(error)) from error
