@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
@@ -27,12 +27,12 @@ class _Card(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     classes: list[str]
-    image_size: int = Field(ge=1)
+    image_size: StrictInt = Field(ge=1)
     mean: list[float]
     std: list[float]
     units: list[str]
     intensity: tuple[float, float] | None = None
-    evaluation: int = Field(0, ge=0)
+    evaluation: StrictInt = Field(0, ge=0)
     members: dict[int, float] = {}
     candidates: list[int] = []
     validation: dict[str, float | None] = {}
