@@ -165,7 +165,7 @@ def test_killed_and_resumed_elsewhere_it_is_the_undisturbed_search(
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and holds_secret(path)]
     assert "--logdir s3://bucket/searches/run/tensorboard\n" in shown
     plan = run.child("best/plan.json").uri
-    assert f"--plan '{plan}' --with-validation" in shown
+    assert f"predict '{run.uri}' IMAGES\n" in shown
 
     shown = output(capsys, "train", "preset:quickstart", "--plan", plan, *sets)
     loss, accuracy, auc = (f"{ours['test'][key]:.4f}" for key in ("loss", "accuracy", "auc"))
