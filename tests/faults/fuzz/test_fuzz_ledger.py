@@ -66,7 +66,9 @@ def drive(folder: Path, method: str, rows: int = BUDGET) -> SearchState:
         return state
     while len(state.ledger) < rows or (rows == BUDGET and not state.done):
         request = state.next_request()
-        assert request is not None, "it waits for nothing"
+        if request is None:
+            assert state.done, "it waits for nothing"
+            break
         if request.proposal is None:
             state.forms.answered(request.config, answer(request))
             continue
@@ -143,7 +145,9 @@ LOST: dict[str, Callable[[Path, Path, random.Random], Any]] = {
     "deep": lambda f, p, r: p.write_bytes(b"[" * 100_000),
     "gone": lambda f, p, r: p.unlink(),
     "all gone": lambda f, p, r: shutil.rmtree(f / "ledger"),
-    "many gone": lambda f, p, r: [row.unlink() for row in p.parent.iterdir() if r.random() < 0.6],
+    "many gone": lambda f, p, r: [
+        row.unlink() for row in p.parent.glob("*.json") if r.random() < 0.6
+    ],
     "a broken link": lambda f, p, r: (p.unlink(), p.symlink_to("nowhere")),
     "remains of writing": lambda f, p, r: Path(f"{p}.0a1b2c3d.tmp").write_bytes(b"{"),
     "another file": lambda f, p, r: (f / "ledger" / "notes.txt").write_text("mine"),
