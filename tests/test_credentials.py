@@ -35,8 +35,8 @@ CASES = {
     "train-plan": (["train", "FILE", "--plan", "URI"], {}, "--plan"),
     "report": (["report", "URI"], None, "storage"),
     "watch": (["watch", "URI"], None, "storage"),
-    "export": (["export", "URI", "--to", "onnx", "--out", "model.onnx"], None, "storage"),
-    "predict": (["predict", "URI", "FILE"], {}, "storage"),
+    "export": (["export", "URI", "--to", "onnx", "--out", "model.onnx"], None, "MODEL"),
+    "predict": (["predict", "URI", "FILE"], {}, "MODEL"),
     "predict-images": (["predict", "run", "URI"], None, "IMAGES"),
 }
 
