@@ -110,10 +110,12 @@ class Predictions:
             classes = [str(name) for name in json.loads(table.schema.metadata[b"classes"])]
             rows = [row for row in table.to_pylist() if row["split"] == split]
             labels = np.array([int(row["label"]) for row in rows], np.int64)
-            names = tuple(str(row["name"]) for row in rows)
+            names = tuple(row["name"] for row in rows)
             groups = tuple(row["group"] for row in rows)
             if not set(labels.tolist()) <= set(range(len(classes))):
                 raise ValueError("labels of other classes")
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("names that are no text")
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, OverflowError) as error:
@@ -191,6 +193,8 @@ class Predictions:
             logits, worst, shown = (found[name] for name in ("logits", "worst", "thumbnails"))
             if logits.ndim != 2 or shown.ndim != 4 or shown.dtype != np.uint8 or worst.ndim != 1:
                 raise ValueError("arrays of other shapes")
+            if worst.dtype.kind not in "iu":
+                raise ValueError("positions that are no integers")
             if len(shown) != len(worst) or not set(worst.tolist()) <= set(range(len(logits))):
                 raise ValueError("pictures of other images")
             return TestPredictions(

@@ -126,9 +126,10 @@ def test_a_search_that_ran_out_of_time_is_gone_on_with(
     outcome = run.outcome()
     assert outcome is not None
     show_result(replace(outcome, stopped_by="time"), "my file.yaml", ["search.seed=1"])
-    line = "next: spend the rest       revo-ray search 'my file.yaml' --set search.seed=1 --resume"
-    assert line in capsys.readouterr().out
-    assert configured("study", None, None) == "revo-ray study"
+    said = capsys.readouterr().out
+    assert "next: spend the rest " in said
+    assert "revo-ray search 'my file.yaml' --set search.seed=1 --resume\n" in said
+    assert configured("study", None, None).endswith("revo-ray study")
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_commands_end_with_the_next_ones(here: Path, typed: Any) -> None:
     unpacked(files, here / "my photos")
     status, out = typed("data", "inspect", "my photos")
     assert status == 0
-    assert out.endswith("search              revo-ray search 'my photos'\n")
+    assert out.endswith("revo-ray search 'my photos'\n")
     described(here)
     status, out = typed("report", "run")
     assert status == 0
