@@ -138,15 +138,15 @@ class Metric:
 
     def is_better(self, result: Result, other: Result | None) -> bool:
         """Whether a result may be the best and comes before another one; any comes before None."""
-        if not self._has_weights(result):
+        if not self.has_weights(result):
             return False
         return other is None or self.rank_of(result) < self.rank_of(other)
 
     def best(self, results: Iterable[R]) -> R | None:
         """The best of the results that count and have weights; None if none has."""
-        return min(filter(self._has_weights, results), key=self.rank_of, default=None)
+        return min(filter(self.has_weights, results), key=self.rank_of, default=None)
 
-    def _has_weights(self, result: Result) -> bool:
+    def has_weights(self, result: Result) -> bool:
         """Whether a result counts, and was trained itself: the best is one with weights."""
         return result.status == "ok" and self.counts(result)
 

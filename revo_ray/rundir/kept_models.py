@@ -68,5 +68,5 @@ class KeptModels:
 
 def best_rows(rows: Iterable[Evaluation], objective: Metric, count: int) -> list[Evaluation]:
     """The best rows that have weights of their own, the best first."""
-    own = [row for row in rows if objective.is_better(row, None)]
+    own = [row for row in rows if objective.has_weights(row)]
     return sorted(own, key=objective.rank_of)[:count]

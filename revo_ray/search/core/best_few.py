@@ -45,15 +45,10 @@ class BestFew:
         self._card, self._swept = card, swept
 
     def begin(self, rows: Iterable[Evaluation]) -> None:
-        """Take in the rows of a resumed search, and finish what an interrupted one began.
-
-        Raises:
-            UserError: a folder is a link, which leads to files that are not this search's.
-        """
+        """Take in the rows of a resumed search; `settle` then finishes what it had begun."""
         rows = list(rows)
         self.rows = best_rows(rows, self.objective, self._count)
         self.plain = self.objective.best(row for row in rows if self._swept(row.generation))
-        self.settle()
 
     def limit(self, generation: int | None) -> Rank | None:
         """The rank below which an evaluation's weights may be kept; None: any may."""
@@ -73,7 +68,7 @@ class BestFew:
         if self._swept(row.generation) and self.objective.is_better(row, self.plain):
             self.plain = row
             self._run.plain.take(row, models.path(number), self._card)
-        if self.objective.is_better(row, None):
+        if self.objective.has_weights(row):
             insort(self.rows, row, key=self.objective.rank_of)
         if self.rows and self.rows[0] is row:
             self._run.best.take(row, models.path(number), self._card)
@@ -85,7 +80,12 @@ class BestFew:
             models.delete(number)
 
     def settle(self) -> None:
-        """Describe the best models, and delete files that follow from no row; nothing may run."""
+        """Describe the best models, and delete files that follow from no row; nothing may run.
+
+        Raises:
+            UserError: a folder is a link, which leads to files that are not this search's.
+            OSError: the storage is full or unreachable.
+        """
         models = self._run.models
         for row, folder in self._chosen():
             folder.take(row, models.path(row.evaluation), self._card)

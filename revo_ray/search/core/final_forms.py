@@ -100,7 +100,6 @@ class FinalForms:
 
     def _choose(self) -> None:
         run, few = self._run, self._few
-        few.settle()
         self._works = {}
         self.members["best"] = {few.rows[0].evaluation: 1.0}
         if few.plain is not None:

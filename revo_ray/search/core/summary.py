@@ -91,7 +91,7 @@ def _validation_scores(state: SearchState, form: Form) -> tuple[Scores, Scores |
         return Scores.of_names(card["validation"]), cross_fitted and Scores.of_names(cross_fitted)
     if form == "ensemble":
         return stored.scores(members), stored.cross_fitted_ensemble(seed)
-    rows = [row for row in state.ledger if state.objective.is_better(row, None)]
+    rows = [row for row in state.ledger if state.objective.has_weights(row)]
     among = [r.evaluation for r in rows if form == "best" or state.is_swept(r.generation)]
     (number,) = members
     scores = state.ledger[number].scores
