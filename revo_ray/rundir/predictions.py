@@ -23,6 +23,7 @@ from revo_ray.storage import Storage
 
 FOLDER = "predictions"
 IMAGES = f"{FOLDER}/images.parquet"
+DELETE_ROW = "delete the ledger's row of that number"
 LEAST = 60_000
 """Logits so far below the largest are stored as this, where precision is float16."""
 
@@ -119,7 +120,7 @@ class Predictions:
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise self._damaged(IMAGES) from error
+            raise self._damaged(IMAGES, "delete it") from error
         return ScoredImages(names, labels, groups, tuple(classes))
 
     def write(self, evaluation: int, logits: NDArray[Any], precision: str) -> str:
@@ -151,9 +152,9 @@ class Predictions:
         try:
             content = self._storage.read(path)
         except FileNotFoundError:
-            raise self._damaged(path) from None
+            raise self._damaged(path, DELETE_ROW) from None
         if hashlib.sha256(content).hexdigest() != row.predictions:
-            raise self._damaged(path)
+            raise self._damaged(path, DELETE_ROW)
         return np.asarray(_unpacked(content)["logits"], np.float32)
 
     def delete_others(self, evaluations: Collection[int]) -> None:
@@ -191,12 +192,13 @@ class Predictions:
         try:
             found = _unpacked(self._storage.read(path))
             logits, worst, shown = (found[name] for name in ("logits", "worst", "thumbnails"))
-            if logits.ndim != 2 or shown.ndim != 4 or shown.dtype != np.uint8 or worst.ndim != 1:
-                raise ValueError("arrays of other shapes")
-            if worst.dtype.kind not in "iu":
-                raise ValueError("positions that are no integers")
+            if logits.ndim != 2 or worst.ndim != 1 or worst.dtype.kind not in "iu":
+                raise ValueError("logits or positions of other shapes and types")
             if len(shown) != len(worst) or not set(worst.tolist()) <= set(range(len(logits))):
                 raise ValueError("pictures of other images")
+            square = shown.ndim == 4 and shown.shape[1] == shown.shape[2] > 0
+            if not square or shown.shape[3] != 3 or shown.dtype != np.uint8:
+                raise ValueError("thumbnails that are no squares of RGB")
             return TestPredictions(
                 members=dict(zip(found["members"].tolist(), found["shares"].tolist(), strict=True)),
                 logits=np.asarray(logits, np.float32),
@@ -206,13 +208,13 @@ class Predictions:
             )
         except FileNotFoundError:
             return None
-        except (ValueError, LookupError, TypeError) as error:
-            raise self._damaged(path) from error
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            raise self._damaged(path, "delete it and result.json") from error
 
-    def _damaged(self, path: str) -> UserError:
+    def _damaged(self, path: str, way_out: str) -> UserError:
         return UserError(
             f"{self._storage.uri}/{path} is missing, or not as it was written; restore it, or "
-            "delete the ledger's row of that number and go on with --resume"
+            f"{way_out} and go on with --resume"
         )
 
 
