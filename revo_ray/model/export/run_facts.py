@@ -20,7 +20,7 @@ from revo_ray.model.export.facts import (
     version_entries,
 )
 from revo_ray.model.loaded_model import find_form
-from revo_ray.objective import Metric, Scores
+from revo_ray.objective import LOSS, Metric, Scores
 from revo_ray.rundir.forms import Form, StoredForm
 from revo_ray.rundir.outcome import FormResult, SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
@@ -81,7 +81,8 @@ def _chosen(stored: StoredForm, objective: Metric) -> str:
         "learning rate for all units.",
         "ensemble": f"The model is an {subject}: the weighted mean of their probabilities, chosen "
         "by validation loss.",
-        "soup": f"The model is a {subject}: the mean of their weights, chosen by {by}.",
+        "soup": f"The model is a {subject}: the mean of their weights, chosen by validation loss "
+        f"among those with the best {by}.",
     }[stored.name]
 
 
@@ -105,16 +106,18 @@ def _scores_of(stored: StoredForm, result: SearchResult, objective: Metric) -> s
             (result.validation_scores, result.test_scores) if is_best else (None, None)
         )
         rows = [("validation", validation or Scores(), {}), ("test", test or Scores(), {})]
+    combined = stored.name in ("ensemble", "soup")
+    chosen = f"The search chose by validation {LOSS.title if combined else objective.title}"
     tested = form is not None or (stored.name == "best" and result.test is not None)
     if not tested:
         note = "The test images have not been seen yet. At its end the search tests its models."
     else:
         looks = form.looks if form is not None and result.forms else result.test_looks
         note = (
-            f"The search chose by validation {objective.title}; the test images were seen "
+            f"{chosen}; the test images were seen "
             f"{times(result.test_looks)}, the last time by this model."
             if len(result.forms) <= 1
-            else f"The search chose by validation {objective.title}. It saw the test images "
+            else f"{chosen}. It saw the test images "
             f"{times(result.test_looks)}, {times(looks)} for this model. Numbers in parentheses "
             "are 95 % intervals for so many test images."
         )
