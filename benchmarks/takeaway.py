@@ -14,7 +14,7 @@ one rate for all layers). Prints one JSON line, scores in percent, each interval
     refit        the plan of `best` and of `plain` trained again on training and validation images,
                  less the search's own model of that plan; without those that diverged
 
-What is finished is not run again. Refits are kept beside the searches, in RUNS/refit.
+Finished searches are not run again. Refits are kept beside them, in RUNS/refit.
 
     python -m benchmarks.pretrain build/pretrained
     python -m benchmarks.takeaway [--cells digits …] [--methods full …] [--seeds 0 1 2 3 4]

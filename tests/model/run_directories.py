@@ -39,7 +39,7 @@ SMALL = (
 )
 RATES = (1e-3, 1e-2, 3e-3)
 MEMBERS = {0: 0.25, 1: 0.75}
-"""Of the ensemble: the weights of the first lie in `models/`, those of the other in `ensemble/`."""
+"""Shares in the ensemble. Weights of the first lie in `models/`, of the other in `ensemble/`."""
 PLAIN = 2
 
 

@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,16 @@ import pytest
 from PIL import Image
 
 import revo_ray
-from revo_ray.cli.main import main
 from revo_ray.model.answers import columns, writing
 from revo_ray.model.model import Prediction
+from tests.model.conftest import Typed
 from tests.model.run_directories import make_run
-
-Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+def typed(typed: Typed) -> Typed:
     """Type `revo-ray predict`; gives exit status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", "predict", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
-
-    return run
+    return partial(typed, "predict")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,15 @@ from pyarrow import fs
 from safetensors.torch import load_file
 
 import revo_ray
-from revo_ray.cli.main import main
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.export.export import export_model
 from revo_ray.model.refit import spread
 from revo_ray.model.train import train_plan
 from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
+from tests.model.conftest import Typed
 from tests.model.run_directories import make_run
 from tests.object_store import object_store
-
-Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Type a command; gives exit status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

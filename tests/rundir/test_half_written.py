@@ -80,7 +80,7 @@ def scored(number: int) -> ScoredImages:
 
 
 def answered(number: int) -> TestPredictions:
-    """What a form answers, with a number in it."""
+    """The answers of a form, with a number in them."""
     none = np.zeros(0, np.int64)
     return TestPredictions({number: 1.0}, np.zeros((1, 2), np.float32), 1, none, none)
 

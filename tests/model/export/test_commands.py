@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
 import revo_ray
-from revo_ray.cli.main import main
 from revo_ray.data.files.decode import square
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.intensity import to_8_bits
@@ -30,24 +28,10 @@ from revo_ray.model.export import facts
 from revo_ray.model.model import Model
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, SearchConfig
+from tests.model.conftest import Typed
 from tests.model.export.conftest import Exports
 from tests.model.run_directories import make_run
 from tests.object_store import object_store
-
-Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Type a command; gives exit status, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -208,7 +192,7 @@ def test_an_interrupted_search_gives_its_best_so_far(typed: Typed, tmp_path: Pat
 def test_a_search_that_ran_out_of_time_gives_its_best_and_its_test(
     typed: Typed, run: Path, tmp_path: Path
 ) -> None:
-    """Of an earlier version, which had one form."""
+    """The search is of an earlier version, which had one form."""
     directory = RunDirectory(str(run))
     result = directory.outcome()
     assert result is not None
