@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
 from revo_ray.methods import Plan, Policy, Sample, Section, UnitLike
+
+from .gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
 
 
 class ScoringOptions(Section):
@@ -62,7 +63,7 @@ class AutoRGN(Tuned):
         Raises:
             ValueError: `lr` is missing, or an option is unknown or does not fit.
         """
-        from baselines.relative_gradient import RelativeGradientNorm  # imports torch
+        from .relative_gradient import RelativeGradientNorm  # imports torch
 
         own = {key: value for key, value in options.items() if key != "method"}
         try:

@@ -63,7 +63,7 @@ class Tuned(Method):
 
     def searcher(self, space: Space, search: SearchOptions) -> Proposals[Any]:
         """TPE, one proposal at a time."""
-        from baselines.tpe import TPE  # imports Ray, which workers need not do to train
+        from .tpe import TPE  # imports Ray, which workers need not do to train
 
         tpe = TPE(space, seed=search.seed, startup=self.options.startup)
         # An early stop depends on earlier evaluations, so equal samples need not end alike.

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from baselines.gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
 from revo_ray.methods import Plan, Real, Sample, Space, UnitLike
+
+from .gradient import LR, WEIGHT_DECAY, Tuned, TunedOptions
 
 DECAY = "decay"
 LEAST_DECAY, GREATEST_DECAY = 0.5, 1.0

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from baselines.genetic import Genetic
 from revo_ray.methods import (
     ByOptimizer,
     Categorical,
@@ -25,6 +24,8 @@ from revo_ray.methods import (
     recipe_plan,
     recipe_variables,
 )
+
+from .genetic import Genetic
 
 LEVELS = 6
 """Values of a training setting that is a gene: the weight decay has one in each decade."""

@@ -136,7 +136,7 @@ def test_it_keeps_to_good_manners() -> None:
 
 
 def test_the_installed_package_is_the_wheel(built: Built) -> None:
-    show = "import revo_ray, baselines; print(revo_ray.__file__, baselines.__file__)"
+    show = "import revo_ray, revo_ray_baselines as b; print(revo_ray.__file__, b.__file__)"
     files = built.run(f"python -c '{show}'").split()
     assert all(Path(file).is_relative_to(built.folder) for file in files), files
     (requirements,) = said("RUN")[-2:-1]

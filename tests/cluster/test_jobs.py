@@ -187,7 +187,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("revo_ray", "baselines"):
         aside = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=aside)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
     # The build's requirements are the tests', too; PIP_NO_BUILD_ISOLATION=0 is pip's "yes".

@@ -26,7 +26,9 @@ LAUNCH = LaunchRequest("", "workers", 1, LaunchRequest.Status.PENDING, 0)
 
 def status(version: int = 1, **parts: Any) -> ClusterStatus:
     """What a cluster with the second version of the autoscaler publishes."""
-    return ClusterStatus(stats=Stats(autoscaler_version=str(version)), **parts)
+    return ClusterStatus(
+        stats=Stats(gcs_request_time_s=0.0, autoscaler_version=str(version)), **parts
+    )
 
 
 @pytest.fixture
