@@ -7,7 +7,9 @@ INSTALLED := $(VENV)/.installed
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
-NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks models $(MUTANTS)
+VERSIONS := ray-versions python-versions torch-versions
+NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks models $(MUTANTS) \
+    $(VERSIONS)
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
 
@@ -42,6 +44,10 @@ nightly-benchmarks: $(INSTALLED)
 # interrupted goes on if all is committed.
 models: $(INSTALLED)
 	$(BIN)/python -m benchmarks.models --out benchmarks/results/models.json
+
+# Is every promise kept with the oldest and the newest release that pyproject.toml allows?
+$(VERSIONS): %-versions: $(INSTALLED)
+	$(BIN)/python -m benchmarks.versions --vary $* --out benchmarks/results/$*_versions.json
 
 # Do the tests of a room notice at least 85 % of a sample of small faults?
 $(MUTANTS): nightly-mutants-%: $(INSTALLED)

@@ -12,6 +12,10 @@ To measure again, repeat a command with `--out benchmarks/results/NAME.json`, th
 can say which code made it.
 """
 BENCHMARKS = {
+    "versions": (
+        "Releases of Python, torch and Ray",
+        "The tests of each promise, run in an environment of these releases.",
+    ),
     "wins": (
         "Layer-wise evolution against tuned full fine-tuning",
         "Test scores in percent, mean ± standard deviation over seeds. A difference is paired "

@@ -9,9 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +27,9 @@ from typing import Any
 import pytest
 import ray
 import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from PIL.JpegImagePlugin import JpegImageFile
 from safetensors.torch import load_file
 from scipy.stats import t
@@ -40,6 +46,7 @@ from benchmarks import (
     study,
     takeaway,
     variants,
+    versions,
     warm_start,
 )
 from benchmarks.runs import ROOT, Clocked, rows_of
@@ -379,3 +386,36 @@ def test_practice(printed: Printed, run: Path) -> None:
     ray.shutdown()
     assert line["evaluations"] == len(line["ended"]) == 1
     assert 0 < line["best"] < float("inf")
+
+
+def test_versions(printed: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="True"):
+        printed("versions", "--vary", "python", "--versions", "3.1")
+    promises = {
+        "durations": ("tests/settings/test_duration.py",),
+        "nothing": ("tests/settings/test_no_such.py",),
+    }
+    monkeypatch.setattr(versions, "PROMISES", promises)
+    durations = versions.test(Path(sys.executable), ("durations",), tmp_path)
+    assert re.fullmatch(r"kept \([1-9]\d* tests\)", durations["durations"])
+    assert versions.kept(durations)
+    broken = versions.words_of(Counter(passed=26, failure=1, error=1, skipped=3))
+    assert broken == "broken (2 of 28)"
+    assert not versions.kept(durations | {"nothing": versions.words_of(Counter())})
+    assert not versions.kept({"cannot be installed": "no python3.1 on this machine"})
+
+
+def test_versions_tries_the_ends_of_what_pyproject_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = {
+        Requirement(each).name: Requirement(each).specifier for each in project["dependencies"]
+    }
+    for name in ("ray", "torch"):
+        low, high = versions.ENDS[name]
+        assert f"{low}" in allowed[name]
+        assert f"{high}.99" in allowed[name]
+        assert f"{Version(low).major}.{Version(low).minor - 1}.99" not in allowed[name]
+        assert f"{Version(high).major}.{Version(high).minor + 1}" not in allowed[name]
+    python = SpecifierSet(project["requires-python"])
+    tried = {versions.BASE.python, *versions.ENDS["python"]}
+    assert tried == {f"3.{minor}" for minor in range(9, 20) if f"3.{minor}" in python}
