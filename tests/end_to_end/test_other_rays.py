@@ -9,27 +9,23 @@ from revo_ray.search.ray import internals
 from tests.end_to_end.cli import ONE_WORKER, Cli
 from tests.search.ray.test_internals import take_away
 
-# The first one is used where a Ray is started, and the others share one.
-NAMES = sorted(internals.NAMES, key=lambda name: name != internals.SIGNAL_HANDLER)
-EACH_COMMIT = (internals.SIGNAL_HANDLER, internals.CLEANUP_TIMEOUT)
+EACH_COMMIT = internals.CLEANUP_TIMEOUT
 
 
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in EACH_COMMIT else pytest.mark.nightly)
-        for name in NAMES
+        pytest.param(name, marks=[] if name == EACH_COMMIT else pytest.mark.nightly)
+        for name in internals.NAMES
     ],
 )
 def test_a_search_ends_well_and_says_once_what_is_missing(
     name: str,
     cli: Cli,
-    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    if name != internals.SIGNAL_HANDLER:
-        request.getfixturevalue("one_ray")
     take_away(name, monkeypatch)
     settings = {"search__evaluations": "4", "search__population": "4", "train__epochs": "1"}
     settings |= ONE_WORKER

@@ -18,7 +18,7 @@ from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.head_node import head_watched
 from revo_ray.search.ray.internals import no_signal_handlers
 from revo_ray.search.ray.resources import TrialResources
-from revo_ray.search.ray.stopping import stop_if_asked
+from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig
 
 PATIENCE_S = 20.0
@@ -81,6 +81,7 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
         try:
             threading.Thread(target=stay, name="ray", daemon=True).start()
             started.result()
+            listen_anew()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
             raise UserError(f"cannot join Ray at {address!r}: {first_line(error)}") from None

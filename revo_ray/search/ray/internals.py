@@ -17,7 +17,6 @@ import ray
 
 CLUSTER_STATUS = "ray.autoscaler.v2.sdk:get_cluster_status"
 KEY_VALUE = "ray.experimental.internal_kv:_internal_kv_get"
-SIGNAL_HANDLER = "ray._private.ray_constants:RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 CONTROLLER = "TrialRunnerWrapper:_tune_controller"
 ACTOR_CACHE = "TuneController:_actor_cache.increase_max"
 CLEANUP_TIMEOUT = "TuneController:_actor_force_cleanup_timeout"
@@ -28,7 +27,6 @@ NAMES = {
     "for machines that it could start",
     KEY_VALUE: "the autoscaler's first version goes unnoticed, so a search does not wait for "
     "machines that it could start",
-    SIGNAL_HANDLER: "a SIGTERM may end the process with another status than 130",
     CONTROLLER: "workers that wait for the next generation may start again, cold",
     ACTOR_CACHE: "workers that wait for the next generation may start again, cold",
     CLEANUP_TIMEOUT: "an interrupted search takes up to 10 seconds to give its workers back",
@@ -36,6 +34,9 @@ NAMES = {
 }
 """The names, each a module or the class of an object, with the attribute there; and the
 convenience that is lost with it."""
+
+SIGNAL_FLAG = "ray._private.ray_constants:RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
+"""Without it nothing is lost, but that a SIGTERM while Ray starts or ends gives another status."""
 
 AUTOSCALER_KEY = "__autoscaling_status"
 """Key under which the autoscaler's first version publishes its report."""
@@ -59,7 +60,7 @@ def find(name: str, owner: Any = None) -> Any:
         return None
 
 
-def _look_up(name: str, owner: Any) -> Any:
+def _look_up(name: str, owner: Any = None) -> Any:
     place, _, attribute = name.partition(":")
     return attrgetter(attribute)(importlib.import_module(place) if owner is None else owner)
 
@@ -77,14 +78,25 @@ def autoscaler_report() -> dict[str, Any]:
     return status.get("autoscaler_report") or {}
 
 
+def signal_flag() -> Any:
+    """Ray's flag that lets it leave signals alone; None in a Ray before 2.53, which has none."""
+    try:
+        return _look_up(SIGNAL_FLAG)
+    except (ImportError, AttributeError):
+        return None
+
+
 @contextmanager
 def no_signal_handlers() -> Iterator[None]:
-    """Keep a Ray that starts meanwhile from handling signals in C++, SIGTERM among them."""
-    before = find(SIGNAL_HANDLER)
+    """Keep a Ray that starts meanwhile from handling signals in C++, SIGTERM among them.
+
+    From a Ray without the flag, `stopping.listen_anew` takes the signals back.
+    """
+    before = signal_flag()
     if before is None:
         yield
         return
-    module, _, name = SIGNAL_HANDLER.partition(":")
+    module, _, name = SIGNAL_FLAG.partition(":")
     constants = importlib.import_module(module)
     setattr(constants, name, True)
     try:

@@ -52,6 +52,12 @@ def stop_if_asked() -> None:
         raise Interrupted(_stopping)
 
 
+def listen_anew() -> None:
+    """Take the signals back from a Ray that has just started, and handles them in C++."""
+    if _installed and threading.current_thread() is threading.main_thread():
+        _listen()
+
+
 def _listen() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN if _stopping else _stop)

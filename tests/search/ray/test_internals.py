@@ -38,12 +38,6 @@ def keep_and_release() -> list[Any]:
     return controller.calls
 
 
-def flag_meanwhile() -> bool:
-    """Ray's flag, while a Ray starts."""
-    with internals.no_signal_handlers():
-        return bool(ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER)
-
-
 def worker() -> Any:
     """The worker of a trial that has one."""
     return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
@@ -52,7 +46,6 @@ def worker() -> Any:
 WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.CLUSTER_STATUS: (internals.cluster_status, None),
     internals.KEY_VALUE: (internals.autoscaler_report, {}),
-    internals.SIGNAL_HANDLER: (flag_meanwhile, False),
     internals.CONTROLLER: (keep_and_release, []),
     internals.ACTOR_CACHE: (keep_and_release, [0]),
     internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
@@ -78,11 +71,17 @@ def test_this_ray_lacks_no_name(
     monkeypatch.setattr(internals, "_told", set())
     assert callable(internals.find(internals.CLUSTER_STATUS))
     assert callable(internals.find(internals.KEY_VALUE))
-    assert flag_meanwhile()
-    assert not ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
     assert not caplog.records
+
+
+def test_a_ray_that_has_the_flag_handles_no_signals_meanwhile() -> None:
+    flag = internals.SIGNAL_FLAG.partition(":")[2]
+    before = getattr(ray_constants, flag, None)
+    with internals.no_signal_handlers():
+        assert getattr(ray_constants, flag, None) == (before if before is None else True)
+    assert getattr(ray_constants, flag, None) == before
 
 
 def take_away(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
