@@ -47,7 +47,7 @@ models: $(INSTALLED)
 
 # Is every promise kept with the oldest and the newest release that pyproject.toml allows?
 $(VERSIONS): %-versions: $(INSTALLED)
-	$(BIN)/python -m benchmarks.versions --vary $* --out benchmarks/results/$*_versions.json
+	$(BIN)/python -m benchmarks.versions --vary $*
 
 # Do the tests of a room notice at least 85 % of a sample of small faults?
 $(MUTANTS): nightly-mutants-%: $(INSTALLED)

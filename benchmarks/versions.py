@@ -6,7 +6,8 @@ and the tests of each promise are run in it. `--vary ray` tries the oldest and t
 combination that was tried with the same code is not tried again. Ends with an error if a promise is
 broken.
 
-    python -m benchmarks.versions --vary ray --out benchmarks/results/ray_versions.json
+    python -m benchmarks.versions --vary ray      # or: make ray-versions
+    python -m benchmarks.versions --out benchmarks/results/versions.json
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ PROMISES = {
     "training and models": ("tests/finetune", "tests/model"),
 }
 """The files whose tests say whether a promise is kept."""
-CORE = tuple(PROMISES)[:-1]
-"""Promises that Ray can break."""
 EXTRAS = "demo,dev,cluster"
 LIMIT_S = 45 * 60
 
@@ -149,7 +148,7 @@ def tried(
 def main() -> None:
     """Try the combinations and print the line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--vary", choices=ENDS, default="ray")
+    parser.add_argument("--vary", nargs="+", choices=ENDS, default=list(ENDS))
     parser.add_argument("--versions", nargs="+", metavar="X.Y", help="default: the two ends")
     parser.add_argument("--promises", nargs="+", choices=PROMISES, metavar="PROMISE")
     parser.add_argument("--keep", action="store_true", help="keep the environments")
@@ -159,12 +158,14 @@ def main() -> None:
     revision, clean = code_state()
     folder = ROOT / "build" / "versions" / (str(revision)[:12] if clean else "uncommitted")
     folder.mkdir(parents=True, exist_ok=True)
-    releases = arguments.versions or ENDS[arguments.vary]
-    combinations = [replace(BASE, **{arguments.vary: release}) for release in releases]
-    everything = tuple(PROMISES) if arguments.vary != "ray" else CORE
-    promises = tuple(arguments.promises or everything)
+    combinations = [
+        replace(BASE, **{name: release})
+        for name in arguments.vary
+        for release in arguments.versions or ENDS[name]
+    ]
+    promises = tuple(arguments.promises or PROMISES)
     rows = list(tried(combinations, promises, folder, arguments.keep))
-    record.finish({"vary": arguments.vary, "combinations": rows}, seeds=[])
+    record.finish({"combinations": rows}, seeds=[])
     sys.exit(not all(kept(row) for row in rows))
 
 
