@@ -59,7 +59,7 @@ class Combination:
 
 
 BASE = Combination(python="3.11", torch="2.12", ray="2.60")
-ENDS = {"ray": ("2.49", "2.60"), "python": ("3.12", "3.13"), "torch": ("2.10", "2.14")}
+ENDS = {"ray": ("2.52", "2.60"), "python": ("3.12", "3.13"), "torch": ("2.10", "2.14")}
 """What is tried beside `BASE`: the oldest and the newest that `pyproject.toml` allows."""
 
 
