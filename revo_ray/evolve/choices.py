@@ -56,7 +56,7 @@ def identical(a: Any, b: Any) -> bool:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Tell whether two values are equal; a list equals a tuple, as JSON does not tell them apart."""
+    """Tell whether two values are equal; a list equals a tuple, as in JSON."""
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
     try:

@@ -67,7 +67,8 @@ class Real(Scaled):
                 " use narrower bounds"
             )
         self._check_log()
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
+        width = (self.high - self.low) * (1 + 1e-9)  # 0.7 - 0.6 is less than 0.1
+        if self.step is not None and not 0 < self.step <= width:
             raise ValueError(
                 f"Real: step={self.step!r} must be in (0, {self.high - self.low!r}],"
                 " the width of the bounds; leave it out for no rounding"
