@@ -106,9 +106,7 @@ def _plain(space: ParamSpace, path: KeyPath, value: Any) -> Any:
         raise ValueError(f"{key_text(path)}: {shown(value)} is {_outside(variable)}")
     if isinstance(variable, Categorical):
         return variable.at(variable.index(value))
-    if isinstance(variable, Integer):
-        return int(value)
-    return float(value) if variable.step is None else variable.from_unit(variable.to_unit(value))
+    return int(value) if isinstance(variable, Integer) else float(value)
 
 
 def _outside(variable: Variable) -> str:
