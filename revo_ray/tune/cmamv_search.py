@@ -87,6 +87,7 @@ class CMAMVSearch(SavedSearcher):
             metric, mode, settings, given_points(points_to_evaluate, evaluated_rewards)
         )
         self._max_concurrent: int | None = None
+        self._wrapped = False  # whether Ray's `Repeater` makes trials of its own
         if space is not None:
             self._set_space(ParamSpace(space))
 
@@ -177,7 +178,8 @@ class CMAMVSearch(SavedSearcher):
             return
         trial = self._search.live[trial_id]
         if error or result:
-            self._search.end(trial_id, None if error else self._value(result))
+            failed = error and not self._wrapped  # a repeater passes a mean, and one trial's error
+            self._search.end(trial_id, None if failed else self._value(result))
         elif trial.reported:
             self._search.end(trial_id, trial.value)
         else:
@@ -242,22 +244,19 @@ class CMAMVSearch(SavedSearcher):
                 "Ray's Repeater forgets which trials repeat each other, so it cannot be restored; "
                 "begin anew with CMAMVSearch(repeats=…), which can"
             )
+        if self._restored is None and len(known) > len(self._handed):
+            self._wrapped = True
         for trial_id in list(self._search.live):
             trial = known.get(trial_id)
             if trial is None:
                 self._search.lose(trial_id)
-            elif trial.status == Trial.ERROR and not self._wrapped(known):
-                self._search.end(trial_id, None)
+            elif trial.status == Trial.ERROR:
+                # Under a repeater its trial's mean comes later.
+                self._wrapped |= alone and has_repeats([trial])
+                if not self._wrapped:
+                    self._search.end(trial_id, None)
             elif trial.status == Trial.TERMINATED and trial_id in (self._restored or ()):
                 self.on_trial_complete(trial_id, dict(flat(trial.last_result)))
-
-    def _wrapped(self, known: Mapping[str, Trial]) -> bool:
-        """Whether Ray's `Repeater` makes trials of its own, and tells a mean later."""
-        if self._settings["repeats"] > 1:
-            return False
-        return has_repeats(known.values()) or (
-            self._restored is None and not self._handed.issuperset(known)
-        )
 
     def _check_complete(self) -> None:
         parts = ("search space", self._space), ("metric", self._metric), ("mode", self._mode)
