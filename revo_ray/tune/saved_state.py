@@ -195,6 +195,10 @@ def _cause(error: Exception) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
+_SMALL = 2**16
+"""Bytes by which a file may grow beyond twice its length."""
+
+
 class StateWriter:
     """Writes the states of one searcher; `append` writes only what came since its last call."""
 
@@ -202,6 +206,7 @@ class StateWriter:
         self._path: str | None = None
         self._header = ""
         self._length = 0  # of the file, in bytes
+        self._whole = 0  # its length when it was last written whole
         self._given = self._told = 0  # evaluations in it
 
     def write(self, path: str, header: Header, snapshot: Snapshot, growing: Growing) -> int:
@@ -213,16 +218,20 @@ class StateWriter:
         return len(content)
 
     def append(self, path: str, header: Header, snapshot: Snapshot, growing: Growing) -> None:
-        """Bring a file up to date, if it is as this writer left it; else write it whole."""
+        """Bring a file up to date, if it is as this writer left it; else write it whole.
+
+        It is also written whole, without old snapshots, once it has doubled.
+        """
         text = _text(header)
-        if (path, text) == (self._path, self._header) and _length(path) == self._length:
+        known = (path, text) == (self._path, self._header) and _length(path) == self._length
+        if known and self._length < 2 * self._whole + _SMALL:
             news = _news(growing, self._given, self._told)
             content = "".join([*news, _text(snapshot)]).encode()
             with open(path, "ab") as file:
                 file.write(content)
             self._length += len(content)
         else:
-            self._length = self.write(path, header, snapshot, growing)
+            self._length = self._whole = self.write(path, header, snapshot, growing)
         self._path, self._header = path, text
         self._given, self._told = len(growing.given), len(growing.told)
 
