@@ -102,6 +102,15 @@ class CMAMV:
         values = {**self.space.constants, **searched}
         return Candidate({name: values[name] for name in self.space}, raw)
 
+    def candidate(self, sample: Sample) -> Candidate:
+        """Return the candidate of a given sample, to be told among a generation like a drawn one.
+
+        Raises:
+            ValueError: The sample has missing or unknown names, or a value outside its variable.
+        """
+        self.space.validate(sample)
+        return Candidate(dict(sample), self._algorithm.solution(sample))
+
     def tell(self, solutions: Sequence[tuple[Candidate, float]]) -> None:
         """Update the distribution with the values (lower is better) of one generation.
 

@@ -106,7 +106,7 @@ class Proposals(Generic[C]):
         self._tolerances: dict[int, float] = {}  # of each candidate, for its real numbers
         self._ready: list[int] = []  # heap of evaluations that nobody works on
         self._outcomes: dict[int, Outcome] = {}
-        self._recorded: Mapping[int, tuple[Sample, Outcome]] = {}  # by `replay`
+        self._recorded: dict[int, tuple[Sample, Outcome]] = {}  # by `replay` and `expect`
         self._duplicates = Duplicates()
         self._answered: list[Proposal] = []
         self._generations_told = 0
@@ -208,7 +208,7 @@ class Proposals(Generic[C]):
         if self._population is None and isinstance(self.optimiser, Adopting):
             self._adopt(rows, self.optimiser)
             return
-        self._recorded = rows
+        self._recorded = dict(rows)
         if self._population is None:
             self._sample(max(0, max(rows, default=-1) + 1 - len(self._candidates)))
             for evaluation in sorted(rows):
@@ -218,6 +218,11 @@ class Proposals(Generic[C]):
         for evaluation in range(len(self._candidates)):
             self._recall(evaluation)
         self._close_generations(self._population)
+
+    def expect(self, evaluation: int, sample: Sample, outcome: Outcome) -> None:
+        """Take the outcome of an evaluation that is not sampled yet; it counts once it is."""
+        assert evaluation >= len(self._candidates)
+        self._recorded[evaluation] = sample, outcome
 
     def check(self, evaluation: int, recorded: Sample) -> None:
         """Compare a recorded sample with the one that is proposed here, maybe on another CPU.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from numbers import Real as RealNumber
 from typing import Any
 
 import numpy as np
 
+from revo_ray.evolve.choices import Choices
 from revo_ray.evolve.scale import Scaled, interpolate
 
 # Beyond this a float's resolution on a log scale no longer tells neighbouring integers apart.
@@ -66,7 +67,8 @@ class Real(Scaled):
                 " use narrower bounds"
             )
         self._check_log()
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
+        width = (self.high - self.low) * (1 + 1e-9)  # 0.7 - 0.6 is less than 0.1
+        if self.step is not None and not 0 < self.step <= width:
             raise ValueError(
                 f"Real: step={self.step!r} must be in (0, {self.high - self.low!r}],"
                 " the width of the bounds; leave it out for no rounding"
@@ -213,6 +215,7 @@ class Categorical:
 
     choices: tuple[Any, ...]
     weights: tuple[float, ...] | None = None
+    _numbers: Choices = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.choices or isinstance(self.choices, str):
@@ -221,12 +224,7 @@ class Categorical:
                 " (1 for a constant)"
             )
         object.__setattr__(self, "choices", tuple(self.choices))
-        for i, choice in enumerate(self.choices):
-            if any(_identical(choice, other) for other in self.choices[:i]):
-                raise ValueError(
-                    f"Categorical: the choice {choice!r} stands twice;"
-                    " use weights to make a choice more probable"
-                )
+        object.__setattr__(self, "_numbers", Choices(self.choices))
         if self.weights is None:
             return
         object.__setattr__(self, "weights", tuple(self.weights))
@@ -264,11 +262,10 @@ class Categorical:
         Raises:
             ValueError: The value is not one of the choices.
         """
-        for same in (_identical, _equal):
-            for i, choice in enumerate(self.choices):
-                if same(choice, value):
-                    return i
-        raise ValueError(f"{value!r} is not one of the choices {self.choices!r}")
+        number = self._numbers.number(value)
+        if number is None:
+            raise ValueError(f"{value!r} is not one of the choices {self.choices!r}")
+        return number
 
     def random(self, rng: np.random.Generator) -> Any:
         """Draw a choice, all of them equally probable."""
@@ -276,7 +273,7 @@ class Categorical:
 
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one that a sample may hold."""
-        return any(_equal(choice, value) for choice in self.choices)
+        return self._numbers.number(value) is not None
 
     def key(self, value: Any) -> Hashable:
         """Return a hashable that is equal for equal values."""
@@ -293,16 +290,3 @@ def _is_finite_number(value: Any) -> bool:
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _identical(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is type(b) and _equal(a, b))
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
-    try:
-        return a is b or bool(a == b)
-    except ValueError:  # an array's comparison has no single truth value
-        return False

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.search import Searcher
+from ray.tune.search.repeater import TRIAL_INDEX
 
-from revo_ray.evolve.cmamv import CMAMV
-from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
-from revo_ray.evolve.space import Sample
+from revo_ray.tune.given import Given, check_reward, given_points
+from revo_ray.tune.metric_and_mode import agreed, check_metric, check_mode
 from revo_ray.tune.param_space import ParamSpace
-from revo_ray.tune.saved_state import SavedState, resume_live
+from revo_ray.tune.saved_searcher import SavedSearcher
+from revo_ray.tune.trials import flat, has_repeats
+from revo_ray.tune.unresolved import find_domains
 
-_UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""Errors that values of an edited file may raise when they are used."""
 
-
-class CMAMVSearch(Searcher):
+class CMAMVSearch(SavedSearcher):
     """Proposes by mixed-variable CMA-ES: a thin face of `Proposals` for Ray Tune.
 
-    Real, integer and categorical parameters may be mixed, nested in dictionaries and lists, and
-    stand beside constants. The proposals are a function of the seed and the reported values; the
-    number of concurrent trials and the order in which they end change nothing. A trial that fails,
-    or reports no finite value, counts as the worst of its generation.
+    Real, integer and categorical parameters may be mixed, nested in dictionaries, lists and tuples,
+    and stand beside constants. The proposals are a function of the seed, the given points and the
+    reported values; the number of concurrent trials and the order in which they end change nothing.
+    A trial that fails, or reports no finite value, counts as the worst of its generation. A trial
+    that a scheduler stops counts with its last value.
 
     Give `metric` and `mode` here if `space` is given here; else `tune.TuneConfig` has them. Add a
     `Reconciler` if the driver may be killed and restored, or if workers are reused and their
@@ -34,14 +33,22 @@ class CMAMVSearch(Searcher):
         space: a Tune search space; None takes `param_space` of the `Tuner`.
         metric: name of the value that trials report.
         mode: `min` or `max`.
+        points_to_evaluate: configurations that are tried first, in order, nested as the search
+            space or flat with slashes. Each has a value of every variable.
+        evaluated_rewards: the metric's value of each point, as trials report it. The points then
+            count among the first generations without being run.
         algorithm: `catcmawm`, `cmawm`, `sop` or `cma` (continuous parameters only).
-        population: trials a generation.
+        population: evaluations a generation.
         lookahead: candidates sampled ahead of each generation's end, so that no worker idles.
         sigma: initial standard deviation, as a fraction of each parameter's range.
         seed: seed of the proposals.
+        repeats: trials for each evaluation, whose mean counts; those that fail are left out. Each
+            gets its number from 0 as `config["__trial_index__"]` if there is more than one.
+            `num_samples` counts trials. Unlike Ray's `Repeater` it can be restored.
 
     Raises:
-        ValueError: the space has grid searches, functions or unbounded parameters.
+        ValueError: the space has grid searches, functions, domains inside a choice or unbounded
+            ones; a point does not fit it; or metric and mode are not one name and one word.
 
     Example:
         >>> tuner = tune.Tuner(                                            # doctest: +SKIP
@@ -58,41 +65,71 @@ class CMAMVSearch(Searcher):
         space: Mapping[str, Any] | None = None,
         metric: str | None = None,
         mode: str | None = None,
+        points_to_evaluate: list[dict[str, Any]] | None = None,
+        evaluated_rewards: list[float] | None = None,
         *,
         algorithm: str = "catcmawm",
         population: int = 10,
         lookahead: int = 0,
         sigma: float | None = None,
         seed: int = 0,
+        repeats: int = 1,
     ) -> None:
-        super().__init__(metric=metric, mode=mode)
-        self._settings: dict[str, Any] = {
+        settings = {
             "algorithm": algorithm,
             "population_size": population,
             "sigma": sigma,
             "seed": seed,
+            "lookahead": lookahead,
+            "repeats": repeats,
         }
-        self._lookahead = lookahead
-        self._space: ParamSpace | None = None
-        self._proposals: Proposals[Any] | None = None
+        super().__init__(
+            metric, mode, settings, given_points(points_to_evaluate, evaluated_rewards)
+        )
         self._max_concurrent: int | None = None
-        self._live: dict[str, tuple[int, Sample]] = {}
-        self._told: dict[int, tuple[Sample, Outcome]] = {}
-        self._refused: ValueError | None = None
+        self._wrapped = False  # whether Ray's `Repeater` makes trials of its own
         if space is not None:
             self._set_space(ParamSpace(space))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state, also one from before there were points and repeats."""
+        if "_search" in state:
+            self.__dict__.update(state)
+            return
+        old = state["_settings"]
+        space = state["_space"] and vars(state["_space"])["_template"]
+        CMAMVSearch.__init__(
+            self,
+            space,
+            state["_metric"],
+            state["_mode"],
+            algorithm=old["algorithm"],
+            population=old["population_size"],
+            lookahead=state["_lookahead"],
+            sigma=old["sigma"],
+            seed=old["seed"],
+        )
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Take metric, mode and search space from the `Tuner`, unless they were given before."""
-        if self._proposals is not None and config:
-            return False
-        if metric:
-            self._metric = metric
-        if mode:
-            self._mode = mode
-        if self._proposals is None:
+        """Take metric, mode and search space from the `Tuner`, unless they were given before.
+
+        Returns:
+            Whether they were taken: not if there is another search space already.
+
+        Raises:
+            ValueError: metric or mode are given twice and differ, or as for the constructor.
+        """
+        check_metric(metric)
+        check_mode(mode)
+        if self._space is not None and config and any(True for _ in find_domains(config)):
+            known = self._space.to_json()
+            if known is None or known != ParamSpace(config).to_json():
+                return False
+        both = agreed("metric", self._metric, metric), agreed("mode", self._mode, mode)
+        self._metric, self._mode = both
+        if self._space is None:
             self._set_space(ParamSpace(config))
         return True
 
@@ -105,19 +142,19 @@ class CMAMVSearch(Searcher):
         """
         if self._refused is not None:
             raise self._refused
-        if None in (self._metric, self._mode) or self._space is None or self._proposals is None:
-            raise RuntimeError(
-                "CMAMVSearch needs a search space, a metric and a mode: pass them to it, or "
-                "param_space to the Tuner and metric and mode to tune.TuneConfig"
-            )
-        if trial_id not in self._live:
-            if self._max_concurrent is not None and len(self._live) >= self._max_concurrent:
+        self._check_complete()
+        search = self._begin()
+        if trial_id not in search.live:
+            if self._max_concurrent is not None and len(search.live) >= self._max_concurrent:
                 return None
-            proposal = self._proposals.ask()
-            if proposal is None:
+            if not search.start(trial_id):
                 return None
-            self._live[trial_id] = (proposal.evaluation, proposal.sample)
-        return self._space.config(self._live[trial_id][1])
+            self._handed.add(trial_id)
+        trial = search.live[trial_id]
+        config = search.space.config(trial.sample)
+        if self._settings["repeats"] > 1:
+            config[TRIAL_INDEX] = trial.repeat[1]
+        return config
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Keep to `max_concurrent_trials` here: a limiter would miss the trials of `catch_up`."""
@@ -125,7 +162,10 @@ class CMAMVSearch(Searcher):
         return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: only a trial's last value counts."""
+        """Keep a trial's last value, which counts if a scheduler stops it while it is paused."""
+        if self._search is not None and trial_id in self._search.live:
+            trial = self._search.live[trial_id]
+            trial.reported, trial.value = True, self._value(result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -134,128 +174,96 @@ class CMAMVSearch(Searcher):
 
         A trial that ended before it reported anything, without an error, is proposed again.
         """
-        if self._proposals is None or trial_id not in self._live:
+        if self._search is None or trial_id not in self._search.live:
             return
-        evaluation, sample = self._live.pop(trial_id)
-        if not result and not error:
-            self._proposals.requeue(evaluation)
+        trial = self._search.live[trial_id]
+        if error or result:
+            failed = error and not self._wrapped  # a repeater passes a mean, and one trial's error
+            self._search.end(trial_id, None if failed else self._value(result))
+        elif trial.reported:
+            self._search.end(trial_id, trial.value)
+        else:
+            self._search.lose(trial_id)
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float | None,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Take a point that was evaluated elsewhere for the next evaluation that is not proposed.
+
+        Args:
+            parameters: a configuration, as in `points_to_evaluate`.
+            value: the metric's value, as trials report it; None, like NaN, is a failure.
+            error: whether it failed; then the value does not count.
+            pruned: whether it was stopped early. Its value counts, or else the last intermediate
+                one.
+            intermediate_values: values of the metric before the last.
+
+        Raises:
+            RuntimeError: there is no search space, metric or mode.
+            ValueError: the point does not fit the search space, or the value is no number.
+        """
+        self._check_complete()
+        assert self._space is not None
+        if value is None and pruned and intermediate_values:
+            value = intermediate_values[-1]
+        if error or value is None:
+            given = Given(parameters, "parameters", evaluated=True)
+        else:
+            check_reward(value, "value")
+            given = Given(parameters, "parameters", evaluated=True, reward=float(value))
+        sample = given.sample(self._space)
+        if not self._is_fresh:
+            self._begin().add(sample, self._outcome(given))
             return
-        outcome = Outcome(None if error else self._value(result))
-        self._told[evaluation] = (sample, outcome)
-        self._proposals.tell(evaluation, outcome)
+        self._given.append(given)
+        self._search = None  # it begins anew, with one more point
 
     def catch_up(self, trials: Iterable[Trial]) -> None:
         """Complete live trials that have ended for Tune, or that Tune does not know.
 
-        The last result of an ended trial counts. The sample of an unknown one is proposed again.
+        The last result of a trial that ended before this searcher was restored counts. The sample
+        of an unknown trial is proposed again.
 
         Args:
             trials: all trials of Tune.
-        """
-        known = {trial.trial_id: trial for trial in trials} if self._live else {}
-        for trial_id in list(self._live):
-            trial = known.get(trial_id)
-            if trial is None:
-                self.on_trial_complete(trial_id)
-            elif trial.status == Trial.ERROR:
-                self.on_trial_complete(trial_id, error=True)
-            elif trial.status == Trial.TERMINATED:
-                self.on_trial_complete(trial_id, dict(_flat(trial.last_result)))
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write the state as JSON: settings, told values, live trials, and the search space.
-
-        The optimiser is not in it: `restore` replays the told values. A search space with objects
-        or functions in it is left out.
-        """
-        encode = self._space.encode if self._space else dict[str, Any]
-        values = {
-            "space": self._space.to_json() if self._space else None,
-            "metric": self._metric,
-            "mode": self._mode,
-            "settings": self._saved_settings,
-            "told": {n: (encode(sample), told.finite) for n, (sample, told) in self._told.items()},
-            "live": {trial: (n, encode(sample)) for trial, (n, sample) in self._live.items()},
-        }
-        SavedState.model_validate(values).write(checkpoint_path)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Continue the trajectory that `save` wrote, on an instance made with the same settings.
-
-        The file is only read: nothing in it is run. An instance that could not be restored
-        proposes nothing, since Tune would begin the experiment anew with it.
 
         Raises:
-            ValueError: it was saved with other settings or another search space, is damaged, or
-                holds no search space and none was given.
-            OSError: it cannot be read.
+            ValueError: Ray's `Repeater` wraps this searcher, which was restored.
         """
-        try:
-            self._restore(checkpoint_path)
-        except ValueError as error:
-            self._refused = error
-            raise
-
-    def _restore(self, path: str) -> None:
-        state = SavedState.read(path)
-        if state.settings != self._saved_settings:
-            raise ValueError(f"{path} was saved with {state.settings}, not {self._saved_settings}")
-        # `Tuner.restore` may leave the search space out.
-        space = self._space or _saved_space(state, path)
-        proposals = self._make_proposals(space)
-        try:
-            told = {
-                n: (space.decode(coded), Outcome(value)) for n, (coded, value) in state.told.items()
-            }
-            proposals.replay(told)
-            live = {trial: (n, space.decode(coded)) for trial, (n, coded) in state.live.items()}
-            resume_live(proposals, told, live)
-        except (ReplayError, *_UNFIT) as error:
+        if self._search is None or not self._search.live:
+            return
+        known = {trial.trial_id: trial for trial in trials}
+        alone = self._settings["repeats"] == 1
+        if alone and self._restored is not None and has_repeats(known.values()):
             raise ValueError(
-                f"{path} was saved with another search space ({error}); restore it with "
-                "the one that it was saved with"
-            ) from None
-        self._metric = self._metric or state.metric
-        self._mode = self._mode or state.mode
-        self._space, self._proposals, self._told, self._live = space, proposals, told, live
+                "Ray's Repeater forgets which trials repeat each other, so it cannot be restored; "
+                "begin anew with CMAMVSearch(repeats=…), which can"
+            )
+        if self._restored is None and len(known) > len(self._handed):
+            self._wrapped = True
+        for trial_id in list(self._search.live):
+            trial = known.get(trial_id)
+            if trial is None:
+                self._search.lose(trial_id)
+            elif trial.status == Trial.ERROR:
+                # Under a repeater its trial's mean comes later.
+                self._wrapped |= alone and has_repeats([trial])
+                if not self._wrapped:
+                    self._search.end(trial_id, None)
+            elif trial.status == Trial.TERMINATED and trial_id in (self._restored or ()):
+                self.on_trial_complete(trial_id, dict(flat(trial.last_result)))
 
-    @property
-    def _saved_settings(self) -> dict[str, Any]:
-        return self._settings | {"lookahead": self._lookahead}
-
-    def _set_space(self, space: ParamSpace) -> None:
-        self._space, self._proposals = space, self._make_proposals(space)
-
-    def _make_proposals(self, space: ParamSpace) -> Proposals[Any]:
-        optimiser = CMAMV(space.space, **self._settings)
-        return Proposals(optimiser, space.space, lookahead=self._lookahead)
-
-    def _value(self, result: Mapping[str, Any] | None) -> float | None:
-        value = (result or {}).get(str(self._metric))
-        if value is None:
-            return None
-        try:
-            return float(value) if self._mode == "min" else -float(value)
-        except Exception:  # a metric may be any object, and Tune would run its trial again
-            return None
-
-
-def _saved_space(state: SavedState, path: str) -> ParamSpace:
-    if state.space is None:
-        raise ValueError(
-            f"{path} holds no search space, since that has values that are not JSON; give it "
-            "again: Tuner.restore(path, trainable, param_space=…)"
-        )
-    try:
-        return ParamSpace.from_json(state.space)
-    except _UNFIT as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested dictionaries, each under its path, with slashes."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", value
+    def _check_complete(self) -> None:
+        parts = ("search space", self._space), ("metric", self._metric), ("mode", self._mode)
+        missing = [name for name, value in parts if value is None]
+        if missing:
+            raise RuntimeError(
+                f"CMAMVSearch needs a search space, a metric and a mode, and has no "
+                f"{' and no '.join(missing)}: pass them to it, or param_space to the Tuner and "
+                "metric and mode to tune.TuneConfig (which are passed on only with a param_space)"
+            )

@@ -3,66 +3,85 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray.tune.search.variant_generator import assign_value, parse_spec_vars
-
 from revo_ray.evolve.space import Categorical, Sample, Space
-from revo_ray.tune.domains import KeyPath, from_json, to_json, to_variable
+from revo_ray.tune.domains import to_variable
+from revo_ray.tune.key_paths import KeyPath, key_text, slashed, variable_name
+from revo_ray.tune.space_json import from_json, to_json
+from revo_ray.tune.unresolved import find_domains
 
 
 class ParamSpace:
-    """Constants and domains of Tune, nested in dictionaries and lists.
+    """Constants and domains of Tune, nested in dictionaries, lists and tuples.
 
-    A variable's name is the path of its domain, with slashes.
+    A variable's name is the path of its domain, with slashes; see `variable_name`.
 
     Raises:
-        ValueError: there are grid searches, functions or unbounded domains, or no domain at all.
+        ValueError: a part of it cannot be evolved, or there is nothing to search.
     """
 
     def __init__(self, template: Mapping[str, Any]) -> None:
-        self._template = copy.deepcopy(dict(template))
-        _, domains, grids = parse_spec_vars(self._template)
-        if grids:
-            raise ValueError(
-                f"{_name(grids[0][0])}: a grid_search cannot be evolved; use tune.choice"
-            )
+        self.template = copy.deepcopy(dict(template))
+        try:
+            domains = list(find_domains(self.template))
+        except RecursionError:
+            raise ValueError("the search space holds itself, or is nested too deeply") from None
         if not domains:
             raise ValueError("the search space has nothing to search: no tune.uniform or the like")
-        self._paths: dict[str, KeyPath] = {_name(path): tuple(path) for path, _ in domains}
-        self._blank = copy.deepcopy(self._template)  # without domains, which are slow to copy
-        for path in self._paths.values():
-            assign_value(self._blank, path, None)
-        self.space = Space({_name(path): to_variable(path, domain) for path, domain in domains})
+        self.paths: dict[KeyPath, str] = {path: variable_name(path) for path, _ in domains}
+        self._containers = {path[:depth] for path in self.paths for depth in range(len(path))}
+        self.space = Space({self.paths[path]: to_variable(path, each) for path, each in domains})
+        if not self.space.searched:
+            keys = ", ".join(map(key_text, self.paths))
+            raise ValueError(f"the search space has nothing to search: one value each for {keys}")
 
     def config(self, sample: Sample) -> dict[str, Any]:
         """The configuration of a trial."""
-        config = copy.deepcopy(self._blank)
-        for name, value in sample.items():
-            assign_value(config, self._paths[name], value)
+        config: dict[str, Any] = self._filled(self.template, (), sample)
         return config
 
-    def encode(self, sample: Sample) -> dict[str, Any]:
-        """A sample with the indices of its choices, since a choice need not be JSON."""
-        return {
-            name: variable.index(sample[name])
-            if isinstance(variable, Categorical)
-            else sample[name]
+    def _filled(self, value: Any, path: KeyPath, sample: Sample) -> Any:
+        if path in self.paths:
+            return sample[self.paths[path]]
+        if path not in self._containers:
+            return copy.deepcopy(value)
+        if isinstance(value, dict):
+            filled = copy.copy(value)
+            for key, item in value.items():
+                filled[key] = self._filled(item, (*path, key), sample)
+            return filled
+        items = [self._filled(item, (*path, number), sample) for number, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+
+    def encode(self, sample: Sample) -> list[Any]:
+        """A sample's values in order, with the indices of its choices, which need not be JSON."""
+        return [
+            variable.index(sample[name]) if isinstance(variable, Categorical) else sample[name]
             for name, variable in self.space.items()
+        ]
+
+    def decode(self, coded: Sequence[Any]) -> Sample:
+        """The sample that `encode` took.
+
+        Raises:
+            ValueError: it has another number of values.
+        """
+        return {
+            name: variable.at(value) if isinstance(variable, Categorical) else value
+            for (name, variable), value in zip(self.space.items(), coded, strict=True)
         }
 
-    def decode(self, coded: Mapping[str, Any]) -> Sample:
-        """The sample that `encode` took."""
-        return {
-            name: variable.at(coded[name]) if isinstance(variable, Categorical) else coded[name]
-            for name, variable in self.space.items()
-        }
+    @property
+    def slashed_names(self) -> list[str]:
+        """The variables' paths in order, with slashes; two may be equal."""
+        return [slashed(path) for path in self.paths]
 
     def to_json(self) -> Any:
         """The template as plain JSON values, or None if it holds objects or functions."""
         try:
-            return to_json(self._template)
+            return to_json(self.template)
         except TypeError:
             return None
 
@@ -74,7 +93,3 @@ class ParamSpace:
             ValueError: `to_json` does not write such values.
         """
         return cls(from_json(values))
-
-
-def _name(path: KeyPath) -> str:
-    return "/".join(map(str, path))

@@ -6,8 +6,10 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 from revo_ray.tune.cmamv_search import CMAMVSearch
+from revo_ray.words import shown
 
 
 class Reconciler(tune.Callback):
@@ -19,13 +21,20 @@ class Reconciler(tune.Callback):
     that is live for the searcher.
 
     Args:
-        searcher: the searcher of the `Tuner`.
+        searcher: the searcher of the `Tuner`, or Ray's limiter or repeater around it.
+
+    Raises:
+        TypeError: it is no `CMAMVSearch`.
 
     Example:
         >>> tune.RunConfig(callbacks=[Reconciler(searcher)])               # doctest: +SKIP
     """
 
-    def __init__(self, searcher: CMAMVSearch) -> None:
+    def __init__(self, searcher: Searcher) -> None:
+        while hasattr(searcher, "searcher"):
+            searcher = searcher.searcher
+        if not isinstance(searcher, CMAMVSearch):
+            raise TypeError(f"Reconciler takes a CMAMVSearch, not {shown(searcher)}")
         self._searcher = searcher
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:

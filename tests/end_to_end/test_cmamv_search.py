@@ -65,10 +65,11 @@ class Slow(Objective):
 class Late(CMAMVSearch):
     """Saves what it knew a few saves ago, as Tune may have it when the driver is killed."""
 
-    def save(self, checkpoint_path: str) -> None:
-        super().save(checkpoint_path)
-        self._saves = [*getattr(self, "_saves", []), Path(checkpoint_path).read_text()][-5:]
-        Path(checkpoint_path).write_text(self._saves[0])
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        path = Path(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
+        self.save(str(path))
+        self._saves = [*getattr(self, "_saves", []), path.read_text()][-5:]
+        path.write_text(self._saves[0])
 
 
 def tuner(

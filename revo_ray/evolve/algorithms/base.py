@@ -40,6 +40,10 @@ class Algorithm(ABC):
         """Draw the variables' values, in any order, and the record that `tell` expects."""
 
     @abstractmethod
+    def solution(self, sample: Sample) -> Any:
+        """Return the record that `tell` expects of a sample that was not drawn here."""
+
+    @abstractmethod
     def variables(self) -> dict[str, float | list[float]]:
         """Return each variable's mean, or the probabilities of its choices, in any order."""
 
@@ -153,6 +157,13 @@ def initial_probabilities(variable: Integer | Categorical) -> np.ndarray:
     # A start at an end still has to be able to leave it.
     second = min(max(variable.start_unit, 0.05), 0.95)
     return np.array([1 - second, second])
+
+
+def index_of(variable: Integer | Categorical, value: Any) -> int:
+    """Return the number of a Categorical's choice, or of an Integer's value."""
+    if isinstance(variable, Categorical):
+        return variable.index(value)
+    return (int(value) - variable.low) // variable.step
 
 
 def summary_of(variable: Integer | Categorical, probabilities: np.ndarray) -> float | list[float]:

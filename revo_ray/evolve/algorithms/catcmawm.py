@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from cmaes import CatCMAwM
 
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
     CovarianceName,
+    index_of,
     initial_cov,
     initial_probabilities,
     levels,
@@ -78,6 +80,20 @@ class CatCMAwMAlgorithm(Algorithm):
         for i, (name, choice) in enumerate(self._c.items()):
             sample[name] = choice.at(int(np.argmax(solution.c[i])))
         return sample, solution
+
+    def solution(self, sample: Sample) -> Any:
+        """Return the library's solution at the places of a sample's values."""
+        scaled = [*self._x.items(), *self._z.items()]
+        places = np.array([scale.to_unit(sample[name]) for name, scale in scaled])
+        numbers = [index_of(choice, sample[name]) for name, choice in self._c.items()]
+        return CatCMAwM.Solution(
+            x=places[: len(self._x)] if self._x else None,
+            z=places[len(self._x) :] if self._z else None,
+            c=np.arange(self._optimizer._Kmax) == np.array(numbers)[:, np.newaxis]
+            if numbers
+            else None,
+            _v_raw=places if scaled else None,
+        )
 
     def variables(self) -> dict[str, float | list[float]]:
         """Return the Gaussian's means and the probabilities of the choices."""

@@ -11,7 +11,7 @@ import numpy as np
 from revo_ray.evolve.algorithms.base import CovarianceName
 from revo_ray.evolve.algorithms.gaussian import Code, GaussianAlgorithm, Scale, Switch, frequencies
 from revo_ray.evolve.algorithms.symmetric import SymmetricCMAwM
-from revo_ray.evolve.space import Categorical, Real, Variable
+from revo_ray.evolve.space import Categorical, Real, Sample, Variable
 
 
 class CMAwMAlgorithm(GaussianAlgorithm):
@@ -60,6 +60,14 @@ class CMAwMAlgorithm(GaussianAlgorithm):
         # The margin widens a coordinate by its entry of A. Without steps there is no A.
         return np.asarray(super()._deviations * getattr(self._optimizer, "_A", 1.0))
 
+    def solution(self, sample: Sample) -> Any:
+        """Return the vector that the library decodes to a sample's values, shape (dimensions,)."""
+        x = super().solution(sample)
+        mean, rows = self._optimizer._cma._mean, self._optimizer._discrete_idx
+        widened = getattr(self._optimizer, "_A", np.ones(len(x)))
+        x[rows] = mean[rows] + (x[rows] - mean[rows]) / widened[rows]
+        return x
+
     def _ask(self) -> tuple[np.ndarray, np.ndarray]:
         encoded, raw = self._optimizer.ask()
         return encoded, raw
@@ -86,6 +94,11 @@ class Argmax:
     def decode(self, x: np.ndarray) -> Any:
         """Return the choice of the largest coordinate."""
         return self.variable.at(int(np.argmax(x)))
+
+    def encode(self, value: Any) -> np.ndarray:
+        """Return the centre of the unit cube's part where the choice wins, shape (choices,)."""
+        most = self.width / (self.width + 1)
+        return np.where(np.arange(self.width) == self.variable.index(value), most, most / 2)
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the probabilities of the choices, estimated by drawing."""

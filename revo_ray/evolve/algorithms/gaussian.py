@@ -14,6 +14,7 @@ from scipy.stats import norm
 from revo_ray.evolve.algorithms.base import (
     Algorithm,
     CovarianceName,
+    index_of,
     initial_cov,
     initial_probabilities,
     summary_of,
@@ -38,6 +39,9 @@ class Code(Protocol):
     def decode(self, x: np.ndarray) -> Any:
         """Return the value at coordinates x, shape (width,)."""
 
+    def encode(self, value: Any) -> np.ndarray:
+        """Return coordinates amid those that decode to a value, shape (width,)."""
+
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the variable's mean or the probabilities of its choices under a Gaussian.
 
@@ -60,6 +64,10 @@ class Scale:
         """Return the value at the position."""
         return self.variable.from_unit(x[0])
 
+    def encode(self, value: Any) -> np.ndarray:
+        """Return the value's position, shape (1,)."""
+        return np.array([self.variable.to_unit(value)])
+
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the mean in the variable's own units."""
         return self.variable.interpolate(mean[0])
@@ -80,6 +88,10 @@ class Switch:
     def decode(self, x: np.ndarray) -> Any:
         """Return the value on this side of one half."""
         return self.variable.at(int(x[0] > 0.5))
+
+    def encode(self, value: Any) -> np.ndarray:
+        """Return the middle of the value's half, shape (1,)."""
+        return np.array([0.25 + 0.5 * index_of(self.variable, value)])
 
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the mean or the probabilities, from the Gaussian's mass above one half."""
@@ -123,6 +135,13 @@ class GaussianAlgorithm(Algorithm):
         """Draw the variables' values and the vector that the library must be told."""
         x, raw = self._ask()
         return {name: code.decode(x[place]) for name, (code, place) in self._places.items()}, raw
+
+    def solution(self, sample: Sample) -> Any:
+        """Return the vector to tell of a sample's values, shape (dimensions,)."""
+        x = np.array(self._parts[-1]._mean)
+        for name, (code, place) in self._places.items():
+            x[place] = code.encode(sample[name])
+        return x
 
     def variables(self) -> dict[str, float | list[float]]:
         """Return the summary of each code, from its part of the Gaussian."""

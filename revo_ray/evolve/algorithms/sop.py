@@ -111,6 +111,10 @@ class Polygon:
         """Return the choice of the nearest vertex."""
         return self.variable.at(int(self._nearest(x[np.newaxis])[0]))
 
+    def encode(self, value: Any) -> np.ndarray:
+        """Return the point halfway from the polygon's centre to the choice's vertex, shape (2,)."""
+        return np.asarray((0.5 + self.points[self.variable.index(value)]) / 2)
+
     def summary(self, mean: np.ndarray, cov: np.ndarray) -> float | list[float]:
         """Return the probabilities of the choices, estimated by drawing."""
         return frequencies(mean, cov, self._nearest, self.variable.size)

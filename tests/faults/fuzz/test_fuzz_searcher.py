@@ -17,14 +17,14 @@ from revo_ray import CMAMVSearch
 from revo_ray.evolve.cmamv import CMAMV
 from revo_ray.evolve.proposals import Outcome, Proposals, ReplayError
 from revo_ray.evolve.space import Categorical, Real, Space
-from revo_ray.tune.domains import from_json, to_json
+from revo_ray.tune.space_json import from_json, to_json
 from tests.properties import examples
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1.0),
     "net": {"depth": tune.randint(1, 9), "norm": tune.choice(["batch", ("a", 1), None])},
     "drop": (tune.quniform(0, 0.5, 0.1), math.inf),
-    7: "constant",
+    "7": "constant",
 }
 COUNT = 24
 ENDS: list[Any] = [
@@ -49,7 +49,7 @@ def new(lookahead: int, space: Any = SPACE) -> CMAMVSearch:
 
 def samples(searcher: CMAMVSearch) -> list[Any]:
     """What was proposed, in order; a KeyError where an evaluation was lost."""
-    return [searcher._told[n][0] for n in range(COUNT)]
+    return [searcher._begin().told[n][0] for n in range(COUNT)]
 
 
 def serial(lookahead: int) -> list[Any]:
@@ -108,7 +108,7 @@ def test_calls_in_any_order(
             assert {t: searcher.suggest(t) for t in live} == live
         else:
             finish(operation)
-    while len(searcher._told) < COUNT + 8:
+    while len(searcher._begin().told) < COUNT + 8:
         suggest()
         finish("end")
     assert samples(searcher) == SERIAL[lookahead]
@@ -160,7 +160,10 @@ def test_a_spoilt_state_is_refused_or_goes_on(seed: int, bare: bool, tmp_path: P
     elif kind == 2:
         content = b"[" * 100_000
     else:
-        content = json.dumps(spoil(json.loads(content), rng)).encode()
+        lines = [json.loads(line) for line in content.splitlines()]
+        at = rng.randrange(len(lines))
+        lines[at : at + 1] = rng.choice([[spoil(lines[at], rng)], [], [lines[at]] * 2])
+        content = "".join(json.dumps(line) + "\n" for line in lines).encode()
     path.write_bytes(content)
     again = new(2, None if bare else SPACE)
     refused = ""
@@ -174,7 +177,7 @@ def test_a_spoilt_state_is_refused_or_goes_on(seed: int, bare: bool, tmp_path: P
         with pytest.raises(ValueError, match="state"):
             again.suggest("new")
         return
-    for trial in list(again._live):
+    for trial in list(again._begin().live):
         end(again, trial, {"a": 1})
     for number in range(9):
         config = again.suggest(f"new{number}")
