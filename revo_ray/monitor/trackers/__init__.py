@@ -1,7 +1,7 @@
 """Trackers: services that keep runs, such as MLflow and Weights & Biases.
 
-A tracker is a class of `Tracker` in an entry point of the group `revo_ray.trackers`. Import all that
-one needs from here.
+A tracker is a class of `Tracker` in an entry point of the group `revo_ray.trackers`. Import all
+that one needs from here.
 """
 
 from revo_ray.monitor.trackers.registry import check_trackers as check_trackers

@@ -53,17 +53,17 @@ class MlflowTracker(Tracker):
 
     package = "mlflow"
 
-    _ended = False
     _run_id = ""
+    _running = False
 
     def begin(self) -> Held:
         """Find the search's run by its id, or make it, and list its evaluations."""
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
-        for name in ("mlflow", "alembic"):  # they would write across the progress
-            logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
+        for name in ("mlflow", "alembic"):  # they would write across the progress
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._client = MlflowClient()
         self._experiment = self._find_experiment()
         found = self._search(f"tags.`{ID}` = '{self.search.id}'")
@@ -75,14 +75,20 @@ class MlflowTracker(Tracker):
             )
         else:
             run = found[-1]  # the oldest
-            if run.info.status != "RUNNING":
-                self._client.update_run(run.info.run_id, status="RUNNING")
         self._run_id = run.info.run_id
+        self._running = run.info.status == "RUNNING"
+        if OUTCOME not in run.data.tags:
+            self._mark_running()
         # A param is final: those of a search are the ones that it began with.
-        config = {key: value for key, value in _keys(self.search.config).items()}
-        self._log(self._run_id, {k: v for k, v in config.items() if k not in run.data.params}, [])
+        config = _keys(self.search.config).items()
+        self._log(self._run_id, {k: v for k, v in config if k not in run.data.params}, [])
         held = self._held() if found else {}
         return Held(held, run.data.tags.get(OUTCOME))
+
+    def _mark_running(self) -> None:
+        if not self._running:
+            self._client.update_run(self._run_id, status="RUNNING")
+            self._running = True
 
     def _find_experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self.search.study or EXPERIMENT
@@ -129,6 +135,7 @@ class MlflowTracker(Tracker):
         """Make the evaluation's run whole, and add a point to the search's curves."""
         from mlflow.entities import Metric
 
+        self._mark_running()
         number = evaluation.number
         begun = self._begun.pop(number, None)
         if begun is not None and begun.data.tags.get(DIGEST) != evaluation.digest:
@@ -180,11 +187,11 @@ class MlflowTracker(Tracker):
         tags = {"revo_ray.form": outcome.form, OUTCOME: outcome.digest}
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         client.set_terminated(run_id, "FAILED" if outcome.model is None else "FINISHED")
-        self._ended = True
+        self._running = False
 
     def close(self) -> None:
         """Mark the run of a search that was stopped."""
-        if self._run_id and not self._ended:
+        if self._running:
             self._client.set_terminated(self._run_id, "KILLED")
 
     def _log(self, run_id: str, params: Mapping[str, str], metrics: list[Any]) -> None:

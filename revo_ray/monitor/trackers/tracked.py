@@ -85,15 +85,14 @@ class TrackedSearch:
         """
         recorded = run.config()
         config, provenance = recorded.config, recorded.provenance
+        values = flat(config.model_dump(mode="json"))
         return cls(
             id=run.tracking_id(),
             name=config.name,
             study=study,
             uri=run.uri.partition("?")[0],
             folder=run.storage.local,
-            config={
-                key: _plain(value) for key, value in flat(config.model_dump(mode="json")).items()
-            },
+            config={key: _plain(value) for key, value in values.items()},
             versions=dict(provenance.get("versions") or {}),
             revision=provenance.get("revision"),
             units=units,

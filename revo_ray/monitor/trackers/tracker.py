@@ -18,9 +18,9 @@ class Tracker(ABC):
     """Keeps one search in a tracking service. All calls come from one thread, never a worker.
 
     `begin` comes first, then `add` for each evaluation that the tracker does not hold, in the order
-    in which they end, then perhaps `end`, then `close`. Any of them may raise, which ends no search:
-    the tracker is closed, another one is made later, and its `begin` says what is left to send. So
-    a call that is made again must double nothing.
+    in which they end, then perhaps `end`, then `close`. Any of them may raise, which ends no
+    search: the tracker is closed, another one is made later, and its `begin` says what is left to
+    send. So a call that is made again must double nothing.
 
     Args:
         search: the search.
@@ -46,5 +46,6 @@ class Tracker(ABC):
     def end(self, outcome: TrackedOutcome) -> None:
         """Send the outcome of the search."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the service. Without `end` before, the search was stopped."""

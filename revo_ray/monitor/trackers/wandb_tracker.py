@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PROJECT = "revo-ray"
 """Project, if `WANDB_PROJECT` names none."""
 
+LOGIN_SECONDS = 10
+"""Longest wait for the server's answer to a login."""
 CONNECT_SECONDS = 15.0
 """Longest wait for the server when a run is opened. W&B retries for 90 by default."""
 SEND_SECONDS = 30.0
@@ -40,10 +42,10 @@ class WandbTracker(Tracker):
 
     _offline: bool
     _run: wandb.Run | None = None
-    _ended = False
 
     def begin(self) -> Held:
-        """Open the search's run, and read which evaluations W&B has got."""
+        """Log in, and read which parts W&B has got."""
+        os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{LOGIN_SECONDS}")
         import wandb
 
         self._dir = _folder(self.search.folder)
@@ -52,12 +54,28 @@ class WandbTracker(Tracker):
         mode = os.environ.get("WANDB_MODE", "online")
         wandb.setup(settings=wandb.Settings(silent=True))
         self._offline = mode in ("offline", "dryrun")
-        if mode in ("online", "run", "shared") and not wandb.login(prompt=False):
-            self._go_offline("is not logged in (`wandb login`, or WANDB_API_KEY)")
-        self._run = self._open(self.search.id, self.search.name, "search", self._config())
-        for name in ("best_*", "test_*"):
-            self._run.define_metric(name, step_metric="evaluations")
-        return self._read_record()
+        if mode in ("online", "run", "shared"):
+            self._log_in()
+        held = self._read_record()
+        if held.outcome is None:
+            self._whole()
+        return held
+
+    def _log_in(self) -> None:
+        import wandb
+
+        try:
+            if not wandb.login(prompt=False):
+                self._go_offline("is not logged in (`wandb login`, or WANDB_API_KEY)")
+        except Exception as error:
+            self._go_offline(f"cannot be reached ({first_line(error)})")
+
+    def _whole(self) -> wandb.Run:
+        """The run of the search as a whole. A finished one is opened when there is more to send."""
+        if self._run is None:
+            self._run = self._open(self.search.id, self.search.name, "search", self._config())
+            self._run.define_metric("best_*", step_metric="evaluations")
+        return self._run
 
     def _config(self) -> dict[str, Any]:
         search = self.search
@@ -88,16 +106,14 @@ class WandbTracker(Tracker):
             facts["error"] = evaluation.error
         run.summary.update({**final, **facts})
         self._finish(run, failed=evaluation.failed)
-        assert self._run is not None
-        self._run.log({"evaluations": evaluation.rows, **evaluation.best}, step=evaluation.rows)
+        self._whole().log({"evaluations": evaluation.rows, **evaluation.best}, step=evaluation.rows)
         self._write_record({"evaluation": evaluation.number, "digest": evaluation.digest})
 
     def end(self, outcome: TrackedOutcome) -> None:
         """Send the test scores, the figures and the model, and end the search's run."""
         import wandb
 
-        run = self._run
-        assert run is not None
+        run = self._whole()
         run.summary.update({**outcome.scores, "form": outcome.form})
         figures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in outcome.figures}
         if figures:
@@ -109,7 +125,6 @@ class WandbTracker(Tracker):
                 logged = run.log_artifact(artifact)
                 if not self._offline:
                     logged.wait(timeout=int(UPLOAD_SECONDS))
-        self._ended = True
         self._run = None
         self._finish(run, failed=outcome.model is None)
         self._write_record({"outcome": outcome.digest})
@@ -118,7 +133,7 @@ class WandbTracker(Tracker):
         """End the run of a search that was stopped."""
         if self._run is not None:
             run, self._run = self._run, None
-            run.finish(exit_code=0 if self._ended else 255)
+            run.finish(exit_code=255)
 
     def _open(self, id: str, name: str, kind: str, config: dict[str, Any]) -> wandb.Run:
         """Open a run; offline if the server cannot be reached, as are then all after it."""
@@ -158,6 +173,9 @@ class WandbTracker(Tracker):
         evaluations: dict[int, str] = {}
         outcome = None
         text = self._record.read_text() if self._record.exists() else ""
+        if text and not text.endswith("\n"):
+            with self._record.open("a") as file:
+                file.write("\n")
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
