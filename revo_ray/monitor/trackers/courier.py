@@ -101,6 +101,7 @@ class Courier:
         self._feeds: dict[str, _Feed] = {}
         self._jobs: queue.SimpleQueue[tuple[_Feed, bool]] = queue.SimpleQueue()
         self._asked = self._done = 0
+        self._changed = threading.Condition()
         self._retry_at = 0.0
         self._down = self._hurry = False
         # Nothing waits for a daemon: a service that hangs does not keep the process alive.
@@ -146,6 +147,12 @@ class Courier:
         """Whether a delivery is not done."""
         return self._done < self._asked
 
+    def wait(self, seconds: float) -> None:
+        """Wait until a delivery is done, but no longer than this."""
+        with self._changed:
+            if self.busy:
+                self._changed.wait(seconds)
+
     def warn(self, text: str) -> None:
         """Show a line, if it is the first one."""
         show, self._show = self._show, None
@@ -164,7 +171,9 @@ class Courier:
             feed, at_once = self._jobs.get()
             if at_once or time.monotonic() >= self._retry_at:
                 self._deliver(feed)
-            self._done += 1
+            with self._changed:
+                self._done += 1
+                self._changed.notify_all()
             self._beat()
 
     def _deliver(self, feed: _Feed) -> None:

@@ -15,6 +15,8 @@ PATIENCE_SECONDS = 120.0
 """Longest time at the end of a search in which a tracker takes no evaluation."""
 UPLOAD_SECONDS = 1800.0
 """Longest time that a tracker may take for the outcome of a search."""
+TICK_SECONDS = 0.1
+"""Time between two looks at whether the waiting is stopped."""
 STOP_SECONDS = 2.0
 """Longest wait for the trackers of a search that was stopped."""
 
@@ -90,15 +92,16 @@ class Trackers:
             courier.close(hurry=True)
         self._check = lambda: None
         deadline = time.monotonic() + STOP_SECONDS
-        while any(courier.busy for courier in self._couriers) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        for courier in self._couriers:
+            while courier.busy and time.monotonic() < deadline:
+                courier.wait(TICK_SECONDS)
 
     def _wait(self, patience: float) -> None:
         waiting = list(self._couriers)
         began = time.monotonic()
         while waiting := [courier for courier in waiting if courier.busy]:
             self._check()
-            time.sleep(0.02)
+            waiting[0].wait(TICK_SECONDS)
             for courier in list(waiting):
                 if time.monotonic() - max(began, courier.beat) > patience:
                     waiting.remove(courier)
