@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 EXPERIMENT = "revo-ray"
 """Experiment of searches that stand alone, if `MLFLOW_EXPERIMENT_NAME` names none."""
 
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""MLflow waits and retries for minutes by default; the courier tries again by itself."""
+DEFAULTS = {
+    # MLflow waits and retries for minutes by default; the courier tries again by itself.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Environment variables of MLflow, where the user has not set them."""
 
 MOST_PARAMS = 100
 MOST_METRICS = 1000
@@ -58,7 +63,7 @@ class MlflowTracker(Tracker):
 
     def begin(self) -> Held:
         """Find the search's run by its id, or make it, and list its evaluations."""
-        for name, value in PATIENCE.items():
+        for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
@@ -80,7 +85,8 @@ class MlflowTracker(Tracker):
         if OUTCOME not in run.data.tags:
             self._mark_running()
         # A param is final: those of a search are the ones that it began with.
-        config = _keys(self.search.config).items()
+        units = json.dumps([unit.name for unit in self.search.units])
+        config = _keys({**self.search.config, "units": units}).items()
         self._log(self._run_id, {k: v for k, v in config if k not in run.data.params}, [])
         held = self._held() if found else {}
         return Held(held, run.data.tags.get(OUTCOME))
@@ -94,7 +100,8 @@ class MlflowTracker(Tracker):
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self.search.study or EXPERIMENT
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            return str(self._client.create_experiment(name))
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI
+            return str(self._client.create_experiment(name, tags=kind))
         if found.lifecycle_stage == "deleted":
             raise RuntimeError(
                 f"experiment {name!r} is deleted: restore it, or set MLFLOW_EXPERIMENT_NAME"
@@ -146,8 +153,9 @@ class MlflowTracker(Tracker):
         began, ended = _ms(evaluation.started_at), _ms(evaluation.finished_at)
         if begun is None:
             tags = _evaluation_tags(evaluation) | {PARENT: self._run_id}
+            name = f"{self.search.name} {evaluation.name}"
             begun = self._client.create_run(
-                self._experiment, start_time=began, tags=tags, run_name=evaluation.name
+                self._experiment, start_time=began, tags=tags, run_name=name
             )
         run_id = begun.info.run_id
         params = _keys(evaluation.params)
@@ -161,8 +169,6 @@ class MlflowTracker(Tracker):
             for point in evaluation.curve
             for name, value in point.scores.items()
         ]
-        seconds = float(evaluation.facts["seconds"] or 0)
-        metrics.append(Metric("seconds", seconds, ended, 0))
         self._log(run_id, params, metrics)
         status = "FAILED" if evaluation.failed else "FINISHED"
         self._client.set_terminated(run_id, status, ended)
@@ -216,7 +222,6 @@ def _tags(search: TrackedSearch) -> dict[str, str]:
         "mlflow.note.content": f"{search.title}, optimising {search.objective.title}",
         ID: search.id,
         "revo_ray.run_directory": search.uri,
-        "revo_ray.units": json.dumps([unit.name for unit in search.units]),
     }
     if search.study is not None:
         tags["revo_ray.study"] = search.study

@@ -169,9 +169,10 @@ class TrackedEvaluation:
             params={key: _plain(value) for key, value in (numbers | row.sample).items()},
             plan={"rates": rates or row.unit_lrs, **row.plan},
             curve=_curve(row),
-            facts={
+            facts={"seconds": round(row.seconds, 3)}
+            | {
                 name: getattr(row, name)
-                for name in ("seconds", "epochs", "images", "attempts", "node", "device")
+                for name in ("epochs", "images", "attempts", "node", "device")
             },
             started_at=row.started_at,
             finished_at=row.finished_at,

@@ -85,7 +85,7 @@ def test_a_search_is_a_run_with_a_nested_run_for_each_evaluation(
     assert parent.info.run_name == "shot"
     assert parent.data.params["search.evaluations"] == str(EVALUATIONS)
     assert parent.data.params["method.name"] == "revo-binary"
-    assert json.loads(parent.data.tags["revo_ray.units"])[-1] == "classifier"
+    assert json.loads(parent.data.params["units"])[-1] == "classifier"
     assert parent.data.tags["version.torch"]
     assert files(parent.info.run_id) == {
         "report/figures/best.png",
@@ -95,7 +95,7 @@ def test_a_search_is_a_run_with_a_nested_run_for_each_evaluation(
     for number, row in rows.items():
         data, info = children[number].data, children[number].info
         assert info.status == ("FAILED" if number in FAILS else "FINISHED")
-        assert info.run_name == f"{number:06d}"
+        assert info.run_name == f"shot {number:06d}"
         assert (info.start_time, info.end_time) == (
             round(row.started_at * 1000),
             round(row.finished_at * 1000),
