@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +12,8 @@ from typing import Any
 import pytest
 
 from revo_ray.objective import METRICS
-from tests.monitor.synthetic import FAILS
+from tests.monitor.synthetic import FAILS, run
+from tests.monitor.trackers.mlflow_server import Server
 from tests.monitor.trackers.tracked_search import EVALUATIONS, Command, folders
 
 pytestmark = pytest.mark.slow
@@ -256,50 +251,6 @@ def test_a_deleted_experiment_is_one_warning(tmp_path: Path, mlflow: pytest.Monk
     assert len(command.state.ledger) == EVALUATIONS
 
 
-class Server:
-    """`mlflow server` on a port of its own, which can be stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        words = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        words += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        words += ["--artifacts-destination", str(self.folder / "artifacts")]
-        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *words],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=environment,
-            )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5)
-                return
-            except (urllib.error.URLError, OSError):
-                assert self._process.poll() is None, (self.folder / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-
-    def kill(self) -> None:
-        """SIGKILL it and its workers."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"))
@@ -381,8 +332,6 @@ def test_an_address_without_a_server_costs_the_search_nothing(
         command = Command(tmp_path / "shot", MLFLOW)
         began = time.monotonic()
         for row in range(1, EVALUATIONS + 1):
-            from tests.monitor.synthetic import run
-
             run(command.state, rows=1)
             assert len(command.state.ledger) == row
         assert time.monotonic() - began < 5
