@@ -66,7 +66,7 @@ def test_trackers_change_nothing_and_get_report_and_model(
     folder = MlflowClient().download_artifacts(parent.info.run_id, "", str(cli.folder))
     assert list(Path(folder, "report", "figures").glob("*.png"))
     ours, theirs = revo_ray.load(cli.folder / "tracked"), revo_ray.load(Path(folder, "model"))
-    assert ours.labels == theirs.labels
+    assert ours.classes == theirs.classes
     whole, *each = offline_runs(cli.folder / "tracked")
     assert [run.config["evaluation"] for run in each] == [*range(13)]
     assert whole.summary["test_accuracy"] == form["test"]["accuracy"]

@@ -70,8 +70,8 @@ def look(server: Server, folder: Path) -> None:
         driver.get(f"{page}/{runs['digits']}/artifacts/report/figures/best-so-far.png")
         wait_for(driver, "report/figures/best-so-far.png", "model", "outcome.json")
         deadline = time.monotonic() + PATIENCE
-        drawn = "return [...document.images].some(i => i.src.startsWith('blob:') && i.naturalWidth > 200)"
-        while not driver.execute_script(drawn):
+        picture = "i => i.src.startsWith('blob:') && i.naturalWidth > 200"
+        while not driver.execute_script(f"return [...document.images].some({picture})"):
             assert time.monotonic() < deadline
             time.sleep(0.3)
         driver.save_screenshot(str(folder / "mlflow_artifact.png"))
