@@ -4,7 +4,6 @@ A tracker is a class of `Tracker` in an entry point of the group `revo_ray.track
 that one needs from here.
 """
 
-from revo_ray.monitor.trackers.registry import check_trackers as check_trackers
 from revo_ray.monitor.trackers.tracked import Held as Held
 from revo_ray.monitor.trackers.tracked import Point as Point
 from revo_ray.monitor.trackers.tracked import RecordedUnit as RecordedUnit
@@ -12,4 +11,5 @@ from revo_ray.monitor.trackers.tracked import TrackedEvaluation as TrackedEvalua
 from revo_ray.monitor.trackers.tracked import TrackedOutcome as TrackedOutcome
 from revo_ray.monitor.trackers.tracked import TrackedSearch as TrackedSearch
 from revo_ray.monitor.trackers.tracker import Tracker as Tracker
+from revo_ray.monitor.trackers.tracker_registry import check_trackers as check_trackers
 from revo_ray.monitor.trackers.trackers import Trackers as Trackers

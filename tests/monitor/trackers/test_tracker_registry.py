@@ -13,7 +13,7 @@ import pytest
 
 from revo_ray.errors import UserError
 from revo_ray.monitor.trackers import check_trackers
-from revo_ray.monitor.trackers.registry import BUILT_IN
+from revo_ray.monitor.trackers.tracker_registry import BUILT_IN
 from revo_ray.run import dry_run, run_search, run_study
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
