@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import parse_qsl, unquote
 
@@ -46,4 +47,20 @@ def holds_credentials(uri: str) -> bool:
     return any(
         SECRET.search(name) or re.search(":[^/]*@", value)
         for name, value in parse_qsl(query, keep_blank_values=True)
+    )
+
+
+def without_secrets(text: str) -> str:
+    """A message without the passwords of its URIs and without what secret variables hold.
+
+    Libraries repeat the address that they were given, and some the key that was refused.
+    """
+    for name, value in os.environ.items():
+        if SECRET.search(name) and len(value) >= 4:
+            text = text.replace(value, "…")
+    text = re.sub(r"://[^\s'\"]*@", "://…@", text)
+    return re.sub(
+        r"([?&])([^=&\s]*)=([^&\s'\"]*)",
+        lambda match: f"{match[1]}{match[2]}=…" if SECRET.search(match[2]) else match[0],
+        text,
     )

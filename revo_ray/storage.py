@@ -206,6 +206,17 @@ class Storage:
         with _as_os_error():
             fs.copy_files(str(source), self._path(path), fs.LocalFileSystem(), self._fs)
 
+    def download(self, path: str, target: Path) -> None:
+        """Copy a file, or a folder with all that is in it, to a local path.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            OSError: the storage is unreachable.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _as_os_error():
+            fs.copy_files(self._path(path), str(target), self._fs, fs.LocalFileSystem())
+
     def size(self, path: str) -> int | None:
         """The size of a file in bytes; None if there is no such file."""
         with _as_os_error():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from revo_ray.cli.main import main
-from revo_ray.credentials import holds_credentials
+from revo_ray.credentials import holds_credentials, without_secrets
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig, SearchConfig
 from revo_ray.storage import Storage
@@ -114,3 +114,21 @@ def test_a_uri_with_credentials_is_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(UserError, match=r"storage: holds credentials.*AWS_ACCESS_KEY_ID") as error:
         Storage(uri)
     assert "hun" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no route to http://me:pass@host:5000/api", "no route to http://…@host:5000/api"),
+        ("postgresql://me:pa/ss@host/db failed", "postgresql://…@host/db failed"),
+        ("'http://token@host' is down", "'http://…@host' is down"),
+        ("http://host/x?api_key=abc&page=2", "http://host/x?api_key=…&page=2"),
+        ("the key zyxwv-secret was refused", "the key … was refused"),
+        ("http://host:5000/x is down", "http://host:5000/x is down"),
+    ],
+)
+def test_messages_lose_their_secrets(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "zyxwv-secret")
+    assert without_secrets(text) == shown

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from revo_ray.rundir.kept_models import KeptModels
-from revo_ray.rundir.model_folder import ModelFolder
+from revo_ray.rundir.model_folder import CARD, ModelFolder
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -58,6 +58,16 @@ class StoredForm:
         if self.name == "ensemble":
             return all(self._holder(number).holds(number) for number in self.members)
         return ModelFolder(self._storage, self.name).owners == tuple(self.members)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of its files in the run directory."""
+        folder = ModelFolder(self._storage, self.name).folder
+        own = [f"{folder}/{name}" for name in self._storage.list(folder)]
+        if self.name != "ensemble":
+            return own
+        members = [self._holder(number).path(number) for number in self.members]
+        return [path for path in own if path.endswith(CARD)] + members
 
     def _holder(self, evaluation: int) -> KeptModels:
         """The folder of a member's weights: the search's best few, or the ensemble's own."""

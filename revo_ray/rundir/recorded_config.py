@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "name",
     "storage",
     "plugins",
+    "trackers",
     "data.root",  # the table's checksum says whether the images are the same
     "train.time_limit",
     "train.cache_mb",
@@ -138,8 +139,8 @@ def check_config(
             f"the search in {storage.uri} was started with {keys}, which this version no longer "
             "has; go on with the version that started it, or choose another name"
         )
-    now = _flat(config.model_dump(mode="json"))
-    before = _flat(SearchConfig().model_dump(mode="json")) | _flat(recorded)
+    now = flat(config.model_dump(mode="json"))
+    before = flat(SearchConfig().model_dump(mode="json")) | flat(recorded)
     old, new = before[MAY_GROW], now[MAY_GROW]
     grown = isinstance(old, int) and new > old
     differ = [
@@ -226,7 +227,7 @@ def _damaged(storage: Storage) -> UserError:
     )
 
 
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
+def flat(values: dict[str, Any]) -> dict[str, Any]:
     """The keys of all sections; a value of a key may be a mapping."""
     flat: dict[str, Any] = {}
     for key, value in values.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REPORT = "report"
+TRACKING = "tracking.json"
 TENSORBOARD = "tensorboard"
 
 
@@ -304,7 +306,38 @@ class RunDirectory(Folder):
         forms = [self.form(name) for name in FORMS if name in result.forms]
         return all(form is not None and form.complete for form in forms)
 
+    def model_files(self, name: str) -> list[str]:
+        """Paths of the files that a form of the result needs, in this folder.
+
+        A folder that holds them alone can be loaded like the run directory.
+
+        Raises:
+            UserError: its description is damaged.
+            OSError: the storage is unreachable.
+        """
+        form = next((self.form(known) for known in FORMS if known == name), None)
+        return [] if form is None else [recorded_config.FILE, outcome.FILE, *form.files]
+
     # the folder
+
+    def tracking_id(self) -> str:
+        """The id by which trackers know this search, made when it is first asked for.
+
+        It goes with the folder: a moved search stays the same one, and a new search in the place
+        of a deleted one is another.
+
+        Raises:
+            OSError: the storage is full or unreachable.
+        """
+        try:
+            found = json.loads(self.storage.read(TRACKING))["id"]
+            if isinstance(found, str) and found:
+                return found
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            pass
+        made = uuid.uuid4().hex[:12]
+        self.storage.write(TRACKING, json.dumps({"id": made}).encode())
+        return made
 
     def delete_leftovers(self) -> None:
         """Delete the temporary files that a killed process left; no other process may write here.

@@ -333,6 +333,9 @@ class SearchConfig(Section):
     resources: ResourcesConfig = ResourcesConfig()
     plugins: list[str] = ["baselines"]
     """Modules that register further methods."""
+    trackers: list[str] = []
+    """Trackers that the search is sent to while it runs: `mlflow`, `wandb`, or one that an
+    installed package brings."""
 
     KIND: ClassVar[Literal["search", "study"]] = "search"
 
@@ -340,6 +343,11 @@ class SearchConfig(Section):
     def has_sweep(self) -> bool:
         """Whether the first generation is a sweep, if the method's options are all there."""
         return bool(self.method.options.get("sweep")) and not self.search.warm_start
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _one_tracker_is_a_list(cls, trackers: Any) -> Any:
+        return [trackers] if isinstance(trackers, str) else trackers
 
     @field_validator("storage")
     @classmethod

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
 from tensorboardX.proto import api_pb2 as api
 from tensorboardX.proto import plugin_hparams_pb2 as plugin
 from tensorboardX.proto.summary_pb2 import Summary
 
 from revo_ray.methods import UnitLike
+from revo_ray.monitor.row_numbers import Number, rate, row_numbers
 from revo_ray.monitor.tensorboard import events, tags
 from revo_ray.objective import METRICS
 from revo_ray.rundir.evaluation import Evaluation, Status
@@ -26,20 +27,13 @@ class Hyperparameters:
     """
 
     def __init__(self, units: Sequence[UnitLike], variables: Iterable[str]) -> None:
-        self._head = next((i for i, unit in enumerate(units) if unit.head), None)
         names = [unit.name for unit in units]
         others = [name for name in variables if name not in set(names)]
-        self._numbers: dict[str, Callable[[Evaluation], Any]] = {
-            "generation": lambda row: row.generation,
-            "weight decay": lambda row: row.plan.get("weight_decay"),
-            "frozen units": lambda row: row.unit_lrs.count(0),
-            "head rate": self._head_rate,
-            "mean log10 rate": _mean_log_rate,
-        }
+        self._numbers: dict[str, Number] = row_numbers(units)
         if len(others) <= tags.FEW:
             self._numbers |= {name: partial(_variable, name) for name in others}
         if len(names) <= tags.FEW:
-            self._numbers |= {f"rate of {name}": partial(_rate, i) for i, name in enumerate(names)}
+            self._numbers |= {f"rate of {name}": partial(rate, i) for i, name in enumerate(names)}
 
     def experiment(self, at: float) -> Summary.Value:
         """The columns of the table. TensorBoard shows the last value of each metric."""
@@ -67,19 +61,7 @@ class Hyperparameters:
         parts = {"session_start_info": start, "session_end_info": end}
         return [events.hparams(k, plugin.HParamsPluginData(**{k: v})) for k, v in parts.items()]
 
-    def _head_rate(self, row: Evaluation) -> float | None:
-        return None if self._head is None else _rate(self._head, row)
-
-
-def _rate(index: int, row: Evaluation) -> float | None:
-    return row.unit_lrs[index] if index < len(row.unit_lrs) else None
-
 
 def _variable(name: str, row: Evaluation) -> float | None:
     value = row.sample.get(name)
     return float(value) if isinstance(value, int | float) else None
-
-
-def _mean_log_rate(row: Evaluation) -> float | None:
-    logs = [math.log10(rate) for rate in row.unit_lrs if rate > 0]
-    return sum(logs) / len(logs) if logs else None
