@@ -22,6 +22,7 @@ from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.dry_run import DryRun
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
+from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.stop_after import StopAfter
 from revo_ray.search.core.summary import finished_result, write_result
@@ -63,6 +64,7 @@ def run_search(
     stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
+        stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
         connect = cache(lambda: _connect(address, stack))
         preparation.check(config)
@@ -104,8 +106,8 @@ def run_study(
         check_paths(config)  # those of its searches are absolute
         searches = config.searches()
         folder = StudyDirectory.of(config)
-        lock = folder.lock(teller(console))
-        stack.callback(lock.close)
+        stack.enter_context(leaving_nothing(config.storage))
+        lock = stack.enter_context(folder.lock(teller(console)))
         _refuse_second(folder, config, resume)
         _allow_files(len(searches))
         preparation = _preparation(config.storage, True, console, stack, within=lock)
@@ -147,6 +149,7 @@ def dry_run(
         UserError: the configuration, the data, the model or the run directory is wrong.
     """
     with ExitStack() as stack:
+        stack.enter_context(leaving_nothing(config.storage))
         if not isinstance(config, StudyConfig):
             found = DryRun(_preparation(config.storage, resume, console, stack))
             found.add(config)

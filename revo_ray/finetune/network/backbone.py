@@ -185,8 +185,18 @@ def _split_name(name: str) -> tuple[str, str]:
             with suppress(RuntimeError):  # the model has no such tag
                 timm.get_pretrained_cfg(model)
                 return library, model
-    hint = did_you_mean(nearest(name, list_models())) or "; `revo-ray models` lists them"
+    hint = did_you_mean(_near(name)) or "; `revo-ray models` lists them"
     raise UserError(f"no model {name!r}{hint}", key="model.name")
+
+
+def _near(name: str) -> list[str]:
+    """The names of models that are near one, or near it without the library."""
+    by_own: dict[str, list[str]] = {}
+    for known in list_models():
+        by_own.setdefault(known.partition("/")[2], []).append(known)
+    own = name.rpartition("/")[2]
+    near = nearest(name, [known for names in by_own.values() for known in names])
+    return near or [known for each in nearest(own, by_own) for known in by_own[each]][:3]
 
 
 def _try_image_size(backbone: Backbone, image_size: int) -> None:
