@@ -80,20 +80,20 @@ class Storage:
         """The folder `name` below this one. It need not exist."""
         made = copy.copy(self)
         made._root = posixpath.join(self._root, name)
-        path, query, options = self.uri.partition("?")  # s3://bucket/folder?region=…
-        made.uri = posixpath.join(path, name) + query + options
+        place, options = divided(self.uri)
+        made.uri = posixpath.join(place, name) + options
         return made
 
     @property
     def parent(self) -> Storage | None:
         """The folder above this one; None for a bucket or the root of a disk."""
         above = posixpath.dirname(self._root.rstrip("/"))
-        path, query, options = self.uri.partition("?")
+        place, options = divided(self.uri)
         if not above.strip("/"):
             return None
         made = copy.copy(self)
         made._root = made._top = above
-        made.uri = posixpath.dirname(path.rstrip("/")) + query + options
+        made.uri = posixpath.dirname(place.rstrip("/")) + options
         return made
 
     @property
@@ -269,6 +269,22 @@ class Storage:
                 )
             folder = posixpath.dirname(folder)
         return target
+
+
+def divided(uri: str) -> tuple[str, str]:
+    """A URI without its options, and these with their `?`; a path is whole, with any `?` in it.
+
+    Example:
+        >>> divided("s3://bucket/run?region=x"), divided("run?")
+        (('s3://bucket/run', '?region=x'), ('run?', ''))
+    """
+    place, mark, options = uri.partition("?" if "://" in uri else "\0")
+    return place, mark + options
+
+
+def folder_name(uri: str) -> str:
+    """The last part of a path or URI."""
+    return divided(uri)[0].rstrip("/").rpartition("/")[2]
 
 
 def _bounded(system: fs.S3FileSystem) -> tuple[fs.S3FileSystem, fs.S3FileSystem]:

@@ -131,7 +131,9 @@ def _distance(name: str, known: str) -> float:
     if long.startswith(short):
         return 30
     rest = iter(long)
-    whole = len(parts[0]) == 1 and short[0] == long[0] and len(short) > max(_SHORTEST, len(long) / 3)
+    whole = (
+        len(parts[0]) == 1 and short[0] == long[0] and len(short) > max(_SHORTEST, len(long) / 3)
+    )
     return 40 if whole and all(letter in rest for letter in short) else _FAR
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from revo_ray.cli.console import out, program, say
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import Directory
+from revo_ray.storage import folder_name
 
 Step = tuple[str, str]
 """Purpose of a command, and the command."""
@@ -127,17 +128,13 @@ def _predict(model: str, *options: str) -> Step:
 
 
 def _export(uri: str) -> Step:
-    to = ("--to", "safetensors", "--out", _new(f"{_name(uri)}-exported"))
+    to = ("--to", "safetensors", "--out", _new(f"{folder_name(uri)}-exported"))
     return "for other programs", shown_command("export", shown_path(uri), *to)
 
 
 def _train(run: RunDirectory) -> Step:
-    to = ("--with-validation", "--out", _new(f"{_name(run.uri)}-trained"))
+    to = ("--with-validation", "--out", _new(f"{folder_name(run.uri)}-trained"))
     return "train on validation too", shown_command("train", shown_path(run.uri), *to)
-
-
-def _name(uri: str) -> str:
-    return uri.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _new(name: str, suffix: str = "") -> str:

@@ -131,6 +131,9 @@ def _option_error(error: ValidationError, method: type[Method]) -> UserError:
     fault = faults(error, method.Options)[0]
     key = f"method.{fault.path[0]}" if fault.path else "method"
     if fault.kind == "unknown" and len(fault.path) == 1:
-        keys = [f"method.{name}" for name in nearest(fault.path[0], [*method.Options.model_fields, "name"])]
+        keys = [
+            f"method.{name}"
+            for name in nearest(fault.path[0], [*method.Options.model_fields, "name"])
+        ]
         return UserError(f"{method.name} has no such key{did_you_mean(keys)}", key=key)
     return UserError(str(fault), key=key)

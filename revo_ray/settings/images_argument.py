@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from revo_ray.storage import divided
+
 PRESET = "preset:own-images"
 """Configuration of images that are given without one."""
 
@@ -29,7 +31,7 @@ def images_settings(argument: str) -> dict[str, Any] | None:
 
     A search of them is named after the path.
     """
-    place = argument.partition("?")[0]
+    place = divided(argument)[0]
     if argument.startswith("preset:") or place.lower().endswith(_CONFIGURATIONS):
         return None
     ending = next((known for known in SOURCES if place.lower().endswith(known)), "")

@@ -194,8 +194,8 @@ def _near(name: str) -> list[str]:
     by_own: dict[str, list[str]] = {}
     for known in list_models():
         by_own.setdefault(known.partition("/")[2], []).append(known)
-    own = name.rpartition("/")[2]
-    near = nearest(name, [known for names in by_own.values() for known in names])
+    library, _, own = name.rpartition("/")
+    near = nearest(name, [known for names in by_own.values() for known in names]) if library else []
     return near or [known for each in nearest(own, by_own) for known in by_own[each]][:3]
 
 
