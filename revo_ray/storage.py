@@ -8,6 +8,7 @@ import os
 import posixpath
 import shutil
 import time
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from pyarrow import fs
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
+from revo_ray.words import shown
 
 T = TypeVar("T")
 
@@ -31,6 +33,9 @@ SMALL_BYTES = 2**20
 """Smaller files go to an object store in one request."""
 READERS = 16
 """Number of files that are read from an object store at the same time."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 3800
+"""Bytes of a name and of a path, below which there is room for the files of a search."""
 
 TEMPORARY = ".tmp"
 """Suffix of files that are still being written."""
@@ -47,11 +52,13 @@ class Storage:
         uri: a path or URI that `pyarrow.fs` opens. A relative path starts at the working folder.
 
     Raises:
-        UserError: no file system can open the URI, or it holds credentials.
+        UserError: no file system can open it, it holds credentials or control characters, or it is
+            too long.
     """
 
     def __init__(self, uri: str) -> None:
         refuse_credentials(uri, "storage")
+        _refuse_odd(uri)
         self._small_fs: fs.FileSystem | None = None
         try:
             if "://" in uri:
@@ -269,6 +276,22 @@ class Storage:
                 )
             folder = posixpath.dirname(folder)
         return target
+
+
+def _refuse_odd(uri: str) -> None:
+    """Refuse paths that cannot be written, printed or pasted as they are."""
+    try:
+        parts = uri.encode().split(b"/")
+    except UnicodeEncodeError:
+        problem = "is no UTF-8 text; rename the folder"
+    else:
+        problem = ""
+        if any(unicodedata.category(letter) == "Cc" for letter in uri):
+            problem = "holds a line break or another control character; rename the folder"
+        elif max(map(len, parts)) > LONGEST_NAME or sum(map(len, parts)) > LONGEST_PATH:
+            problem = f"is too long: {LONGEST_NAME} bytes for a name, {LONGEST_PATH} in all"
+    if problem:
+        raise UserError(f"{shown(uri)} {problem}", key="storage")
 
 
 def divided(uri: str) -> tuple[str, str]:

@@ -19,6 +19,8 @@ from revo_ray.storage import folder_name
 Step = tuple[str, str]
 """Purpose of a command, and the command."""
 
+LONGEST = 200
+"""Bytes of a name that is proposed, without its ending."""
 IMAGES = "IMAGES"
 """Stands for the user's own images in a command that is shown."""
 
@@ -139,6 +141,7 @@ def _train(run: RunDirectory) -> Step:
 
 def _new(name: str, suffix: str = "") -> str:
     """A name in the working folder that is free: commands write no file twice."""
+    name = os.fsencode(name)[:LONGEST].decode(errors="ignore")
     names = (f"{name}-{number}{suffix}" for number in count(2))
     return next(found for found in chain([name + suffix], names) if not Path(found).exists())
 

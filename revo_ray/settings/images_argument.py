@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def images_settings(argument: str) -> dict[str, Any] | None:
         return None
     ending = next((known for known in SOURCES if place.lower().endswith(known)), "")
     source = SOURCES.get(ending)
-    folder = Path(argument).expanduser()
+    folder = Path(os.path.expanduser(argument))
     if "://" not in argument and folder.is_dir():
         source = "parquet" if _holds_tables(folder) else "folder"
     elif source is None and "://" in argument:

@@ -104,7 +104,7 @@ def _parse(text: str, label: str, config: type[BaseModel]) -> tuple[dict[str, An
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{label}{line}: {problem_of(error)}") from None
-    if values is None:
+    if values is None or node is None:
         return {}, {}
     if not isinstance(values, dict):
         raise UserError(f"{label}: a configuration is a mapping of keys to values")

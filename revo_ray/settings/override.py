@@ -86,9 +86,9 @@ def fitted(node: yaml.Node, value: Any, found: Sequence[Place]) -> Any:
     if isinstance(node, yaml.SequenceNode):
         items = enumerate(zip(node.value, value, strict=True))
         return [fitted(inner, each, below(found, index)) for index, (inner, each) in items]
-    if node.style is not None or value is None:  # in quotes, or null
+    if getattr(node, "style", None) is not None or value is None:  # in quotes, or null
         return value
-    return _scalar(node.value, value, found)
+    return _scalar(str(node.value), value, found)
 
 
 def retyped(value: Any, found: Sequence[Place]) -> Any:

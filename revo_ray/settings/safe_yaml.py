@@ -32,7 +32,7 @@ for true, `010` for 8 and `12:30` for 750; these are texts here, as in YAML 1.2.
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Loads the types that JSON has too. `name: 2024-01-01` is a text, not a date. Keys are texts."""
+    """Loads the types that JSON has too, with texts as keys. `2024-01-01` is a text, not a date."""
 
     _depth = 0
 
