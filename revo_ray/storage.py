@@ -58,7 +58,6 @@ class Storage:
 
     def __init__(self, uri: str) -> None:
         refuse_credentials(uri, "storage")
-        _refuse_odd(uri)
         self._small_fs: fs.FileSystem | None = None
         try:
             if "://" in uri:
@@ -73,6 +72,7 @@ class Storage:
         except (ValueError, OSError, pa.ArrowException) as error:
             raise UserError(f"cannot open {uri!r}: {error}", key="storage") from None
         self.uri = uri if "://" in uri else self._root
+        _refuse_odd(self.uri)
         self._top = self._root
         """The folder below which no link is followed: `child` keeps its parent's."""
 

@@ -100,7 +100,7 @@ def make_method(
     others = DOCUMENTED_KEYS.union(*(other.Options.model_fields for other in known.values()))
     foreign = others - set(method.Options.model_fields)
     own = {
-        key: retyped(value, places_at(method.Options, [key]))
+        key: _typed(key, value, method)
         for key, value in config.options.items()
         if key not in foreign
     }
@@ -125,6 +125,14 @@ def find_policy(plan: Plan, plugins: Iterable[str] = ("baselines",)) -> Policy |
     if policy is None:
         raise ValueError(f"no method has the policy {dict(plan.policy)!r}")
     return policy
+
+
+def _typed(key: str, value: Any, method: type[Method]) -> Any:
+    """The value of an option, which was read before its type was known."""
+    try:
+        return retyped(value, places_at(method.Options, [key]))
+    except UserError as error:
+        raise UserError(error.args[0], key=f"method.{key}") from None
 
 
 def _option_error(error: ValidationError, method: type[Method]) -> UserError:

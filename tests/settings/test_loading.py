@@ -55,8 +55,14 @@ def test_a_written_config_is_read_back_without_its_provenance(tmp_path: Path) ->
     [
         ("search.evaluatons=5", "search.evaluatons: no such key; did you mean search.evaluations?"),
         ("evaluations=5", "evaluations: no such key; did you mean search.evaluations?"),
-        ("search.evaluations=many", "search.evaluations: a whole number from 1 to 1,000,000 is wanted, not 'many'"),
-        ("search.evaluations=0", "a whole number from 1 to 1,000,000 is wanted, not 0 (from --set)"),
+        (
+            "search.evaluations=many",
+            "search.evaluations: a whole number from 1 to 1,000,000 is wanted, not 'many'",
+        ),
+        (
+            "search.evaluations=0",
+            "a whole number from 1 to 1,000,000 is wanted, not 0 (from --set)",
+        ),
         ("search.lookahead=31", "lookahead is 31; it may be at most 3 times the population, 10"),
         ("data.train_fraction=.nan", "data.train_fraction: "),
         ("data.train_fraction=0.7", "together they may be at most 1"),
