@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, core_schema
 
 from revo_ray.settings.places import Place, below, is_null, places
-from revo_ray.words import listed, shown
+from revo_ray.words import cut, listed, shown
 
 OWN_WORDS = ("value_error", "assertion_error")
 """Kinds of errors whose sentence was written in a validator of ours, or of a plugin."""
@@ -188,5 +188,7 @@ def _figure(limit: Any) -> str:
 
 def as_written(value: Any) -> str:
     """A value for a message: null and booleans as YAML has them, and texts in quotes."""
+    if isinstance(value, list):
+        return cut(f"[{', '.join(map(as_written, value[:100]))}]")
     known = {None: "null", True: "true", False: "false"}
     return known[value] if value is None or isinstance(value, bool) else shown(value)

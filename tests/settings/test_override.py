@@ -119,7 +119,7 @@ def test_hostile_values(key: str) -> None:
         ("data.exclude=[a", REFUSED),
         ("data.exclude={a: 1, a: 2}", REFUSED),
         ("method.low=-5", -5.0),
-        ("method.low=1e0", 1.0),
+        ("method.low=-1e0", -1.0),
         ("method.low=12:30", REFUSED),
         ("method.recipe=[momentum]", ["momentum"]),
         ("method.recipe=null", None),
