@@ -20,6 +20,7 @@ from revo_ray.search.jobs.submit import make_job
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage, divided, folder_name
 from tests.data.layouts import picture
+from tests.faults.fuzz.test_fuzz_config import outcome
 from tests.model.run_directories import make_run
 from tests.properties import examples
 
@@ -89,10 +90,8 @@ def test_any_name_of_a_folder(name: str, tmp_path: Path) -> None:
     """It is taken as it is, or refused."""
     name = name.replace("/", "_").replace("..", "__")
     folder = tmp_path / f"x{name}"
-    try:
-        storage = Storage(str(folder)).child("run")
-    except UserError as error:
-        assert len(str(error).splitlines()) == 1
+    storage = outcome(lambda: Storage(str(folder)).child("run"))
+    if storage is None:
         return
     storage.write("a", b"1")
     assert (folder / "run" / "a").read_bytes() == b"1"
@@ -105,19 +104,18 @@ def test_images_and_a_configuration_of_that_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / os.path.normpath(name)
+    folder = Path(name)
     for label in "ab":
         (folder / label).mkdir(parents=True)
         for number in range(5):
-            (folder / label / f"{number} #%?.png").write_bytes(picture(8 * number + ord(label)))
+            (folder / label / f"{number} #%?.png").write_bytes(picture(ord(label), number))
     argument = as_argument(name)
     config = SearchConfig.load(argument)
     assert (config.data.source, config.data.root) == ("folder", argument)
     status, out, err = typed("data", "inspect", argument, "--set", "data.min_per_class=2")
     assert status == 0, err
-    (search,) = (line for line in out.splitlines() if line.startswith("      search"))
-    words = shlex.split(search)
-    assert words[words.index("search", 1) + 1 :][:1] == [argument] or "search" in words
+    (shown,) = (line for line in out.splitlines() if line.startswith("next:"))
+    assert argument in shlex.split(shown)
     file = Path(f"{os.path.normpath(name)[:200]}.yaml")
     file.write_text(f"name: x\ndata:\n  source: folder\n  root: {shlex.quote('nope')}\n")
     assert SearchConfig.load(as_argument(str(file))).name == "x"
@@ -145,7 +143,7 @@ def test_every_command_takes_a_run_directory_of_that_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, tmp_path / name)
-    (tmp_path / f"{name[:50]}.png").write_bytes(picture(3))
+    (tmp_path / f"{name[:50]}.png").write_bytes(picture(3, 0))
     run, image = as_argument(name), as_argument(f"{name[:50]}.png")
     assert typed("report", run)[0] == 0
     assert typed("watch", "--once", run)[0] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -56,6 +57,14 @@ REFUSED = {
     "a bad table": ["search", "bad.csv", *sets()],
     "too few images": ["search", *sets("data.max_images=20", "data.train_fraction=0.1")],
     "an unknown source": ["search", *sets("data.source=foldr")],
+    "a study": ["study", "preset:quick", *sets("study.methods=[bayes]")],
+    "a study of unknown images": ["study", "preset:quick", *sets("study.data=[nope]")],
+    "an inspection": ["data", "inspect", "empty"],
+    "a training without a plan": ["train", "preset:quickstart", "--plan", "nope.json"],
+}
+
+
+LATE = {
     "no earlier search": ["search", "--dry-run", *sets("search.warm_start=[nope]")],
     "a dry run without a model": ["search", "--dry-run", *sets("model.name=timm/nope")],
     "a dry run with bad weights": ["search", "--dry-run", *sets("model.weights=bad.pth")],
@@ -63,10 +72,6 @@ REFUSED = {
         *("search", "--dry-run"),
         *sets("method.name=full", "method.grace_period=99"),
     ],
-    "a study": ["study", "preset:quick", *sets("study.methods=[bayes]")],
-    "a study of unknown images": ["study", "preset:quick", *sets("study.data=[nope]")],
-    "an inspection": ["data", "inspect", "empty"],
-    "a training without a plan": ["train", "preset:quickstart", "--plan", "nope.json"],
 }
 
 
@@ -75,8 +80,16 @@ REFUSED = {
 def test_nothing_is_left(kind: str, storage: str | None, typed: Typed, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     more = ["--set", f"storage={storage}"] if storage else []
-    assert typed(*REFUSED[kind], *more) == 2
+    assert typed(*(REFUSED | LATE)[kind], *more) == 2
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LATE)
+def test_nothing_is_left_when_the_images_were_prepared(
+    kind: str, typed: Typed, tmp_path: Path
+) -> None:
+    test_nothing_is_left(kind, "deep/er/storage", typed, tmp_path)
 
 
 @pytest.mark.slow
@@ -95,10 +108,15 @@ def test_nothing_is_left_of_a_search_that_is_refused_when_ray_runs(
 def refuse(folder: Path, error: type[Exception] = UserError) -> None:
     """A search in a storage that ends with an error when its table is there and it is locked."""
     storage = Storage(str(folder))
-    with pytest.raises(error), leaving_nothing(str(folder)), RunLock(storage.child("run")):
-        storage.write(".tables/a.arrow", b"table")
-        storage.write("run/config.yaml", b"")
-        raise error("no")
+
+    def run() -> NoReturn:
+        with leaving_nothing(str(folder)), RunLock(storage.child("run")):
+            storage.write(".tables/a.arrow", b"table")
+            storage.write("run/config.yaml", b"")
+            raise error("no")
+
+    with pytest.raises(error, match="no"):
+        run()
 
 
 def test_an_error_that_is_no_refusal_leaves_all(tmp_path: Path) -> None:
@@ -115,21 +133,31 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
 
 
 def test_a_storage_with_another_search_stays(tmp_path: Path) -> None:
-    with pytest.raises(UserError), leaving_nothing(str(tmp_path / "new")):
-        Storage(str(tmp_path / "new")).write("other/config.yaml", b"")
-        refuse(tmp_path / "new")
-        raise UserError("no")
-    assert [path.name for path in (tmp_path / "new").iterdir() if path.name[0] != "."] == ["other"]
-    assert (tmp_path / "new" / ".tables").exists()
+    storage = Storage(str(tmp_path / "new"))
+
+    def run() -> NoReturn:
+        with leaving_nothing(storage.uri):
+            storage.write("other/config.yaml", b"")
+            refuse(tmp_path / "new")
+            raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        run()
+    assert storage.list() == [".tables", "other"]
 
 
 def test_a_search_with_rows_stays(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "new"))
-    for inner in ("run", "study/run"):
-        with pytest.raises(UserError), RunLock(storage.child(inner.partition("/")[0])):
-            storage.write(f"{inner}/ledger/000000.json", b"{}")
+
+    def run(name: str) -> NoReturn:
+        with RunLock(storage.child(name.partition("/")[0])):
+            storage.write(f"{name}/ledger/000000.json", b"{}")
             raise UserError("no")
-        assert storage.exists(f"{inner}/ledger/000000.json")
+
+    for name in ("run", "study/run"):
+        with pytest.raises(UserError, match="no"):
+            run(name)
+        assert storage.exists(f"{name}/ledger/000000.json")
 
 
 def test_a_large_table_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
