@@ -34,6 +34,7 @@ from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.dry_run import DryRun
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
+from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.stop_after import StopAfter
 from revo_ray.search.core.summary import finished_result, write_result
@@ -76,6 +77,7 @@ def run_search(
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
         kinds = check_trackers(config.trackers)
+        stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
         connect = cache(lambda: _connect(address, stack))
         preparation.check(config)
@@ -121,8 +123,8 @@ def run_study(
         kinds = check_trackers(config.trackers)
         searches = config.searches()
         folder = StudyDirectory.of(config)
-        lock = folder.lock(teller(console))
-        stack.callback(lock.close)
+        stack.enter_context(leaving_nothing(config.storage))
+        lock = stack.enter_context(folder.lock(teller(console)))
         _refuse_second(folder, config, resume)
         _allow_files(len(searches))
         preparation = _preparation(config.storage, True, console, stack, within=lock)
@@ -172,6 +174,7 @@ def dry_run(
     """
     check_trackers(config.trackers)
     with ExitStack() as stack:
+        stack.enter_context(leaving_nothing(config.storage))
         if not isinstance(config, StudyConfig):
             found = DryRun(_preparation(config.storage, resume, console, stack))
             found.add(config)

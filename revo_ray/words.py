@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -59,6 +60,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def listed(names: Sequence[str], joint: str = "and") -> str:
+    """Format names as a list: `a, b and c`."""
+    return f" {joint} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def times(number: int) -> str:
     """Format how often something happened: `once`, `3 times`."""
     return "once" if number == 1 else f"{number:,} times"
@@ -78,3 +84,79 @@ def _one_digit(rate: float) -> str:
     """Format a rate as one digit and a power of ten: `3e-2`."""
     digit, _, power = f"{rate:.0e}".partition("e")
     return f"{digit}e{int(power)}"
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names that somebody may have meant by another: the nearest, if they are near.
+
+    Near is a name with a few letters less, more, different or in another order, one that it begins
+    or abbreviates, and one that it is a whole part of, as `binary` is of `revo-binary`. Case and
+    punctuation do not count.
+
+    Args:
+        name: the name that is not known.
+        known: the names that are, in the order in which equally near ones are given.
+        most: how many to give, at most.
+    """
+    distances = [(_distance(name, each), each) for each in known]
+    least = min((distance for distance, _ in distances), default=_FAR)
+    return [each for distance, each in distances if distance == least < _FAR][:most]
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """`; did you mean a or b?`, or nothing without names."""
+    return f"; did you mean {listed(names, 'or')}?" if names else ""
+
+
+_FAR = 100.0
+_PARTS = re.compile(r"[^\W_]+")
+_SHORTEST = 3
+"""Letters of a name that may be the beginning of another, or a part of it."""
+
+
+def _distance(name: str, known: str) -> float:
+    """Letters to change until a name is the known one; `_FAR` if they are not near."""
+    parts = [_PARTS.findall(text.casefold()) for text in (name, known)]
+    short, long = ("".join(each) for each in parts)
+    if not short or not long:
+        return _FAR
+    allowed = (min(len(short), len(long)) + 1) // 3
+    edits = _edits(short, long, allowed)
+    if edits <= allowed and edits < min(len(short), len(long)) - 1:
+        return edits
+    if len(short) < _SHORTEST:
+        return _FAR
+    if _holds(parts[1], parts[0]) or (_holds(parts[0], parts[1]) and len(long) >= _SHORTEST):
+        return 10 + abs(len(parts[0]) - len(parts[1]))
+    if long.startswith(short):
+        return 30
+    rest = iter(long)
+    whole = (
+        len(parts[0]) == 1 and short[0] == long[0] and len(short) > max(_SHORTEST, len(long) / 3)
+    )
+    return 40 if whole and all(letter in rest for letter in short) else _FAR
+
+
+def _holds(parts: Sequence[str], some: Sequence[str]) -> bool:
+    ends = range(len(some), len(parts) + 1)
+    return any(parts[end - len(some) : end] == some for end in ends)
+
+
+def _edits(a: str, b: str, most: int) -> int:
+    """Letters that are missing, added, different or swapped with the next; above `most`, a bound.
+
+    This is the optimal string alignment distance.
+    """
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    before, last = list[int](), list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        row = [i]
+        for j, y in enumerate(b, start=1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (x != y)))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                row[-1] = min(row[-1], before[j - 2] + 1)
+        if min(row) > most:
+            return most + 1
+        before, last = last, row
+    return last[-1]

@@ -12,6 +12,7 @@ from revo_ray.cli.console import errors, located, out, say
 from revo_ray.cli.next_commands import after_inspect, show_next
 from revo_ray.cli.parameters import OptionalConfig, Overrides
 from revo_ray.errors import UserError
+from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -33,7 +34,7 @@ def inspect(
     from revo_ray.data.inspect import inspect as inspect_images
     from revo_ray.data.shared_files import tables_folder
 
-    with located(settings):
+    with located(settings), leaving_nothing(settings.storage):
         folder = tables_folder(settings.storage)
         with looking(errors if as_json else out) as (progress, seeking):
             try:

@@ -14,10 +14,13 @@ from rich.console import Console
 from revo_ray.cli.console import out, program, say
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import Directory
+from revo_ray.storage import folder_name
 
 Step = tuple[str, str]
 """Purpose of a command, and the command."""
 
+LONGEST = 200
+"""Bytes of a name that is proposed, without its ending."""
 IMAGES = "IMAGES"
 """Stands for the user's own images in a command that is shown."""
 
@@ -127,21 +130,18 @@ def _predict(model: str, *options: str) -> Step:
 
 
 def _export(uri: str) -> Step:
-    to = ("--to", "safetensors", "--out", _new(f"{_name(uri)}-exported"))
+    to = ("--to", "safetensors", "--out", _new(f"{folder_name(uri)}-exported"))
     return "for other programs", shown_command("export", shown_path(uri), *to)
 
 
 def _train(run: RunDirectory) -> Step:
-    to = ("--with-validation", "--out", _new(f"{_name(run.uri)}-trained"))
+    to = ("--with-validation", "--out", _new(f"{folder_name(run.uri)}-trained"))
     return "train on validation too", shown_command("train", shown_path(run.uri), *to)
-
-
-def _name(uri: str) -> str:
-    return uri.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _new(name: str, suffix: str = "") -> str:
     """A name in the working folder that is free: commands write no file twice."""
+    name = os.fsencode(name)[:LONGEST].decode(errors="ignore")
     names = (f"{name}-{number}{suffix}" for number in count(2))
     return next(found for found in chain([name + suffix], names) if not Path(found).exists())
 

@@ -9,7 +9,7 @@ import typer
 from revo_ray.cli.console import out, say
 from revo_ray.cli.next_commands import Step, after_report, after_watch, show_next
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, divided
 
 Directory = Annotated[
     str,
@@ -63,7 +63,7 @@ def show_report(folder: Storage, reference: str | None = None) -> list[Step]:
     written = write_report(found)
     out.print(Markdown(found.markdown))
     figures = write_page(found)
-    paths = (uri.partition("?")[0] for uri in written)  # without the options of an object store
+    paths = (divided(uri)[0] for uri in written)  # without the options of an object store
     tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)
     say(f"page:   {figures.page}")
     say(f"report: {figures.folder}: {tables} and {figures.count} figures")

@@ -11,6 +11,7 @@ from revo_ray.cli.console import out, print_grid, program, say
 from revo_ray.cli.next_commands import after_search, configured, show_next
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.storage import divided
 from revo_ray.words import duration, number_text, times
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _show_files(run: RunDirectory, form: str) -> None:
     from revo_ray.monitor.tensorboard import PAGE
 
     # TensorBoard does not take pyarrow's options in a URI. It reads S3_ENDPOINT and the like.
-    curves = shlex.quote(run.tensorboard.uri.partition("?")[0])
+    curves = shlex.quote(divided(run.tensorboard.uri)[0])
     say(f"model:       {run.best.uri if form == 'best' else run.storage.child(form).uri}")
     say(f"ledger:      {run.table_uri}")
     say(f"TensorBoard: {program('tensorboard')} --logdir {curves}")

@@ -16,6 +16,7 @@ from revo_ray.errors import UserError
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import number_text, recipe_texts
 
@@ -68,7 +69,7 @@ def train(
     if run is None and plan is None:
         raise UserError("--plan: name a plan.json, or a run directory in place of CONFIG.yaml")
 
-    with located(settings), _placing_images(run):
+    with located(settings), leaving_nothing(settings.storage), _placing_images(run):
         from revo_ray.model.export.export import check_out
         from revo_ray.model.refit import FOLDER, best_plan, refit
         from revo_ray.model.train import read_plan

@@ -49,7 +49,7 @@ class SharedFile:
 def cache_folder(kind: str = TABLES) -> Path:
     """Folder for this machine's copies of the files that a storage holds in the folder `kind`."""
     chosen = os.environ.get(CACHE)
-    root = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "revo_ray"
+    root = Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "revo_ray"
     return root / kind.removeprefix(".")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -23,8 +22,11 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan, Policy
 from revo_ray.methods.method import Method
 from revo_ray.methods.revo import RevoBinary, RevoContinuous, RevoMixed
+from revo_ray.settings.override import retyped
+from revo_ray.settings.places import places_at
 from revo_ray.settings.schema import MethodConfig, TrainConfig
-from revo_ray.words import shown
+from revo_ray.settings.wanted import faults
+from revo_ray.words import did_you_mean, nearest, shown
 
 BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary, RevoMixed)
 
@@ -137,8 +139,7 @@ def make_method(
     """
     known = load_methods(plugins)
     if config.name not in known:
-        close = difflib.get_close_matches(config.name, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(nearest(config.name, sorted(known)))
         raise UserError(
             f"no method {shown(config.name)}{hint} (there are {', '.join(sorted(known))})",
             key="method.name",
@@ -146,7 +147,11 @@ def make_method(
     method = known[config.name]
     others = DOCUMENTED_KEYS.union(*(other.Options.model_fields for other in known.values()))
     foreign = others - set(method.Options.model_fields)
-    own = {key: value for key, value in config.options.items() if key not in foreign}
+    own = {
+        key: _typed(key, value, method)
+        for key, value in config.options.items()
+        if key not in foreign
+    }
     try:
         options = method.Options.model_validate(own, context={"train": train})
     except ValidationError as error:
@@ -170,14 +175,21 @@ def find_policy(plan: Plan, plugins: Iterable[str] = ("baselines",)) -> Policy |
     return policy
 
 
+def _typed(key: str, value: Any, method: type[Method]) -> Any:
+    """The value of an option, which was read before its type was known."""
+    try:
+        return retyped(value, places_at(method.Options, [key]))
+    except UserError as error:
+        raise UserError(error.args[0], key=f"method.{key}") from None
+
+
 def _option_error(error: ValidationError, method: type[Method]) -> UserError:
-    detail = error.errors()[0]
-    name = str(detail["loc"][0]) if detail["loc"] else ""
-    key = f"method.{name}" if name else "method"
-    if detail["type"] == "extra_forbidden":
-        fields = [*method.Options.model_fields, "name"]
-        close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
-        hint = f"; did you mean method.{close[0]}?" if close else ""
-        return UserError(f"{method.name} has no such key{hint}", key=key)
-    message = detail["msg"].removeprefix("Value error, ")
-    return UserError(f"{message[:1].lower()}{message[1:]}, not {shown(detail['input'])}", key=key)
+    fault = faults(error, method.Options)[0]
+    key = f"method.{fault.path[0]}" if fault.path else "method"
+    if fault.kind == "unknown" and len(fault.path) == 1:
+        keys = [
+            f"method.{name}"
+            for name in nearest(fault.path[0], [*method.Options.model_fields, "name"])
+        ]
+        return UserError(f"{method.name} has no such key{did_you_mean(keys)}", key=key)
+    return UserError(str(fault), key=key)

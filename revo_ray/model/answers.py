@@ -15,6 +15,7 @@ from typing import Any, Literal
 from revo_ray.data.table.disk import filling
 from revo_ray.errors import UserError, printable
 from revo_ray.model.model import Prediction
+from revo_ray.model.out_path import local_out
 
 Format = Literal["text", "csv", "parquet", "json"]
 
@@ -88,9 +89,7 @@ def check_file(path: str, wanted: Format | None) -> tuple[Path, Format]:
     Raises:
         UserError: it cannot be written there, or its ending says no format.
     """
-    if "://" in path:
-        raise UserError(f"--out: {path!r} is no local path; write to a disk, then copy")
-    file = Path(path).expanduser().absolute()
+    file = local_out(path)
     target = Path(os.path.realpath(file))
     if not file.exists() and not target.parent.is_dir():
         raise UserError(f"--out: no such folder {str(target.parent)!r}")

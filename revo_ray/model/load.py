@@ -19,7 +19,7 @@ from revo_ray.model.loaded_model import LoadedModel, load_form
 from revo_ray.model.model import Model
 from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, divided, folder_name
 
 SAFETENSORS = ".safetensors"
 
@@ -107,8 +107,7 @@ def _no_run(storage: Storage, form: Form) -> UserError:
 def _folder_of(storage: Storage) -> Storage:
     """The exported folder that a weight file belongs to."""
     uri, parent = storage.uri, storage.parent
-    name = uri.partition("?")[0].rpartition("/")[2]
-    if parent is None or name != WEIGHTS or not parent.exists(CONFIG):
+    if parent is None or folder_name(uri) != WEIGHTS or not parent.exists(CONFIG):
         raise UserError(
             f"{uri!r} holds weights alone, without network, classes and image size; name an "
             f"exported folder, the {WEIGHTS} in one, or the run directory of a search"
@@ -118,4 +117,4 @@ def _folder_of(storage: Storage) -> Storage:
 
 def ending(uri: str) -> str:
     """The ending of a path or URI, in small letters."""
-    return Path(uri.partition("?")[0] if "://" in uri else uri).suffix.lower()
+    return Path(divided(uri)[0]).suffix.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,9 +56,10 @@ def read_plan(path: str | Path) -> Plan:
             made under other rules.
     """
     uri = str(path)
+    local = Path(os.path.expanduser(uri))
     refuse_credentials(uri, "--plan")
     try:
-        text = Storage(uri).read("") if "://" in uri else Path(path).expanduser().read_bytes()
+        text = Storage(uri).read("") if "://" in uri else local.read_bytes()
         plan = Plan.from_json(json.loads(text))
     except UserError:
         raise UserError(f"cannot read the plan {uri!r}: no file system opens that URI") from None
@@ -65,7 +67,7 @@ def read_plan(path: str | Path) -> Plan:
         raise UserError(f"cannot read the plan {uri!r}: {error.strerror or error}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{uri!r} is not a plan: {error}") from None
-    check_plan(uri if "://" in uri else str(Path(path).expanduser().resolve()), UNIT_RULES)
+    check_plan(uri if "://" in uri else str(local.resolve()), UNIT_RULES)
     return plan
 
 

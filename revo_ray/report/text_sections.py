@@ -11,6 +11,7 @@ from revo_ray.report.grid import Cell, Column, Grid, table_markdown, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
+from revo_ray.storage import folder_name
 from revo_ray.words import counted, cut, duration
 
 CAUSE = 160
@@ -95,7 +96,7 @@ def _repeat_notes(runs: Sequence[Run]) -> list[str]:
 def repeat_section(directory: Directory, runs: Sequence[Run]) -> Section:
     """The command and the configuration that repeat the search or study, and its versions."""
     alone = isinstance(directory, RunDirectory)
-    name = runs[0].config.name if alone else folder_name(directory)
+    name = runs[0].config.name if alone else folder_name(directory.uri)
     file, kind = directory.CONFIG, "search" if alone else "study"
     text, blocks = "", []
     if directory.exists:
@@ -109,11 +110,6 @@ def repeat_section(directory: Directory, runs: Sequence[Run]) -> Section:
         )
         blocks = [Block(command), Block(directory.config_text().rstrip(), file)]
     return Section("repeat", "Repeat it", text, _table(_provenance(runs)), blocks=blocks)
-
-
-def folder_name(directory: Directory) -> str:
-    """The name of a folder, from its path or URI."""
-    return directory.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _provenance(runs: Sequence[Run]) -> Grid:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from revo_ray.errors import UserError
 from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_alive
+from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -45,8 +49,12 @@ class RunLock:
         self._file: FileLock | None = None
         self._lease: Lease | None = None
         self._within = within
+        self._made: Path | None = None
+        """The folder, if it was made here."""
         if storage.local is not None:
+            made = not storage.local.exists()
             self._file = _lock_file(storage)
+            self._made = storage.local if made else None
             return
         try:
             if within is not None:
@@ -71,6 +79,15 @@ class RunLock:
         if lease:
             lease.check()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Release the lock. If the search was refused, delete the folder that was made for it."""
+        if isinstance(error, UserError) and self._made is not None:
+            _delete_without_rows(self._made)
+        self.close()
+
     def close(self) -> None:
         """Release the lock."""
         if self._file is not None:
@@ -85,10 +102,15 @@ def _lock_file(storage: Storage) -> FileLock:
     folder = storage.local
     assert folder is not None
     # A soft lock would outlive the process that is killed.
-    lock = FileLock(folder / ".lock", timeout=0, thread_local=False, fallback_to_soft=False)
+    file = folder / ".lock"
+    lock = FileLock(file, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        if not file.exists():  # a refused search deleted it meanwhile
+            lock.release()
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise UserError(
             f"another search is running in {storage.uri}; wait for it or stop it"
@@ -103,3 +125,10 @@ def _lock_file(storage: Storage) -> FileLock:
             f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
         ) from None
     return lock
+
+
+def _delete_without_rows(folder: Path) -> None:
+    """Delete the folder of a search or of a study that has no evaluation."""
+    ledgers = (folder, *(each for each in folder.iterdir() if each.is_dir()))
+    if not any(any((each / Ledger.FOLDER).glob("*")) for each in ledgers):
+        shutil.rmtree(folder, ignore_errors=True)

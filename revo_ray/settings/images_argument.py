@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from revo_ray.storage import divided
 
 PRESET = "preset:own-images"
 """Configuration of images that are given without one."""
@@ -29,12 +32,12 @@ def images_settings(argument: str) -> dict[str, Any] | None:
 
     A search of them is named after the path.
     """
-    place = argument.partition("?")[0]
+    place = divided(argument)[0]
     if argument.startswith("preset:") or place.lower().endswith(_CONFIGURATIONS):
         return None
     ending = next((known for known in SOURCES if place.lower().endswith(known)), "")
     source = SOURCES.get(ending)
-    folder = Path(argument).expanduser()
+    folder = Path(os.path.expanduser(argument))
     if "://" not in argument and folder.is_dir():
         source = "parquet" if _holds_tables(folder) else "folder"
     elif source is None and "://" in argument:

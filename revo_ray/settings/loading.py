@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
 from revo_ray.settings.deleted import DELETED, drop_defaults, keep_meaning
 from revo_ray.settings.images_argument import PRESET, images_settings
-from revo_ray.settings.override import typed
+from revo_ray.settings.override import fitted, typed
+from revo_ray.settings.places import Place, is_free_text, places_at
 from revo_ray.settings.presets import Kind, preset_names, read_preset
-from revo_ray.settings.safe_yaml import MAX_DEPTH, read_yaml
+from revo_ray.settings.safe_yaml import MAX_DEPTH, problem_of, read_yaml
+from revo_ray.settings.wanted import Fault, faults
 from revo_ray.storage import Storage
-from revo_ray.words import cut, shown
+from revo_ray.words import cut, did_you_mean, nearest, shown
 
 MOST_ERRORS = 10
 """Number of errors that one message lists."""
@@ -47,7 +47,7 @@ def read_values(
     """
     images = None if source is None else images_settings(str(source))
     text, label = _read_text(source if images is None else PRESET, kind)
-    values, origins = _parse(text, label)
+    values, origins = _parse(text, label, config)
     if images is not None:
         values |= images | {"data": values.get("data", {}) | images["data"]}
         for key in ("data.source", "data.root"):
@@ -73,8 +73,7 @@ def explain(
         config: the configuration's class, whose keys are suggested for unknown ones.
         origins: the origin of each dotted key.
     """
-    each = (_explain_one(detail, config, origins or {}) for detail in error.errors())
-    parts = list(dict.fromkeys(each))
+    parts = [_explain_one(fault, config, origins or {}) for fault in faults(error, config)]
     more = [f"and {len(parts) - MOST_ERRORS} more"] if len(parts) > MOST_ERRORS else []
     return "; ".join(parts[:MOST_ERRORS] + more)
 
@@ -91,25 +90,25 @@ def _read_text(source: str | Path | None, kind: Kind) -> tuple[str, str]:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
-        hint = f"; did you mean preset:{path.stem}?" if path.stem in preset_names(kind) else ""
+        hint = did_you_mean([f"preset:{near}" for near in nearest(path.stem, preset_names(kind))])
         raise UserError(
             f"cannot read the configuration {shown(str(path))}: {reason}{hint}"
         ) from None
 
 
-def _parse(text: str, label: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _parse(text: str, label: str, config: type[BaseModel]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values of a YAML text, and the origin of each dotted key."""
     try:
         values, node = read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise UserError(f"{label}{line}: {cut(problem, 300)}") from None
-    if values is None:
+        raise UserError(f"{label}{line}: {problem_of(error)}") from None
+    if values is None or node is None:
         return {}, {}
     if not isinstance(values, dict):
         raise UserError(f"{label}: a configuration is a mapping of keys to values")
+    values = fitted(node, values, [Place(config)])
     if label.startswith("preset:"):
         return values, {}
     return values, {key: f"{label} line {line}" for key, line in _key_lines(node)}
@@ -140,7 +139,10 @@ def _apply_override(
             inner = target[section] = {}
             origins[".".join(path[:depth])] = "--set"
         target = inner
-    target[path[-1]] = typed(text, path, config)
+    try:
+        target[path[-1]] = typed(text, path, config)
+    except UserError as error:
+        raise UserError(f"{cut(key)}: {error} (from --set)") from None
     for below in [name for name in origins if name.startswith(f"{key}.")]:
         del origins[below]
     origins[key] = "--set"
@@ -158,30 +160,20 @@ def _refuse_all_credentials(value: Any, origins: Mapping[str, str], key: str = "
         try:
             refuse_credentials(value, key)
         except UserError as error:
-            raise UserError(f"{error.args[0]}{_origin(key, origins)}", key=key) from None
+            origin = _origin(key.split("."), origins)
+            raise UserError(f"{error.args[0]}{origin}", key=key) from None
 
 
-def _explain_one(detail: ErrorDetails, config: type[BaseModel], origins: Mapping[str, str]) -> str:
-    location = [str(part) for part in detail["loc"]]
-    # Pydantic appends the members of a union to the location. They are not keys of the file.
-    prefixes = [".".join(location[:n]) for n in range(len(location), 0, -1)]
-    key = next((prefix for prefix in prefixes if prefix in origins), ".".join(location))
-    origin = _origin(key, origins)
-    if detail["type"] == "missing":
-        key = ".".join(location)
+def _explain_one(fault: Fault, config: type[BaseModel], origins: Mapping[str, str]) -> str:
+    key, origin = fault.key, _origin(fault.path, origins)
     if key in DELETED:
-        return f"{key}={shown(detail['input'])}: this key was removed; delete it{origin}"
-    if detail["type"] == "extra_forbidden":
-        return f"{cut(key)}: no such key{_nearest_key(key, config)}{origin}"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+        return f"{key}={shown(fault.value)}: this key was removed; delete it{origin}"
     if not key:
-        return message
-    value = detail["input"]
-    but = "" if isinstance(value, Mapping | BaseModel) else f", not {shown(value)}"
-    if isinstance(value, Mapping) and (named := _origins_of_named(message, key, value, origins)):
-        origin = named
-    return f"{cut(key)}: {message}{but}{origin}"
+        return str(fault)
+    hint = _hint(fault, config)
+    named = fault.value if isinstance(fault.value, Mapping) and fault.kind == "value" else {}
+    origin = _origins_of_named(fault.message, key, named, origins) or origin
+    return f"{cut(key)}: {fault}{hint}{origin}"
 
 
 def _origins_of_named(
@@ -194,19 +186,43 @@ def _origins_of_named(
     return f" (from {' and '.join(places)})" if places else ""
 
 
-def _origin(key: str, origins: Mapping[str, str]) -> str:
-    return f" (from {origins[key]})" if key in origins else ""
+def _origin(path: Sequence[str], origins: Mapping[str, str]) -> str:
+    """` (from …)` with the origin of a key, or of the nearest one that it stands below."""
+    keys = (".".join(path[:length]) for length in range(len(path), 0, -1))
+    found = next((origins[key] for key in keys if key in origins), "")
+    return f" (from {found})" if found else ""
+
+
+def _hint(fault: Fault, config: type[BaseModel]) -> str:
+    """`; did you mean X?` for a key that does not exist, and for a section that is given a text."""
+    if fault.kind == "unknown" and fault.message == "no such key":
+        if any("." in part for part in fault.path):
+            *sections, last = fault.key.split(".")
+            return f"; in a file, write {last}: below {': '.join(sections)}:"
+        return _nearest_key(fault.key, config)
+    for place in places_at(config, fault.path) if isinstance(fault.value, str) else []:
+        if isinstance(place.type, type) and issubclass(place.type, BaseModel):
+            first = next(iter(place.type.model_fields))
+            if any(map(is_free_text, places_at(place.type, [first]))):
+                return did_you_mean([f"{fault.key}.{first}"])
+    return ""
 
 
 def _nearest_key(key: str, config: type[BaseModel]) -> str:
-    """`; did you mean X?` for the known key that is nearest to an unknown one, or nothing."""
+    """`; did you mean X?` for the known keys that are nearest to an unknown one, or nothing.
+
+    Keys of the same section come first.
+    """
     known = list(_keys(config, ""))
-    by_last = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    if not close:
-        last = difflib.get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.6)
-        close = [by_last[last[0]]] if last else []
-    return f"; did you mean {close[0]}?" if close else ""
+    section, _, last = key.rpartition(".")
+    beside = [each for each in known if each.rpartition(".")[0] == section]
+    for candidates in (beside, known):
+        named: dict[str, list[str]] = {}
+        for candidate in candidates:
+            named.setdefault(candidate.rpartition(".")[2], []).append(candidate)
+        if near := [each for name in nearest(last, named) for each in named[name]]:
+            return did_you_mean(near)
+    return ""
 
 
 def _keys(section: type[BaseModel], prefix: str) -> Iterator[str]:

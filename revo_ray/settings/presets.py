@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Literal
 
 from revo_ray.errors import UserError
-from revo_ray.words import shown
+from revo_ray.words import did_you_mean, nearest, shown
 
 Kind = Literal["search", "study"]
 
@@ -25,8 +25,9 @@ def read_preset(name: str, kind: Kind) -> str:
         UserError: there is no such preset.
     """
     if name not in preset_names(kind):
-        known = ", ".join(preset_names(kind))
-        raise UserError(f"no preset {shown(name)} of a {kind}; there are {known}")
+        known = preset_names(kind)
+        hint = did_you_mean([f"preset:{near}" for near in nearest(name, known)])
+        raise UserError(f"no preset {shown(name)} of a {kind}{hint} (there are {', '.join(known)})")
     return (_folder(kind) / f"{name}.yaml").read_text("utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -17,9 +18,21 @@ MAX_DIGITS = 100
 
 _TAG = "tag:yaml.org,2002:"
 
+_NUMBERS_AND_BOOLEANS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
+"""Pattern and first characters of the plain scalars that are no texts. YAML 1.1 also takes `yes`
+for true, `010` for 8 and `12:30` for 750; these are texts here, as in YAML 1.2."""
+
 
 class _PlainLoader(yaml.SafeLoader):
-    """Loads the types that JSON has too. `name: 2024-01-01` is a text, not a date."""
+    """Loads the types that JSON has too, with texts as keys. `2024-01-01` is a text, not a date."""
 
     _depth = 0
 
@@ -35,11 +48,23 @@ class _PlainLoader(yaml.SafeLoader):
         finally:
             self._depth -= 1
 
+    def flatten_mapping(self, node: Any) -> None:
+        """Put the merged keys before a mapping's own, and make all keys texts."""
+        super().flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = f"{_TAG}str"
 
+
+_OTHERS = {f"{_TAG}{name}" for name in (*_NUMBERS_AND_BOOLEANS, "timestamp", "value")}
 _PlainLoader.yaml_implicit_resolvers = {
-    first: [rule for rule in rules if rule[0] != f"{_TAG}timestamp"]
+    first: [rule for rule in rules if rule[0] not in _OTHERS]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+for _name, (_pattern, _first) in _NUMBERS_AND_BOOLEANS.items():
+    _PlainLoader.add_implicit_resolver(
+        f"{_TAG}{_name}", re.compile(f"(?:{_pattern})$"), list(_first)
+    )
 _PlainLoader.yaml_constructors = {
     tag: constructor
     for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
@@ -69,6 +94,17 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
         raise yaml.YAMLError(str(error)) from None
 
 
+def problem_of(error: yaml.YAMLError) -> str:
+    """The fault of a text that is not YAML, without its place."""
+    return cut(getattr(error, "problem", None) or "not valid YAML", 300)
+
+
+def written(value: Any) -> str:
+    """A number, a boolean or null as YAML writes it."""
+    text: str = yaml.representer.SafeRepresenter().represent_data(value).value
+    return text
+
+
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0) -> tuple[int, int]:
     """Count the values below a node, aliases resolved, and its depth; refuse what is too large.
 
@@ -96,13 +132,16 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], above: int = 0)
 
 
 def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:
-    seen: set[tuple[str, str]] = set()
+    seen: dict[str, int] = {}
     for key, _ in mapping.value:
         if not isinstance(key, yaml.ScalarNode):
             continue
-        if (key.tag, key.value) in seen:
-            raise _fault(key, f"the key {cut(key.value)!r} stands twice; delete one of them")
-        seen.add((key.tag, key.value))
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            name, first = repr(cut(key.value)), seen[key.value]
+            places = f"on line {line}" if first == line else f"on lines {first} and {line}"
+            raise _fault(key, f"the key {name} stands twice, {places}; delete one of them")
+        seen[key.value] = line
 
 
 def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:

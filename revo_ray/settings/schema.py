@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +26,10 @@ from revo_ray.settings.loading import explain, read_values
 
 LARGEST = 2**31 - 1
 """Largest integer that a key takes."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 255
+"""Letters of a folder's name that file systems take."""
 
 ResultForm = Literal["best", "ensemble", "soup"]
 """Forms in which a search hands its result over, the values of `search.result`."""
@@ -321,8 +326,8 @@ class SearchConfig(Section):
         20
     """
 
-    name: str = Field("search", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the run directory, below `storage`."""
+    name: str = "search"
+    """Name of the run directory, below `storage`: letters, digits, `.`, `_` and `-`."""
     storage: str = "./revo_results"
     """Folder of the run directories: a path or URI that pyarrow.fs opens."""
     model: ModelConfig = ModelConfig()
@@ -348,6 +353,18 @@ class SearchConfig(Section):
     @classmethod
     def _one_tracker_is_a_list(cls, trackers: Any) -> Any:
         return [trackers] if isinstance(trackers, str) else trackers
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_of_a_folder(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                "give a name of letters, digits, '.', '_' and '-' that begins with a letter or a "
+                "digit; `storage` takes any path"
+            )
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"give a name of at most {LONGEST_NAME} letters")
+        return name
 
     @field_validator("storage")
     @classmethod

@@ -11,7 +11,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from revo_ray.errors import UserError
 from revo_ray.settings.loading import explain
-from revo_ray.settings.schema import SearchConfig, Section
+from revo_ray.settings.places import KeysOf
+from revo_ray.settings.schema import (
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    SearchConfig,
+    Section,
+)
 from revo_ray.storage import Storage
 
 SEEDED = ("data", "train", "search")
@@ -19,16 +26,19 @@ SEEDED = ("data", "train", "search")
 
 Variant = str | dict[str, Any]
 """A name, or a mapping of the section's keys. Its key `label` names the variant."""
+MethodVariant = str | Annotated[dict[str, Any], KeysOf(MethodConfig)]
+ModelVariant = str | Annotated[dict[str, Any], KeysOf(ModelConfig)]
+DataVariant = str | Annotated[dict[str, Any], KeysOf(DataConfig)]
 
 
 class StudyOptions(Section):
     """The values that vary. All searches share the other keys of the file."""
 
-    methods: list[Variant] = Field(min_length=1)
+    methods: list[MethodVariant] = Field(min_length=1)
     """Values of `method:`. Each is a name, or a mapping with `name` and the method's own keys."""
-    models: list[Variant] = Field([])
+    models: list[ModelVariant] = Field([])
     """Values of `model:`. Empty: the file's own."""
-    data: list[Variant] = Field([])
+    data: list[DataVariant] = Field([])
     """Values of `data:`. Each is a source, or a mapping with `source`, `root` and so on. Empty: the
     file's own."""
     fractions: list[float | Literal["rest", "auto"]] = Field([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 from tests.faults.fuzz.test_fuzz_config import KEYS, METHODS, in_time, outcome
 
+PYDANTIC = re.compile(
+    r"[Ii]nput should|valid (integer|number|string|list|dict|boolean|tuple)|type=|[Uu]nable to"
+    r"|\b(int|str|dict|bool|None|True|False)\b|[Ff]ield req|greater than|less than|pydantic"
+)
+"""Phrases of pydantic's own messages, and names of Python's types."""
 ODD: list[Any] = [
     *(
         None,
@@ -61,3 +67,5 @@ def test_a_value_of_any_type_at_every_key(key: str, tmp_path: Path) -> None:
                 outcome(lambda config=config: resolve(config), said)
         names = [part for part in key.rpartition(".")[::2] if part]
         assert all(any(name in line for name in names) for line in said), (value, said)
+        assert not PYDANTIC.search(" ".join(said)), said
+        assert all(line.count(" wanted") <= 1 for line in said), said

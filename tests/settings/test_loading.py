@@ -55,12 +55,18 @@ def test_a_written_config_is_read_back_without_its_provenance(tmp_path: Path) ->
     [
         ("search.evaluatons=5", "search.evaluatons: no such key; did you mean search.evaluations?"),
         ("evaluations=5", "evaluations: no such key; did you mean search.evaluations?"),
-        ("search.evaluations=many", "search.evaluations: input should be a valid integer"),
-        ("search.evaluations=0", "search.evaluations: input should be greater than or equal to 1"),
+        (
+            "search.evaluations=many",
+            "search.evaluations: a whole number from 1 to 1,000,000 is wanted, not 'many'",
+        ),
+        (
+            "search.evaluations=0",
+            "a whole number from 1 to 1,000,000 is wanted, not 0 (from --set)",
+        ),
         ("search.lookahead=31", "lookahead is 31; it may be at most 3 times the population, 10"),
         ("data.train_fraction=.nan", "data.train_fraction: "),
         ("data.train_fraction=0.7", "together they may be at most 1"),
-        ("model.granularity=neuron", "'layer', 'block' or 'stage', not 'neuron'"),
+        ("model.granularity=neuron", "'layer', 'block' or 'stage' is wanted, not 'neuron'"),
         ("resources.gpus_per_trial=1.5", "use 0, a fraction or 1"),
         ("resources.gpus_per_trial=2", "gpus_per_trial is 2; use 0, a fraction or 1: "),
         ("resources.gpus_per_trial=-1", "use 0, a fraction or 1"),
@@ -185,3 +191,70 @@ def test_no_error_blames_a_file_that_the_user_did_not_write(file: Path) -> None:
     assert config.locate(UserError("is null", key="data.source")) == "data.source: is null"
     config = SearchConfig.load("preset:quickstart")
     assert config.locate(UserError("wrong", key="data.source")) == "data.source: wrong"
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("lr=1", None),
+        ("train.lr=1", None),
+        ("epochs=1", "train.epochs"),
+        ("trian.epochs=1", "train"),
+        ("search.epochs=1", "train.epochs"),
+        ("train.epoch=1", "train.epochs"),
+        ("train.batch=1", "train.batch_size or train.batch_norm"),
+        ("gpus=1", "resources.gpus_per_trial"),
+        ("seed=1", "data.seed, train.seed or search.seed"),
+        ("train.seeds=1", "train.seed"),
+        ("evals=1", "search.evaluations"),
+        ("model=resnet18", "model.name"),
+        ("method=full", "method.name"),
+        ("data=photos", "data.source"),
+        ("models=x", "model"),
+        ("train=x", None),
+    ],
+)
+def test_the_nearest_key_is_sensible(override: str, hint: str | None) -> None:
+    said = error(None, [override])
+    assert ("did you mean" in said) == (hint is not None)
+    assert hint is None or f"; did you mean {hint}? (from --set)" in said
+
+
+def test_a_key_that_stands_twice_in_a_file(file: Path) -> None:
+    file.write_text(FILE + "train:\n  epochs: 1\n  epochs: 2\n")
+    first = FILE.count("\n") + 2
+    lines = f"on lines {first} and {first + 1}"
+    assert f"line {first + 1}: the key 'epochs' stands twice, {lines}" in error(file)
+
+
+def test_a_dotted_key_in_a_file(file: Path) -> None:
+    file.write_text("train.epochs: 3")
+    assert "in a file, write epochs: below train: (from" in error(file)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.epochs=ten", "a whole number from 1 to 2,147,483,647 is wanted, not 'ten'"),
+        ("train.momentum=1", "a number from 0 to below 1 is wanted, not 1"),
+        ("train.ema=1", "a number above 0 and below 1 or null is wanted, not 1"),
+        ("train.mixup=-1", "a number of at least 0 is wanted, not -1"),
+        ("train.decay_all=maybe", "true or false is wanted, not 'maybe'"),
+        (
+            "data.train_fraction=2",
+            "above 0 and below 1, 'rest' or 'auto' is wanted, not 2",
+        ),
+        ("data.intensity=[1]", "'auto' or a list of two numbers is wanted, not [1]"),
+        ("data.intensity=5", "'auto' or a list of two numbers is wanted, not 5"),
+        ("data.exclude=x", "data.exclude: a list of texts is wanted, not 'x'"),
+        ("data.exclude=[null]", "data.exclude.0: a text is wanted, not null"),
+        ("data.splits={train: null}", "data.splits.train: a text is wanted, not null"),
+        ("data.splits={val: x}", "val: no such key; give 'train', 'validation' or 'test'"),
+        ("data.columns={x: y}", "x: no such key; give 'image', 'label', 'split' or 'group'"),
+        ("train=5", "train: a mapping of keys to values is wanted, not 5"),
+    ],
+)
+def test_a_wrong_value_is_said_in_one_sentence(override: str, says: str) -> None:
+    line = error(None, [override])
+    assert says in line
+    assert line.count("(from --set)") == 1

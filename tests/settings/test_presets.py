@@ -17,5 +17,5 @@ def test_presets_load(preset: str) -> None:
 
 
 def test_an_unknown_preset() -> None:
-    with pytest.raises(UserError, match=r"no preset 'nope' of a search; there are .*quickstart"):
+    with pytest.raises(UserError, match=r"no preset 'nope' of a search \(there are .*quickstart"):
         SearchConfig.load("preset:nope")

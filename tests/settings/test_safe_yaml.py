@@ -149,3 +149,33 @@ def test_nan_is_read_as_it_is_written() -> None:
     """The configuration refuses it, by its key."""
     again, _ = read_yaml(yaml.safe_dump([math.nan]))
     assert math.isnan(again[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("a: 1\nb: 2\na: 3", "a", "on lines 1 and 3"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", "b", "on lines 2 and 4"),
+        ("{a: 1, a: 2}", "a", "on line 1"),
+        ("- a: 1\n  a: 1", "a", "on lines 1 and 2"),
+        ("a: 1\n'a': 2", "a", "on lines 1 and 2"),
+        ("1: 1\n'1': 2", "1", "on lines 1 and 2"),
+        ("yes: 1\n\nyes: 2", "yes", "on lines 1 and 3"),
+        ("x: &x {a: 1}\ny:\n  <<: *x\n  <<: *x", "<<", "on lines 3 and 4"),
+        ("x: &x\n  a: 1\n  a: 2\ny: *x", "a", "on lines 2 and 3"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_both_lines(text: str, key: str, lines: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=f"the key '{key}' stands twice, {lines}; delete"):
+        read_yaml(text)
+
+
+def test_a_key_may_replace_a_merged_one() -> None:
+    assert read_yaml("x: &x {a: 1, b: 2}\ny: {<<: *x, a: 3}")[0]["y"] == {"a": 3, "b": 2}
+
+
+def test_texts_of_yaml_1_1_are_no_numbers_and_booleans() -> None:
+    values, _ = read_yaml("[yes, No, on, OFF, y, 010, 12:30, 1:2.5, =, 0x1f, 0b11, 1_0, True, .5]")
+    assert values[:9] == ["yes", "No", "on", "OFF", "y", "010", "12:30", "1:2.5", "="]
+    assert values[9:] == [31, 3, 10, True, 0.5]
+    assert read_yaml("{1: a, null: b, yes: c}")[0] == {"1": "a", "null": "b", "yes": "c"}

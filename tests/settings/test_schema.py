@@ -80,7 +80,7 @@ def test_options_of_other_methods_are_passed_over() -> None:
     [
         (["method.name=revo-continous"], "did you mean revo-continuous?"),
         (["method.algoritm=cma"], "did you mean method.algorithm?"),
-        (["method.algorithm=genetic"], "method.algorithm: input should be"),
+        (["method.algorithm=genetic"], "'cma' is wanted, not 'genetic'"),
         (["method.low=1", "method.high=0"], "method.low: is 1; it must be below method.high, 0"),
         (["plugins=[no_such_module]"], "plugins: cannot load methods from 'no_such_module'"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from revo_ray.data.sources.tables.csv import read as read_csv
 from revo_ray.data.sources.tables.parquet import read as read_parquet
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from revo_ray.words import did_you_mean, nearest
 
 READERS: Mapping[str, Callable[[DataConfig], Source]] = {
     "folder": read_folder,
@@ -49,10 +49,9 @@ def read_source(config: DataConfig) -> Source:
             chooses or groups images does not fit it.
     """
     if config.source not in READERS:
-        close = difflib.get_close_matches(config.source, READERS, n=1, cutoff=0)
+        hint = did_you_mean(nearest(config.source, READERS))
         raise UserError(
-            f"no source {config.source!r}; did you mean {close[0]}? "
-            f"(there are {', '.join(READERS)})",
+            f"no source {config.source!r}{hint} (there are {', '.join(READERS)})",
             key="data.source",
         )
     source = READERS[config.source](config)

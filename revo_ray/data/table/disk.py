@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     After an exception the temporary file is deleted and `path` stays as it was.
     """
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.stem[:40]}-{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.first_use import MISFITS, FirstUse, find_first_use
 from revo_ray.finetune.network.image_size import ImageSizeError, check_border
+from revo_ray.words import did_you_mean, nearest
 
 Statistics = tuple[float, ...]
 """A value for each of the channels red, green and blue of images in 0 … 1."""
@@ -185,11 +185,18 @@ def _split_name(name: str) -> tuple[str, str]:
             with suppress(RuntimeError):  # the model has no such tag
                 timm.get_pretrained_cfg(model)
                 return library, model
-    near = difflib.get_close_matches(name, list_models(), n=3)
-    if not near:
-        near = [known for known in list_models() if known.endswith(f"/{model}")][:3]
-    hint = f"; the nearest are {', '.join(near)}" if near else "; `revo-ray models` lists them"
+    hint = did_you_mean(_near(name)) or "; `revo-ray models` lists them"
     raise UserError(f"no model {name!r}{hint}", key="model.name")
+
+
+def _near(name: str) -> list[str]:
+    """The names of models that are near one, or near it without the library."""
+    by_own: dict[str, list[str]] = {}
+    for known in list_models():
+        by_own.setdefault(known.partition("/")[2], []).append(known)
+    library, _, own = name.rpartition("/")
+    near = nearest(name, [known for names in by_own.values() for known in names]) if library else []
+    return near or [known for each in nearest(own, by_own) for known in by_own[each]][:3]
 
 
 def _try_image_size(backbone: Backbone, image_size: int) -> None:

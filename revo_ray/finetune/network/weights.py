@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def weights_source(weights: str, seed: int) -> Weights:
         label = f"{weights} ({path.name})"
         return Weights(read_weights(path)[0], label, file_sha256(path), in_order=True)
     name, key = split_part(weights)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not name.endswith(SUFFIXES):
         raise weights_error(
             f"cannot use {weights!r}: give pretrained, pretrained:NAME, none, package:NAME, or a "

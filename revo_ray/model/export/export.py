@@ -24,6 +24,7 @@ from revo_ray.model.export.run_facts import facts_of_run
 from revo_ray.model.export.samples import sample_images
 from revo_ray.model.load import SAFETENSORS, ending, load_modules, model_place
 from revo_ray.model.loaded_model import LoadedModel
+from revo_ray.model.out_path import local_out
 from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.storage import Storage
@@ -99,9 +100,7 @@ def check_out(out: str, to: str) -> Path:
     Raises:
         UserError: it is remote, has no folder or another ending, or is there already.
     """
-    if "://" in out:
-        raise UserError(f"--out: {out!r} is no local path; export to a disk, then copy")
-    path = Path(out).expanduser().absolute()
+    path = local_out(out)
     if not path.parent.is_dir():
         raise UserError(f"--out: no such folder {str(path.parent)!r}")
     suffix = {"onnx": ONNX, "torch-export": PROGRAM}.get(to)
@@ -122,7 +121,7 @@ def check_out(out: str, to: str) -> Path:
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Give a temporary path on the same disk; write there, then move it to `path`."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
     try:
         yield folder / path.name
     finally:

@@ -18,7 +18,7 @@ from revo_ray.model.export.weights_licence import licence_of
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
+from revo_ray.storage import Storage, folder_name
 from revo_ray.words import number_text, recipe_texts
 
 FACTS = "card.json"
@@ -67,8 +67,7 @@ def read_facts(storage: Storage, description: Description) -> Facts:
     try:
         return _FACTS.validate_json(storage.read(FACTS))
     except FileNotFoundError:
-        name = storage.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
-        return Facts(name, "model", f"{opening(description)}.")
+        return Facts(folder_name(storage.uri), "model", f"{opening(description)}.")
     except ValueError:
         raise UserError(
             f"{storage.child(FACTS).uri!r} is damaged; delete it, and the card says less"
@@ -112,8 +111,7 @@ def data_name(config: SearchConfig) -> str:
     root = config.data.root
     if root is None:
         return code(config.data.source)
-    path = root.partition("?")[0] if "://" in root else root  # without the store's options
-    return f"{code(config.data.source)} ({code(posixpath.basename(path.rstrip('/')))})"
+    return f"{code(config.data.source)} ({code(folder_name(root))})"
 
 
 def data_entries(recorded: RecordedConfig, splits: Mapping[str, int]) -> list[tuple[str, object]]:

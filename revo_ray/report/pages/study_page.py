@@ -22,7 +22,8 @@ from revo_ray.report.outcomes import is_revo
 from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.statistics_text import to_text
 from revo_ray.report.study_report import StudyReport
-from revo_ray.report.text_sections import failures_section, folder_name, repeat_section
+from revo_ray.report.text_sections import failures_section, repeat_section
+from revo_ray.storage import folder_name
 
 
 def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:
@@ -35,7 +36,7 @@ def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:
     compared = to_text(statistics).removeprefix("# Statistics").strip()
     optimism, luck = _markdown([t.optimism for t in tables]), optimism_chart(outcomes)
     return Page(
-        title=folder_name(report.directory),
+        title=folder_name(report.directory.uri),
         lead=f"A study of revo-ray: {len(runs)} searches, {methods} methods.",
         warnings=_warnings(report, runs),
         sections=[

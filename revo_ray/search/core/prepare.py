@@ -110,8 +110,7 @@ class Preparation:
         if config.name not in self._checked:
             check_paths(config)
             run = RunDirectory.of(config)
-            lock = run.lock(self.say, within=self.within)
-            self.stack.callback(lock.close)
+            lock = self.stack.enter_context(run.lock(self.say, within=self.within))
             resolved, method = self.check_unlocked(config)
             self._checked[config.name] = Checked(resolved, method, run, lock)
         return self._checked[config.name]

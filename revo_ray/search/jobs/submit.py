@@ -20,6 +20,7 @@ from revo_ray.errors import UserError
 from revo_ray.methods import make_method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.paths import require_absolute
+from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 
@@ -113,7 +114,7 @@ def _runtime_env(working_dir: Path, file: Path | None) -> dict[str, Any]:
     values: Any = {}
     if file is not None:
         try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            values = read_yaml(file.read_text(encoding="utf-8"))[0] or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UserError(
                 f"--runtime-env: cannot read {str(file)!r}: {' '.join(str(error).split())}"
@@ -121,4 +122,4 @@ def _runtime_env(working_dir: Path, file: Path | None) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise UserError(f"--runtime-env: {str(file)!r} is no mapping of keys to values")
     excludes = dict.fromkeys([*EXCLUDES, *(values.get("excludes") or [])])
-    return {**values, "working_dir": str(working_dir), "excludes": list(excludes)}
+    return {**values, "working_dir": os.path.abspath(working_dir), "excludes": list(excludes)}

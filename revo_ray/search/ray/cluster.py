@@ -84,7 +84,8 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
             listen_anew()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
-            raise UserError(f"cannot join Ray at {address!r}: {first_line(error)}") from None
+            hint = "; set RAY_TMPDIR to a short path" if "AF_UNIX" in str(error) else ""
+            raise UserError(f"cannot join Ray at {address!r}: {first_line(error)}{hint}") from None
         yield
     finally:
         leave.set()

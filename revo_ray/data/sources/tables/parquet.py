@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ from revo_ray.data.sources.tables.manifest import Found, find_table, lookup_in
 from revo_ray.data.sources.tables.rows import Row, Rows, records_of
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
+from revo_ray.storage import divided
 
 ENDINGS = (".parquet", ".parq", ".pq")
 NEEDED = "a parquet file, a folder of parquet files, or a pattern such as data/*.parquet"
@@ -94,11 +96,11 @@ def read(config: DataConfig) -> Source:
 
 def _find_files(uri: str) -> tuple[str, list[File]]:
     """Find the parquet files at a path, a URI or a pattern, and the folder that they lie in."""
-    place, mark, options = uri.partition("?")
-    if "*" in place:
+    place, options = divided(uri)
+    if "*" in place and not os.path.exists(os.path.expanduser(place)):
         folder = place[: place.index("*")].rpartition("/")[0]
         pattern = place[len(folder) :].lstrip("/")
-        folder = (folder or ("/" if place.startswith("/") else ".")) + mark + options
+        folder = (folder or ("/" if place.startswith("/") else ".")) + options
         found = [
             file
             for file in ImageFiles.open(folder).all

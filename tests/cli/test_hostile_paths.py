@@ -1,0 +1,177 @@
+"""Hostile paths: every command takes them as they are, or refuses them by name at the start."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from revo_ray.cli.main import main
+from revo_ray.errors import UserError
+from revo_ray.search.jobs.submit import make_job
+from revo_ray.settings.schema import SearchConfig
+from revo_ray.storage import Storage, divided, folder_name
+from tests.data.layouts import picture
+from tests.faults.fuzz.test_fuzz_config import outcome
+from tests.model.run_directories import make_run
+from tests.properties import examples
+
+TAKEN = [
+    *("a b", " lead", "trail ", "q?x", "?", "h#1", "#", "p%41", "%", "%2F", "'q'", '"d"', "`b`"),
+    *("a:b", "s3:", "file:", "http:x", "-dash", "--out", "*", "[a]", "{b}", "a;b", "a&b", "$HOME"),
+    *("~x", "back\\slash", "!x", "|", "a=b", "a,b", "@", ".hidden", "💥", "\u202egpj", "x" * 250),
+    *(unicodedata.normalize(form, "é") for form in ("NFC", "NFD")),
+    *("é" * 120, "é ü/ñ?/#", "a/../b", "b/", "x//y", "run?region=x", "a" * 200 + "/" + "b" * 200),
+]
+REFUSED = ["x" * 300, "é" * 200, "new\nline", "tab\t", "\x1b[31m", "\x7f", "bad\udcff", "\x85"]
+REFUSED += ["/".join(["x" * 200] * 20)]
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Type a command; gives exit status, output and errors."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(str(ended.value.code)), *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("searches"), "run")
+
+
+def as_argument(name: str) -> str:
+    """A path that no command takes for an option."""
+    return f"./{name}" if name.startswith("-") else name
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_storage_is_a_folder_of_that_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Storage(name)
+    child = storage.child("run").child("best")
+    child.write("a.json", b"1")
+    assert (tmp_path / os.path.normpath(name) / "run" / "best" / "a.json").read_bytes() == b"1"
+    assert Storage(child.uri).read("a.json") == b"1"
+    above = child.parent
+    assert above is not None
+    assert (above.uri, Storage(above.uri).list()) == (storage.child("run").uri, ["best"])
+    assert folder_name(above.uri) == "run"
+    assert divided(child.uri) == (child.uri, "")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_storage_that_cannot_be_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"storage: .* (is too long|holds a line|is no UTF-8)"):
+        Storage(str(tmp_path / name))
+
+
+@given(name=st.text(min_size=1, max_size=60).filter(lambda name: "\0" not in name))
+@examples(60)
+def test_any_name_of_a_folder(name: str, tmp_path: Path) -> None:
+    """It is taken as it is, or refused."""
+    name = name.replace("/", "_").replace("..", "__")
+    folder = tmp_path / f"x{name}"
+    storage = outcome(lambda: Storage(str(folder)).child("run"))
+    if storage is None:
+        return
+    storage.write("a", b"1")
+    assert (folder / "run" / "a").read_bytes() == b"1"
+    assert Storage(storage.uri).list() == ["a"]
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_images_and_a_configuration_of_that_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+        for number in range(5):
+            (folder / label / f"{number} #%?.png").write_bytes(picture(ord(label), number))
+    argument = as_argument(name)
+    config = SearchConfig.load(argument)
+    assert (config.data.source, config.data.root) == ("folder", argument)
+    status, out, err = typed("data", "inspect", argument, "--set", "data.min_per_class=2")
+    assert status == 0, err
+    (shown,) = (line for line in out.splitlines() if line.startswith("next:"))
+    assert argument in shlex.split(shown)
+    file = Path(f"{os.path.normpath(name)[:200]}.yaml")
+    file.write_text(f"name: x\ndata:\n  source: folder\n  root: {shlex.quote('nope')}\n")
+    assert SearchConfig.load(as_argument(str(file))).name == "x"
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_folder_to_upload_of_that_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)
+    folder.mkdir(parents=True)
+    (folder / "a #?.yaml").write_text(f"storage: {tmp_path}\n")
+    source = str(folder / "a #?.yaml")
+    settings = SearchConfig.load(source)
+    job = make_job(settings, source, [], folder)
+    assert job.runtime_env["working_dir"] == str(tmp_path / os.path.normpath(name))
+    assert shlex.split(job.entrypoint)[4] == "a #?.yaml"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["q?x #%41 'q'", "-dash", "~x", "é" * 120, "a:b"])
+def test_every_command_takes_a_run_directory_of_that_name(
+    name: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, tmp_path / name)
+    (tmp_path / f"{name[:50]}.png").write_bytes(picture(3, 0))
+    run, image = as_argument(name), as_argument(f"{name[:50]}.png")
+    assert typed("report", run)[0] == 0
+    assert typed("watch", "--once", run)[0] == 0
+    status, out, err = typed("export", run, "--to", "safetensors", "--out", f"{run}-o")
+    assert status == 0, err
+    (shown,) = (line for line in out.splitlines() if line.startswith("next:"))
+    words = shlex.split(shown)
+    words = words[words.index("predict") :]
+    assert typed(*words[:-1], image)[0] == 0
+    assert typed("predict", run, image, "--out", f"{run[:100]}.csv")[0] == 0
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_every_command_refuses_a_path_that_cannot_be(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("report", name),
+        ("watch", "--once", name),
+        ("export", name, "--to", "safetensors", "--out", "out"),
+        ("search", "--set", f"storage={name}"),
+        ("search", "--dry-run", "--set", f"storage={name}"),
+        ("study", "preset:quick", "--set", f"storage={name}"),
+        ("data", "inspect", f"{name}.yaml"),
+        ("train", "preset:quickstart", "--plan", f"{name}.json"),
+    ):
+        status, _, err = typed(*words)
+        assert status == 2, (words, err)
+        assert len(err.splitlines()) == 1, err
+        assert not [*tmp_path.iterdir()]
