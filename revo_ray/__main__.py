@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import suppress
 
 from revo_ray.cli.main import main
+from revo_ray.cli.streams import keep_open, lost
 
 
 def run() -> None:
@@ -17,6 +17,7 @@ def run() -> None:
     imports them.
     """
     status = 1
+    keep_open()
     try:
         main()
     except SystemExit as end:
@@ -25,8 +26,7 @@ def run() -> None:
         sys.excepthook(*sys.exc_info())
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # the reader of the pipe is gone
-            stream.flush()
+        lost(stream)
     os._exit(status)
 
 

@@ -1,16 +1,16 @@
-"""SIGINT and SIGTERM as a request to stop where the run stands."""
+"""SIGINT, SIGTERM and SIGHUP as a request to stop where the run stands."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from revo_ray.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _installed = False
 _stopping: str | None = None
@@ -22,7 +22,8 @@ def stopping_on_signals(*, process_ends: bool = False) -> Iterator[None]:
     """Turn the first signal into `Interrupted`, and ignore those that follow it until the end.
 
     Every finished row is on disk already, so there is nothing to save. Inside another use of it,
-    and in a thread, where Python allows no handlers, it does nothing.
+    and in a thread, where Python allows no handlers, it does nothing. A SIGHUP that is ignored,
+    as `nohup` has it, stays ignored.
 
     Args:
         process_ends: after `Interrupted` the process only has its exit status left to give, so
@@ -33,8 +34,10 @@ def stopping_on_signals(*, process_ends: bool = False) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
     _installed, _stopping = True, None
-    _listen()
+    _listen(before)
     try:
         yield
     except KeyboardInterrupt as error:
@@ -52,8 +55,8 @@ def stop_if_asked() -> None:
         raise Interrupted(_stopping)
 
 
-def _listen() -> None:
-    for number in SIGNALS:
+def _listen(numbers: Iterable[int]) -> None:
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN if _stopping else _stop)
 
 
@@ -63,7 +66,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         threading.Timer(0.01, _again, [number]).start()
         return
     _stopping = signal.Signals(number).name  # the second one must not stop the stop
-    _listen()
+    _listen(SIGNALS)
     raise Interrupted(_stopping)
 
 
