@@ -17,6 +17,8 @@ from rich.text import Text
 from revo_ray.errors import UserError, printable
 from revo_ray.settings.schema import SearchConfig
 
+if os.environ.get("COLUMNS", "").strip() == "0":  # a terminal without a size; rich shows nothing
+    del os.environ["COLUMNS"]
 out = Console()
 errors = Console(stderr=True)
 
