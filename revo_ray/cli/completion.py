@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -10,6 +13,11 @@ from pydantic import BaseModel
 from revo_ray.settings.presets import preset_names
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
+
+VARIABLE = "_REVO_RAY_COMPLETE"
+"""Variable in which a shell's function names the shell."""
+BREAKS = ("=", ":")
+"""Characters at which bash divides a word (COMP_WORDBREAKS), each a word of its own."""
 
 
 def complete_config(incomplete: str) -> list[str]:
@@ -29,6 +37,32 @@ def complete_override(incomplete: str) -> list[str]:
         return _starting([f"{key}={value}" for value in _values(key)], incomplete)
     keys = dict.fromkeys((*_keys(SearchConfig), *_keys(StudyConfig)))
     return _starting([f"{each}=" for each in keys], incomplete)
+
+
+@contextmanager
+def whole_words() -> Iterator[None]:
+    """Complete words with `=` and `:` in bash, which hands them over and takes them in pieces."""
+    if os.environ.get(VARIABLE) != "complete_bash":
+        yield
+        return
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    at = int(os.environ.get("COMP_CWORD", "0"))
+    joined: list[str] = []
+    for word in words[: at + 1]:
+        if joined and (word in BREAKS or joined[-1].endswith(BREAKS)):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    current = joined[-1]
+    cut = max(current.rfind(each) for each in BREAKS) + 1
+    os.environ |= {"COMP_WORDS": "\n".join(joined), "COMP_CWORD": str(len(joined) - 1)}
+    shown = io.StringIO()
+    try:
+        with redirect_stdout(shown):
+            yield
+    finally:
+        for line in shown.getvalue().splitlines():
+            print(line[cut:])
 
 
 def _starting(words: list[str], incomplete: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from revo_ray.cli.completion import whole_words
 from revo_ray.cli.console import begin, mode, say, tell
 from revo_ray.cli.data_commands import inspect
 from revo_ray.cli.list_commands import methods, models
@@ -57,6 +58,7 @@ def options(
         ),
     ] = False,
 ) -> None:
+    """Take the options that stand before the name of a command."""
     set_volume(verbose, quiet)
 
 
@@ -67,7 +69,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     begin()
     try:
-        status = app(prog_name="revo-ray", standalone_mode=False)
+        with whole_words():
+            status = app(prog_name="revo-ray", standalone_mode=False)
     except UserError as error:
         status = _fail(error, 2)
     except (SearchError, OSError) as error:

@@ -10,7 +10,6 @@ from revo_ray.cli.completion import complete_config, complete_override, complete
 from revo_ray.cli.console import for_programs
 
 
-
 def _keep_stdout(value: bool) -> bool:
     if value:
         for_programs()

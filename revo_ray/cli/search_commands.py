@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revo_ray.cli.console import located, progress, say, tell
+from revo_ray.cli.console import errors, located, progress, say, tell
 from revo_ray.cli.dry_run_text import show_dry_run
 from revo_ray.cli.next_commands import configured, show_next
 from revo_ray.cli.parameters import Address, AsJson, Config, DryRun, OptionalConfig, Overrides
@@ -130,9 +130,12 @@ def submit(
     settings = kind.load(config, overrides or [])
     with located(settings):
         job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    for note in job.notes:
+        say(f"warning: {note}", errors)
     server = JobServer(address)
     job_id = server.submit(job)
     say(f"submitted {job_id}: {job.entrypoint}")
+    say(f"dashboard: {server.page(job_id)}")
     if wait:
         return _follow(server, job_id)
     say(f"it runs on the cluster; {server.ways_back(job_id)}")

@@ -31,7 +31,8 @@ def version_lines() -> Iterator[str]:
     yield f"cuda {_cuda() or 'none'}"
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"CPU: {cores} cores, {decimal(pages)} of memory, {platform.system()} {platform.machine()}"
+    system = f"{platform.system()} {platform.machine()}"
+    yield f"CPU: {cores} cores, {decimal(pages)} of memory, {system}"
     yield from [f"GPU: {gpu}" for gpu in _gpus()] or ["GPU: none"]
 
 

@@ -45,20 +45,23 @@ def connected(address: str | None) -> Iterator[bool]:
             )
         yield True
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    verbose = logging.getLogger("revo_ray").isEnabledFor(logging.DEBUG)
+    level = logging.INFO if verbose else logging.ERROR
+    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level}
     if address is None and not os.environ.get(JOB):
         address = "local"
         options |= {"include_dashboard": False}
     tune_logger = logging.getLogger("ray.tune")
-    level = tune_logger.level
-    tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
+    before = tune_logger.level
+    if not verbose:  # failures are rows, and errors are ours to tell
+        tune_logger.setLevel(logging.CRITICAL)
     local = address == "local"
     token, watched = (_own_token, nullcontext) if local else (nullcontext, head_watched)
     try:
         with token(), _ray_of_a_thread(address, options), watched():
             yield False
     finally:
-        tune_logger.setLevel(level)
+        tune_logger.setLevel(before)
 
 
 @contextmanager
