@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -95,7 +96,7 @@ def _values(key: str) -> list[str]:
         if field is None:
             return []
         kind = field.annotation
-    choices = [kind, *get_args(kind)]
+    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else [kind]
     literals = [each for each in choices if get_origin(each) is Literal]
     flags = ["true", "false"] if bool in choices else []
     return [str(value) for each in literals for value in get_args(each)] + flags
