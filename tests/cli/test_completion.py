@@ -16,7 +16,7 @@ from revo_ray.settings.schema import SearchConfig
 from tests.end_to_end.cli import PATH
 
 BASH = """
-eval "$(revo-ray --show-completion)"
+revo-ray --install-completion > /dev/null && . ~/.bash_completions/revo-ray.sh
 ask() {
     COMP_WORDS=(revo-ray "$@"); COMP_CWORD=$#; COMPREPLY=()
     _revo_ray_completion revo-ray

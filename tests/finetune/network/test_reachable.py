@@ -45,7 +45,9 @@ def silent() -> Iterator[int]:
         yield int(made.getsockname()[1])
 
 
-@pytest.mark.parametrize(("status", "reached"), [(200, True), (404, True), (403, True), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "reached"), [(200, True), (404, True), (403, True), (503, False)]
+)
 def test_an_answer_that_refuses_is_one(server: str, status: int, reached: bool) -> None:
     assert (why_no_download(f"{server}/{status}") is None) == reached
 

@@ -116,7 +116,9 @@ def test_a_folder_that_is_too_large_is_refused_with_its_largest_files(
     assert "the largest are dump4.raw (160.0 MB), dump3.raw (120.0 MB), dump2.raw (80.0 MB)" in said
     assert ".rayignore" in said
     (folder / ".rayignore").write_text("*.raw\n")
-    job = make_job(SearchConfig.load(folder / "config.yaml"), str(folder / "config.yaml"), [], folder)
+    job = make_job(
+        SearchConfig.load(folder / "config.yaml"), str(folder / "config.yaml"), [], folder
+    )
     assert job.notes == ()
 
 
