@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import suppress
 
+from revo_ray.cli.environment import ensure_home
 from revo_ray.cli.main import main
+from revo_ray.cli.streams import keep_open, lost
 
 
 def run() -> None:
@@ -17,6 +18,8 @@ def run() -> None:
     imports them.
     """
     status = 1
+    keep_open()
+    ensure_home()
     try:
         main()
     except SystemExit as end:
@@ -25,8 +28,7 @@ def run() -> None:
         sys.excepthook(*sys.exc_info())
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # the reader of the pipe is gone
-            stream.flush()
+        lost(stream)
     os._exit(status)
 
 

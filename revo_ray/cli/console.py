@@ -1,14 +1,17 @@
-"""The console that all commands print to."""
+"""The console that all commands print to, and how much they print."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -17,12 +20,56 @@ from rich.text import Text
 from revo_ray.errors import UserError, printable
 from revo_ray.settings.schema import SearchConfig
 
+if os.environ.get("COLUMNS", "").strip() == "0":  # a terminal without a size; rich shows nothing
+    del os.environ["COLUMNS"]
 out = Console()
 errors = Console(stderr=True)
 
 
 PIPE_WIDTH = 10_000
 """Longest line in a pipe or a file."""
+
+
+@dataclass
+class Mode:
+    """The way in which the running command prints.
+
+    Attributes:
+        quiet: results and errors only.
+        verbose: also the logs of libraries, and the traceback of each error.
+        json: stdout is one JSON document, and all other text goes to stderr.
+        told: whether that document is printed.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    json: bool = False
+    told: bool = False
+
+
+mode = Mode()
+
+
+def begin() -> None:
+    """Print as a command does that got none of the options."""
+    vars(mode).update(vars(Mode()))
+    out.stderr = False
+
+
+def for_programs() -> None:
+    """Keep stdout for one JSON document; text goes to stderr from here on."""
+    mode.json = out.stderr = True
+
+
+def tell(document: Any) -> None:
+    """Print the JSON document on stdout."""
+    mode.told = True
+    print(json.dumps(document, indent=2))
+
+
+def progress() -> Console | None:
+    """The console for what a command does meanwhile; None if it is to be quiet."""
+    return None if mode.quiet else out
 
 
 def say(text: str, console: Console = out) -> None:

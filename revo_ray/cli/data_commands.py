@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from revo_ray.cli.console import errors, located, out, say
+from revo_ray.cli.console import located, out, tell
+from revo_ray.cli.console import progress as progress_console
 from revo_ray.cli.next_commands import after_inspect, show_next
-from revo_ray.cli.parameters import OptionalConfig, Overrides
+from revo_ray.cli.parameters import AsJson, OptionalConfig, Overrides
 from revo_ray.errors import UserError
 from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.settings.schema import SearchConfig
@@ -23,9 +23,7 @@ def inspect(
         Path | None,
         typer.Option(metavar="FILE", help="List all pairs of twins in this csv file."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the flaws of the images, then classes, splits, sizes; exit 2 if no search can start."""
     settings = SearchConfig.load(config, overrides or [])
@@ -36,7 +34,7 @@ def inspect(
 
     with located(settings), leaving_nothing(settings.storage):
         folder = tables_folder(settings.storage)
-        with looking(errors if as_json else out) as (progress, seeking):
+        with looking(progress_console()) as (progress, seeking):
             try:
                 found = inspect_images(
                     settings.data, folder, progress, seeking=seeking, list_twins=duplicates
@@ -46,7 +44,7 @@ def inspect(
                     raise UserError(f"cannot write {str(duplicates)!r}: {error.strerror}") from None
                 raise UserError(f"cannot read {str(folder)!r}: {error}", key="storage") from None
         if as_json:
-            say(json.dumps(found.as_json(), indent=2))
+            tell(found.as_json())
         else:
             show_inspection(found, settings.data, folder, out)
         found.check()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from revo_ray.cli.console import located, out, print_grid, say
-from revo_ray.data.shared_files import tables_folder
+from revo_ray.cli.console import located, mode, out, print_grid, progress, say, tell
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import duration
@@ -16,13 +15,25 @@ def show_dry_run(settings: SearchConfig, resume: bool) -> None:
         UserError: the configuration, the data, the model or the run directory is wrong, or the
             storage is unreachable.
     """
+    from revo_ray.data.shared_files import tables_folder
     from revo_ray.run import dry_run
 
     with located(settings):
         try:
-            found = dry_run(settings, resume=resume, console=out)
+            found = dry_run(settings, resume=resume, console=progress())
         except OSError as error:
             raise UserError(str(error), key="storage") from None
+    if mode.json:
+        tell(
+            {
+                "name": settings.name,
+                "searches": sum(cell.searches for cell in found.cells.values()),
+                "evaluations": found.evaluations,
+                "epochs": found.epochs,
+                "images": found.images,
+                "seconds": found.seconds / found.workers,
+            }
+        )
     cells = list(found.cells.values())
     head = ["images", "network", "units", "train", "validate", "test", "searches"]
     rows = []

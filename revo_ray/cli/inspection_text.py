@@ -21,7 +21,7 @@ from revo_ray.words import counted
 
 @contextmanager
 def looking(
-    console: Console,
+    console: Console | None,
 ) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
     """Show progress bars on a terminal. Yields `progress` and `seeking` of `inspect`."""
     bar = Progress(
@@ -31,7 +31,7 @@ def looking(
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=console is None or not console.is_terminal,
     )
     with bar:
         looking = bar.add_task("looking at the images", total=None)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from revo_ray.cli.console import errors, say
 from revo_ray.cli.next_commands import after_export, after_predict, show_next
+from revo_ray.cli.streams import lost, unread
 from revo_ray.errors import SearchError, UserError, printable
 
 if TYPE_CHECKING:
@@ -151,6 +152,10 @@ def predict(
                 bad += 1
                 line = printable(f"revo-ray: {answer.name}: {answer.error}")
                 errors.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            if target is None and unread(sys.stdout):
+                break
+    if target is None and (cause := lost(sys.stdout)) and not unread(sys.stdout):
+        raise SearchError(f"stdout: {cause.strerror}; not all answers were written")
     if target is None and errors.is_terminal:
         options = [*(["--form", form.value] if form else []), *(["--trust"] if trust else [])]
         show_next(after_predict(model, images, *options), errors)

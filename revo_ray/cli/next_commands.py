@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from revo_ray.cli.console import out, program, say
+from revo_ray.cli.console import mode, out, program, say
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import Directory
 from revo_ray.storage import folder_name
@@ -32,6 +32,8 @@ def show_next(steps: Sequence[Step], console: Console = out) -> None:
         steps: purpose and command of each.
         console: the one of stderr, for commands whose stdout programs read.
     """
+    if mode.quiet:
+        return
     width = max((len(purpose) for purpose, _ in steps), default=0)
     for number, (purpose, command) in enumerate(steps):
         say(f"{'' if number else 'next:':6}{purpose:{width}}   {command}", console)

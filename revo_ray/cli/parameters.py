@@ -6,19 +6,38 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="A file or preset:NAME.")]
+from revo_ray.cli.completion import complete_config, complete_override, complete_study
+from revo_ray.cli.console import for_programs
+
+
+def _keep_stdout(value: bool) -> bool:
+    if value:
+        for_programs()
+    return value
+
+
+Config = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG.yaml", help="A file or preset:NAME.", autocompletion=complete_study
+    ),
+]
 OptionalConfig = Annotated[
     str | None,
     typer.Argument(
         metavar="[CONFIG.yaml | IMAGES]",
         help="A file or preset:NAME, or a folder, an archive or a table of images; default: the "
         "quick start.",
+        autocompletion=complete_config,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override any key, e.g. search.evaluations=20."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key, e.g. search.evaluations=20.",
+        autocompletion=complete_override,
     ),
 ]
 Address = Annotated[
@@ -26,6 +45,14 @@ Address = Annotated[
     typer.Option(
         help="Join a Ray cluster: auto or host:port. Default: the cluster of the Ray job that this "
         "runs in, else a local Ray of its own."
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the result as JSON on stdout, for programs; all else goes to stderr.",
+        callback=_keep_stdout,
     ),
 ]
 DryRun = Annotated[

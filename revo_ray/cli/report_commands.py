@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from revo_ray.cli.console import out, say
 from revo_ray.cli.next_commands import Step, after_report, after_watch, show_next
+from revo_ray.cli.streams import unread
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage, divided
 
@@ -29,7 +32,8 @@ def watch(
     """Show the progress of a search or a study that runs elsewhere, until it ends."""
     from revo_ray.monitor.watch import watch as watch_directory
 
-    watch_directory(directory, out, once=once, every=every)
+    nobody = partial(unread, sys.stdout)
+    watch_directory(directory, out, once=once, every=every, unread=nobody)
     if not once:
         show_next(after_watch(directory))
 

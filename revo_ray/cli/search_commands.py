@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revo_ray.cli.console import located, out, say
+from revo_ray.cli.console import errors, located, progress, say, tell
 from revo_ray.cli.dry_run_text import show_dry_run
 from revo_ray.cli.next_commands import configured, show_next
-from revo_ray.cli.parameters import Address, Config, DryRun, OptionalConfig, Overrides
+from revo_ray.cli.parameters import Address, AsJson, Config, DryRun, OptionalConfig, Overrides
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
 from revo_ray.errors import SearchError, UserError
@@ -34,6 +35,7 @@ def search(
         bool, typer.Option("--resume", help="Continue the search in the run directory, if any.")
     ] = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search for the best layer-wise learning rates, and keep the best model."""
     settings = SearchConfig.load(config, overrides or [])
@@ -44,7 +46,9 @@ def search(
     with _resumable(settings, config, overrides, address):
         from revo_ray.run import run_search
 
-        result = run_search(settings, address=address, resume=resume, console=out)
+        result = run_search(settings, address=address, resume=resume, console=progress())
+    if as_json:
+        tell(asdict(result))
     show_result(result, config, overrides)
     if result.best is None and result.stopped_by == "budget":
         ledger = RunDirectory(result.directory).ledger_uri
@@ -62,6 +66,7 @@ def study(
         bool, typer.Option("--resume", help="Continue the study in its folder, if any.")
     ] = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
     settings = StudyConfig.load(config, overrides or [])
@@ -74,10 +79,12 @@ def study(
         from revo_ray.run import run_study
 
         try:
-            results = run_study(settings, address=address, resume=resume, console=out)
+            results = run_study(settings, address=address, resume=resume, console=progress())
         except SearchError:
             show_report(folder)
             raise
+    if as_json:
+        tell([asdict(result) for result in results])
     steps = show_report(folder)
     spent = [result for result in results if result.stopped_by == "budget"]
     if (left := len(settings.searches()) - len(spent)) > 0:
@@ -123,9 +130,12 @@ def submit(
     settings = kind.load(config, overrides or [])
     with located(settings):
         job = make_job(settings, config, overrides or [], working_dir, runtime_env)
+    for note in job.notes:
+        say(f"warning: {note}", errors)
     server = JobServer(address)
     job_id = server.submit(job)
     say(f"submitted {job_id}: {job.entrypoint}")
+    say(f"dashboard: {server.page(job_id)}")
     if wait:
         return _follow(server, job_id)
     say(f"it runs on the cluster; {server.ways_back(job_id)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revo_ray.cli.console import located, out, say
+from revo_ray.cli.console import located, progress, say
 from revo_ray.cli.next_commands import after_train, show_next
 from revo_ray.cli.parameters import Overrides
 from revo_ray.errors import UserError
@@ -88,7 +88,7 @@ def train(
             on_seed=lambda seed: say(f"seed {seed}") if seeds > 1 else None,
             on_epoch=_show_epoch,
             on_trained=_show_trained,
-            prepare_table=partial(prepare_and_show, console=out),
+            prepare_table=partial(prepare_and_show, console=progress()),
             say=say,
         )
         if seeds > 1:
@@ -135,7 +135,7 @@ def _placing_images(run: RunDirectory | None) -> Iterator[None]:
 
 
 def _show_epoch(epoch: Epoch) -> None:
-    if epoch.train_loss is not None:
+    if epoch.train_loss is not None and progress() is not None:
         say(f"epoch {epoch.epoch}: training loss {epoch.train_loss:.4f} ({epoch.seconds:.1f}s)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -12,7 +13,14 @@ from revo_ray.monitor.watched import View, Watched, missing_text, open_watched
 from revo_ray.storage import Storage
 
 
-def watch(directory: str, console: Console, *, once: bool = False, every: float = 2.0) -> None:
+def watch(
+    directory: str,
+    console: Console,
+    *,
+    once: bool = False,
+    every: float = 2.0,
+    unread: Callable[[], bool] = lambda: False,
+) -> None:
     """Show the status of a search or a study until it is done.
 
     On a terminal the lines are drawn again in place; elsewhere a line is printed when something
@@ -23,6 +31,7 @@ def watch(directory: str, console: Console, *, once: bool = False, every: float 
         console: the console to write to.
         once: print the status once and end.
         every: seconds between two looks.
+        unread: whether nobody reads the console any more; then it ends.
 
     Raises:
         UserError: there can be no search at that place.
@@ -37,8 +46,10 @@ def watch(directory: str, console: Console, *, once: bool = False, every: float 
         say(console, f"{missing_text(storage)}; waiting for one")
     while seen is None:
         time.sleep(every)
+        if unread():
+            return
         seen = open_watched(storage)
-    _follow(seen, console, every)
+    _follow(seen, console, every, unread)
 
 
 def _print(view: View, console: Console) -> None:
@@ -47,7 +58,7 @@ def _print(view: View, console: Console) -> None:
             say(console, line)
 
 
-def _follow(seen: Watched, console: Console, every: float) -> None:
+def _follow(seen: Watched, console: Console, every: float, unread: Callable[[], bool]) -> None:
     view = seen.look()
     said, complained = "", False
     live = LiveLines(console, view.total)
@@ -57,7 +68,7 @@ def _follow(seen: Watched, console: Console, every: float) -> None:
             if not live.shown and view.plain != said:
                 said = view.plain
                 say(console, said)
-            if view.finished:
+            if view.finished or unread():
                 break
             time.sleep(every)
             try:

@@ -55,6 +55,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "revo-ray data inspect config.yaml": (),
     "revo-ray methods": (),
     "revo-ray models resnet18": (),
+    "revo-ray --version": (),
     "revo-ray data inspect --set data.source=fashion-mnist --set data.max_images=3000": (FASHION,),
     "revo-ray search --set name=fashion --set data.source=fashion-mnist "
     "--set data.max_images=3000 --set search.evaluations=20": (*SEARCH, FASHION),
@@ -71,6 +72,8 @@ REFIT = "tests/model/test_refit.py"
 INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 ELSEWHERE = {
+    "revo-ray --install-completion": "tests/cli/test_completion.py"
+    "::test_bash_completes_commands_options_presets_and_keys",
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
     "revo-ray data inspect photos.zip": f"{INSPECT}"
     "::test_a_path_takes_the_place_of_a_configuration",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence, Set
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import timm
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
@@ -18,6 +20,11 @@ from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.first_use import MISFITS
 from revo_ray.finetune.network.image_size import ImageSizeError
+from revo_ray.finetune.network.reachable import (
+    REQUEST_S,
+    why_no_download,
+    why_unreachable,
+)
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
@@ -101,13 +108,15 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
     # node without a network.
     file = _hub_file(config)
     overlay = None if file is None else {"file": str(file)}
+    missing = None if file is not None else _why_missing(config)
     try:
-        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        with _offline(missing is not None):
+            model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     # The hub's client raises the errors of its HTTP library, which differ between its versions.
     except Exception as error:
         raise weights_error(
-            f"cannot get the pretrained weights of timm/{name} ({first_line(error)}); put "
-            f"{place} in {constants.HF_HUB_CACHE} (HF_HOME moves it), or give a file"
+            f"cannot get the pretrained weights of timm/{name} ({missing or first_line(error)}); "
+            f"{_way_out(config)}"
         ) from None
     file = file or _hub_file(config)
     sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
@@ -116,12 +125,61 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
 
 def _hub_file(config: Any) -> Path | None:
     """The weights in the Hugging Face cache, if they are one plain safetensors file."""
-    name = config.hf_hub_filename or "model.safetensors"
+    name = _hub_name(config)
     plain = config.hf_hub_id and "@" not in config.hf_hub_id and not config.custom_load
     if not plain or not name.endswith(".safetensors"):
         return None
     found = try_to_load_from_cache(config.hf_hub_id, name)
     return Path(found) if isinstance(found, str) else None
+
+
+def _why_missing(config: Any) -> str | None:
+    """Why the server of a model's weights cannot be asked for them; None if it answers.
+
+    The hub's client tries again for a minute, and torch's waits for a server that says nothing.
+    """
+    if not config.hf_hub_id:
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(config.url).name
+        return None if cached.exists() else why_no_download(config.url)
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set, and they are not in the cache"
+    repository, _, revision = config.hf_hub_id.partition("@")
+    url = hf_hub_url(repository, _hub_name(config), revision=revision or None)
+    cause = why_unreachable(lambda: get_hf_file_metadata(url, timeout=REQUEST_S))
+    return cause and f"{urlsplit(url).hostname} cannot be reached: {cause}"
+
+
+@contextmanager
+def _offline(offline: bool) -> Iterator[None]:
+    """Keep the hub's client from asking a server that does not answer; it still has its cache."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _way_out(config: Any) -> str:
+    """The command that gets a model's weights elsewhere, and the place to put them here."""
+    if not config.hf_hub_id:
+        return (
+            f"`curl -LO {config.url}` gets them on a machine with a network: put the file in "
+            f"{torch.hub.get_dir()}/checkpoints (TORCH_HOME moves it), or give it as model.weights"
+        )
+    repository, _, revision = config.hf_hub_id.partition("@")
+    name = _hub_name(config)
+    at = f" --revision {revision}" if revision else ""
+    folder = f"models--{repository.replace('/', '--')}"
+    return (
+        f"`hf download {repository} {name}{at}` gets them on a machine with a network: put the "
+        f"folder {folder} of its cache in {constants.HF_HUB_CACHE} (HF_HOME moves it), or give "
+        f"the file {name} as model.weights"
+    )
+
+
+def _hub_name(config: Any) -> str:
+    return str(config.hf_hub_filename or "model.safetensors")
 
 
 def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

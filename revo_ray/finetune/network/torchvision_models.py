@@ -16,6 +16,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from revo_ray.errors import first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.image_size import ImageSizeError
+from revo_ray.finetune.network.reachable import why_no_download
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
@@ -99,7 +100,10 @@ def _pretrained(name: str, entry: Any) -> Weights:
     """Torchvision's own weights of a model, downloaded if they are not here."""
     file = os.path.basename(urlparse(entry.url).path)
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    missing = None if path.exists() else why_no_download(entry.url)
     try:
+        if missing:
+            raise ConnectionError(missing)
         # The hash is checked when the file is downloaded, not when it is found.
         tensors = entry.get_state_dict(
             progress=False, check_hash=True, map_location="cpu", weights_only=True
@@ -108,7 +112,8 @@ def _pretrained(name: str, entry: Any) -> Weights:
     except Exception as error:
         raise weights_error(
             f"cannot get the pretrained weights of torchvision/{name} ({first_line(error)}); "
-            f"put {file} in {path.parent} (TORCH_HOME moves it), or give a file"
+            f"`curl -LO {entry.url}` gets them on a machine with a network: put {file} in "
+            f"{path.parent} (TORCH_HOME moves it), or give a file"
         ) from None
     return Weights(tensors, f"torchvision {entry} ({file})", file_sha256(path))
 

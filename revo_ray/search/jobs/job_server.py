@@ -96,6 +96,10 @@ class JobServer:
             )
             return job_id
 
+    def page(self, job_id: str) -> str:
+        """The address of a job's page in the dashboard."""
+        return f"{self.address}/#/jobs/{job_id}"
+
     def follow(self, job_id: str, write: Callable[[str], None]) -> int:
         """Write a job's log, from its beginning, until the job ends; returns the exit status.
 
@@ -190,8 +194,9 @@ def _client(address: str) -> Any:
         raise UserError(
             "`revo-ray submit` needs Ray's job client; pip install 'revo-ray[cluster]' gets it"
         ) from None
-    for module, level in _LOUD.items():
-        logging.getLogger(module).setLevel(level)
+    if not logging.getLogger("revo_ray").isEnabledFor(logging.DEBUG):
+        for module, level in _LOUD.items():
+            logging.getLogger(module).setLevel(level)
     kept = {name: os.environ.pop(name) for name in _OVERRIDING if name in os.environ}
     try:
         return JobSubmissionClient(address)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from revo_ray.errors import UserError
 from revo_ray.methods import make_method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.paths import require_absolute
+from revo_ray.search.jobs.upload import (
+    check_size,
+    check_uploaded,
+    module_files,
+    uploaded_files,
+)
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -47,12 +54,14 @@ class Job:
         run: its run directory, as the cluster sees it.
         entrypoint: a shell command.
         runtime_env: Ray's runtime environment, with the folder to upload.
+        notes: lines for people on files that are not uploaded.
     """
 
     name: str
     run: str
     entrypoint: str
     runtime_env: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def make_job(
@@ -85,7 +94,9 @@ def make_job(
     _check(settings)
     run = RunDirectory.of(settings).uri
     environment = _runtime_env(working_dir, runtime_env)
-    return Job(settings.name, run, shlex.join([*words, "--resume"]), environment)
+    _check_upload(settings, source, working_dir, environment["excludes"])
+    notes = tuple(_left_here(settings, working_dir))
+    return Job(settings.name, run, shlex.join([*words, "--resume"]), environment, notes)
 
 
 def _check(settings: SearchConfig) -> None:
@@ -99,6 +110,35 @@ def _check(settings: SearchConfig) -> None:
             if search is settings:
                 raise
             raise UserError(f"{search.name}: {error}", key="study") from None
+
+
+def _check_upload(
+    settings: SearchConfig, source: str | None, folder: Path, excludes: list[str]
+) -> None:
+    """Refuse an upload that is too large, or lacks a file that the job reads."""
+    files = uploaded_files(folder, excludes)
+    if files is None:
+        return
+    needed = [*module_files(folder, ["revo_ray", *settings.plugins])]
+    if source is not None and not source.startswith("preset:"):
+        needed.append(_below(folder, source))
+    check_uploaded(folder, needed, files, excludes)
+    check_size(files)
+
+
+def _left_here(settings: SearchConfig, folder: Path) -> Iterator[str]:
+    """Name images and weights in the folder: a job reads them only where its machines do."""
+    searches = settings.searches() if isinstance(settings, StudyConfig) else [settings]
+    places = (("data.root", s.data.root) for s in searches)
+    weights = (("model.weights", s.model.weights_file) for s in searches)
+    for key, path in dict.fromkeys((*places, *weights)):
+        if path and "://" not in path:
+            absolute = Path(os.path.abspath(os.path.expanduser(path)))
+            if absolute.is_relative_to(os.path.abspath(folder)):
+                yield (
+                    f"{key}: {path!r} lies in --working-dir, and the job reads it at that path, "
+                    "not in the upload: each machine of the cluster needs it there"
+                )
 
 
 def _below(working_dir: Path, source: str) -> str:

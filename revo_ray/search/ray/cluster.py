@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,6 +22,9 @@ from revo_ray.search.ray.internals import no_signal_handlers
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig
+
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
+"""Variables with which a user decides on Ray's token."""
 
 PATIENCE_S = 20.0
 """Seconds that the end of a command waits for a Ray that starts or stops."""
@@ -40,19 +45,47 @@ def connected(address: str | None) -> Iterator[bool]:
             )
         yield True
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    verbose = logging.getLogger("revo_ray").isEnabledFor(logging.DEBUG)
+    level = logging.INFO if verbose else logging.ERROR
+    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level}
     if address is None and not os.environ.get(JOB):
         address = "local"
         options |= {"include_dashboard": False}
     tune_logger = logging.getLogger("ray.tune")
-    level = tune_logger.level
-    tune_logger.setLevel(logging.CRITICAL)  # failures are rows, and errors are ours to tell
-    watched = nullcontext if address == "local" else head_watched
+    before = tune_logger.level
+    if not verbose:  # failures are rows, and errors are ours to tell
+        tune_logger.setLevel(logging.CRITICAL)
+    local = address == "local"
+    token, watched = (_own_token, nullcontext) if local else (nullcontext, head_watched)
     try:
-        with _ray_of_a_thread(address, options), watched():
+        with token(), _ray_of_a_thread(address, options), watched():
             yield False
     finally:
-        tune_logger.setLevel(level)
+        tune_logger.setLevel(before)
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Give an embedded Ray a token for this process alone if the home folder cannot keep one."""
+    if any(name in os.environ for name in _TOKENS) or _keeps_token():
+        yield
+        return
+    os.environ[_TOKENS[0]] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        del os.environ[_TOKENS[0]]
+
+
+def _keeps_token() -> bool:
+    try:
+        file = Path.home() / ".ray" / "auth_token"
+        if file.exists():
+            return os.access(file, os.R_OK)
+        file.parent.mkdir(parents=True, exist_ok=True)  # as Ray does
+    except (OSError, RuntimeError):  # no home folder at all is the latter
+        return False
+    return os.access(file.parent, os.W_OK)
 
 
 @contextmanager
