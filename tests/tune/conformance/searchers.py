@@ -48,3 +48,9 @@ COMPARED: dict[str, Maker] = {
     "HyperOptSearch": hyperopt,
 }
 """The searchers of the table."""
+VARIANTS: dict[str, Maker] = {
+    "lookahead": cmamv_ahead,
+    "cmawm": cmamv_cmawm,
+    "sop": cmamv_sop,
+}
+"""Other settings of CMAMVSearch."""

@@ -142,6 +142,13 @@ def several(make: Maker, metric: Any, mode: Any) -> None:
     if error:
         assert "metric" in str(error) or "mode" in str(error), said(error)
         return
-    driver = take(make, metric, mode)
-    for _ in range(20):
-        driver.end(driver.begin(), result={"loss": 1.0, "size": 2.0})
+    searches = []
+    for best in (1, 8):
+        driver = take(make, metric, mode)
+        driver.objective = lambda config, best=best: abs(config["depth"] - best)  # type: ignore[misc]
+        for _ in range(60):
+            trial = driver.live[0]
+            driver.end(trial, result=driver.result(trial) | {"size": 1.0})
+            driver.begin()
+        searches.append(driver.seen)
+    assert searches[0] != searches[1], f"it takes the metric {metric} and learns nothing"
