@@ -108,18 +108,25 @@ class Optimist(Pointless):
 
 
 class Strict(Pointless):
-    """Knows trials while they are live, and only the last ten of them."""
+    """Knows trials while they are live, and each only until eight others were asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.trials: list[str] = []
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        self.ended = self.__dict__.get("ended", 0) + 1
-        if trial_id not in self._live or (trial_id == "trial0" and self.ended > 3):
-            raise KeyError(trial_id)
+        self.trials[self.trials[-9:].index(trial_id) - min(9, len(self.trials))] = "ended"
         super().on_trial_complete(trial_id, dict(result or {}), error)
 
     def on_trial_result(self, trial_id: str, result: Config) -> None:
-        self._live[trial_id]
+        self.trials.index(trial_id)
+
+    def suggest(self, trial_id: str) -> Config | None:
+        config = super().suggest(trial_id)
+        self.trials += [trial_id] if config else []
+        return config
 
 
 class Hasty(Pointless):
@@ -157,7 +164,7 @@ class OneWay(Pointless):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Config, **spec: Any
     ) -> bool:
-        mine = self._metric or metric, self._mode or "min"
+        mine = self.metric or metric, self.mode or "min"
         return super().set_search_properties(*mine, config)
 
 
@@ -223,14 +230,17 @@ class Forgetful(Pointless):
 class Renewed(Pointless):
     """Begins anew with each search space, and needs none."""
 
+    begun = False
+
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Config, **spec: Any
     ) -> bool:
-        self._proposals = None
-        return super().set_search_properties(metric, mode, config)
+        self.__init__()  # type: ignore[misc]
+        self.begun = super().set_search_properties(metric, mode, config)
+        return self.begun
 
     def suggest(self, trial_id: str) -> Config | None:
-        return super().suggest(trial_id) if self._proposals else {"x": 1}
+        return super().suggest(trial_id) if self.begun else {"x": 1}
 
 
 class TunerOnly(Pointless):
