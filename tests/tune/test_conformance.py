@@ -13,9 +13,12 @@ from tests.tune.conformance.kit import Check, Maker, failure
 from tests.tune.conformance.known import KNOWN
 from tests.tune.conformance.searchers import COMPARED, VARIANTS
 
-QUICK = {"search spaces", "points to begin with", "metric, mode and search space"}
+QUICK = {"search spaces", "metric, mode and search space"}
 """Groups of checks with few trials, for which TPE does not take long."""
-LONG = {"60 variables", "1,000 choices", "every variable varies", "points are learned from"}
+LONG = {
+    *("60 variables", "1,000 choices", "every variable varies"),
+    *("several metrics work or are refused", "one metric in a list works or is refused"),
+}
 IN_EACH_RUN = {"another process gives the same search"}
 """Checks with a process of their own that `make test` has."""
 

@@ -117,7 +117,9 @@ class Strict(Pointless):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        self.trials[self.trials[-9:].index(trial_id) - min(9, len(self.trials))] = "ended"
+        if trial_id not in self.trials[-9:]:
+            raise KeyError(trial_id)
+        self.trials[self.trials.index(trial_id)] = "ended"
         super().on_trial_complete(trial_id, dict(result or {}), error)
 
     def on_trial_result(self, trial_id: str, result: Config) -> None:
