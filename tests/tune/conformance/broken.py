@@ -287,7 +287,7 @@ FAILS: dict[Maker, list[str]] = {
         *("randint", "lograndint", "qrandint", "qlograndint"),
         *("choice of texts", "choice of numbers", "choice of equal values", "choice of tuples"),
         *("mixed", "nested dictionaries", "odd keys", "wide bounds", "one value", "tuples"),
-        *("60 variables", "1,000 choices"),
+        *("60 variables", "1,000 choices", "an experiment with failures comes to its end"),
     ],
     Partial: ["grid_search", "nested grid_search", "sample_from", "nested sample_from"],
     Padded: [

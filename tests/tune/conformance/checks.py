@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.tune.conformance import (
     crowds,
+    experiments,
     kit,
     quality,
     repeatable,
@@ -17,7 +18,17 @@ from tests.tune.conformance.kit import Check
 
 GROUPS = [
     module.GROUP
-    for module in (spaces, reports, repeatable, crowds, warm_start, saving, settings, quality)
+    for module in (
+        spaces,
+        reports,
+        repeatable,
+        crowds,
+        warm_start,
+        saving,
+        settings,
+        experiments,
+        quality,
+    )
 ]
 CHECKS: dict[str, Check] = {
     each.name: each
