@@ -145,7 +145,7 @@ def several(make: Maker, metric: Any, mode: Any) -> None:
     for best in (1, 8):
         driver = take(make, metric, mode)
         driver.objective = lambda config, best=best: abs(config["depth"] - best)  # type: ignore[misc]
-        for _ in range(60):
+        for _ in range(30):
             trial = driver.live[0]
             driver.end(trial, result=driver.result(trial) | {"size": 1.0})
             driver.begin()
