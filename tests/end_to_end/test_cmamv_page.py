@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "cmamv-search.md"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -29,8 +29,8 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_ray: None) -> Path:
     """A working folder, below which results go that have no `storage_path`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path / "ray_results"))
@@ -57,6 +57,7 @@ def test_every_example_has_a_test() -> None:
     assert PAGE.read_text().count("<!-- tested -->") == PAGE.read_text().count("```python")
 
 
+@pytest.mark.nightly
 def test_a_plain_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = last_line("plain", folder, capsys)
     config, loss = re.fullmatch(r"(\{.*\}) (\S+)", line).groups()  # type: ignore[union-attr]
