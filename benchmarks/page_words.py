@@ -101,6 +101,12 @@ BENCHMARKS = {
         "Time to propose",
         "Milliseconds of `suggest` plus `on_trial_complete`.",
     ),
+    "conformance": (
+        "Properties of searchers of Ray Tune",
+        "The checks of `tests/tune/conformance`, over `CMAMVSearch`, Ray's `OptunaSearch` and "
+        "Ray's `HyperOptSearch`. A fault is an error that users meet, a limit a setting that a "
+        "searcher does not have or refuses; a difference by nature comes with the algorithm.",
+    ),
     "ledger": (
         "A long ledger",
         "The cost of a row, and of resuming.",
@@ -149,14 +155,17 @@ BENCHMARKS = {
 WORDS = {
     "an_hour": "evaluations an hour",
     "at_once": "as many plain processes as workers",
+    "by_nature": "fails by nature",
     "cpu": "CPU seconds",
     "cpu_over_floor": "computing, over plain torch's",
     "cpu_over_usual": "computing, over the usual trainable's",
     "equal": "ended equal",
+    "faults": "fails by a fault",
     "fine_tuning": "seconds a fine-tuning",
     "fired": "took place",
     "handover_ms": "handover, ms",
     "held": "with loading",
+    "limits": "fails by a limit",
     "lost": "evaluations lost",
     "loss_apart": "largest difference of losses",
     "mean_evaluation_s": "mean evaluation, s",

@@ -49,6 +49,7 @@ from benchmarks import (
     versions,
     warm_start,
 )
+from benchmarks.page import tables
 from benchmarks.runs import ROOT, Clocked, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.settings.schema import SearchConfig
@@ -61,8 +62,10 @@ SMALL_PREPARATION = (
     *("--images", "36", "--parts", "1", "--size", "16"),
     *("--hashes", "200", "--small", "30"),
 )
+SETTINGS = "metric, mode and search space"
 TINY = (*NETWORK, "data.max_images=400", "train.epochs=1")
 ARGUMENTS = {
+    "conformance": ("--searchers", "CMAMVSearch", "OptunaSearch", "--groups", SETTINGS),
     "head": ("--model", "timm/test_byobnet", "--epochs", "2", "--turns", "1"),
     "ledger": ("--evaluations", "20"),
     "luck": ("--seeds", "0", "--trainings", "11", "--plans", "4", "--set", *TINY),
@@ -111,11 +114,27 @@ def test_every_program_has_a_smoke_test() -> None:
     assert programs <= own | ARGUMENTS.keys() | IN_TEST_WINS
 
 
-@pytest.mark.parametrize("program", sorted(ARGUMENTS.keys() - {"head", "throughput"}))
+@pytest.mark.parametrize(
+    "program", sorted(ARGUMENTS.keys() - {"conformance", "head", "throughput"})
+)
 def test_it_prints_its_line(printed: Printed, program: str) -> None:
     line = last_line(printed(program, *ARGUMENTS[program]))
     assert line["benchmark"] == program
     assert len(line) > 3
+
+
+def test_conformance(printed: Printed) -> None:
+    """Each failure has its reason, and the page a table of both."""
+    line = last_line(printed("conformance", *ARGUMENTS["conformance"]))
+    rows = line["checks"]
+    assert {row["subject"] for row in rows} == {SETTINGS}
+    failed = [row["check"] for row in rows if row["OptunaSearch"] != "passes"]
+    assert [row["check"] for row in line["why"] if row["searcher"] == "OptunaSearch"] == failed
+    assert "an unknown mode is refused" in failed
+    for searcher, counts in line["searchers"].items():
+        assert sum(counts.values()) == len(rows), searcher
+        assert counts["unexplained"] == 0
+    assert sum("| an unknown mode is refused |" in table for table in tables(line)) == 2
 
 
 def test_head(printed: Printed) -> None:
