@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.cli import PATH, SMALL
+from tests.forks.client import without_forks
 
 PRINTS = """
 import logging, os, subprocess, sys
@@ -104,7 +105,7 @@ def test_a_search_that_nobody_reads_has_its_result(closing: str, tmp_path: Path)
     done = subprocess.run(
         ["bash", "-c", f"{command} {closing}; exit ${{PIPESTATUS[0]}}"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(PATH)},
+        env=without_forks() | {"PYTHONPATH": os.pathsep.join(PATH)},
         capture_output=True,
         text=True,
         timeout=240,
@@ -124,7 +125,7 @@ def test_a_terminal_hangs_up(nohup: bool, status: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
         ["setsid", "--ctty", *search(tmp_path, "hung"), "--set", "search.evaluations=8"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(PATH), "TERM": "xterm"},
+        env=without_forks() | {"PYTHONPATH": os.pathsep.join(PATH), "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
