@@ -44,7 +44,7 @@ class ParamSpace:
 
     def _filled(self, value: Any, path: KeyPath, sample: Sample) -> Any:
         if path in self.paths:
-            return sample[self.paths[path]]
+            return copy.deepcopy(sample[self.paths[path]])  # of a choice, it may be any object
         if path not in self._containers:
             return copy.deepcopy(value)
         if isinstance(value, dict):

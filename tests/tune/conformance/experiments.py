@@ -57,6 +57,6 @@ def an_experiment_with_failures_comes_to_its_end(make: Maker) -> None:
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         ).fit()
     assert len(results) == TRIALS, f"it has {len(results)} trials"
-    for result in results:
+    for result in results:  # type: ignore[attr-defined]  # Ray's has `__getitem__` alone
         wrong = fault(MIXED, result.config)
         assert not wrong, wrong
