@@ -201,6 +201,24 @@ def test_a_trial_that_ended_before_it_ran_is_proposed_again() -> None:
     assert plain(searcher.suggest("again") or {}) == plain(asked["t4"])
 
 
+def test_a_paused_trial_that_a_scheduler_stops_counts_with_its_last_value(tmp_path: Path) -> None:
+    """Tune reports no result then; also in a state that was restored while it was paused."""
+    ended, stopped = make(), make()
+    asked = ask_all(ended, "t")
+    assert plain(ask_all(stopped, "t")) == plain(asked)
+    for trial_id, config in asked.items():
+        ended.on_trial_complete(trial_id, {"loss": value(config)})
+        stopped.on_trial_result(trial_id, {"loss": 1e9})
+        stopped.on_trial_result(trial_id, {"loss": value(config)})
+        if trial_id == "t4":
+            stopped.save(str(tmp_path / "state"))
+            stopped = make()
+            stopped.restore(str(tmp_path / "state"))
+    for trial_id in asked:
+        stopped.on_trial_complete(trial_id)
+    assert plain(ask_all(stopped, "next")) == plain(ask_all(ended, "next"))
+
+
 @pytest.mark.parametrize("lookahead", [0, 3])
 @pytest.mark.parametrize("finished", [0, 4, 10, 23])
 def test_save_and_restore_continue_the_trajectory(
