@@ -74,28 +74,30 @@ def test_trackers_change_nothing_and_get_report_and_model(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_in_the_same_runs(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(tmp_path)
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    options = {"name": "killed", "trackers": "[mlflow, wandb]", "train__epochs": "20"}
+    options = {"name": "killed", "trackers": "[mlflow, wandb]", "train__epochs": "8"}
+    options["search__evaluations"] = "10"
     try:
-        for rows in (3, 8):
+        for rows in (2, 5):
             process = cli.start("search", "--resume", **options, **ONE_WORKER)
             cli.wait_for_rows("killed", rows, process)
             cli.kill(process)
         done = cli.run("search", "--resume", **options, **ONE_WORKER)
         assert done.returncode == 0, done.stderr
         (parent,), children = searches()
-        assert children == {parent.info.run_id: [*range(23)]}
+        assert children == {parent.info.run_id: [*range(10)]}
         assert parent.info.status == "FINISHED"
     finally:
         server.kill()
     runs = [run for run in offline_runs(cli.folder / "killed") if run.exit_code is not None]
     each = [run.run.run_id for run in runs if run.run.job_type == "evaluation"]
-    assert len(set(each)) == 23
+    assert len(set(each)) == 10
 
 
 @pytest.mark.nightly
