@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,10 +70,21 @@ def open_program(file: Path | BinaryIO, name: str) -> Classifier:
     """
     extra = dict.fromkeys(_KEYS, "")
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), _silent("torch.export"):
             program = torch.export.load(file, extra_files=extra)
         module = program.module()
     # The loader raises errors of many kinds on a file that is no program.
     except Exception as error:
         raise UserError(f"cannot open {name!r}: {first_line(error)}") from None
     return torch_classifier(module, Description.from_strings(extra, name))
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Turn a logger off: torch 2.14 logs the traceback of an error that it raises."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
