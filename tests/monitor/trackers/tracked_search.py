@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from revo_ray.monitor.trackers import TrackedOutcome, Trackers, check_trackers
-from revo_ray.run import show_in_trackers
+from revo_ray.run.tracking import show_in_trackers
 from revo_ray.rundir import SearchResult
 from revo_ray.search.core.state import SearchState
 from revo_ray.storage import Storage

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from functools import cache, partial
 from importlib import import_module
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from rich.console import Console
 
-from revo_ray.errors import SearchError, UserError, first_line
+from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
-from revo_ray.monitor.trackers import (
-    RecordedUnit,
-    TrackedOutcome,
-    TrackedSearch,
-    Tracker,
-    Trackers,
-    check_trackers,
-)
+from revo_ray.monitor.trackers import check_trackers
+from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
-from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.dry_run import DryRun
 from revo_ray.search.core.paths import check_paths
@@ -85,14 +75,14 @@ def run_search(
             connect()
         state = preparation.state(config)
         show_in_tensorboard(state)
-        trackers = _open_trackers(kinds, console, stack)
+        trackers = open_trackers(kinds, teller(console), stack)
         show_in_trackers(state, trackers)
         progress = Progress(_status(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
         results = _run([state], stop_after, config.resources, connect, console, progress.tick)
-        _hand_over(trackers, results, console)
+        hand_over(trackers, results, teller(console))
         if config.name not in results:
             raise SearchError(
                 "search.stop_after passed before an evaluation ended; allow more time, and go on "
@@ -138,10 +128,10 @@ def run_study(
         if unfinished:
             connect()
         states = _each(unfinished, preparation.state)
-        trackers = _open_trackers(kinds, console, stack)
+        trackers = open_trackers(kinds, teller(console), stack)
         for result in results.values() if trackers else ():
             if result is not None:
-                _track_finished(result, trackers, config.name)
+                track_finished(result, trackers, config.name)
         for state in states.values():
             show_in_tensorboard(state)
             show_in_trackers(state, trackers, config.name)
@@ -153,7 +143,7 @@ def run_study(
         resources, finish = config.resources, progress.finish
         results |= _run(opened, stop_after, resources, connect, console, tick, finish)
         ended = {name: result for name, result in results.items() if result is not None}
-        _hand_over(trackers, ended, console)
+        hand_over(trackers, ended, teller(console))
         return list(ended.values())
 
 
@@ -229,67 +219,6 @@ def show_in_tensorboard(state: SearchState) -> None:
     )
     state.listeners.append(on_row)
     state.followers.append(on_told)
-
-
-def _open_trackers(
-    kinds: dict[str, type[Tracker]], console: Console | None, stack: ExitStack
-) -> Trackers:
-    trackers = Trackers(kinds, teller(console), stop_if_asked)
-    stack.callback(trackers.close)
-    return trackers
-
-
-def show_in_trackers(state: SearchState, trackers: Trackers, study: str | None = None) -> None:
-    """Send a search to trackers, if there are any, and each new row."""
-    if trackers:
-        search = TrackedSearch.of(state.run, state.units, study)
-        state.listeners.append(trackers.follow(search, state.ledger))
-
-
-def _track_finished(result: SearchResult, trackers: Trackers, study: str) -> None:
-    """Send a search that was finished before; the trackers may have missed parts of it."""
-    run = RunDirectory(result.directory)
-    names = run.best.card()["units"] if run.best.exists else []
-    units = [RecordedUnit(name, head=name == names[-1]) for name in names]
-    trackers.follow(TrackedSearch.of(run, units, study), run.rows(table_first=True))
-
-
-def _hand_over(
-    trackers: Trackers, results: Mapping[str, SearchResult], console: Console | None
-) -> None:
-    """Write the reports of searches that ended, and hand them with the models to the trackers."""
-    if not trackers:
-        return
-    trackers.catch_up()
-    with ExitStack() as stack:
-        for name, result in results.items():
-            if trackers.want_outcome(name, asdict(result)):
-                folder = Path(stack.enter_context(TemporaryDirectory(prefix="revo-ray-")))
-                trackers.end(name, _tracked_outcome(result, folder, teller(console)))
-        trackers.finish()
-
-
-def _tracked_outcome(
-    result: SearchResult, folder: Path, say: Callable[[str], None] | None
-) -> TrackedOutcome:
-    """The outcome of a search; its report and its model are copied into a folder."""
-    from revo_ray.report.pages.site import write_page
-    from revo_ray.report.study_report import study_report, write_report
-
-    run = RunDirectory(result.directory)
-    report, model = folder / "report", folder / "model"
-    try:
-        found = study_report(run)
-        write_report(found)
-        write_page(found)
-        run.report.download("", report)
-        for path in run.model_files(result.form):
-            run.storage.download(path, model / path)
-    except Exception as error:  # the result stands, and trackers are told of the rest of it
-        if say is not None:
-            say(f"trackers get no report or no model of {result.name}: {first_line(error)}")
-    whole = [path if path.exists() else None for path in (report, model)]
-    return TrackedOutcome.of(result, *whole)
 
 
 def teller(console: Console | None) -> Callable[[str], None] | None:
