@@ -10,6 +10,13 @@ from tests.end_to_end.cli import ONE_WORKER, Cli
 from tests.search.ray.test_internals import take_away
 
 EACH_COMMIT = internals.CLEANUP_TIMEOUT
+OF_SUBMIT = {
+    internals.UPLOAD_EXCLUDES,
+    internals.UPLOAD_WALK,
+    internals.ALWAYS_EXCLUDED,
+    *internals.UPLOAD_LIMITS,
+}
+"""Names that no search uses."""
 
 
 @pytest.mark.usefixtures("one_ray")
@@ -18,6 +25,7 @@ EACH_COMMIT = internals.CLEANUP_TIMEOUT
     [
         pytest.param(name, marks=[] if name == EACH_COMMIT else pytest.mark.nightly)
         for name in internals.NAMES
+        if name not in OF_SUBMIT
     ],
 )
 def test_a_search_ends_well_and_says_once_what_is_missing(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rich.filesize import decimal
 
 from revo_ray.errors import UserError
+from revo_ray.search.ray.internals import upload_limit, walk_upload
 
-_PACKAGING = "ray._private.runtime_env.packaging"
-_CONSTANTS = "ray._private.ray_constants"
 _ENTRY = 150
 """Bytes that a file takes in a zip archive beside its content, with a name of usual length."""
 CODE = (".py", ".yaml", ".html")
@@ -28,7 +24,7 @@ def uploaded_files(
 ) -> dict[str, int] | None:
     """Sizes of the files that Ray would upload, by their paths in the folder.
 
-    Ray itself walks the folder, by functions that it keeps private; None if this Ray has others.
+    Ray itself walks the folder; None where this Ray cannot tell.
 
     Args:
         folder: the working folder of the job.
@@ -43,15 +39,7 @@ def uploaded_files(
             found[str(path.relative_to(folder))] = path.stat().st_size
 
     gitignore = gitignore and os.environ.get("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "0") != "1"
-    try:
-        packaging: Any = importlib.import_module(_PACKAGING)
-        constants: Any = importlib.import_module(_CONSTANTS)
-        always: list[str] = getattr(constants, "get_runtime_env_default_excludes", list)()
-        excluded = packaging._get_excludes(folder, [*always, *excludes])
-        packaging._dir_travel(folder, [excluded], note, include_gitignore=gitignore)
-    except (ImportError, AttributeError, TypeError):
-        return None
-    return found
+    return found if walk_upload(folder, excludes, note, gitignore=gitignore) else None
 
 
 def check_size(files: Mapping[str, int], limit: int | None = None) -> None:
@@ -60,7 +48,7 @@ def check_size(files: Mapping[str, int], limit: int | None = None) -> None:
     Raises:
         UserError: naming the largest.
     """
-    most = _limit() if limit is None else limit
+    most = upload_limit() if limit is None else limit
     size = sum(files.values()) + _ENTRY * len(files)
     if most is None or size < most:
         return
@@ -121,15 +109,3 @@ def module_files(folder: Path, names: Collection[str]) -> Iterator[str]:
                     yield str(path.relative_to(folder))
         elif module.is_file():
             yield module.name
-
-
-def _limit() -> int | None:
-    """Bytes that both the dashboard and the cluster's store take; None if this Ray does not say."""
-    limits = []
-    for module, name in (
-        (_PACKAGING, "GCS_STORAGE_MAX_SIZE"),
-        (_CONSTANTS, "DASHBOARD_CLIENT_MAX_SIZE"),
-    ):
-        with suppress(ImportError, AttributeError):
-            limits.append(int(getattr(importlib.import_module(module), name)))
-    return min(limits, default=None)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,6 +22,14 @@ CONTROLLER = "TrialRunnerWrapper:_tune_controller"
 ACTOR_CACHE = "TuneController:_actor_cache.increase_max"
 CLEANUP_TIMEOUT = "TuneController:_actor_force_cleanup_timeout"
 ACTOR = "Trial:temporary_state.ray_actor"
+UPLOAD_EXCLUDES = "ray._private.runtime_env.packaging:_get_excludes"
+UPLOAD_WALK = "ray._private.runtime_env.packaging:_dir_travel"
+ALWAYS_EXCLUDED = "ray._private.ray_constants:get_runtime_env_default_excludes"
+UPLOAD_LIMITS = (
+    "ray._private.runtime_env.packaging:GCS_STORAGE_MAX_SIZE",
+    "ray._private.ray_constants:DASHBOARD_CLIENT_MAX_SIZE",
+)
+"""Bytes that the cluster's store takes, and that its dashboard does."""
 
 NAMES = {
     CLUSTER_STATUS: "the autoscaler's second version goes unnoticed, so a search does not wait "
@@ -31,6 +40,10 @@ NAMES = {
     ACTOR_CACHE: "workers that wait for the next generation may start again, cold",
     CLEANUP_TIMEOUT: "an interrupted search takes up to 10 seconds to give its workers back",
     ACTOR: "train.time_limit ends no evaluation",
+    **dict.fromkeys(
+        (UPLOAD_EXCLUDES, UPLOAD_WALK, ALWAYS_EXCLUDED, *UPLOAD_LIMITS),
+        "`revo-ray submit` does not see what the job's upload leaves out, or how large it is",
+    ),
 }
 """The names, each a module or the class of an object, with the attribute there; and the
 convenience that is lost with it."""
@@ -126,3 +139,28 @@ def release_workers(wrapper: Any) -> None:
 def worker_of(trial: Any) -> Any:
     """The actor that works on a trial, perhaps still on the way to it; None where there is none."""
     return find(ACTOR, trial)
+
+
+def walk_upload(
+    folder: Path, excludes: Sequence[str], visit: Callable[[Path], None], *, gitignore: bool
+) -> bool:
+    """Visit the files that Ray uploads of a folder; returns False where this Ray cannot tell.
+
+    Args:
+        folder: an absolute path.
+        excludes: patterns of files that are left out, beside those that Ray always leaves out.
+        visit: called with each path.
+        gitignore: whether files of `.gitignore` are left out, too.
+    """
+    always, exclude, walk = map(find, (ALWAYS_EXCLUDED, UPLOAD_EXCLUDES, UPLOAD_WALK))
+    if None in (always, exclude, walk):
+        return False
+    excluded = exclude(folder, [*always(), *excludes])
+    walk(folder, [excluded], visit, include_gitignore=gitignore)
+    return True
+
+
+def upload_limit() -> int | None:
+    """Bytes that Ray takes as the upload of a job; None where it does not tell."""
+    limits = [int(limit) for limit in map(find, UPLOAD_LIMITS) if limit is not None]
+    return min(limits, default=None)

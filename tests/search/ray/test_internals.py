@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,17 @@ def worker() -> Any:
     return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
 
 
+def walked() -> bool:
+    """Whether Ray tells which files of a folder it uploads."""
+    return internals.walk_upload(Path(__file__).parent, [], lambda path: None, gitignore=False)
+
+
+def limits_told() -> int:
+    """How many of the limits Ray tells."""
+    assert internals.upload_limit() is not None
+    return sum(internals.find(name) is not None for name in internals.UPLOAD_LIMITS)
+
+
 WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.CLUSTER_STATUS: (internals.cluster_status, None),
     internals.KEY_VALUE: (internals.autoscaler_report, {}),
@@ -50,6 +62,11 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.ACTOR_CACHE: (keep_and_release, [0]),
     internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
     internals.ACTOR: (worker, None),
+    internals.UPLOAD_EXCLUDES: (walked, False),
+    internals.UPLOAD_WALK: (walked, False),
+    internals.ALWAYS_EXCLUDED: (walked, False),
+    internals.UPLOAD_LIMITS[0]: (limits_told, 1),
+    internals.UPLOAD_LIMITS[1]: (limits_told, 1),
 }
 """What uses each name, and its answer where the name is missing."""
 
@@ -73,6 +90,8 @@ def test_this_ray_lacks_no_name(
     assert callable(internals.find(internals.KEY_VALUE))
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
+    assert walked()
+    assert limits_told() == 2
     assert not caplog.records
 
 
