@@ -33,6 +33,7 @@ TAKEN = [
 ]
 REFUSED = ["x" * 300, "é" * 200, "new\nline", "tab\t", "\x1b[31m", "\x7f", "bad\udcff", "\x85"]
 REFUSED += ["/".join(["x" * 200] * 20)]
+OTHERS = [pytest.param(n, marks=pytest.mark.nightly) for n in ("-dash", "~x", "é" * 120, "a:b")]
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -137,7 +138,7 @@ def test_a_folder_to_upload_of_that_name(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["q?x #%41 'q'", "-dash", "~x", "é" * 120, "a:b"])
+@pytest.mark.parametrize("name", ["q?x #%41 'q'", *OTHERS])
 def test_every_command_takes_a_run_directory_of_that_name(
     name: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
 ) -> None:
