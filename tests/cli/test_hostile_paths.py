@@ -33,6 +33,7 @@ TAKEN = [
 ]
 REFUSED = ["x" * 300, "é" * 200, "new\nline", "tab\t", "\x1b[31m", "\x7f", "bad\udcff", "\x85"]
 REFUSED += ["/".join(["x" * 200] * 20)]
+OTHERS = [pytest.param(n, marks=pytest.mark.nightly) for n in ("-dash", "~x", "é" * 120, "a:b")]
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -137,7 +138,7 @@ def test_a_folder_to_upload_of_that_name(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["q?x #%41 'q'", "-dash", "~x", "é" * 120, "a:b"])
+@pytest.mark.parametrize("name", ["q?x #%41 'q'", *OTHERS])
 def test_every_command_takes_a_run_directory_of_that_name(
     name: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
 ) -> None:
@@ -154,6 +155,36 @@ def test_every_command_takes_a_run_directory_of_that_name(
     words = words[words.index("predict") :]
     assert typed(*words[:-1], image)[0] == 0
     assert typed("predict", run, image, "--out", f"{run[:100]}.csv")[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_search_in_hostile_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed
+) -> None:
+    """Real Ray, from images to a tested result; the commands that it shows work as they stand."""
+    here = tmp_path / "a b#c%41?d"
+    for label in "ab":
+        (here / "im #1%?" / label).mkdir(parents=True)
+        for number in range(12):
+            file = here / "im #1%?" / label / f"{number} %41#?.png"
+            file.write_bytes(picture(ord(label), number, (16, 16)))
+    monkeypatch.chdir(here)
+    sets = ["storage=my st#%41?", "model.name=timm/test_efficientnet", "model.weights=none"]
+    sets += ["search.evaluations=4", "train.epochs=1", "data.image_size=32", "search.population=4"]
+    options = [word for each in sets for word in ("--set", each)]
+    status, out, err = typed("search", "im #1%?", *options)
+    assert status == 0, err
+    assert sorted(path.name for path in (here / "my st#%41?").iterdir()) == [".tables", "im-1"]
+    lines = out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("next:"))
+    for line in lines[start:]:
+        words = shlex.split(line)
+        command = next(word for word in ("report", "predict", "export") if word in words)
+        words = words[words.index(command) :]
+        status, _, err = typed(*(word if word != "IMAGES" else "im #1%?" for word in words))
+        assert status == 0, err
+    assert typed("search", "im #1%?", *options, "--resume")[0] == 0
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -307,7 +307,7 @@ def refusal(
         (["--set", "search.evals=3"], "did you mean search.evaluations?"),
         (["--set", "method.name=revo"], "no method 'revo'"),
         (["--set", "storage=s3://key:sesame@bucket/x"], "storage: holds credentials"),
-        (["--study"], "study: field required"),
+        (["--study"], "study: this key is missing"),
         (["--working-dir", "photos"], "'config.yaml' is not below --working-dir 'photos'"),
         (["--runtime-env", "none.yaml"], "--runtime-env: cannot read 'none.yaml'"),
         (["--follow", "revo-search-1"], "leave the configuration out"),

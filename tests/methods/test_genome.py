@@ -133,9 +133,9 @@ def test_the_weight_decay_of_every_genome_has_the_range_that_is_set(
     ("options", "says"),
     [
         ({"name": "revo-mixed", "low": 0, "high": -1}, "it must be below method.high"),
-        ({"name": "revo-mixed", "frozen": 1}, "less than 1"),
+        ({"name": "revo-mixed", "frozen": 1}, "below 1 is wanted"),
         ({"name": "revo-mixed", "weight_decay": [1, 0.1]}, "the lower bound must come first"),
-        ({"name": "revo-continuous", "scale": "relative", "spread": 0}, "greater than 0"),
+        ({"name": "revo-continuous", "scale": "relative", "spread": 0}, "above 0 and at most 6"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, object], says: str) -> None:

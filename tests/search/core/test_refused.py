@@ -84,6 +84,7 @@ def test_nothing_is_left(kind: str, storage: str | None, typed: Typed, tmp_path:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LATE)
 def test_nothing_is_left_when_the_images_were_prepared(
@@ -95,7 +96,11 @@ def test_nothing_is_left_when_the_images_were_prepared(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
-    ["model.name=timm/nope", "model.weights=bad.pth", "resources.cpus_per_trial=500"],
+    [
+        "resources.cpus_per_trial=500",
+        pytest.param("model.name=timm/nope", marks=pytest.mark.nightly),
+        pytest.param("model.weights=bad.pth", marks=pytest.mark.nightly),
+    ],
 )
 def test_nothing_is_left_of_a_search_that_is_refused_when_ray_runs(
     override: str, typed: Typed, tmp_path: Path
