@@ -37,6 +37,7 @@ PROMISES = {
     "training and models": ("tests/finetune", "tests/model"),
 }
 """The files whose tests say whether a promise is kept."""
+MEASURES = ("revo_ray", "baselines", "pyproject.toml", "tests")
 EXTRAS = "demo,dev,cluster"
 LIMIT_S = 45 * 60
 
@@ -152,9 +153,7 @@ def main() -> None:
     parser.add_argument("--versions", nargs="+", metavar="X.Y", help="default: the two ends")
     parser.add_argument("--promises", nargs="+", choices=PROMISES, metavar="PROMISE")
     parser.add_argument("--keep", action="store_true", help="keep the environments")
-    arguments, record = begin(
-        parser, "versions", ("revo_ray", "baselines", "pyproject.toml", "tests")
-    )
+    arguments, record = begin(parser, "versions", MEASURES)
     revision, clean = code_state()
     folder = ROOT / "build" / "versions" / (str(revision)[:12] if clean else "uncommitted")
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ import os
 import posixpath
 import shutil
 import time
-import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from pyarrow import fs
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
-from revo_ray.words import shown
+from revo_ray.uris import divided, refuse_odd
 
 T = TypeVar("T")
 
@@ -33,9 +32,6 @@ SMALL_BYTES = 2**20
 """Smaller files go to an object store in one request."""
 READERS = 16
 """Number of files that are read from an object store at the same time."""
-
-LONGEST_NAME, LONGEST_PATH = 255, 3800
-"""Bytes of a name and of a path, below which there is room for the files of a search."""
 
 TEMPORARY = ".tmp"
 """Suffix of files that are still being written."""
@@ -72,7 +68,7 @@ class Storage:
         except (ValueError, OSError, pa.ArrowException) as error:
             raise UserError(f"cannot open {uri!r}: {error}", key="storage") from None
         self.uri = uri if "://" in uri else self._root
-        _refuse_odd(self.uri)
+        refuse_odd(self.uri)
         self._top = self._root
         """The folder below which no link is followed: `child` keeps its parent's."""
 
@@ -287,38 +283,6 @@ class Storage:
                 )
             folder = posixpath.dirname(folder)
         return target
-
-
-def _refuse_odd(uri: str) -> None:
-    """Refuse paths that cannot be written, printed or pasted as they are."""
-    try:
-        parts = uri.encode().split(b"/")
-    except UnicodeEncodeError:
-        problem = "is no UTF-8 text; rename the folder"
-    else:
-        problem = ""
-        if any(unicodedata.category(letter) == "Cc" for letter in uri):
-            problem = "holds a line break or another control character; rename the folder"
-        elif max(map(len, parts)) > LONGEST_NAME or sum(map(len, parts)) > LONGEST_PATH:
-            problem = f"is too long: {LONGEST_NAME} bytes for a name, {LONGEST_PATH} in all"
-    if problem:
-        raise UserError(f"{shown(uri)} {problem}", key="storage")
-
-
-def divided(uri: str) -> tuple[str, str]:
-    """A URI without its options, and these with their `?`; a path is whole, with any `?` in it.
-
-    Example:
-        >>> divided("s3://bucket/run?region=x"), divided("run?")
-        (('s3://bucket/run', '?region=x'), ('run?', ''))
-    """
-    place, mark, options = uri.partition("?" if "://" in uri else "\0")
-    return place, mark + options
-
-
-def folder_name(uri: str) -> str:
-    """The last part of a path or URI."""
-    return divided(uri)[0].rstrip("/").rpartition("/")[2]
 
 
 def _bounded(system: fs.S3FileSystem) -> tuple[fs.S3FileSystem, fs.S3FileSystem]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from revo_ray.cli.console import mode, out, program, say
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import Directory
-from revo_ray.storage import folder_name
+from revo_ray.uris import folder_name
 
 Step = tuple[str, str]
 """Purpose of a command, and the command."""

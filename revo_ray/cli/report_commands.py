@@ -12,7 +12,8 @@ from revo_ray.cli.console import out, say
 from revo_ray.cli.next_commands import Step, after_report, after_watch, show_next
 from revo_ray.cli.streams import unread
 from revo_ray.errors import UserError
-from revo_ray.storage import Storage, divided
+from revo_ray.storage import Storage
+from revo_ray.uris import divided
 
 Directory = Annotated[
     str,

@@ -11,7 +11,7 @@ from revo_ray.cli.console import out, print_grid, program, say
 from revo_ray.cli.next_commands import after_search, configured, show_next
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.storage import divided
+from revo_ray.uris import divided
 from revo_ray.words import duration, number_text, times
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from revo_ray.model.loaded_model import LoadedModel, load_form
 from revo_ray.model.model import Model
 from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.storage import Storage, divided, folder_name
+from revo_ray.storage import Storage
+from revo_ray.uris import divided, folder_name
 
 SAFETENSORS = ".safetensors"
 

@@ -11,7 +11,7 @@ from revo_ray.report.grid import Cell, Column, Grid, table_markdown, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
-from revo_ray.storage import folder_name
+from revo_ray.uris import folder_name
 from revo_ray.words import counted, cut, duration
 
 CAUSE = 160

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from revo_ray.storage import divided
+from revo_ray.uris import divided
 
 PRESET = "preset:own-images"
 """Configuration of images that are given without one."""

@@ -18,7 +18,8 @@ from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.search.jobs.submit import make_job
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage, divided, folder_name
+from revo_ray.storage import Storage
+from revo_ray.uris import divided, folder_name
 from tests.data.layouts import picture
 from tests.faults.fuzz.test_fuzz_config import outcome
 from tests.model.run_directories import make_run

@@ -18,7 +18,8 @@ from revo_ray.model.export.weights_licence import licence_of
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage, folder_name
+from revo_ray.storage import Storage
+from revo_ray.uris import folder_name
 from revo_ray.words import number_text, recipe_texts
 
 FACTS = "card.json"

@@ -23,7 +23,7 @@ from revo_ray.report.pages.page import Page, Section, Tile
 from revo_ray.report.statistics_text import to_text
 from revo_ray.report.study_report import StudyReport
 from revo_ray.report.text_sections import failures_section, repeat_section
-from revo_ray.storage import folder_name
+from revo_ray.uris import folder_name
 
 
 def study_page(report: StudyReport, runs: Sequence[Run]) -> Page:

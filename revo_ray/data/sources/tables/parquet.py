@@ -33,7 +33,7 @@ from revo_ray.data.sources.tables.manifest import Found, find_table, lookup_in
 from revo_ray.data.sources.tables.rows import Row, Rows, records_of
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
-from revo_ray.storage import divided
+from revo_ray.uris import divided
 
 ENDINGS = (".parquet", ".parq", ".pq")
 NEEDED = "a parquet file, a folder of parquet files, or a pattern such as data/*.parquet"
