@@ -28,7 +28,7 @@ from revo_ray.settings.schema import SearchConfig
 MAY_CHANGE = {
     *("name", "storage"),  # the run directory was moved
     *("plugins", "data.root"),  # where code and images lie: the method and the table are compared
-    *("train.time_limit", "train.cache_mb", "search.stop_after"),
+    *("trackers", "train.time_limit", "train.cache_mb", "search.stop_after"),
     *("resources.max_concurrent", "resources.gpus_per_trial"),
 }
 """Keys that change no number of a search. Every other key of the schema is refused by name."""
