@@ -13,6 +13,9 @@ SECRET = re.compile(
 )
 """Matches names of URI options that hold a secret."""
 
+SHORTEST = 6
+"""Letters of a secret in an environment variable."""
+
 
 def refuse_credentials(uri: str, key: str) -> None:
     """Refuse a URI that holds a password or an access key. The error does not repeat it.
@@ -53,10 +56,11 @@ def holds_credentials(uri: str) -> bool:
 def without_secrets(text: str) -> str:
     """A message without the passwords of its URIs and without what secret variables hold.
 
-    Libraries repeat the address that they were given, and some the key that was refused.
+    Libraries repeat the address that they were given, and some the key that was refused. Paths,
+    and values as short as `false`, are no secrets, whatever the variable's name.
     """
     for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) >= 4:
+        if SECRET.search(name) and len(value) >= SHORTEST and not os.path.exists(value):
             text = text.replace(value, "…")
     text = re.sub(r"://[^\s'\"]*@", "://…@", text)
     return re.sub(

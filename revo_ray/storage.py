@@ -68,7 +68,7 @@ class Storage:
         except (ValueError, OSError, pa.ArrowException) as error:
             raise UserError(f"cannot open {uri!r}: {error}", key="storage") from None
         self.uri = uri if "://" in uri else self._root
-        refuse_odd(self.uri)
+        refuse_odd(self.uri, "storage")
         self._top = self._root
         """The folder below which no link is followed: `child` keeps its parent's."""
 

@@ -11,8 +11,12 @@ LONGEST_NAME, LONGEST_PATH = 255, 3800
 """Bytes of a name and of a path, below which there is room for the files of a search."""
 
 
-def refuse_odd(uri: str) -> None:
+def refuse_odd(uri: str, key: str) -> None:
     """Refuse paths that cannot be written, printed or pasted as they are.
+
+    Args:
+        uri: a path or URI.
+        key: the configuration key that holds it; the error names this key.
 
     Raises:
         UserError: it is no UTF-8, has control characters, or is too long.
@@ -28,7 +32,7 @@ def refuse_odd(uri: str) -> None:
         elif max(map(len, parts)) > LONGEST_NAME or sum(map(len, parts)) > LONGEST_PATH:
             problem = f"is too long: {LONGEST_NAME} bytes for a name, {LONGEST_PATH} in all"
     if problem:
-        raise UserError(f"{shown(uri)} {problem}", key="storage")
+        raise UserError(f"{shown(uri)} {problem}", key=key)
 
 
 def divided(uri: str) -> tuple[str, str]:

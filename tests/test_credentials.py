@@ -132,3 +132,11 @@ def test_messages_lose_their_secrets(
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "zyxwv-secret")
     assert without_secrets(text) == shown
+
+
+def test_paths_and_flags_are_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"wandb sync {tmp_path}/results is false"
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path))
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    assert without_secrets(text) == text

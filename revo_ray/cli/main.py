@@ -83,7 +83,9 @@ def main() -> None:
         if show is None:
             raise
         show()
-        status = int(getattr(error, "exit_code", 2))
+        mode.json = mode.json or "--json" in sys.argv
+        text = getattr(error, "format_message", error.__str__)()
+        status = _tell_error(text, int(getattr(error, "exit_code", 2)))
     sys.exit(status or 0)
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from revo_ray.errors import UserError
+from revo_ray.uris import refuse_odd
 from revo_ray.words import shown
 
 
@@ -18,6 +19,7 @@ def local_out(out: str) -> Path:
     if "://" in out:
         raise UserError(f"--out: {out!r} is no local path; write to a disk, then copy")
     path = Path(os.path.expanduser(out)).absolute()
+    refuse_odd(str(path), "--out")
     try:
         path.exists()
     except OSError as error:

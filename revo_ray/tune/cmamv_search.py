@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.search.repeater import TRIAL_INDEX
 
+from revo_ray.tune.arguments import check_arguments
 from revo_ray.tune.given import Given, check_reward, given_points
 from revo_ray.tune.metric_and_mode import agreed, check_metric, check_mode
 from revo_ray.tune.param_space import ParamSpace
@@ -75,6 +76,9 @@ class CMAMVSearch(SavedSearcher):
         seed: int = 0,
         repeats: int = 1,
     ) -> None:
+        check_arguments(
+            space, sigma, population=population, lookahead=lookahead, seed=seed, repeats=repeats
+        )
         settings = {
             "algorithm": algorithm,
             "population_size": population,
@@ -178,8 +182,9 @@ class CMAMVSearch(SavedSearcher):
             return
         trial = self._search.live[trial_id]
         if error or result:
-            failed = error and not self._wrapped  # a repeater passes a mean, and one trial's error
-            self._search.end(trial_id, None if failed else self._value(result))
+            # Tune reports an error without a result. Ray's `Repeater` has both: a mean of trials,
+            # and the error of the last one.
+            self._search.end(trial_id, self._value(result))
         elif trial.reported:
             self._search.end(trial_id, trial.value)
         else:

@@ -72,5 +72,10 @@ def check_reward(reward: Any, name: str) -> None:
     Raises:
         ValueError: it is no number.
     """
-    if not isinstance(reward, Real) or isinstance(reward, bool):
+    try:
+        number = isinstance(reward, Real) and not isinstance(reward, bool)
+        float(reward if number else 0)
+    except OverflowError:
+        raise ValueError(f"{name}={shown(reward)} is too large a number") from None
+    if not number:
         raise ValueError(f"{name}={shown(reward)} is no number; give the metric's value")

@@ -23,7 +23,10 @@ class ParamSpace:
     """
 
     def __init__(self, template: Mapping[str, Any]) -> None:
-        self.template = copy.deepcopy(dict(template))
+        try:
+            self.template = copy.deepcopy(dict(template))
+        except TypeError as error:
+            raise ValueError(f"the search space cannot be copied: {error}") from None
         try:
             domains = list(find_domains(self.template))
         except RecursionError:
@@ -53,6 +56,8 @@ class ParamSpace:
                 filled[key] = self._filled(item, (*path, key), sample)
             return filled
         items = [self._filled(item, (*path, number), sample) for number, item in enumerate(value)]
+        if hasattr(value, "_fields"):  # a named tuple
+            return type(value)(*items)
         return items if isinstance(value, list) else tuple(items)
 
     def encode(self, sample: Sample) -> list[Any]:

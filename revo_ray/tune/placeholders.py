@@ -20,6 +20,20 @@ def is_function_placeholder(value: Any) -> bool:
     return _token(value) == _function_token()
 
 
+def breaks_resolution(value: Any) -> bool:
+    """Whether Tune fails on this value of a choice that holds placeholders, too.
+
+    It looks into whichever value was chosen for the hash of an object, as `value[1]`.
+    """
+    if not value or is_placeholder(value):
+        return False
+    try:
+        value[1]
+    except (TypeError, LookupError):
+        return True
+    return False
+
+
 def _token(value: Any) -> str | None:
     pair = type(value) is tuple and len(value) == 2 and isinstance(value[0], str)
     return value[0] if pair else None

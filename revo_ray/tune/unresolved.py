@@ -10,7 +10,7 @@ from ray.tune.search.sample import Categorical, Domain
 
 from revo_ray.tune.domains import NO_FUNCTION, NO_GRID
 from revo_ray.tune.key_paths import KeyPath, key_text
-from revo_ray.tune.placeholders import is_function_placeholder
+from revo_ray.tune.placeholders import breaks_resolution, is_function_placeholder, is_placeholder
 from revo_ray.words import shown
 
 _BESIDE = (
@@ -21,6 +21,10 @@ _HIDDEN = "Tune finds no domain inside a {}; use a list or a dictionary"
 _LAMBDA = (
     "Tune calls no lambda, so the trainable would get the function itself; compute the value in "
     "the trainable, or give tune.choice([…]) with the function if it is meant as a value"
+)
+_MIXED = (
+    "Tune cannot hand out a choice of objects that also holds {}; give the search space to "
+    "CMAMVSearch itself, or choose among names that the trainable looks up"
 )
 _EVAL = "an eval cannot be evolved; compute the value in the trainable, from the others"
 
@@ -36,6 +40,9 @@ def find_domains(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Doma
         if isinstance(value, Categorical):
             for choice in value.categories:
                 _refuse_unresolved(choice, path)
+            if any(map(is_placeholder, value.categories)):
+                for choice in filter(breaks_resolution, value.categories):
+                    raise ValueError(f"{key_text(path)}: {_MIXED.format(shown(choice))}")
         yield path, value
         return
     if isinstance(value, types.LambdaType) and value.__name__ == "<lambda>":

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
+from revo_ray.model.out_path import local_out
 from revo_ray.search.jobs.submit import make_job
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
@@ -207,3 +208,9 @@ def test_every_command_refuses_a_path_that_cannot_be(
         assert status == 2, (words, err)
         assert len(err.splitlines()) == 1, err
         assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_out_that_cannot_be_is_refused_by_its_option(name: str) -> None:
+    with pytest.raises(UserError, match=r"^--out: "):
+        local_out(name)

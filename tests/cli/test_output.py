@@ -57,6 +57,14 @@ def test_lists_are_json_documents(typed: Any) -> None:
     assert (status, json.loads(out)) == (0, ["timm/resnet18.a1_in1k"])
 
 
+@pytest.mark.parametrize("words", [("search", "--nope"), ("study",), ("methods", "a", "b")])
+def test_what_is_typed_wrong_is_a_json_document_too(typed: Any, words: tuple[str, ...]) -> None:
+    status, out, err = typed(*words, "--json")
+    assert status == 2
+    assert json.loads(out)["exit"] == 2
+    assert json.loads(out)["error"] in " ".join(err.split()).replace("│ ", "")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

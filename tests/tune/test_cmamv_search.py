@@ -125,7 +125,6 @@ REPORTS: dict[str, Callable[..., None]] = {
     "none": lambda s, t, c, n: s.on_trial_complete(t, {"loss": None}),
     "no metric": lambda s, t, c, n: s.on_trial_complete(t, {"other": 1}),
     "error": lambda s, t, c, n: s.on_trial_complete(t, None, error=True),
-    "error with result": lambda s, t, c, n: s.on_trial_complete(t, {"loss": 0.0}, error=True),
 }
 
 
@@ -395,3 +394,13 @@ assert CMAMVSearch({"x": tune.uniform(0, 1)}, "loss", "min").suggest("t")
 )
 def test_it_needs_no_torch(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_mean_of_a_repeater_counts_though_its_last_trial_failed() -> None:
+    def mean(searcher: Searcher, trial_id: str, config: dict[str, Any], number: int) -> None:
+        searcher.on_trial_complete(trial_id, {"loss": value(config)}, error=number % 2 == 0)
+
+    def plain_value(searcher: Searcher, trial_id: str, config: dict[str, Any], number: int) -> None:
+        searcher.on_trial_complete(trial_id, {"loss": value(config)})
+
+    assert generations(make(), 3, mean) == generations(make(), 3, plain_value)

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from ray import tune
-from ray.tune.impl.placeholder import create_resolvers_map, inject_placeholders
+from ray.tune.impl.placeholder import (
+    create_resolvers_map,
+    inject_placeholders,
+    resolve_placeholders,
+)
 from ray.tune.search.sample import Categorical, Domain, Function
 
 from revo_ray.tune import CMAMVSearch
@@ -102,3 +106,25 @@ def test_a_space_that_holds_itself_is_refused() -> None:
     space["again"] = space
     with pytest.raises(ValueError, match="holds itself, or is nested too deeply"):
         CMAMVSearch(space, "loss", "min")
+
+
+@pytest.mark.parametrize("beside", [2, True, 0.5, "a", [5], {"k": 1}])
+def test_a_choice_that_tune_cannot_hand_out_is_refused(beside: Any) -> None:
+    space = {"x": REAL, "kind": tune.choice([beside, object()])}
+    assert CMAMVSearch(space, "loss", "min").suggest("t") is not None
+    hidden = inject_placeholders(space, create_resolvers_map())
+    with pytest.raises(ValueError, match=r"^kind: Tune cannot hand out a choice of objects that"):
+        CMAMVSearch().set_search_properties("loss", "min", hidden)
+
+
+@pytest.mark.parametrize("beside", [None, 0, "", [], "adam", [1, 2]])
+def test_other_values_may_stand_beside_objects(beside: Any) -> None:
+    space = {"x": REAL, "kind": tune.choice([beside, object()])}
+    resolvers = create_resolvers_map()
+    searcher = CMAMVSearch()
+    assert searcher.set_search_properties("loss", "min", inject_placeholders(space, resolvers))
+    for number in range(10):
+        config = searcher.suggest(f"t{number}")
+        resolve_placeholders(config, resolvers)
+        assert config is not None
+        assert config["kind"] == beside or type(config["kind"]) is object

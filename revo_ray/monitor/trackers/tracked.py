@@ -20,6 +20,7 @@ from revo_ray.monitor.row_numbers import row_numbers
 from revo_ray.objective import METRICS, Metric, Scores
 from revo_ray.rundir import Evaluation, RunDirectory, SearchResult
 from revo_ray.rundir.recorded_config import flat
+from revo_ray.uris import divided
 
 Value = str | int | float | bool | None
 
@@ -90,7 +91,7 @@ class TrackedSearch:
             id=run.tracking_id(),
             name=config.name,
             study=study,
-            uri=run.uri.partition("?")[0],
+            uri=divided(run.uri)[0],
             folder=run.storage.local,
             config={key: _plain(value) for key, value in values.items()},
             versions=dict(provenance.get("versions") or {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any
 from revo_ray.credentials import without_secrets
 from revo_ray.errors import UserError, first_line
 from revo_ray.monitor.trackers.tracker import Tracker
-from revo_ray.words import shown
+from revo_ray.words import did_you_mean, nearest, shown
 
 GROUP = "revo_ray.trackers"
 
@@ -38,8 +37,7 @@ def check_trackers(names: Iterable[str]) -> dict[str, type[Tracker]]:
 
 def _load(name: str, known: dict[str, EntryPoint]) -> type[Tracker]:
     if name not in known:
-        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(nearest(name, known))
         raise UserError(
             f"no tracker {shown(name)}{hint} (there are {', '.join(sorted(known))})", key="trackers"
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,8 @@ class WandbTracker(Tracker):
 
     def _go_offline(self, why: str) -> None:
         self._offline = True
-        self.warn(f"{why}; the search goes on, send its files later: wandb sync {self._dir}/wandb")
+        files = shlex.quote(f"{self._dir}/wandb")
+        self.warn(f"{why}; the search goes on, send its files later: wandb sync {files}")
 
     def _read_record(self) -> Held:
         evaluations: dict[int, str] = {}

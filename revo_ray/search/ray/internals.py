@@ -155,8 +155,14 @@ def walk_upload(
     always, exclude, walk = map(find, (ALWAYS_EXCLUDED, UPLOAD_EXCLUDES, UPLOAD_WALK))
     if None in (always, exclude, walk):
         return False
-    excluded = exclude(folder, [*always(), *excludes])
-    walk(folder, [excluded], visit, include_gitignore=gitignore)
+    log = logging.getLogger(UPLOAD_WALK.partition(":")[0])
+    level = log.level
+    log.setLevel(logging.WARNING)  # it lists what .gitignore names
+    try:
+        excluded = exclude(folder, [*always(), *excludes])
+        walk(folder, [excluded], visit, include_gitignore=gitignore)
+    finally:
+        log.setLevel(level)
     return True
 
 
