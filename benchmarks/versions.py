@@ -86,19 +86,18 @@ def install(combination: Combination, folder: Path) -> str | None:
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip"])[-1]
 
 
-def test(python: Path, promises: tuple[str, ...], folder: Path) -> dict[str, str]:
+def test(python: Path, promises: tuple[str, ...], report: Path) -> dict[str, str]:
     """Run the tests of all promises with a program, and count them by promise.
 
     Args:
         python: the program, of an environment.
         promises: keys of `PROMISES`.
-        folder: where pytest's report and log are written.
+        report: the XML file that pytest writes; a `.log` stands beside it.
     """
-    report = folder / "report.xml"
     files = [file for promise in promises for file in PROMISES[promise]]
     words = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
-    with (folder / "tests.log").open("w") as log:
+    with report.with_suffix(".log").open("w") as log:
         subprocess.run(
             [str(python), "-m", "pytest", *words, f"--junitxml={report}", *files],
             cwd=ROOT,
@@ -135,7 +134,7 @@ def tried(
             began, environment = time.monotonic(), folder / name
             why = install(combination, environment)
             if why is None:
-                found = test(environment / "bin/python", promises, environment)
+                found = test(environment / "bin/python", promises, folder / f"{name}.xml")
             row = asdict(combination) | ({"cannot be installed": why} if why else found)
             row["minutes"] = f"{(time.monotonic() - began) / 60:.0f}"
             file.write_text(json.dumps(row))

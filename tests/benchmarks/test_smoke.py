@@ -415,7 +415,7 @@ def test_versions(printed: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "nothing": ("tests/settings/test_no_such.py",),
     }
     monkeypatch.setattr(versions, "PROMISES", promises)
-    durations = versions.test(Path(sys.executable), ("durations",), tmp_path)
+    durations = versions.test(Path(sys.executable), ("durations",), tmp_path / "report.xml")
     assert re.fullmatch(r"kept \([1-9]\d* tests\)", durations["durations"])
     assert versions.kept(durations)
     broken = versions.words_of(Counter(passed=26, failure=1, error=1, skipped=3))
