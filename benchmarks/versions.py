@@ -77,7 +77,7 @@ def install(combination: Combination, folder: Path) -> str | None:
     if program is None:
         return f"no python{combination.python} on this machine"
     subprocess.run([program, "-m", "venv", "--clear", str(folder)], check=True)
-    words = ["-m", "pip", "install", "--quiet", "--no-compile", f"{ROOT}[{EXTRAS}]"]
+    words = ["-m", "pip", "install", "--quiet", "--no-compile", "--editable", f"{ROOT}[{EXTRAS}]"]
     done = subprocess.run(
         [str(folder / "bin/python"), *words, *combination.requirements],
         stderr=subprocess.PIPE,
@@ -96,12 +96,13 @@ def test(python: Path, promises: tuple[str, ...], report: Path) -> dict[str, str
     """
     files = [file for promise in promises for file in PROMISES[promise]]
     words = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
-    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    outside["PATH"] = os.pathsep.join([str(python.parent), os.environ["PATH"]])
     with report.with_suffix(".log").open("w") as log:
         subprocess.run(
             [str(python), "-m", "pytest", *words, f"--junitxml={report}", *files],
             cwd=ROOT,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+            env=outside,
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=LIMIT_S,

@@ -6,11 +6,12 @@ A check that a searcher is known to fail must fail; `known.py` says why it does.
 from __future__ import annotations
 
 import pytest
+import ray
 
 from tests.tune.conformance import broken
 from tests.tune.conformance.checks import CHECKS, GROUPS
 from tests.tune.conformance.kit import Check, Maker, failure
-from tests.tune.conformance.known import KNOWN
+from tests.tune.conformance.known import KNOWN, KNOWN_WITH
 from tests.tune.conformance.searchers import COMPARED, VARIANTS
 
 QUICK = {"search spaces", "metric, mode and search space"}
@@ -46,7 +47,8 @@ def test_a_searcher_passes_a_check_unless_it_is_known_to_fail(searcher: str, eac
     found = failure(each, COMPARED[searcher])
     why = KNOWN[searcher].get(each.name)
     assert found is None or why, f"{each.sentence}\n{found}"
-    assert found or not why, f"it passes, and is known to fail: {why}"
+    if ray.__version__.startswith(KNOWN_WITH):
+        assert found or not why, f"it passes, and is known to fail: {why}"
 
 
 @pytest.mark.nightly
@@ -87,7 +89,8 @@ SEEN_TO_FAIL = {check for known in KNOWN.values() for check in known}
     ],
 )
 def test_a_broken_searcher_fails_the_check_that_is_meant_for_it(maker: Maker, each: Check) -> None:
-    assert failure(each, maker)
+    if ray.__version__.startswith(KNOWN_WITH):
+        assert failure(each, maker)
 
 
 def test_every_check_fails_for_some_searcher() -> None:

