@@ -179,7 +179,7 @@ def test_rates_and_weights_are_those_of_the_formula_epoch_by_epoch(
     expected, state = by_hand(small(), train, tuner.train, lr, scoring)
     assert len(seen) == 3
     for ours, theirs in zip(seen, expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-6)
+        assert ours == pytest.approx(theirs, rel=1e-5)
         # All tensors but the head's two differ, and one of them is 0.
         assert len(set(ours.values())) == (4 if scoring == "train" else 6)
         assert max(ours.values()) == lr

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from revo_ray.errors import UserError
-from revo_ray.run import show_in_tensorboard
+from revo_ray.run.searches import show_in_tensorboard
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory

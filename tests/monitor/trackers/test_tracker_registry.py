@@ -63,7 +63,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("mlfow", "no tracker 'mlfow'; did you mean mlflow? (there are "),
         ("MLFlow", "did you mean mlflow?"),
         ("wandb ", "did you mean wandb?"),
-        ("w&b", "did you mean wandb?"),
+        ("wanbd", "did you mean wandb?"),
         ("tensorboard", "no tracker 'tensorboard' (there are "),
         ("", "no tracker '' (there are "),
         ("unfinished", "cannot load 'unfinished': Unfinished has no add, close, end"),

@@ -216,7 +216,9 @@ class Wanting(Pointless):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         known = result and "training_iteration" in result
-        super().on_trial_complete(trial_id, dict(result or {}), error or not known)
+        super().on_trial_complete(
+            trial_id, dict(result or {}) if known else None, error or not known
+        )
 
 
 class Forgetful(Pointless):
