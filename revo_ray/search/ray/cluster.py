@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -94,6 +95,8 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
 
     The thread lives until Ray is shut down, for the processes that it started end with it.
     """
+    # A Ray before 2.60 says this at each start.
+    warnings.filterwarnings("ignore", "Tip: In future versions of Ray", FutureWarning)
     started: Future[None] = Future()
     leave, left = threading.Event(), threading.Event()
 
