@@ -1,4 +1,4 @@
-"""Which properties CMAMVSearch, OptunaSearch and HyperOptSearch have, by the tests' own checks.
+"""Checks CMAMVSearch, OptunaSearch and HyperOptSearch for the properties that the tests name.
 
 The checks are those of `tests/tune/conformance`, each a function that raises if a searcher lacks a
 property. `checks` has a row for each, and for each searcher `passes` or the first line of its

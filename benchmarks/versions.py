@@ -1,4 +1,4 @@
-"""Which releases of Python, torch and Ray keep what revo-ray promises.
+"""Tries whether revo-ray keeps its promises under other releases of Python, torch and Ray.
 
 Each combination gets an environment of its own below `build/versions`, with what pip finds for it,
 and the tests of each promise are run in it. `--vary ray` tries the oldest and the newest Ray that
@@ -61,7 +61,7 @@ class Combination:
 
 BASE = Combination(python="3.11", torch="2.12", ray="2.60")
 ENDS = {"ray": ("2.52", "2.60"), "python": ("3.12", "3.13"), "torch": ("2.10", "2.14")}
-"""What is tried beside `BASE`: the oldest and the newest that `pyproject.toml` allows."""
+"""The oldest and the newest release that `pyproject.toml` allows, each tried beside `BASE`."""
 
 
 def interpreter(version: str) -> str | None:

@@ -23,13 +23,12 @@ from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.objective import METRICS, Metric, MetricName
 from revo_ray.settings.duration import Duration
 from revo_ray.settings.loading import explain, read_values
+from revo_ray.uris import LONGEST_NAME
 
 LARGEST = 2**31 - 1
 """Largest integer that a key takes."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-LONGEST_NAME = 255
-"""Letters of a folder's name that file systems take."""
 
 ResultForm = Literal["best", "ensemble", "soup"]
 """Forms in which a search hands its result over, the values of `search.result`."""

@@ -61,7 +61,7 @@ def faults(error: ValidationError, section: type[BaseModel]) -> list[Fault]:
     for detail in error.errors():
         fault = _fault(detail, section)
         before = found.get(fault.path)
-        # Of a union, the member with a sentence of its own knows best.
+        # The member of a union that has a sentence of its own knows best.
         if before is None or (detail["type"] not in _PYDANTICS and before.message[-6:] == "wanted"):
             found[fault.path] = fault
     # A member of a union that takes sections names the key below; the others cannot.

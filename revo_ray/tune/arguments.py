@@ -9,9 +9,12 @@ from typing import Any
 from revo_ray.evolve.cmamv import MINIMUM_POPULATION
 from revo_ray.words import shown
 
+LEAST = {"population": MINIMUM_POPULATION, "repeats": 1}
+"""The least value of whole numbers that may not be 0."""
+
 
 def check_arguments(space: Any, sigma: Any, **numbers: Any) -> None:
-    """Refuse arguments of other types, and a population that is too small.
+    """Refuse arguments of other types, and whole numbers that are too small.
 
     Args:
         space: a dictionary, or None.
@@ -26,9 +29,7 @@ def check_arguments(space: Any, sigma: Any, **numbers: Any) -> None:
     if sigma is not None and (isinstance(sigma, bool) or not isinstance(sigma, Real)):
         raise ValueError(f"sigma={shown(sigma)} is no number")
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, Integral):
-            raise ValueError(f"{name}={shown(number)} is no whole number")
-    if numbers["population"] < MINIMUM_POPULATION:
-        raise ValueError(
-            f"population={numbers['population']} is too small; use {MINIMUM_POPULATION} or more"
-        )
+        whole = isinstance(number, Integral) and not isinstance(number, bool)
+        if not whole or number < LEAST.get(name, 0):
+            least = LEAST.get(name, 0)
+            raise ValueError(f"{name}={shown(number)} must be a whole number from {least}")

@@ -59,8 +59,6 @@ class RunningSearch:
         self.live: dict[str, LiveTrial] = {}
         rest = dict(settings)
         lookahead, repeats = rest.pop("lookahead"), rest.pop("repeats")
-        if type(repeats) is not int or repeats < 1:
-            raise ValueError(f"repeats={repeats!r} must be a whole number from 1")
         self._points = GivenPoints(CMAMV(space.space, **rest), given)
         self._proposals = Proposals(self._points, space.space, lookahead=lookahead)
         self._proposals.replay(self.told)

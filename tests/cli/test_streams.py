@@ -47,7 +47,7 @@ CLOSINGS = {
     "> /dev/full 2> /dev/full": "True False",
     "2>&1 | true": "True True",
 }
-"""What becomes of the streams, and whether stdout lost something and whether nobody reads it."""
+"""Ways to close streams; for each, whether stdout lost something and whether nobody reads it."""
 
 
 @pytest.mark.parametrize("closing", CLOSINGS)

@@ -17,11 +17,11 @@ SPACE = {"x": tune.uniform(0, 1)}
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"population": 4.5}, "population=4.5 is no whole number"),
-        ({"population": 3}, "population=3 is too small"),
-        ({"seed": None}, "seed=None is no whole number"),
-        ({"lookahead": "2"}, "lookahead='2' is no whole number"),
-        ({"repeats": True}, "repeats=True is no whole number"),
+        ({"population": 4.5}, "population=4.5 must be a whole number from 4"),
+        ({"population": 3}, "population=3 must be a whole number from 4"),
+        ({"seed": None}, "seed=None must be a whole number from 0"),
+        ({"lookahead": "2"}, "lookahead='2' must be a whole number from 0"),
+        ({"repeats": True}, "repeats=True must be a whole number from 1"),
         ({"sigma": "1"}, "sigma='1' is no number"),
         ({"space": [SPACE]}, "is no dictionary"),
         ({"space": SPACE | {"lock": threading.Lock()}}, "cannot be copied"),

@@ -101,7 +101,7 @@ def test_one_repeat_is_the_plain_search() -> None:
 
 @pytest.mark.parametrize("repeats", [0, -1, 1.5, "2", True, None])
 def test_repeats_is_a_whole_number(repeats: Any) -> None:
-    with pytest.raises(ValueError, match=r"repeats=.* whole number"):
+    with pytest.raises(ValueError, match=r"repeats=.* must be a whole number from 1"):
         make(repeats)
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
+from revo_ray.model.export.quiet import quiet
 from revo_ray.model.loaded_model import LoadedModel
 
 OPSET = 18
@@ -37,7 +34,7 @@ def write_onnx(model: LoadedModel, path: Path, card: str) -> None:
 
     program = trace(model)
     try:
-        with _quiet():
+        with quiet("torch.onnx"):
             made = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -109,16 +106,3 @@ def _tidy(proto: Any) -> None:
     for part in (proto, graph, *graph.node, *values, *proto.functions):
         del part.metadata_props[:]
         part.doc_string = ""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's log and warnings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 from revo_ray.errors import SearchError, UserError, first_line
 from revo_ray.model.classifier import Classifier, Normalised, torch_classifier
 from revo_ray.model.description import Description
+from revo_ray.model.export.quiet import quiet
 from revo_ray.model.loaded_model import LoadedModel
 
 SUFFIX = ".pt2"
@@ -70,21 +68,10 @@ def open_program(file: Path | BinaryIO, name: str) -> Classifier:
     """
     extra = dict.fromkeys(_KEYS, "")
     try:
-        with warnings.catch_warnings(action="ignore"), _silent("torch.export"):
+        with quiet("torch.export"):  # which logs the traceback of an error that it raises
             program = torch.export.load(file, extra_files=extra)
         module = program.module()
     # The loader raises errors of many kinds on a file that is no program.
     except Exception as error:
         raise UserError(f"cannot open {name!r}: {first_line(error)}") from None
     return torch_classifier(module, Description.from_strings(extra, name))
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Turn a logger off: torch 2.14 logs the traceback of an error that it raises."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before

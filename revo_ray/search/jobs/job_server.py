@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import SearchError, UserError, first_line, last_line
 from revo_ray.search.jobs.submit import Job
+from revo_ray.search.ray.internals import quiet_uploads
 
 SERVER = "http://127.0.0.1:8265"
 """Address of the dashboard on this machine, or of a tunnel to another."""
@@ -27,12 +27,6 @@ RUN = "revo_ray_run"
 
 _OVERRIDING = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Ray's client prefers these variables to the address that it is given."""
-_LOUD = {
-    "ray.dashboard.modules.dashboard_sdk": logging.WARNING,
-    "ray.dashboard.modules.job.sdk": logging.WARNING,
-    "ray._private.runtime_env.packaging": logging.WARNING,
-    "ray._private.runtime_env.working_dir": logging.ERROR,  # of folders that are meant to stay
-}
 _PATIENCE_S = 60.0
 _SILENCE_S = 60.0
 _ATTEMPTS = 5
@@ -194,9 +188,7 @@ def _client(address: str) -> Any:
         raise UserError(
             "`revo-ray submit` needs Ray's job client; pip install 'revo-ray[cluster]' gets it"
         ) from None
-    if not logging.getLogger("revo_ray").isEnabledFor(logging.DEBUG):
-        for module, level in _LOUD.items():
-            logging.getLogger(module).setLevel(level)
+    quiet_uploads()
     kept = {name: os.environ.pop(name) for name in _OVERRIDING if name in os.environ}
     try:
         return JobSubmissionClient(address)

@@ -95,7 +95,7 @@ def check_uploaded(
 def module_files(folder: Path, names: Collection[str]) -> Iterator[str]:
     """Paths of the modules that lie in a folder: there a job finds them first.
 
-    Of a package it yields all files of code, for its modules import each other.
+    It yields all files of code of a package, for its modules import each other.
 
     Args:
         folder: the working folder of the job.

@@ -48,6 +48,14 @@ NAMES = {
 """The names, each a module or the class of an object, with the attribute there; and the
 convenience that is lost with it."""
 
+LOUD = {
+    "ray.dashboard.modules.dashboard_sdk": logging.WARNING,
+    "ray.dashboard.modules.job.sdk": logging.WARNING,
+    "ray._private.runtime_env.packaging": logging.WARNING,
+    "ray._private.runtime_env.working_dir": logging.ERROR,  # of folders that are meant to stay
+}
+"""Loggers of the job client, and the levels from which they are wanted."""
+
 SIGNAL_FLAG = "ray._private.ray_constants:RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 """Without it nothing is lost, but that a SIGTERM while Ray starts or ends gives another status."""
 
@@ -155,15 +163,18 @@ def walk_upload(
     always, exclude, walk = map(find, (ALWAYS_EXCLUDED, UPLOAD_EXCLUDES, UPLOAD_WALK))
     if None in (always, exclude, walk):
         return False
-    log = logging.getLogger(UPLOAD_WALK.partition(":")[0])
-    level = log.level
-    log.setLevel(logging.WARNING)  # it lists what .gitignore names
-    try:
-        excluded = exclude(folder, [*always(), *excludes])
-        walk(folder, [excluded], visit, include_gitignore=gitignore)
-    finally:
-        log.setLevel(level)
+    quiet_uploads()
+    excluded = exclude(folder, [*always(), *excludes])
+    walk(folder, [excluded], visit, include_gitignore=gitignore)
     return True
+
+
+def quiet_uploads() -> None:
+    """Keep Ray's job client from printing what it uploads and leaves out, but for `--verbose`."""
+    if logging.getLogger("revo_ray").isEnabledFor(logging.DEBUG):
+        return
+    for module, level in LOUD.items():
+        logging.getLogger(module).setLevel(level)
 
 
 def upload_limit() -> int | None:

@@ -36,7 +36,7 @@ def records(file: Path) -> Iterator[Any]:
 
 
 class OfflineRun:
-    """What one offline run holds.
+    """The content of one offline run.
 
     Attributes:
         run: its message, with id, display name, group and so on.
