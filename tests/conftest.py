@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Settings and fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from tests.forks.client import forking
+from tests.typed import typed as typed  # a fixture of all tests
 
 TESTS = Path(__file__).parent
 SLOW = [TESTS / folder for folder in ("faults", "end_to_end", "cluster", "benchmarks")]

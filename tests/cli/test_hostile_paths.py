@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.model.out_path import local_out
 from revo_ray.search.jobs.submit import make_job
@@ -25,6 +22,7 @@ from tests.data.layouts import picture
 from tests.faults.fuzz.test_fuzz_config import outcome
 from tests.model.run_directories import make_run
 from tests.properties import examples
+from tests.typed import Typed
 
 TAKEN = [
     *("a b", " lead", "trail ", "q?x", "?", "h#1", "#", "p%41", "%", "%2F", "'q'", '"d"', "`b`"),
@@ -36,22 +34,6 @@ TAKEN = [
 REFUSED = ["x" * 300, "é" * 200, "new\nline", "tab\t", "\x1b[31m", "\x7f", "bad\udcff", "\x85"]
 REFUSED += ["/".join(["x" * 200] * 20)]
 OTHERS = [pytest.param(n, marks=pytest.mark.nightly) for n in ("-dash", "~x", "é" * 120, "a:b")]
-
-Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Type a command; gives exit status, output and errors."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -12,25 +12,16 @@ from typing import Any
 
 import pytest
 
-from revo_ray.cli.main import main
 from revo_ray.methods import load_methods
 from tests.end_to_end.cli import PATH
+from tests.typed import Typed
 
 
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Any:
-    """Type a command; gives exit status, stdout and stderr."""
+def typed(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type a command in an empty folder; gives exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(str(ended.value.code or 0)), *capsys.readouterr()
-
-    return run
+    return typed
 
 
 def alone(*words: str, **environment: str | None) -> subprocess.CompletedProcess[str]:

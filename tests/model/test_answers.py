@@ -22,8 +22,8 @@ from PIL import Image
 import revo_ray
 from revo_ray.model.answers import columns, writing
 from revo_ray.model.model import Prediction
-from tests.model.conftest import Typed
 from tests.model.run_directories import make_run
+from tests.typed import Typed
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from revo_ray.model.refit import spread
 from revo_ray.model.train import train_plan
 from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
-from tests.model.conftest import Typed
 from tests.model.run_directories import make_run
 from tests.object_store import object_store
+from tests.typed import Typed
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from revo_ray.cli.main import main
 from revo_ray.errors import UserError
 from revo_ray.monitor.watched import open_watched
 from revo_ray.rundir.recorded_config import check_config, read_config, write_config
@@ -20,10 +17,9 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
 from tests.model.export.runs import SMALL, search
+from tests.typed import Typed
 
 OPTIONS = (*SMALL, "model.name=timm/test_efficientnet", "search.evaluations=2")
-
-Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +32,6 @@ def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of a finished search's run directory, with its storage, to edit."""
     shutil.copytree(finished.parent, tmp_path / "searches")
     return tmp_path / "searches" / finished.name
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Type a command; gives exit status, output and errors."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
-
-    return command
 
 
 def add_fuse(file: Path, fuse: int | str, measured: int | None = None) -> None:

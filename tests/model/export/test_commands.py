@@ -28,10 +28,10 @@ from revo_ray.model.export import facts
 from revo_ray.model.model import Model
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import DataConfig, SearchConfig
-from tests.model.conftest import Typed
 from tests.model.export.conftest import Exports
 from tests.model.run_directories import make_run
 from tests.object_store import object_store
+from tests.typed import Typed
 
 
 @pytest.fixture

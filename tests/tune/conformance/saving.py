@@ -129,7 +129,7 @@ def a_damaged_file_is_refused(make: Maker) -> None:
             Path(path).write_bytes(part)
             try:
                 start(make).searcher.restore(path)
-            except Exception:
+            except Exception:  # searchers of others refuse by errors of any kind
                 continue
             raise AssertionError(f"it takes {len(part)} of {len(whole)} bytes")
 
@@ -151,7 +151,7 @@ def a_state_file_runs_no_code(make: Maker) -> None:
         Path(path).write_bytes(pickle.dumps(Opens(f"{path}.mark")))
         try:
             start(make).searcher.restore(path)
-        except Exception:
+        except Exception:  # searchers of others refuse by errors of any kind
             pass
         assert not os.path.exists(f"{path}.mark"), "it runs code of the file"
 

@@ -1,4 +1,4 @@
-"""Typed commands, as every test of a model types them."""
+"""Commands as a user types them, run in this process."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 import pytest
 
-from revo_ray.cli.main import main
-
 Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
     """Type a command; gives exit status, output and errors."""
+    from revo_ray.cli.main import main
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["revo-ray", *map(str, words)])
+        capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        return (int(str(ended.value.code)), *capsys.readouterr())
+        return (int(str(ended.value.code or 0)), *capsys.readouterr())
 
     return run
