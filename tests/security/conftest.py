@@ -1,0 +1,53 @@
+"""A finished search, made once for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.security.commands import SMALL, revo, sets
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a search of four evaluations, which all processes of pytest share."""
+    name = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if name else base) / "security"
+    with FileLock(f"{folder}.lock"):
+        run = folder / "searched"
+        if not (run / "result.json").exists():
+            folder.mkdir(exist_ok=True)
+            done = revo(
+                "search", *sets(*SMALL, f"storage={folder}", "name=searched"), folder=folder
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+@pytest.fixture
+def run(made_run: Path, tmp_path: Path) -> Path:
+    """A copy of that run directory, in which an attacker may change what they like."""
+    return Path(shutil.copytree(made_run, tmp_path / "searched"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home folder."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a path that is short enough for Ray's sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
