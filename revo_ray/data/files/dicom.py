@@ -15,6 +15,7 @@ from PIL import Image
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
+from revo_ray.installation import install_command
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -56,7 +57,7 @@ def open_dicom(data: bytes) -> Image.Image:
         from pydicom import dcmread
     except ImportError:
         raise DecodeError(
-            "a DICOM file (.dcm); pip install 'revo-ray[dicom]' to read such files"
+            f"a DICOM file (.dcm); {install_command('dicom')} to read such files"
         ) from None
     _refuse_bomb(data)
     file = dcmread(io.BytesIO(data), force=True)

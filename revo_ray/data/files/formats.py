@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from revo_ray.data.files import dicom, tiff
 from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.installation import install_command
 
 _FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM"),
@@ -87,7 +88,7 @@ def open_image(data: bytes, path: str = "") -> Image.Image:
         return tiff.open_tiff(data)
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and "HEIF" not in formats():
         raise DecodeError(
-            f"a {ending or 'HEIC'} image; pip install 'revo-ray[heif]' to read HEIC and HEIF"
+            f"a {ending or 'HEIC'} image; {install_command('heif')} to read HEIC and HEIF"
         )
     raise UnidentifiedImageError
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.late_image import LateImage
+from revo_ray.installation import install_command
 
 # A damaged file is an error here, which has its own line: tifffile logs nothing.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -89,7 +90,7 @@ def open_tiff(data: bytes) -> Image.Image:
     try:
         from tifffile import TiffFile
     except ImportError:
-        raise DecodeError(f"{described}; pip install 'revo-ray[tiff]' to read it") from None
+        raise DecodeError(f"{described}; {install_command('tiff')} to read it") from None
     with TiffFile(io.BytesIO(data)) as file:
         pages = file.pages
         first = pages.first

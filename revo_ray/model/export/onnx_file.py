@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from revo_ray.errors import SearchError, UserError, first_line
+from revo_ray.installation import install_command
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
@@ -95,7 +96,7 @@ def _need(*packages: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise UserError(
-            f"ONNX needs {', '.join(missing)}; `pip install 'revo-ray[export]'` installs it"
+            f"ONNX needs {', '.join(missing)}; `{install_command('export')}` installs it"
         )
 
 

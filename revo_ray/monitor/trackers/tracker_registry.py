@@ -9,6 +9,7 @@ from typing import Any
 
 from revo_ray.credentials import without_secrets
 from revo_ray.errors import UserError, first_line
+from revo_ray.installation import install_command
 from revo_ray.monitor.trackers.tracker import Tracker
 from revo_ray.words import did_you_mean, nearest, shown
 
@@ -51,9 +52,9 @@ def _load(name: str, known: dict[str, EntryPoint]) -> type[Tracker]:
         ) from None
     package = getattr(tracker, "package", None)
     if package is not None and find_spec(package) is None:
-        wanted = f"'revo-ray[{name}]'" if name in BUILT_IN else package
+        wanted = install_command(name) if name in BUILT_IN else f"pip install {package}"
         raise UserError(
-            f"{name} needs the package {package}, which is not installed; pip install {wanted}",
+            f"{name} needs the package {package}, which is not installed; {wanted}",
             key="trackers",
         )
     return tracker

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import SearchError, UserError, first_line, last_line
+from revo_ray.installation import install_command
 from revo_ray.search.jobs.submit import Job
 from revo_ray.search.ray.internals import quiet_uploads
 
@@ -186,7 +187,7 @@ def _client(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise UserError(
-            "`revo-ray submit` needs Ray's job client; pip install 'revo-ray[cluster]' gets it"
+            f"`revo-ray submit` needs Ray's job client; {install_command('cluster')} gets it"
         ) from None
     quiet_uploads()
     kept = {name: os.environ.pop(name) for name in _OVERRIDING if name in os.environ}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from revo_ray.installation import install_command
 from revo_ray.errors import UserError
 from revo_ray.monitor.trackers import check_trackers
 from revo_ray.monitor.trackers.tracker_registry import BUILT_IN
@@ -118,7 +119,7 @@ def test_a_missing_package_is_named_before_any_image_is_read(
             command()
         assert str(error.value) == (
             f"trackers: {name} needs the package {name}, which is not installed; "
-            f"pip install 'revo-ray[{name}]'"
+            install_command(name)
         )
     assert list(tmp_path.rglob("*")) == []
 
