@@ -7,11 +7,14 @@ INSTALLED := $(VENV)/.installed
 # Searches wait for their workers a third of the time: three tests at once keep two cores at work.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 MUTANTS := $(addprefix nightly-mutants-,evolve rundir core splits training objective)
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --upgrade \
+    --custom-compile-command "make locks"
 VERSIONS := ray-versions python-versions torch-versions
-NIGHTLY := nightly-faults nightly-searches nightly-properties nightly-benchmarks models $(MUTANTS) \
-    $(VERSIONS)
+NIGHTLY := nightly-audit nightly-faults nightly-searches nightly-properties nightly-benchmarks models \
+    $(MUTANTS) $(VERSIONS)
 
-.PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results stale clean
+.PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results locks stale clean
 
 demo: $(INSTALLED)
 	$(BIN)/revo-ray search --resume
@@ -70,17 +73,31 @@ docs: $(INSTALLED)
 results:
 	$(PYTHON) -m benchmarks.page
 
+# Newest releases that pyproject.toml allows, with their hashes: for `make` and CI, for clusters, and
+# for building the wheel.
+locks: $(INSTALLED)
+	$(LOCK) pyproject.toml --extra demo --extra dev --extra cluster --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --extra demo --extra cluster --extra aws --output-file locks/cluster.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")) \
+	    ["build-system"]["requires"], sep="\n")' | $(LOCK) - --output-file locks/build.txt
+
+# Known vulnerabilities of the locked releases. One that cannot hurt here is named with its reason in
+# docs/security.md and passed with --ignore-vuln.
+nightly-audit: $(INSTALLED)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+	    $(addprefix --requirement ,$(wildcard locks/*.txt))
+
 # Results whose code has changed since.
 stale:
 	@$(PYTHON) -m benchmarks.stale
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	    "revo-ray needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d; run make PYTHON=python3.13" \
 	    % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-compile --editable '.[demo,dev,cluster]'
+	$(PIP) install --no-compile --require-hashes -r locks/dev.txt
+	$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean:

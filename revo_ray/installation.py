@@ -36,14 +36,13 @@ def _source(extra: str) -> str:
         editable = "-e " if _origin().get("dir_info", {}).get("editable") else ""
         return editable + shlex.quote(f"{HERE.parent}[{extra}]")
     origin = _origin()
-    url = str(origin.get("url", ""))
+    url = without_secrets(str(origin.get("url", "")))
     if "vcs_info" in origin:
         vcs = origin["vcs_info"]
         url = f"{vcs.get('vcs')}+{url}@{vcs.get('commit_id')}"
     elif url.startswith("file:"):
         return shlex.quote(f"{unquote(urlsplit(url).path)}[{extra}]")
-    named = f"revo-ray[{extra}]" + (f" @ {without_secrets(url)}" if url else "")
-    return shlex.quote(named)
+    return shlex.quote(f"revo-ray[{extra}]" + (f" @ {url}" if url else ""))
 
 
 def _origin() -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from revo_ray.installation import install_command
 from revo_ray.errors import UserError
+from revo_ray.installation import install_command
 from revo_ray.monitor.trackers import check_trackers
 from revo_ray.monitor.trackers.tracker_registry import BUILT_IN
 from revo_ray.run import dry_run, run_search, run_study
@@ -119,7 +119,7 @@ def test_a_missing_package_is_named_before_any_image_is_read(
             command()
         assert str(error.value) == (
             f"trackers: {name} needs the package {name}, which is not installed; "
-            install_command(name)
+            f"{install_command(name)}"
         )
     assert list(tmp_path.rglob("*")) == []
 
