@@ -57,8 +57,9 @@ def test_the_wheel_is_that_of_the_project(config: Config) -> None:
     commands = " ".join(prepare_config(config)["setup_commands"])
     wheels = re.findall(r"dist/(revo_ray-[^\s\"\[]+)", commands)
     assert set(wheels) == {f"revo_ray-{project['version']}-py3-none-any.whl"}
-    (extras,) = re.findall(r"\.whl\[([\w,]+)\]", commands)
-    assert {"demo", "cluster"} == set(extras.split(",")) <= set(project["optional-dependencies"])
+    (locked,) = re.findall(r"-r ~/revo-ray/(\S+)", commands)
+    assert (ROOT / locked).is_file()
+    assert config["file_mounts"]["~/revo-ray/locks"] == str(Path(locked).parent)
 
 
 def test_the_shell_takes_every_command(config: Config) -> None:
