@@ -79,6 +79,7 @@ def load(
         std,
         source.label,
         source.sha256,
+        source.revision,
         loaded,
         tuple(source.notes),
     )
@@ -120,7 +121,9 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
         ) from None
     file = file or _hub_file(config)
     sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
-    return model, Weights(None, f"timm {place}", sha256)
+    # The cache keeps a file of the Hub as snapshots/COMMIT/NAME.
+    revision = None if file is None else file.parent.name
+    return model, Weights(None, f"timm {place}", sha256, revision)
 
 
 def _hub_file(config: Any) -> Path | None:

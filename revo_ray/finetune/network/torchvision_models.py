@@ -70,6 +70,7 @@ def load(
         std,
         source.label,
         source.sha256,
+        source.revision,
         loaded,
         tuple(source.notes),
     )

@@ -41,6 +41,7 @@ class Weights:
         label: a description for people.
         sha256: hash of the file, or of the tensors if the file is not known; None for random
             weights.
+        revision: commit of the repository of the Hugging Face Hub that the file is from.
         in_order: whether tensors with other names than the model's match by place and shape.
         file: whether the user gave a file. Then `notes` says in lines for people what of it is not
             loaded.
@@ -49,6 +50,7 @@ class Weights:
     tensors: Mapping[str, Tensor] | None
     label: str
     sha256: str | None = None
+    revision: str | None = None
     in_order: bool = False
     file: bool = False
     notes: list[str] = field(default_factory=list)
