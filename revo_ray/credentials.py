@@ -13,6 +13,9 @@ SECRET = re.compile(
 )
 """Matches names of URI options that hold a secret."""
 
+SERVER = re.compile("endpoint_override$|authority$")
+"""Matches names of URI options that name the server which gets the credentials."""
+
 SHORTEST = 6
 """Letters of a secret in an environment variable."""
 
@@ -50,6 +53,14 @@ def holds_credentials(uri: str) -> bool:
     return any(
         SECRET.search(name) or re.search(":[^/]*@", value)
         for name, value in parse_qsl(query, keep_blank_values=True)
+    )
+
+
+def servers(uri: str) -> frozenset[str]:
+    """Servers that the options of a URI name, in place of the object store's own."""
+    _, _, query = uri.partition("?")
+    return frozenset(
+        value for name, value in parse_qsl(query, keep_blank_values=True) if SERVER.search(name)
     )
 
 

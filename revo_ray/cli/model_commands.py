@@ -68,11 +68,25 @@ def export(
         str, typer.Option("--out", metavar="PATH", help="The file or folder to write; a new one.")
     ],
     form: FormOption = None,
+    compare_on_data: Annotated[
+        bool,
+        typer.Option(
+            "--compare-on-data",
+            help="Compare on images of the data set that the run directory names, not on installed "
+            "photographs. That place is opened, and an object store gets your credentials.",
+        ),
+    ] = False,
 ) -> None:
     """Write a model in a format that others load, and check that it answers the same."""
     from revo_ray.model.export.export import export_model
 
-    done = export_model(directory, to.value, path, None if form is None else form.value)
+    done = export_model(
+        directory,
+        to.value,
+        path,
+        None if form is None else form.value,
+        compare_on_data=compare_on_data,
+    )
     if done.unfinished:
         say(f"This search is not finished ({done.unfinished}): its best model so far.")
     say(f"model:   {done.path} ({done.subject})")

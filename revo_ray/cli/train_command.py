@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import typer
 from revo_ray.cli.console import located, progress, say
 from revo_ray.cli.next_commands import after_train, show_next
 from revo_ray.cli.parameters import Overrides
+from revo_ray.credentials import servers
 from revo_ray.errors import UserError
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
@@ -106,6 +108,13 @@ def _recorded(source: str, overrides: list[str]) -> tuple[RunDirectory | None, R
     recorded, above = run.config(), run.storage.parent
     here = [] if above is None else [f"storage={above.uri}"]  # where its image table is
     config = SearchConfig.load(run.storage.child(run.CONFIG).uri, [*here, *overrides])
+    root = config.data.root or ""
+    if servers(root) and not any(each.startswith("data.root=") for each in overrides):
+        raise UserError(
+            f"the run directory names {root}, a server that would get your credentials; if it is "
+            f"yours, add --set data.root={shlex.quote(root)}",
+            key="data.root",
+        )
     return run, RecordedConfig(config, recorded.provenance, recorded.deleted)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from revo_ray.data.table.disk import delete_leftovers, exclusive, replacing
 from revo_ray.data.table.image_table import Table
+from revo_ray.data.table.seal import cache_root, file_sha256, make_cache
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 
-CACHE = "REVO_RAY_CACHE"
-"""Environment variable with the path of a machine's cache folder."""
 TABLES = ".tables"
 """Folder of image tables in a storage."""
 _CHUNK_BYTES = 2**22
@@ -48,9 +46,7 @@ class SharedFile:
 
 def cache_folder(kind: str = TABLES) -> Path:
     """Folder for this machine's copies of the files that a storage holds in the folder `kind`."""
-    chosen = os.environ.get(CACHE)
-    root = Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "revo_ray"
-    return root / kind.removeprefix(".")
+    return cache_root() / kind.removeprefix(".")
 
 
 def making_folder(storage: Storage, kind: str) -> Path:
@@ -94,6 +90,23 @@ def share(what: str, path: Path, sha256: str, storage: Storage, name: str) -> Sh
     return SharedFile(what, str(path), storage.uri, name, size, sha256)
 
 
+def original(shared: SharedFile) -> Path:
+    """Return the file on the machine that made it.
+
+    Raises:
+        UserError: it is no longer the file that was shared.
+        OSError: it cannot be read.
+    """
+    path = Path(shared.path)
+    if not _is_whole(path, shared):
+        raise UserError(
+            f"the {shared.what} {shared.path!r} is not the one that this search began with; start "
+            "the search again with --resume",
+            key="storage",
+        )
+    return path
+
+
 def fetch(shared: SharedFile) -> Path:
     """Return this machine's copy of a file; the first process makes it, and others wait.
 
@@ -103,6 +116,7 @@ def fetch(shared: SharedFile) -> Path:
     copy = shared.copy
     try:
         if not _is_whole(copy, shared):
+            make_cache()
             copy.parent.mkdir(parents=True, exist_ok=True)
             delete_leftovers(copy.parent)
             with exclusive(copy.with_suffix(".lock")):
@@ -125,9 +139,9 @@ def fetch(shared: SharedFile) -> Path:
 
 
 def _is_whole(copy: Path, shared: SharedFile) -> bool:
-    """Check the size alone: the content was checked when it was copied."""
+    """Whether a copy has the content of the file; each process reads a copy once."""
     try:
-        return copy.stat().st_size == shared.size
+        return copy.stat().st_size == shared.size and file_sha256(copy) == shared.sha256
     except FileNotFoundError:
         return False
 

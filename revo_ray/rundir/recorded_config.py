@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "storage",
     "plugins",
     "trackers",
+    "model.sha256",  # the weights' checksum is compared as it was recorded
     "data.root",  # the table's checksum says whether the images are the same
     "train.time_limit",
     "train.cache_mb",
@@ -65,6 +66,7 @@ def write_config(
     config: SearchConfig,
     checksums: Mapping[str, str | None],
     rules: Mapping[str, int],
+    hub_revision: str | None = None,
 ) -> None:
     """Write the resolved configuration with package versions, revision, checksums and rules.
 
@@ -73,6 +75,7 @@ def write_config(
         config: with all of its method's options.
         checksums: SHA-256 of the `weights` as they were given, and of the `table`.
         rules: the versions of the rules by which a search is made, `units` and `proposals`.
+        hub_revision: commit of the Hugging Face Hub that the weights are from.
 
     Raises:
         OSError: the storage is full or unreachable.
@@ -84,6 +87,8 @@ def write_config(
         "sha256": dict(checksums),
         "rules": dict(rules),
     }
+    if hub_revision is not None:
+        values["recorded"]["hub_revision"] = hub_revision
     _write(storage, values)
 
 

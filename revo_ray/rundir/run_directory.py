@@ -136,10 +136,14 @@ class RunDirectory(Folder):
         return recorded_config.read_config(self.storage)
 
     def write_config(
-        self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]
+        self,
+        config: SearchConfig,
+        checksums: Mapping[str, str | None],
+        rules: Mapping[str, int],
+        hub_revision: str | None = None,
     ) -> None:
         """Record the configuration; see `recorded_config.write_config`."""
-        recorded_config.write_config(self.storage, config, checksums, rules)
+        recorded_config.write_config(self.storage, config, checksums, rules, hub_revision)
 
     def check_config(
         self, config: SearchConfig, checksums: Mapping[str, str | None], rules: Mapping[str, int]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from revo_ray.data.shared_files import SharedFile, fetch, share_table
+from revo_ray.data.shared_files import SharedFile, fetch, original, share_table
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
@@ -74,6 +74,25 @@ def test_a_torn_copy_is_replaced(shared: SharedFile, cache: Path, keep: int) -> 
     whole = copy.read_bytes()
     copy.write_bytes(whole[:keep])
     assert fetch(shared).read_bytes() == whole
+
+
+def test_a_copy_of_the_same_size_with_other_bytes_is_replaced(
+    shared: SharedFile, cache: Path
+) -> None:
+    copy = fetch(shared)
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert fetch(shared).read_bytes() == whole
+
+
+def test_the_original_is_taken_as_it_was_shared(shared: SharedFile) -> None:
+    path = original(shared)
+    assert path == Path(shared.path)
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not the one that this search began with"):
+        original(shared)
 
 
 def test_a_table_with_another_checksum_is_refused(shared: SharedFile, cache: Path) -> None:

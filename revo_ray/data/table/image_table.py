@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tempfile
@@ -28,6 +27,7 @@ from revo_ray.data.table.bad_images import bad_images_error, check_classes, left
 from revo_ray.data.table.disk import delete_leftovers
 from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.images import Images
+from revo_ray.data.table.seal import file_sha256, seal, trusted
 from revo_ray.data.table.survey import ChangedError, Survey
 from revo_ray.data.table.threads import Progress
 from revo_ray.data.table.writer import write_table
@@ -115,8 +115,7 @@ class Table:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file in hexadecimal; the first use reads the whole file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
 
     def _detail(self, name: str) -> tuple[str | None, ...] | None:
         column = self.details[name]
@@ -237,6 +236,7 @@ def _prepare(
             pixels = (shown(square, limits) for square in squares)
             write_table(path, source, kept, pixels, skipped, config, limits)
         survey.drop_squares()
+        seal(path)
         table = Table.open(path)
     findings += surveyed.findings(survey, config, table.intensity)
     if skipped:
@@ -254,8 +254,11 @@ def split_table(table: Table, data: DataConfig) -> Splits:
 
 
 def opened(path: Path) -> Table | None:
-    """Open a table; None if it is not there, or not whole."""
+    """Open a table; None if it is not there, not whole, or changed since it was written.
+
+    The whole file is read; see `seal.trusted`.
+    """
     try:
-        return Table.open(path) if path.exists() else None
-    except UserError:
+        return Table.open(path) if path.exists() and trusted(path) else None
+    except (UserError, OSError):
         return None  # torn by a full disk or a broken copy: write it again

@@ -26,6 +26,7 @@ from revo_ray.data.image_records import Problem, Record
 from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
+from revo_ray.data.table.seal import private, seal, trusted
 from revo_ray.data.table.spool import Spool
 from revo_ray.data.table.threads import Progress, decode_all
 from revo_ray.data.twins.image_hashes import SIDE, ImageHashes, pixels_hash
@@ -80,7 +81,7 @@ class Survey:
     """
 
     def __init__(self, path: Path, config: DataConfig) -> None:
-        self.pairs_path, self._config = path.with_suffix(".twins"), config
+        self._path, self.pairs_path, self._config = path, path.with_suffix(".twins"), config
         self._spool = Spool(path, config.image_size)
         self._database = connect(path)
 
@@ -89,18 +90,23 @@ class Survey:
     def open(cls, config: DataConfig, folder: Path) -> Iterator[Survey]:
         """Open the survey of a source; other processes wait until it is closed.
 
-        In a folder that cannot be written, a copy serves, which is deleted in the end.
+        In a folder that cannot be written, a copy serves, which is deleted in the end. A survey
+        that others may have changed is deleted first.
         """
         path = folder / survey_name(config)
         with ExitStack() as stack:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(path.with_suffix(".lock")))
+                for file in (path, path.with_suffix(".twins")):
+                    if not _is_own(file):
+                        file.unlink()
                 survey = cls(path, config)
             except OSError:
                 temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 with suppress(OSError):
-                    shutil.copy(path, temporary)
+                    if _is_own(path):
+                        shutil.copy(path, temporary)
                 survey = cls(temporary / path.name, config)
             with closing(survey):
                 yield survey
@@ -109,6 +115,9 @@ class Survey:
         """Close the files."""
         self._database.close()
         self._spool.close()
+        for path in (self._path, self.pairs_path):
+            if path.exists() and not private(path):  # on a disk that has no owners, say
+                seal(path)
 
     def find(self, records: Sequence[Record]) -> Indices:
         """Row (N,) of each record whose picture is as it was when looked at; 0 of others."""
@@ -311,6 +320,11 @@ class Survey:
 
     def _select(self, query: str) -> Callable[..., sqlite3.Cursor]:
         return lambda *values: self._database.execute(query, values)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether no one else can have changed a file; a private one is read without its checksum."""
+    return not path.exists() or private(path) or trusted(path)
 
 
 def _mark(record: Record) -> str:

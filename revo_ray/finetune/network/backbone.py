@@ -38,6 +38,7 @@ class Backbone:
         weights: description of the weights, for people.
         weights_sha256: hash of the weights file, or of the tensors if the file is not known (timm's
             own download); None for random weights.
+        revision: commit of the Hugging Face Hub that the weights are from; None if they are not.
         loaded: the loaded tensors by the model's own names, without a head, before a position
             embedding was resized; None for random weights. Saved as a `.pth` file and loaded by
             `load_backbone`, they give this model again.
@@ -51,6 +52,7 @@ class Backbone:
     std: Statistics
     weights: str
     weights_sha256: str | None
+    revision: str | None = None
     loaded: Mapping[str, Tensor] | None = None
     notes: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ def load_backbone(
     seed: int = 0,
     image_size: int | None = None,
     file: Path | None = None,
+    sha256: str | None = None,
 ) -> Backbone:
     """Load a model, give it a new classifier of `num_classes`, and say how its input is normalised.
 
@@ -82,15 +85,24 @@ def load_backbone(
         image_size: side of the images in pixels. The position embedding of a transformer is resized
             to it, and the model is tried on one image.
         file: a copy of the tensors that `weights` loads (`Backbone.loaded`), read in their place.
+        sha256: that `weights_sha256` must be; None takes any.
 
     Raises:
-        UserError: the name is unknown, the weights cannot be had, read or matched, or the model
-            cannot take the image size.
+        UserError: the name is unknown, the weights cannot be had, read or matched, or have another
+            checksum, or the model cannot take the image size.
     """
     try:
-        return _load(name, weights, num_classes, seed, image_size, file)
+        backbone = _load(name, weights, num_classes, seed, image_size, file)
     except ImageSizeError as error:
         raise error.with_nearest(lambda size: _takes_whole(name, size)) from None
+    if sha256 is not None and backbone.weights_sha256 != sha256:
+        found = backbone.weights_sha256 or "none, they are random"
+        raise UserError(
+            f"the weights of {name} ({backbone.weights}) have the SHA-256 {found}, and {sha256} is "
+            "demanded; get the right file, or change the key",
+            key="model.sha256",
+        )
+    return backbone
 
 
 def check_image_size(backbone: Backbone, image_size: int, use: FirstUse) -> None:

@@ -16,6 +16,7 @@ from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from revo_ray.data.table.seal import file_sha256
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.first_use import MISFITS
@@ -28,7 +29,6 @@ from revo_ray.finetune.network.reachable import (
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
-    file_sha256,
     load_matching,
     named_for,
     unknown_variant,
@@ -79,6 +79,7 @@ def load(
         std,
         source.label,
         source.sha256,
+        source.revision,
         loaded,
         tuple(source.notes),
     )
@@ -120,7 +121,9 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
         ) from None
     file = file or _hub_file(config)
     sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
-    return model, Weights(None, f"timm {place}", sha256)
+    # The cache keeps a file of the Hub as snapshots/COMMIT/NAME.
+    revision = None if file is None else file.parent.name
+    return model, Weights(None, f"timm {place}", sha256, revision)
 
 
 def _hub_file(config: Any) -> Path | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
+from revo_ray.data.table.seal import file_sha256
 from revo_ray.errors import first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.image_size import ImageSizeError
@@ -20,7 +21,6 @@ from revo_ray.finetune.network.reachable import why_no_download
 from revo_ray.finetune.network.weight_files import weights_error
 from revo_ray.finetune.network.weights import (
     Weights,
-    file_sha256,
     load_matching,
     mismatch,
     named_for,
@@ -70,6 +70,7 @@ def load(
         std,
         source.label,
         source.sha256,
+        source.revision,
         loaded,
         tuple(source.notes),
     )

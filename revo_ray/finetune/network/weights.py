@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from revo_ray.data.shared_files import SharedFile, making_folder, share
 from revo_ray.data.table.disk import delete_leftovers, replacing
+from revo_ray.data.table.seal import file_sha256
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.weight_files import (
     SUFFIXES,
@@ -41,6 +42,7 @@ class Weights:
         label: a description for people.
         sha256: hash of the file, or of the tensors if the file is not known; None for random
             weights.
+        revision: commit of the repository of the Hugging Face Hub that the file is from.
         in_order: whether tensors with other names than the model's match by place and shape.
         file: whether the user gave a file. Then `notes` says in lines for people what of it is not
             loaded.
@@ -49,6 +51,7 @@ class Weights:
     tensors: Mapping[str, Tensor] | None
     label: str
     sha256: str | None = None
+    revision: str | None = None
     in_order: bool = False
     file: bool = False
     notes: list[str] = field(default_factory=list)
@@ -224,15 +227,9 @@ def share_weights(tensors: Mapping[str, Tensor], storage: Storage) -> SharedFile
     torch.save(tensors, content)  # safetensors cannot keep the versions of modules
     sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     path = making_folder(storage, SHARED) / f"{sha256}.pth"
-    if not path.exists() or path.stat().st_size != content.getbuffer().nbytes:
+    if not path.exists() or file_sha256(path) != sha256:
         path.parent.mkdir(parents=True, exist_ok=True)
         delete_leftovers(path.parent)
         with replacing(path) as temporary:
             temporary.write_bytes(content.getbuffer())
     return share("weights file", path, sha256, storage, f"{SHARED}/{path.name}")
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,6 +39,7 @@ def load_network(
         seed=train.seed,
         image_size=data.image_size,
         file=weights_file,
+        sha256=model.sha256 if weights_file is None else None,  # a copy has its own, see `fetch`
     )
     use = find_first_use(backbone.model, data.image_size)
     check_image_size(backbone, data.image_size, use)

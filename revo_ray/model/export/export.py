@@ -27,6 +27,7 @@ from revo_ray.model.loaded_model import LoadedModel
 from revo_ray.model.out_path import local_out
 from revo_ray.rundir.forms import Form
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.schema import DataConfig
 from revo_ray.storage import Storage
 
 TOLERANCE = 1e-4
@@ -52,7 +53,14 @@ class Exported:
     images: str
 
 
-def export_model(source: str, to: str, out: str | Path, form: Form | None = None) -> Exported:
+def export_model(
+    source: str,
+    to: str,
+    out: str | Path,
+    form: Form | None = None,
+    *,
+    compare_on_data: bool = False,
+) -> Exported:
     """Write a model in another form, and check that it gives the same logits.
 
     Args:
@@ -61,9 +69,11 @@ def export_model(source: str, to: str, out: str | Path, form: Form | None = None
         out: a local path that does not exist, or for a folder an empty one.
         form: which result of a search; None: the one that `search.result` names, if it was made;
             else the best model.
+        compare_on_data: compare on images of the data set that a run directory names. That place
+            is opened with your rights, and gets your credentials if it is an object store.
 
     Raises:
-        UserError: there is no such model, or `out` cannot be written.
+        UserError: there is no such model, `out` cannot be written, or the source names no data set.
         SearchError: the model cannot be written in that form, or its logits differ.
         OSError: the storage is unreachable, or the disk full.
     """
@@ -78,13 +88,20 @@ def export_model(source: str, to: str, out: str | Path, form: Form | None = None
         )
     storage = model_place(source, form)
     model = load_modules(storage, form)
+    if compare_on_data and model.data is None:
+        raise UserError(f"--compare-on-data: {source!r} names no data set; a run directory does")
     facts = _facts(storage, model, form)
     card = model_card(facts, model.description, to, path.name, len(model.members))
     with beside(path) as made:
         write(model, made, card)
         if to == "safetensors":
             (made / FACTS).write_text(facts.to_json(), encoding="utf-8")
-        difference, images = _compare(model, reopen(made), exact=to == "safetensors")
+        difference, images = _compare(
+            model,
+            reopen(made),
+            model.data if compare_on_data else None,
+            exact=to == "safetensors",
+        )
         made.replace(path)
     return Exported(path, facts.subject, facts.unfinished, difference, images)
 
@@ -142,9 +159,11 @@ _FORMATS: dict[
 """Functions that write a model with its card in each format, and that open it again."""
 
 
-def _compare(model: LoadedModel, classifier: Classifier, *, exact: bool) -> tuple[float, str]:
+def _compare(
+    model: LoadedModel, classifier: Classifier, data: DataConfig | None = None, *, exact: bool
+) -> tuple[float, str]:
     """Compare with the original on real images: the largest difference of a logit, and on what."""
-    images, source = sample_images(model.data, model.description)
+    images, source = sample_images(data, model.description)
     own = model.classifier()
     # One batch of all images and one of a single image: the batch size must be free.
     wanted = np.concatenate([own.logits(images), own.logits(images[:1])])

@@ -167,6 +167,11 @@ def version_entries(recorded: RecordedConfig) -> list[tuple[str, object]]:
     """Versions of the search's packages, and of those that export it."""
     provenance = recorded.provenance
     sha256 = (provenance.get("sha256") or {}).get("weights")
+    revision = provenance.get("hub_revision")
+    weights = [
+        *([f"revision {code(str(revision))} of the Hub"] if revision else []),
+        *([f"SHA-256 `{sha256}`"] if sha256 else []),
+    ]
     now = {name: metadata.version(name) for name in ("torch", "torchvision", "timm")}
     search: list[tuple[str, object]] = [
         ("search", _versions((provenance.get("versions") or {}).items())),
@@ -175,7 +180,7 @@ def version_entries(recorded: RecordedConfig) -> list[tuple[str, object]]:
     return [
         *(search if provenance else ()),
         ("export" if provenance else "training", _versions(now.items())),
-        ("started from", _start(recorded.config) + (f", SHA-256 `{sha256}`" if sha256 else "")),
+        ("started from", ", ".join([_start(recorded.config), *weights])),
     ]
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,10 @@ import torch
 from torch import nn
 
 from revo_ray.errors import UserError, first_line
-from revo_ray.finetune.network.weights import load_own
 from revo_ray.model.description import INTERPOLATION, Description
-from revo_ray.model.loaded_model import Head, LoadedModel, Member
+from revo_ray.model.export.model_arguments import check_arguments
+from revo_ray.model.loaded_model import Head, LoadedModel, Member, load_network
+from revo_ray.settings.schema import ModelConfig
 from revo_ray.storage import Storage
 
 CONFIG = "config.json"
@@ -33,8 +32,6 @@ MOST_MEMBERS = 1000
 """Most members of an ensemble's folder."""
 _MEMBER = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 """Matches names of members' folders: nothing that leads out of the folder."""
-_TORCHVISION_ARGUMENTS = ("image_size", "aux_logits", "init_weights", "transform_input")
-"""Arguments of `torchvision.models.get_model` that a folder may hold; others fetch weights."""
 
 _OF_PRETRAINED_WEIGHTS = (
     *("url", "file", "hf_hub_id", "hf_hub_filename", "source", "tag", "custom_load"),
@@ -89,7 +86,7 @@ def write_members(shares: Mapping[str, float], description: Description, folder:
 
 
 def open_folder(storage: Storage) -> LoadedModel:
-    """Load an exported folder, each network as its library does.
+    """Load an exported folder.
 
     Raises:
         UserError: it is no exported folder, or a file of it is damaged.
@@ -97,7 +94,7 @@ def open_folder(storage: Storage) -> LoadedModel:
     """
     config, description = _read_config(storage)
     if "members" not in config:
-        network, head = _open_network(storage, config)
+        network, head = _open_network(storage, config, description)
         return LoadedModel(description, (Member("model", 1.0, network),), head)
     members: list[Member] = []
     for name, share in _read_members(storage, config).items():
@@ -105,7 +102,7 @@ def open_folder(storage: Storage) -> LoadedModel:
         own, described = _read_config(folder)
         if "members" in own or replace(described, model=description.model) != description:
             raise UserError(f"{folder.uri} is not a model of the ensemble in {storage.uri}")
-        network, head = _open_network(folder, own)
+        network, head = _open_network(folder, own, described)
         members.append(Member(name, share, network))
     return LoadedModel(description, tuple(members), head)
 
@@ -147,49 +144,31 @@ def _read_members(storage: Storage, config: Mapping[str, Any]) -> dict[str, floa
     return shares
 
 
-def _open_network(storage: Storage, config: Mapping[str, Any]) -> tuple[nn.Module, Head]:
-    """Load the network in a folder; gives the name of its classifier too."""
+def _open_network(
+    storage: Storage, config: Mapping[str, Any], description: Description
+) -> tuple[nn.Module, Head]:
+    """Load the network in a folder; gives the name of its classifier too.
+
+    It is built as that of a run directory, from the description. No other file of the folder is
+    read, and nothing is fetched.
+    """
+    from safetensors.torch import load
+
     if not storage.exists(WEIGHTS):
         raise UserError(f"{storage.uri} has no {WEIGHTS}")
-    with _on_disk(storage) as folder:
-        try:
-            network, head = _load(folder, config), config["pretrained_cfg"].get("classifier")
-            for name in head if isinstance(head, list) else [head]:
-                network.get_submodule(name)
-        # The loaders raise errors of any kind: the file is damaged, or the library is another
-        # version.
-        except Exception as error:
-            raise UserError(f"cannot load {storage.uri!r}: {first_line(error)}") from None
-    return network.eval(), tuple(head) if isinstance(head, list) else head
-
-
-@contextmanager
-def _on_disk(storage: Storage) -> Iterator[Path]:
-    """The folder of a network on a disk; one of an object store is copied for a while."""
-    if storage.local is not None:
-        yield storage.local
-        return
-    with tempfile.TemporaryDirectory(prefix="revo-ray-") as copy:
-        for name in (CONFIG, WEIGHTS):
-            (Path(copy) / name).write_bytes(storage.read(name))
-        yield Path(copy)
-
-
-def _load(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    if config["library_name"] == "timm":
-        import timm
-
-        network: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
-        return network
-    from safetensors.torch import load_file
-    from torchvision import models
-
-    arguments = {k: v for k, v in config["model_args"].items() if k in _TORCHVISION_ARGUMENTS}
-    made: nn.Module = models.get_model(
-        config["architecture"], num_classes=config["num_classes"], **arguments
-    )
-    load_own(made, load_file(folder / WEIGHTS))
-    return made
+    try:
+        arguments = check_arguments(config, description)
+        # GoogLeNet's argument, which follows from its pretrained weights; nothing is loaded here.
+        weights = "pretrained" if arguments.get("transform_input") else "none"
+        named = ModelConfig(name=description.model, weights=weights)
+        network, head = load_network(named, load(storage.read(WEIGHTS)), description)
+        stored = config["pretrained_cfg"].get("classifier")
+        for name in stored if isinstance(stored, list) else [stored]:
+            network.get_submodule(name)
+    # The loaders raise errors of any kind: the file is damaged, or the library is another version.
+    except Exception as error:
+        raise UserError(f"cannot load {storage.uri!r}: {first_line(error)}") from None
+    return network, head
 
 
 def _write_timm_config(network: Any, head: Head, description: Description, path: Any) -> None:

@@ -22,10 +22,10 @@ COUNT = 32
 def sample_images(
     config: DataConfig | None, description: Description
 ) -> tuple[NDArray[np.uint8], str]:
-    """Up to 32 images (N, 3, S, S) of a data set; parts of photographs if there are none.
+    """Up to 32 images (N, 3, S, S) of a data set, or parts of photographs that are installed here.
 
     Args:
-        config: configuration of the images; None if that is not known.
+        config: configuration of the images; None for the photographs.
         description: says how a model takes them.
 
     Returns:

@@ -64,6 +64,7 @@ class Network:
         units: input to output.
         mean, std: normalisation of its images, by channel.
         sha256: checksum of the weights file as it was given; None for random weights.
+        revision: commit of the Hugging Face Hub that the weights are from; None if they are not.
         weights: the pretrained weights, for the workers; None for random weights.
     """
 
@@ -71,6 +72,7 @@ class Network:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str | None
+    revision: str | None
     weights: SharedFile | None
 
 
@@ -158,7 +160,7 @@ class Preparation:
         if not begun:
             if warm is not None:
                 run.write_warm_start(warm)
-            run.write_config(config, checksums, RULES)
+            run.write_config(config, checksums, RULES, network.revision)
         splits = self.splits(config)
         if run.predictions.images("test") is None:
             run.predictions.write_images(
@@ -263,7 +265,12 @@ class Preparation:
             if backbone.loaded is not None:
                 shared = share_weights(backbone.loaded, Storage(self.storage))
             self._networks[key] = Network(
-                list(units), backbone.mean, backbone.std, backbone.weights_sha256, shared
+                list(units),
+                backbone.mean,
+                backbone.std,
+                backbone.weights_sha256,
+                backbone.revision,
+                shared,
             )
         return self._networks[key]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from revo_ray.data.shared_files import SharedFile, fetch
+from revo_ray.data.shared_files import SharedFile, fetch, original
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import find_policy
 from revo_ray.objective import METRICS
@@ -145,7 +145,7 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     """
     shared = SharedFile(**file)
     is_driver = ray.get_runtime_context().get_node_id() == task["node"]
-    return Path(shared.path) if is_driver else fetch(shared)
+    return original(shared) if is_driver else fetch(shared)
 
 
 def is_exhaustion(error: BaseException) -> bool:

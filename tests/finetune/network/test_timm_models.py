@@ -32,7 +32,8 @@ try:
 except UserError as error:
     message = str(error)
 torch.save(backbone.model.state_dict(), sys.argv[1])
-print(json.dumps([backbone.head, backbone.weights, backbone.weights_sha256, message]))
+print(json.dumps([backbone.head, backbone.weights, backbone.weights_sha256, message,
+    backbone.revision]))
 """
 
 
@@ -66,12 +67,13 @@ def test_timm_pretrained_weights_are_found_in_hf_home(tmp_path: Path) -> None:
         check=False,
     )
     assert out.returncode == 0, out.stderr
-    head, weights, digest, message = json.loads(out.stdout.splitlines()[-1])
+    head, weights, digest, message, revision = json.loads(out.stdout.splitlines()[-1])
     loaded = torch.load(tmp_path / "loaded.pth", weights_only=True)
     assert head == "fc"
     assert loaded["fc.weight"].shape[0] == 3
     assert all(torch.equal(loaded[k], state[k]) for k in state if not k.startswith("fc."))
     assert repository in weights
+    assert revision == commit
     assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
     assert "\n" not in message
     assert "timm/test_convnext" in message

@@ -197,3 +197,30 @@ def test_a_network_that_needs_the_versions_of_its_modules_loads_what_it_wrote() 
     assert all(torch.equal(plain[name], own) for name, own in other.model.state_dict().items())
     with pytest.raises(RuntimeError, match="Missing key"):
         load_own(other.model, {name: plain[name] for name in [*plain][1:]})
+
+
+@pytest.mark.parametrize("kind", ["file", "package", "download", "none"])
+def test_weights_with_another_checksum_than_is_demanded_are_refused(
+    kind: str, tmp_path: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "download":
+        import torchvision
+
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        url = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url
+        file, weights = tmp_path / "hub" / "checkpoints" / Path(url).name, "pretrained"
+    elif kind == "package":
+        monkeypatch.syspath_prepend(tmp_path)
+        file, weights = tmp_path / "weights_of_a_test" / "w.pth", "package:weights_of_a_test"
+    else:
+        file, weights = tmp_path / "w.pth", str(tmp_path / "w.pth") if kind == "file" else "none"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+    (file.parent / "__init__.py").touch()
+    found, demanded = hashlib.sha256(file.read_bytes()).hexdigest(), "0" * 64
+    message = refusal(SMALL, weights, 3, sha256=demanded)
+    assert message.startswith("model.sha256: the weights of")
+    assert demanded in message
+    assert (found in message) == (kind != "none")
+    if kind != "none":
+        assert load_backbone(SMALL, weights, 3, sha256=found).weights_sha256 == found

@@ -45,7 +45,7 @@ def test_export_says_what_it_wrote_and_checked(typed: Typed, run: Path, tmp_path
     status, out, _ = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
     assert status == 0
     assert f"{tmp_path}/model (evaluation " in out
-    assert "the same logits as the search's own model, on 32 images of the data set" in out
+    assert "the same logits as the search's own model, on 32 parts of photographs" in out
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "README.md",
         "card.json",
@@ -210,9 +210,20 @@ def test_without_its_data_set_a_model_is_tried_on_photographs(
 ) -> None:
     config = (run / "config.yaml").read_text().replace("source: digits", "source: folder")
     (run / "config.yaml").write_text(config.replace("root: null", "root: /gone/away"))
-    status, out, err = typed("export", run, "--to", "safetensors", "--out", tmp_path / "model")
+    words = ("export", run, "--to", "safetensors", "--compare-on-data", "--out")
+    status, out, err = typed(*words, tmp_path / "model")
     assert status == 0, err
     assert "on 32 parts of photographs (the data set is not available here" in out
+
+
+def test_the_data_set_is_opened_on_request_alone(typed: Typed, run: Path, tmp_path: Path) -> None:
+    words = ("export", run, "--to", "safetensors", "--compare-on-data", "--out")
+    status, out, err = typed(*words, tmp_path / "model")
+    assert status == 0, err
+    assert "the same logits as the search's own model, on 32 images of the data set" in out
+    again = ("export", tmp_path / "model", *words[2:], tmp_path / "again")
+    status, _, err = typed(*again)
+    assert (status, "names no data set" in err) == (2, True)
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ def changed(folder: Path, key: str) -> SearchConfig:
     others: list[object] = [
         "other",
         "revo-binary",
+        "0" * 64,
         str(folder / "other"),
         [],
         [0, 0.25],

@@ -43,7 +43,7 @@ def read(config: DataConfig) -> Source:
     there = list(lines[0].cells)
     columns = find_columns(there, config)
     rows = [_row(line, columns) for line in lines]
-    lookup = lookup_in(parent(uri))
+    lookup = lookup_in(parent(uri), config.image_pattern)
     lost: list[str] = []
 
     def find(number: int, row: Row) -> Found | str:

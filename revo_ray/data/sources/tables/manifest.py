@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
-from revo_ray.credentials import holds_credentials
+from revo_ray.credentials import holds_credentials, servers
 from revo_ray.data.files.decode import explain
 from revo_ray.data.files.image_files import File, ImageFiles, root_error
 from revo_ray.data.files.stored_file import StoredFile
@@ -51,17 +51,23 @@ class Lookup(Protocol):
         """Yield paths of files below the table's folder, without an order."""
 
 
-def lookup_in(folder: str) -> Lookup:
+def lookup_in(folder: str, pattern: str) -> Lookup:
     """Look images up by their paths relative to a folder, which is not listed if it is local.
 
     On a local disk paths may be absolute or lead out of the folder. In an object store the folder
-    is listed, once.
+    is listed, once. Cells may not name a server (`endpoint_override=`) that neither the folder nor
+    the pattern names: it would get the user's credentials.
+
+    Args:
+        folder: path or URI of the folder.
+        pattern: `data.image_pattern`.
 
     Raises:
         UserError: the folder's file system cannot be opened.
     """
     system, path = opened(folder)
-    return _Local(path) if system is None else _Remote(folder)
+    uris = _Uris(servers(folder) | servers(pattern))
+    return _Local(path, uris) if system is None else _Remote(folder, uris)
 
 
 def opened(uri: str) -> tuple[fs.FileSystem | None, str]:
@@ -111,12 +117,15 @@ def find_table(uri: str, kind: str) -> File | None:
 class _Uris:
     """Finds images by URI; each folder is opened and listed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: frozenset[str]) -> None:
+        self._named = named
         self._folders: dict[str, dict[str, tuple[fs.FileSystem, fs.FileInfo]] | str] = {}
 
     def find(self, uri: str) -> Found | str:
         if holds_credentials(uri):
             return "holds credentials; leave them out of the URI"
+        if not servers(uri) <= self._named:
+            return "names a server, which only data.root and data.image_pattern may"
         place, _, _ = uri.partition("?")
         if place.startswith("file://"):
             path = place.removeprefix("file://")
@@ -151,9 +160,9 @@ class _Uris:
 class _Local:
     """Finds images relative to a local folder."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, uris: _Uris) -> None:
         self._folder = folder
-        self._uris = _Uris()
+        self._uris = uris
 
     def find(self, path: str) -> Found | str:
         if "://" in path:
@@ -178,9 +187,9 @@ class _Local:
 class _Remote:
     """Finds images relative to a folder of a remote file system."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, uris: _Uris) -> None:
         self._folder = folder
-        self._uris = _Uris()
+        self._uris = uris
 
     @cached_property
     def _listed(self) -> tuple[dict[str, File], dict[str, str]]:

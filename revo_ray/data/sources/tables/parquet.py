@@ -70,7 +70,7 @@ def read(config: DataConfig) -> Source:
     if not rows:
         raise root_error(f"{uri!r} lists no image")
     held = EmbeddedColumn(shards, _bytes_column(schema, columns.image))
-    lookup = lookup_in(folder)
+    lookup = lookup_in(folder, config.image_pattern)
     lost_cells: list[str] = []
 
     def find(number: int, row: Row) -> Found | str:
