@@ -113,6 +113,8 @@ def run_study(
         kinds = check_trackers(config.trackers)
         searches = config.searches()
         folder = StudyDirectory.of(config)
+        for search in searches:
+            folder.storage.own_path(search.name)
         stack.enter_context(leaving_nothing(config.storage))
         lock = stack.enter_context(folder.lock(teller(console)))
         _refuse_second(folder, config, resume)
