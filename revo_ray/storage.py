@@ -296,7 +296,7 @@ class Storage:
 def _refuse_link(place: str) -> None:
     if os.path.islink(place):
         raise UserError(
-            f"{place} is a link, and what it leads to would be deleted or replaced; remove it, or "
+            f"{place} is a link, and what is in it would be deleted or replaced; remove it, or "
             "put a folder there"
         )
 

@@ -39,10 +39,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def resume(run: Path) -> list[object]:
-    """A command that goes on with a search, which has one evaluation more to make."""
-    more = [each for each in SMALL if "evaluations" not in each]
-    place = (f"storage={run.parent}", f"name={run.name}", "search.evaluations=5")
-    return ["search", *sets(*more, *place), "--resume"]
+    """A command that goes on with a search."""
+    return ["search", *sets(*SMALL, f"storage={run.parent}", f"name={run.name}"), "--resume"]
 
 
 @pytest.mark.parametrize("link", ["report", "report/figures"])
@@ -56,25 +54,11 @@ def test_a_report_stays_in_its_run_directory(link: str, run: Path, outside: Path
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_old_figure_is_not_deleted_elsewhere(run: Path, outside: Path) -> None:
-    """Figures that a report no longer has are deleted, wherever they lay."""
-    assert revo("report", run, folder=run.parent).returncode == 0
-    figures = run / "report" / "figures"
-    for path in figures.iterdir():
-        (outside / path.name).write_bytes(b"mine")
-        path.unlink()
-    (outside / "critical-difference.svg").write_bytes(b"mine")
-    figures.rmdir()
-    figures.symlink_to(outside)
-    before = content(outside)
-    revo("report", run, folder=run.parent)
-    assert content(outside) == before
-
-
 def test_a_resumed_search_stays_in_its_run_directory(run: Path, outside: Path) -> None:
-    for path in (run / "ledger").iterdir():
+    for path in sorted((run / "ledger").iterdir())[:3]:  # it lacks one
         path.replace(outside / path.name)
-    (run / "ledger").rmdir()
+    (run / "ledger").rename(run.parent / "rest")
+    (run / "result.json").unlink()
     (run / "ledger").symlink_to(outside)
     before = content(outside)
     done = revo(*resume(run), folder=run.parent)
