@@ -145,7 +145,9 @@ def predict(
         if target is not None:
             write = stack.enter_context(writing(*target, opened.classes, top))
         else:
-            write = lines(CleanStream(sys.stdout), (wanted or Answers.TEXT).value, opened.classes, top)
+            write = lines(
+                CleanStream(sys.stdout), (wanted or Answers.TEXT).value, opened.classes, top
+            )
         shown = target is not None or not sys.stdout.isatty()
         for answer in stack.enter_context(_progress(answers, total, errors if shown else None)):
             write(answer)

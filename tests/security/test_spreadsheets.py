@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.security.commands import revo
 
@@ -37,23 +34,6 @@ def check(content: str) -> None:
     cells = texts(content)
     assert not [cell for cell in cells if cell.startswith(COMPUTED)]
     assert [cell for cell in cells if cell.startswith("'=1+cmd")]
-
-
-def test_predictions_hold_no_formula(run: Path) -> None:
-    if not (run / "ensemble").exists():  # as in searches of old
-        (run / "ensemble").mkdir()
-    for path in run.glob("*/config.json"):
-        card = json.loads(path.read_text())
-        card["classes"] = [*FORMULAS, *(f"=CELL{n}" for n in range(10 - len(FORMULAS)))]
-        path.write_text(json.dumps(card))
-    picture = io.BytesIO()
-    Image.fromarray(np.zeros((32, 32), np.uint8)).save(picture, "png")
-    (run.parent / "=1+1.png").write_bytes(picture.getvalue())
-    names = ["=1+1.png"]
-    done = revo("predict", run, *names, "--format", "csv", folder=run.parent)
-    assert done.returncode == 0, done.stderr
-    check(done.stdout)
-    assert "'=1+1.png" in texts(done.stdout)
 
 
 def test_a_report_holds_no_formula(run: Path) -> None:

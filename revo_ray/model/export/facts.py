@@ -84,7 +84,9 @@ def read_facts(storage: Storage, description: Description) -> Facts:
 
 def opening(description: Description) -> str:
     """The first words about a model."""
-    return f"{code(description.model)}, which classifies images into {len(description.labels)} classes"
+    return (
+        f"{code(description.model)}, which classifies images into {len(description.labels)} classes"
+    )
 
 
 def bf16_note(config: SearchConfig) -> str:
@@ -182,7 +184,10 @@ def version_entries(recorded: RecordedConfig) -> list[tuple[str, object]]:
     return [
         *(search if provenance else ()),
         ("export" if provenance else "training", _versions(now.items())),
-        ("started from", _start(recorded.config) + (f", SHA-256 {code(str(sha256))}" if sha256 else "")),
+        (
+            "started from",
+            _start(recorded.config) + (f", SHA-256 {code(str(sha256))}" if sha256 else ""),
+        ),
     ]
 
 
@@ -231,6 +236,15 @@ def plain(value: Any) -> str:
 
 def neutral(markdown: str) -> str:
     """Markdown of a file in which tags and links are text; tables, lists and code stay."""
-    escaped = {"<": "&lt;", "](": "]\\(", "]:": "]\\:", "][": "]\\[", "://": r"\://", "www.": r"www\."}
+    escaped = {
+        "<": "&lt;",
+        "](": "]\\(",
+        "]:": "]\\:",
+        "][": "]\\[",
+        "://": r"\://",
+        "www.": r"www\.",
+    }
     parts = r"\\.|<|\]\(|\]:|\]\[|://|www\."
-    return re.sub(parts, lambda found: escaped.get(found[0].lower(), found[0]), markdown, flags=re.I)
+    return re.sub(
+        parts, lambda found: escaped.get(found[0].lower(), found[0]), markdown, flags=re.I
+    )

@@ -28,7 +28,11 @@ def live(markdown: str) -> set[str]:
 @given(EVIL)
 def test_no_text_is_live(text: str) -> None:
     for shown in (
-        code(text), heading(text), neutral(text), f"# {heading(text)}", f"| a |\n|---|\n| {code(text)} |"
+        code(text),
+        heading(text),
+        neutral(text),
+        f"# {heading(text)}",
+        f"| a |\n|---|\n| {code(text)} |",
     ):
         assert not live(shown)
 
