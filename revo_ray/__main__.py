@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import traceback
 
+from revo_ray.cli.console import complain
 from revo_ray.cli.environment import ensure_home
 from revo_ray.cli.main import main
 from revo_ray.cli.streams import keep_open, lost
@@ -24,8 +26,8 @@ def run() -> None:
         main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        complain("".join(traceback.format_exception(error)))
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         lost(stream)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+_JOINERS = "\u200c\u200d"
+
 
 class UserError(Exception):
     """The configuration, the data or a file is wrong; exit status 2.
@@ -29,9 +33,23 @@ class Interrupted(KeyboardInterrupt):
     """The user or a scheduler asked to stop (SIGINT, SIGTERM); exit status 130, resumable."""
 
 
-def printable(text: str) -> str:
-    """Escape control characters: names in archives and tables may hold terminal commands."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """Escape characters that terminals obey: names in archives and tables may hold commands.
+
+    These are control characters, line separators, directions of writing, and all that has no
+    glyph. Spaces of any width stay, and what joins letters in Persian, Hindi and emoji.
+
+    Args:
+        text: the text.
+        keep: control characters to leave as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter.isprintable() or letter in _JOINERS or unicodedata.category(letter) == "Zs"
 
 
 def first_line(error: object) -> str:

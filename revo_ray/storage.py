@@ -268,6 +268,18 @@ class Storage:
         with suppress(FileNotFoundError), _as_os_error():
             self._fs.delete_file(target)
 
+    def own_path(self, path: str) -> Path | None:
+        """A local path for a library that opens its files itself; None for an object store.
+
+        Raises:
+            UserError: it is a link, or a link leads there.
+        """
+        target = self._own(path)
+        if self.local is None:
+            return None
+        _refuse_link(target)
+        return Path(target)
+
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
 
@@ -276,13 +288,17 @@ class Storage:
         target = self._path(path)
         folder = posixpath.dirname(target)
         while self.local is not None and len(folder) > len(self._top):
-            if os.path.islink(folder):
-                raise UserError(
-                    f"{folder} is a link, and what is in it would be deleted or replaced; "
-                    "put a folder there"
-                )
+            _refuse_link(folder)
             folder = posixpath.dirname(folder)
         return target
+
+
+def _refuse_link(place: str) -> None:
+    if os.path.islink(place):
+        raise UserError(
+            f"{place} is a link, and what is in it would be deleted or replaced; remove it, or "
+            "put a folder there"
+        )
 
 
 def _bounded(system: fs.S3FileSystem) -> tuple[fs.S3FileSystem, fs.S3FileSystem]:

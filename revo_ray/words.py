@@ -80,6 +80,23 @@ def cut(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
+def spreadsheet_cell(value: Any) -> Any:
+    """A value for a cell of a csv file: a text that a spreadsheet would compute gets a `'`.
+
+    Numbers stay as they are, as texts too.
+
+    Example:
+        >>> spreadsheet_cell("=1+1"), spreadsheet_cell("-1"), spreadsheet_cell(-1)
+        ("'=1+1", '-1', -1)
+    """
+    computed = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if computed else value
+
+
+_FORMULA = re.compile("[=+@\\-\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
 def _one_digit(rate: float) -> str:
     """Format a rate as one digit and a power of ten: `3e-2`."""
     digit, _, power = f"{rate:.0e}".partition("e")

@@ -18,12 +18,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from revo_ray.errors import UserError, printable
+from revo_ray.monitor import terminal
+from revo_ray.monitor.terminal import Terminal
 from revo_ray.settings.schema import SearchConfig
 
 if os.environ.get("COLUMNS", "").strip() == "0":  # a terminal without a size; rich shows nothing
     del os.environ["COLUMNS"]
-out = Console()
-errors = Console(stderr=True)
+out = Terminal()
+errors = Terminal(stderr=True)
 
 
 PIPE_WIDTH = 10_000
@@ -74,7 +76,12 @@ def progress() -> Console | None:
 
 def say(text: str, console: Console = out) -> None:
     """Print a line as it is, without markup and without wrapping."""
-    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    terminal.say(console, text)
+
+
+def complain(text: str) -> None:
+    """Print lines on stderr."""
+    print(printable(text.rstrip("\n"), keep="\n"), file=sys.stderr)
 
 
 @contextmanager

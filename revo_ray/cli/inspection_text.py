@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from revo_ray.cli.console import print_grid
 from revo_ray.data.files.image_files import without_password
 from revo_ray.data.inspection import NAMED, Inspection
 from revo_ray.data.shapes import ratio_text
-from revo_ray.errors import printable
+from revo_ray.monitor import terminal
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
 
@@ -45,28 +46,26 @@ def looking(
 def show_inspection(found: Inspection, config: DataConfig, folder: Path, console: Console) -> None:
     """Print the findings about `config`; a search would prepare its image table in `folder`."""
 
-    def say(text: str = "") -> None:
-        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
+    say = partial(terminal.say, console)
     for error in found.obstacles:
         say(f"a search cannot start: {error}")
     for warning in found.warnings:
         say(f"warning: {warning}")
     if found.obstacles or found.warnings:
-        say()
+        say("")
     say(_headline(found, config))
-    say()
+    say("")
     print_grid(_class_rows(found), console)
-    say()
+    say("")
     for name, value in _facts(found, config, folder):
         say(f"{name:<14}{value}")
     if any(overlap.same or overlap.similar for overlap in found.overlaps):
-        say()
+        say("")
         print_grid(_overlap_rows(found), console)
         for line in _examples(found):
             say(line)
     if found.problems:
-        say()
+        say("")
         say("cannot be used:")
     for name, cause in found.problems:
         say(f"  {name!r}: {cause}")

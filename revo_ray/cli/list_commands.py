@@ -76,6 +76,7 @@ def models(
     if as_json:
         tell(found)
         return
-    say("\n".join(found))
+    for name in found:
+        say(name)
     if errors.is_terminal:
         show_next(after_models(found[0]), errors)

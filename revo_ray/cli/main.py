@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from revo_ray.cli.completion import whole_words
-from revo_ray.cli.console import begin, mode, say, tell
+from revo_ray.cli.console import begin, complain, mode, say, tell
 from revo_ray.cli.data_commands import inspect
 from revo_ray.cli.list_commands import methods, models
 from revo_ray.cli.model_commands import export, predict
@@ -19,7 +19,8 @@ from revo_ray.cli.report_commands import report, watch
 from revo_ray.cli.search_commands import search, study, submit
 from revo_ray.cli.train_command import train
 from revo_ray.cli.volume import Quiet, Verbose, set_volume, with_volume
-from revo_ray.errors import SearchError, UserError
+from revo_ray.errors import SearchError, UserError, printable
+from revo_ray.monitor.terminal import clean_warnings
 
 
 def _show_version(value: bool) -> None:
@@ -68,6 +69,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal gets every line, escaped
             stream.reconfigure(errors="backslashreplace")
     begin()
+    clean_warnings()
     try:
         with whole_words():
             status = app(prog_name="revo-ray", standalone_mode=False)
@@ -91,8 +93,8 @@ def main() -> None:
 
 def _fail(error: Exception, status: int) -> int:
     if mode.verbose:
-        traceback.print_exception(error)
-    print(f"revo-ray: {error}", file=sys.stderr)
+        complain("".join(traceback.format_exception(error)))
+    complain(f"revo-ray: {printable(str(error))}")
     return _tell_error(str(error), status)
 
 

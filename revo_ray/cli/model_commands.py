@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from revo_ray.cli.console import errors, say
 from revo_ray.cli.next_commands import after_export, after_predict, show_next
 from revo_ray.cli.streams import lost, unread
-from revo_ray.errors import SearchError, UserError, printable
+from revo_ray.errors import SearchError, UserError
+from revo_ray.monitor.terminal import CleanStream
 
 if TYPE_CHECKING:
     from revo_ray.model.model import Prediction
@@ -158,14 +159,15 @@ def predict(
         if target is not None:
             write = stack.enter_context(writing(*target, opened.classes, top))
         else:
-            write = lines(sys.stdout, (wanted or Answers.TEXT).value, opened.classes, top)
+            write = lines(
+                CleanStream(sys.stdout), (wanted or Answers.TEXT).value, opened.classes, top
+            )
         shown = target is not None or not sys.stdout.isatty()
         for answer in stack.enter_context(_progress(answers, total, errors if shown else None)):
             write(answer)
             if answer.error is not None:
                 bad += 1
-                line = printable(f"revo-ray: {answer.name}: {answer.error}")
-                errors.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+                say(f"revo-ray: {answer.name}: {answer.error}", errors)
             if target is None and unread(sys.stdout):
                 break
     if target is None and (cause := lost(sys.stdout)) and not unread(sys.stdout):

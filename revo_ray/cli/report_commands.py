@@ -66,7 +66,7 @@ def show_report(folder: Storage, reference: str | None = None) -> list[Step]:
 
     found = study_report(open_directory(folder), reference=reference)
     written = write_report(found)
-    out.print(Markdown(found.markdown))
+    out.print(Markdown(found.markdown, hyperlinks=False))
     figures = write_page(found)
     paths = (divided(uri)[0] for uri in written)  # without the options of an object store
     tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)

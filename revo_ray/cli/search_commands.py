@@ -18,6 +18,7 @@ from revo_ray.cli.parameters import Address, AsJson, Config, DryRun, OptionalCon
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
 from revo_ray.errors import SearchError, UserError
+from revo_ray.monitor.terminal import CleanStream
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -163,15 +164,17 @@ def _resumable(
 
 def _follow(server: JobServer, job_id: str) -> int:
     """Print a job's log until the job ends; gives the job's exit status."""
+    shown = CleanStream(sys.stdout)
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        shown.write(text)
+        shown.flush()
 
     try:
         status = server.follow(job_id, write)
     except KeyboardInterrupt:
-        say(f"\n{job_id} goes on; {server.ways_back(job_id)}")
+        say("")
+        say(f"{job_id} goes on; {server.ways_back(job_id)}")
         raise
     if status == 130:
         say(f"{job_id} was stopped; what is finished is kept, submit it again to go on")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from revo_ray.cli.console import mode
+from revo_ray.monitor.terminal import CleanFormatter
 
 Verbose = Annotated[
     bool,
@@ -29,7 +30,9 @@ def set_volume(verbose: bool, quiet: bool) -> None:
     # Its cache folder may be missing; it takes another, and says so at length.
     logging.getLogger("matplotlib").setLevel(logging.INFO if mode.verbose else logging.ERROR)
     if mode.verbose:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(CleanFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         logging.getLogger("revo_ray").setLevel(logging.DEBUG)
     elif mode.quiet:
         logging.getLogger().setLevel(logging.ERROR)

@@ -50,8 +50,12 @@ def cache_folder(kind: str = TABLES) -> Path:
 
 
 def making_folder(storage: Storage, kind: str) -> Path:
-    """Folder for making files to share: in `storage` if it is a disk, else in the cache."""
-    return storage.local / kind if storage.local else cache_folder(kind)
+    """Folder for making files to share: in `storage` if it is a disk, else in the cache.
+
+    Raises:
+        UserError: it is a link.
+    """
+    return storage.own_path(kind) or cache_folder(kind)
 
 
 def tables_folder(storage: str) -> Path:

@@ -16,6 +16,7 @@ from revo_ray.data.table.disk import filling
 from revo_ray.errors import UserError, printable
 from revo_ray.model.model import Prediction
 from revo_ray.model.out_path import local_out
+from revo_ray.words import spreadsheet_cell
 
 Format = Literal["text", "csv", "parquet", "json"]
 
@@ -54,7 +55,8 @@ def json_line(prediction: Prediction, top: int) -> str:
             for label, value in prediction.top(top)
         ]
         values |= found[0] | {"top": found}
-    return json.dumps(values, ensure_ascii=False)
+    line = json.dumps(values, ensure_ascii=False)
+    return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in line)
 
 
 def columns(classes: Sequence[str], top: int) -> list[str]:
@@ -145,7 +147,7 @@ def lines(file: io.TextIOBase | Any, kind: Format, classes: Sequence[str], top: 
 def _csv_line(values: Sequence[Any]) -> str:
     """A row that ends in a line feed; a lone carriage return in a name is quoted too."""
     line = io.StringIO(newline="")
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(map(spreadsheet_cell, values))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from revo_ray.data.table.image_table import Table, prepare_table
-from revo_ray.monitor.progress import say
+from revo_ray.monitor.terminal import say
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import duration
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from revo_ray.monitor.live import GpuMemory, LiveLines
 from revo_ray.monitor.status import Pace, SearchStatus
+from revo_ray.monitor.terminal import say
 from revo_ray.objective import LOSS, METRICS, Metric
 from revo_ray.rundir import Evaluation, SearchResult
 from revo_ray.words import duration
@@ -210,9 +211,3 @@ def outcome_text(result: SearchResult, objective: Metric) -> str:
 def joined(*parts: str) -> str:
     """Join the parts that are not empty to one line of a terminal."""
     return " · ".join(part for part in parts if part)
-
-
-def say(console: Console | None, text: str) -> None:
-    """Print a line as it is; nothing without a console."""
-    if console is not None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)

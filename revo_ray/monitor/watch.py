@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from revo_ray.monitor.live import LiveLines
-from revo_ray.monitor.progress import say
+from revo_ray.monitor.terminal import say
 from revo_ray.monitor.watched import View, Watched, missing_text, open_watched
 from revo_ray.storage import Storage
 

@@ -14,6 +14,7 @@ from revo_ray.report.form_scores import forms_of, value_in
 from revo_ray.report.outcomes import COSTS, Outcomes, objectives_of
 from revo_ray.report.scores import compared_scores
 from revo_ray.report.tables import cells_of, scores_of
+from revo_ray.words import spreadsheet_cell
 
 
 def searches_csv(outcomes: Outcomes) -> str:
@@ -89,8 +90,10 @@ def per_class_csv(outcomes: Outcomes) -> str | None:
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with equal keys as CSV; None and NaN are empty fields."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(spreadsheet_cell, rows[0]))
     for row in rows:
-        writer.writerow({key: None if value != value else value for key, value in row.items()})
+        values = (row[key] for key in rows[0])
+        known = (None if value != value else value for value in values)
+        writer.writerow(map(spreadsheet_cell, known))
     return stream.getvalue()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from revo_ray.errors import printable
+
 MISSING = "–"
 
 
@@ -127,7 +129,7 @@ def _latex_row(cells: list[str]) -> str:
 
 def _markdown(text: str) -> str:
     """Markdown that shows a plain text, in a table or a heading."""
-    return re.sub(r"([\\|*_~`<&#\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\|*_~`<&#\[\]])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _paragraph(text: str) -> str:

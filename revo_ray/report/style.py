@@ -114,8 +114,10 @@ def add_legend(figure: Figure, look: dict[str, Look], methods: Sequence[str]) ->
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw with the style of the report."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    """Draw with the style of the report, whatever a user has set for other figures."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
         # The font draws letters that it lacks as boxes; the CSV file has them right.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield

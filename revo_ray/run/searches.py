@@ -16,6 +16,7 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
+from revo_ray.monitor.terminal import say
 from revo_ray.monitor.trackers import check_trackers
 from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
@@ -113,6 +114,8 @@ def run_study(
         kinds = check_trackers(config.trackers)
         searches = config.searches()
         folder = StudyDirectory.of(config)
+        for search in searches:
+            folder.storage.own_path(search.name)
         stack.enter_context(leaving_nothing(config.storage))
         lock = stack.enter_context(folder.lock(teller(console)))
         _refuse_second(folder, config, resume)
@@ -225,7 +228,7 @@ def teller(console: Console | None) -> Callable[[str], None] | None:
     """Print a line on the console, if there is one."""
     if console is None:
         return None
-    return partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return partial(say, console)
 
 
 def _connect(address: str | None, stack: ExitStack) -> bool:
@@ -278,8 +281,8 @@ def _run(
             state.task["node"] = this_machine()
         needs = trial_resources(resources)
         waits = needs.check()
-        if waits and (say := teller(console)) is not None:
-            say(waits)
+        if waits:
+            say(console, waits)
         limit = resources.max_concurrent
 
         def stop_or_show(busy: int, slots: int) -> None:

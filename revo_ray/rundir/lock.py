@@ -99,10 +99,10 @@ class RunLock:
 
 
 def _lock_file(storage: Storage) -> FileLock:
-    folder = storage.local
-    assert folder is not None
+    file = storage.own_path(".lock")
+    assert file is not None
+    folder = file.parent
     # A soft lock would outlive the process that is killed.
-    file = folder / ".lock"
     lock = FileLock(file, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

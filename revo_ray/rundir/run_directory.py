@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 REPORT = "report"
 TRACKING = "tracking.json"
 TENSORBOARD = "tensorboard"
+_ID = re.compile("[0-9a-f]{12}")
+"""Matches the id of a search; trackers make file names of it."""
 
 
 class Folder:
@@ -335,7 +338,7 @@ class RunDirectory(Folder):
         """
         try:
             found = json.loads(self.storage.read(TRACKING))["id"]
-            if isinstance(found, str) and found:
+            if isinstance(found, str) and _ID.fullmatch(found):
                 return found
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             pass

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import revo_ray
-from revo_ray.model.answers import columns, writing
+from revo_ray.model.answers import columns, json_line, writing
 from revo_ray.model.model import Prediction
 from tests.model.run_directories import make_run
 from tests.typed import Typed
@@ -139,6 +139,35 @@ def test_what_cannot_be_written_is_one_line(
     assert (status, said, err.count("\n")) == (2, "", 1)
     assert says in err
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
+
+
+def test_no_cell_of_a_csv_file_is_computed(tmp_path: Path) -> None:
+    """Texts are text in a spreadsheet, and numbers are numbers; other formats keep names."""
+    texts = ["=1+1", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "＝1", "-1", "+1.5e-3", "a=b"]
+    chances = np.full(len(texts), 0.1)
+    answers = [Prediction(text, tuple(texts), chances) for text in texts]
+    answers.append(Prediction("-x", tuple(texts), chances, error="=bad"))
+    for kind in ("csv", "json"):
+        with writing(tmp_path / kind, kind, texts, 1) as write:  # type: ignore[arg-type]
+            for answer in answers:
+                write(answer)
+    with (tmp_path / "csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    safe = [f"'{text}" for text in texts[:7]] + texts[7:]
+    assert header[4:] == safe
+    assert [row[0] for row in rows] == [*safe, "'-x"]
+    assert rows[-1][3] == "'=bad"
+    assert rows[0][4] == "0.1"
+    lines = (tmp_path / "json").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [*texts, "-x"]
+
+
+def test_lines_of_json_hold_no_command_of_a_terminal() -> None:
+    name = "\x1b[2J\x9b1A\u202e\x7f é"
+    line = json_line(Prediction(name, ("a",), np.ones(1)), 1)
+    assert line.isprintable()
+    assert "é" in line
+    assert json.loads(line)["path"] == name
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json", "text"])

@@ -21,6 +21,8 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         OSError: it cannot be written.
     """
+    if path.is_symlink():  # sqlite would write to another file
+        path.unlink()
     for attempt in (1, 2):
         # The lock of the survey is held, and not every disk has the locks of sqlite.
         database = sqlite3.connect(f"{path.absolute().as_uri()}?nolock=1", uri=True)

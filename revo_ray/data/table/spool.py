@@ -71,5 +71,6 @@ class Spool:
     def _file(self, dtype: np.dtype[Any], flags: int = 0) -> int:
         with self._lock:
             if dtype not in self._files:
-                self._files[dtype] = os.open(self._kinds[dtype][0], os.O_RDWR | flags, 0o644)
+                flags |= os.O_RDWR | os.O_NOFOLLOW
+                self._files[dtype] = os.open(self._kinds[dtype][0], flags, 0o644)
             return self._files[dtype]

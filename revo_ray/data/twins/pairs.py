@@ -18,6 +18,7 @@ from revo_ray.data.image_records import Record
 from revo_ray.data.table.disk import filling, replacing
 from revo_ray.data.table.survey import Hashes
 from revo_ray.data.twins.near_duplicates import Indices, Pairs, Thumbnails, find_similar
+from revo_ray.words import spreadsheet_cell
 
 LISTED = (
     *("first", "second", "kind"),
@@ -135,7 +136,8 @@ class Twins:
                 for pair in pairs.tolist():
                     i, j = sorted(pair, key=self.rank.__getitem__)
                     a, b = records[i], records[j]
-                    out.writerow([a.name, b.name, kind, splits[i], splits[j], a.label, b.label])
+                    row = [a.name, b.name, kind, splits[i], splits[j], a.label, b.label]
+                    out.writerow(map(spreadsheet_cell, row))
 
             copies = np.flatnonzero(self.first != np.arange(len(self.first)))
             copies = copies[np.argsort(self.rank[copies])]

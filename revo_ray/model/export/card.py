@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from revo_ray.model.description import Description
 from revo_ray.model.export.facts import Facts, code
 from revo_ray.model.export.snippet import packages, snippet
@@ -37,14 +39,12 @@ def model_card(facts: Facts, description: Description, to: str, name: str, membe
 
 
 def _front_matter(description: Description) -> str:
-    return (
-        "---\n"
-        "# license: fill in\n"
-        f"library_name: {description.library}\n"
-        "pipeline_tag: image-classification\n"
-        f"tags: [image-classification, {description.library}, revo-ray]\n"
-        "---"
-    )
+    values = {
+        "library_name": description.library,
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", description.library, "revo-ray"],
+    }
+    return f"---\n# license: fill in\n{yaml.safe_dump(values, sort_keys=False)}---"
 
 
 def _images(description: Description) -> str:

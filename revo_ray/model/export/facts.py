@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, printable
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.description import Description
 from revo_ray.model.export.weights_licence import licence_of
@@ -66,18 +67,26 @@ def read_facts(storage: Storage, description: Description) -> Facts:
         OSError: the storage is unreachable.
     """
     try:
-        return _FACTS.validate_json(storage.read(FACTS))
+        found = _FACTS.validate_json(storage.read(FACTS))
     except FileNotFoundError:
-        return Facts(folder_name(storage.uri), "model", f"{opening(description)}.")
+        return Facts(heading(folder_name(storage.uri)), "model", f"{opening(description)}.")
     except ValueError:
         raise UserError(
             f"{storage.child(FACTS).uri!r} is damaged; delete it, and the card says less"
         ) from None
+    return replace(
+        found,
+        title=neutral(" ".join(found.title.split())),
+        about=neutral(found.about),
+        sections={neutral(name): neutral(text) for name, text in found.sections.items()},
+    )
 
 
 def opening(description: Description) -> str:
     """The first words about a model."""
-    return f"`{description.model}`, which classifies images into {len(description.labels)} classes"
+    return (
+        f"{code(description.model)}, which classifies images into {len(description.labels)} classes"
+    )
 
 
 def bf16_note(config: SearchConfig) -> str:
@@ -131,7 +140,7 @@ def data_entries(recorded: RecordedConfig, splits: Mapping[str, int]) -> list[tu
     if data.max_images is not None:
         entries.append(("images at most", data.max_images))
     if sha256.get("table"):
-        entries.append(("SHA-256 of the image table", f"`{sha256['table']}`"))
+        entries.append(("SHA-256 of the image table", code(str(sha256["table"]))))
     return entries
 
 
@@ -153,9 +162,9 @@ def training_text(config: SearchConfig) -> str:
 def plan_section(plan: Plan, units: Sequence[str]) -> str:
     """The rates of a plan as a table."""
     rates = [("frozen" if lr == 0 else f"{lr:.6g}") for lr in plan.unit_lrs]
-    rows = [f"| `{u}` | {r} |" for u, r in zip(units, rates, strict=True)]
+    rows = [f"| {code(u)} | {r} |" for u, r in zip(units, rates, strict=True)]
     frozen = sum(plan.frozen)
-    policy = "" if plan.policy is None else f" Policy: `{json.dumps(dict(plan.policy))}`."
+    policy = "" if plan.policy is None else f" Policy: {plain(dict(plan.policy))}."
     settings = ", ".join([f"weight decay {plan.weight_decay:g}", *recipe_texts(plan.recipe)])
     return (
         f"{frozen} of {len(plan.unit_lrs)} units frozen; {settings}."
@@ -170,7 +179,7 @@ def version_entries(recorded: RecordedConfig) -> list[tuple[str, object]]:
     revision = provenance.get("hub_revision")
     weights = [
         *([f"revision {code(str(revision))} of the Hub"] if revision else []),
-        *([f"SHA-256 `{sha256}`"] if sha256 else []),
+        *([f"SHA-256 {code(str(sha256))}"] if sha256 else []),
     ]
     now = {name: metadata.version(name) for name in ("torch", "torchvision", "timm")}
     search: list[tuple[str, object]] = [
@@ -203,7 +212,7 @@ def _start(config: SearchConfig) -> str:
 
 
 def _versions(versions: Iterable[tuple[str, object]]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions)
+    return ", ".join(code(f"{name} {version}") for name, version in versions)
 
 
 def bullets(entries: Iterable[tuple[str, object]]) -> str:
@@ -212,15 +221,32 @@ def bullets(entries: Iterable[tuple[str, object]]) -> str:
 
 
 def code(text: str) -> str:
-    """A text in the type of programs."""
-    return f"`{one_line(text).replace('`', chr(39))}`"
+    """A text of a file in the type of programs: Markdown reads no tag, link or table in it."""
+    line = printable(" ".join(text.split())).replace("`", "'").replace("|", "¦")
+    return f"`{line}`" if line else "–"
 
 
-def one_line(text: str) -> str:
-    """A text without line breaks."""
-    return " ".join(text.split())
+def heading(text: str) -> str:
+    """A text of a file as it is, for a heading or between other words."""
+    return re.sub(r"(?i)([\\`*\[\]<>|~&:@]|(?<=www)\.)", r"\\\1", printable(" ".join(text.split())))
 
 
 def plain(value: Any) -> str:
     """A setting as people read it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return code(value if isinstance(value, str) else json.dumps(value))
+
+
+def neutral(markdown: str) -> str:
+    """Markdown of a file in which tags and links are text; tables, lists and code stay."""
+    escaped = {
+        "<": "&lt;",
+        "](": "]\\(",
+        "]:": "]\\:",
+        "][": "]\\[",
+        "://": r"\://",
+        "www.": r"www\.",
+    }
+    parts = r"\\.|<|\]\(|\]:|\]\[|://|www\."
+    return re.sub(
+        parts, lambda found: escaped.get(found[0].lower(), found[0]), markdown, flags=re.I
+    )

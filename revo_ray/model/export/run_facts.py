@@ -11,8 +11,8 @@ from revo_ray.model.export.facts import (
     code,
     data_entries,
     data_name,
+    heading,
     licence_text,
-    one_line,
     plain,
     plan_section,
     score_table,
@@ -44,14 +44,14 @@ def facts_of_run(run: RunDirectory, form: Form | None) -> Facts:
     units = len(stored.card["units"])
     classes = len(stored.card["classes"])
     about = (
-        f"`{config.model.name}`, fine-tuned on {data_name(config)} to classify images into "
+        f"{code(config.model.name)}, fine-tuned on {data_name(config)} to classify images into "
         f"{classes} classes. revo-ray searched for a learning rate for each of its {units} units. "
         + _chosen(stored, config.search.metric)
         + (f" **The search is not finished** ({unfinished})." if unfinished else "")
         + bf16_note(config)
     )
     return Facts(
-        title=one_line(config.name),
+        title=heading(config.name),
         subject=subject,
         about=about,
         sections={
@@ -132,12 +132,12 @@ def _rows(form: FormResult) -> list[Row]:
 
 
 def _budget_entries(config: SearchConfig, result: SearchResult) -> list[tuple[str, object]]:
-    statuses = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+    statuses = ", ".join(f"{count} {heading(status)}" for status, count in result.statuses.items())
     chosen = {k: v for k, v in config.method.options.items() if v is not None}
-    options = ", ".join(f"{k} {plain(v)}" for k, v in chosen.items())
+    options = ", ".join(f"{heading(k)} {plain(v)}" for k, v in chosen.items())
     train = config.train
     return [
-        ("method", code(config.method.name) + (f" ({one_line(options)})" if options else "")),
+        ("method", code(config.method.name) + (f" ({options})" if options else "")),
         ("evaluations", f"{result.evaluations} of {config.search.evaluations} ({statuses})"),
         ("epochs", f"{result.epochs}; an evaluation that is not stopped early has {train.epochs}"),
         ("training images seen", f"{result.images:,}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 from typing import Any
 
@@ -16,7 +17,7 @@ def licence_of(model: ModelConfig) -> dict[str, str] | None:
     library, _, name = model.name.partition("/")
     kind, _, variant = model.weights.partition(":")
     if kind == "package":
-        return _of_package(variant)
+        return _of_package(re.sub(r"[^\w.-]", "", variant))
     if kind != "pretrained":
         return None
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from revo_ray.errors import first_line
 from revo_ray.monitor.trackers.tracked import Held, TrackedEvaluation, TrackedOutcome
 from revo_ray.monitor.trackers.tracker import Tracker
+from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
     import wandb
@@ -50,8 +51,10 @@ class WandbTracker(Tracker):
         import wandb
 
         self._dir = _folder(self.search.folder)
-        (self._dir / "wandb").mkdir(parents=True, exist_ok=True)
-        self._record = self._dir / "wandb" / f"revo-ray-{self.search.id}.jsonl"
+        record = Storage(str(self._dir)).own_path(f"wandb/revo-ray-{self.search.id}.jsonl")
+        assert record is not None
+        record.parent.mkdir(parents=True, exist_ok=True)
+        self._record = record
         mode = os.environ.get("WANDB_MODE", "online")
         wandb.setup(settings=wandb.Settings(silent=True))
         self._offline = mode in ("offline", "dryrun")
