@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from revo_ray.data.files import dicom, tiff
 from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.data.files.jpeg import refuse_scans
 
 _FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM"),
@@ -108,5 +109,7 @@ def _identified(data: bytes) -> Image.Image | None:
             image = factory(file, "")
         except (SyntaxError, IndexError, TypeError, KeyError, struct.error):
             continue
+        if image.format in ("JPEG", "MPO"):
+            refuse_scans(data, image.width * image.height)
         return tiff.mended(image, data) if image.format == "TIFF" else image
     return None

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.files.decode import Facts, explain, facts, square
+from revo_ray.data.files.image_files import File
 from revo_ray.data.files.intensity import IntensityRange
-from revo_ray.data.image_records import Problem, Record
+from revo_ray.data.files.room import FILES, file_room
+from revo_ray.data.image_records import Picture, Problem, Record
 from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
@@ -145,7 +147,9 @@ class Survey:
         self._spool.make_room(len(todo))
         free = 1 + self._database.execute("SELECT coalesce(max(id), 0) FROM pictures").fetchone()[0]
         committed = time.monotonic()
-        looked_at = decode_all(lambda i: self._look(records[i]), todo.tolist(), progress)
+        looked_at = decode_all(
+            lambda i: self._look(records[i]), todo.tolist(), progress, self._config.image_size
+        )
         try:
             with closing(looked_at):
                 for i, looked in zip(todo.tolist(), looked_at, strict=True):
@@ -243,7 +247,8 @@ class Survey:
                 if pixels_hash(pixels).startswith(exact):
                     return pixels
             try:
-                pixels = self._square(records[i].picture.open())
+                with _room_for(records[i].picture):
+                    pixels = self._square(records[i].picture.open())
             except Exception as error:  # whatever a decoder raises
                 raise ChangedError(
                     f"cannot read {records[i].name!r} any more: {explain(error)}", key="data.root"
@@ -254,7 +259,7 @@ class Survey:
                 )
             return pixels
 
-        return decode_all(read, range(len(records)), progress)
+        return decode_all(read, range(len(records)), progress, self._config.image_size)
 
     def drop_squares(self) -> None:
         """Delete the squares, which a table holds now."""
@@ -269,6 +274,10 @@ class Survey:
 
     def _look(self, record: Record) -> _Looked | Problem:
         """Read a picture once; digest, square and hashes come from the same bytes."""
+        with _room_for(record.picture):
+            return self._read(record)
+
+    def _read(self, record: Record) -> _Looked | Problem:
         try:
             mark, picture = _mark(record), record.picture
             try:
@@ -311,6 +320,11 @@ class Survey:
 
     def _select(self, query: str) -> Callable[..., sqlite3.Cursor]:
         return lambda *values: self._database.execute(query, values)
+
+
+def _room_for(picture: Picture) -> AbstractContextManager[None]:
+    """Hold the memory that the file of a picture takes."""
+    return FILES.taking(file_room(picture.size if isinstance(picture, File) else 0))
 
 
 def _mark(record: Record) -> str:
