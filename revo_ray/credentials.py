@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, unquote
 
 from revo_ray.errors import UserError
 
-_PARTS = re.compile("secret|passw|pwd|token|credential|signature|(access|account|api)[-_]?key", re.I)
+_PARTS = re.compile(
+    "secret|passw|pwd|token|credential|signature|(access|account|api)[-_]?key", re.I
+)
 _WORDS = {"pass", "passphrase", "key", "auth", "authorization", "sas", "sig", "jwt", "bearer"}
 _HARMLESS = {"file", "path", "dir", "kind", "type", "provider", "expiry", "expires"}
 """Last words of names such as `key_file` and `credential_kind`, which say where a secret is."""

@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric, Scores
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
+from revo_ray.words import without_home
 
 FILE = "result.json"
 
@@ -45,7 +47,8 @@ class SearchResult:
     """The outcome of a search; `result.json` holds the same.
 
     Attributes:
-        name, directory: of the run.
+        name: name of the run.
+        directory: its run directory. `result.json` holds `.`, for it lies there.
         best: the best evaluation's number, plan, genome and validation metrics; None if no
             evaluation succeeded.
         test: metrics of the best model on the test images, measured when the search ended.
@@ -145,7 +148,7 @@ def read_outcome(storage: Storage) -> SearchResult | None:
         OSError: the storage is unreachable.
     """
     try:
-        result = _RESULT.validate_json(storage.read(FILE))
+        result = _RESULT.validate_python(read_json(storage.read(FILE), finite=False))
         if result.best is not None and not result.best.keys() >= _BEST:
             raise ValueError("the best evaluation has no loss")
         if result.test is not None and result.test_looks == 0:  # an earlier version did not count
@@ -156,7 +159,7 @@ def read_outcome(storage: Storage) -> SearchResult | None:
         raise UserError(
             f"{storage.uri}/{FILE} is damaged; restore it, or delete it and go on with --resume"
         ) from None
-    return result
+    return replace(result, directory=storage.uri)
 
 
 def write_outcome(storage: Storage, result: SearchResult) -> None:
@@ -165,4 +168,10 @@ def write_outcome(storage: Storage, result: SearchResult) -> None:
     Raises:
         OSError: the storage is full or unreachable.
     """
-    storage.write(FILE, (json.dumps(asdict(result), indent=2) + "\n").encode())
+    shared = replace(
+        result,
+        directory=".",
+        warm_start=tuple(map(without_home, result.warm_start)),
+        notes=tuple(map(without_home, result.notes)),
+    )
+    storage.write(FILE, (json.dumps(asdict(shared), indent=2) + "\n").encode())
