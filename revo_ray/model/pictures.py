@@ -16,7 +16,7 @@ from PIL import Image
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.data.files.archive import is_archive
-from revo_ray.data.files.decode import explain, square
+from revo_ray.data.files.decode import explain, facts_and_square
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.image_files import File, ImageFiles
@@ -50,8 +50,8 @@ def pixels_of(picture: Picture, description: Description) -> NDArray[np.uint8] |
     """The pixels (3, S, S) that a model sees of an image, or the reason why it cannot be read."""
     try:
         with FILES.taking(file_room(picture.size)):
-            image = picture.open()
-            pixels = square(image, description.image_size, description.fit)
+            size, fit = description.image_size, description.fit
+            _, pixels = facts_and_square(picture.open, size, fit)
         return shown(pixels, description.intensity)
     except Exception as error:  # decoders raise anything
         return Problem(picture.name, explain(error))

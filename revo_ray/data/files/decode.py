@@ -88,12 +88,25 @@ def square(
         DecodeError: the image has too many pixels.
         Exception: whatever Pillow raises for pixels that it cannot decode; see `explain`.
     """
-    whole = image.size
+    return facts_and_square(lambda: image, size, fit, max_pixels)[1]
+
+
+def facts_and_square(
+    open_image: Callable[[], Image.Image], size: int, fit: Fit, max_pixels: int = MAX_PIXELS
+) -> tuple[Facts, NDArray[np.uint8] | NDArray[np.float32]]:
+    """Open an image, and make its `facts` and its `square`.
+
+    Memory for the pixels is taken from `room.PIXELS`; the image is gone before it is given back.
+    """
+    image = open_image()
+    known, whole = facts(image), image.size
     reduced = image.draft(image.mode, _draft_size(image, size, fit, max_pixels))
     # A progressive JPEG is held whole, whatever the scale at which it is decoded.
-    decoded = whole if image.info.get("progressive") else image.size
-    with PIXELS.taking(pixel_room(image, decoded[0] * decoded[1])):
-        return _decoded(image, size, fit, whole, reduced)
+    width, height = whole if image.info.get("progressive") else image.size
+    with PIXELS.taking(pixel_room(image, width * height)):
+        pixels = _decoded(image, size, fit, whole, reduced)
+        del image
+    return known, pixels
 
 
 def _decoded(

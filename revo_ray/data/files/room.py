@@ -17,6 +17,11 @@ _PLAIN_MODES = ("1", "L", "P", "RGB", "YCbCr", "CMYK")
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "PPM", "TGA")
 
 
+# The C library keeps freed blocks of up to 32 MiB for the thread that had them. Larger ones, as
+# large images then have them, go back at once.
+Image.core.set_block_size(2**26)
+
+
 class Room:
     """A number of bytes that threads take a part of, and wait for.
 

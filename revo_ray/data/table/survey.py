@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.decode import Facts, explain, facts, square
+from revo_ray.data.files.decode import Facts, explain, facts_and_square
 from revo_ray.data.files.image_files import File
 from revo_ray.data.files.intensity import IntensityRange
 from revo_ray.data.files.room import FILES, file_room
@@ -248,7 +248,7 @@ class Survey:
                     return pixels
             try:
                 with _room_for(records[i].picture):
-                    pixels = self._square(records[i].picture.open())
+                    pixels = self._facts_and_square(records[i].picture)[1]
             except Exception as error:  # whatever a decoder raises
                 raise ChangedError(
                     f"cannot read {records[i].name!r} any more: {explain(error)}", key="data.root"
@@ -291,16 +291,14 @@ class Survey:
         except Exception as error:
             return Problem(record.name, explain(error))
         try:
-            image = picture.open()
-            known = facts(image)  # before `square`, which may decode a smaller image
-            pixels = self._square(image)
+            known, pixels = self._facts_and_square(picture)
             return _Looked(mark, digest, (known, ImageHashes.of(pixels), pixels))
         except Exception as error:  # whatever a decoder raises
             return _Looked(mark, digest, Problem(record.name, explain(error)))
 
-    def _square(self, image: Any) -> NDArray[Any]:
+    def _facts_and_square(self, picture: Picture) -> tuple[Facts, NDArray[Any]]:
         config = self._config
-        return square(image, config.image_size, config.fit, config.max_pixels)
+        return facts_and_square(picture.open, config.image_size, config.fit, config.max_pixels)
 
     def _remember(self, row: int, name: str, looked: _Looked) -> None:
         found: tuple[Any, ...] = (None,) * 8
