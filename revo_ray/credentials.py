@@ -8,16 +8,27 @@ from urllib.parse import parse_qsl, unquote
 
 from revo_ray.errors import UserError
 
-SECRET = re.compile(
-    "secret|passw|pwd|token|credential|signature|^sig$|(access|account|api)[-_]?key", re.IGNORECASE
+_PARTS = re.compile(
+    "secret|passw|pwd|token|credential|signature|(access|account|api)[-_]?key", re.I
 )
-"""Matches names of URI options that hold a secret."""
+_WORDS = {"pass", "passphrase", "key", "auth", "authorization", "sas", "sig", "jwt", "bearer"}
+_HARMLESS = {"file", "path", "dir", "kind", "type", "provider", "expiry", "expires"}
+"""Last words of names such as `key_file` and `credential_kind`, which say where a secret is."""
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 SERVER = re.compile("endpoint_override$|authority$")
 """Matches names of URI options that name the server which gets the credentials."""
 
 SHORTEST = 6
 """Letters of a secret in an environment variable."""
+
+
+def names_secret(name: str) -> bool:
+    """Whether an option of that name holds a secret: `secret_key`, `AWSAccessKeyId`, `sig`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words or words[-1] in _HARMLESS:
+        return False
+    return bool(_PARTS.search(name)) or not _WORDS.isdisjoint(words)
 
 
 def refuse_credentials(uri: str, key: str) -> None:
@@ -49,9 +60,11 @@ def holds_credentials(uri: str) -> bool:
     has_port = scheme in ("hdfs", "viewfs") and bool(re.fullmatch(r"([^:@]*@)?[^:@]*:\d+", server))
     if ":" in server and "@" in server + path and not has_port:
         return True
+    if scheme in ("http", "https") and "@" in server:  # a token in place of a user
+        return True
     _, _, query = uri.partition("?")
     return any(
-        SECRET.search(name) or re.search(":[^/]*@", value)
+        names_secret(name) or re.search(":[^/]*@", value)
         for name, value in parse_qsl(query, keep_blank_values=True)
     )
 
@@ -71,11 +84,11 @@ def without_secrets(text: str) -> str:
     and values as short as `false`, are no secrets, whatever the variable's name.
     """
     for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) >= SHORTEST and not os.path.exists(value):
+        if _PARTS.search(name) and len(value) >= SHORTEST and not os.path.exists(value):
             text = text.replace(value, "…")
     text = re.sub(r"://[^\s'\"]*@", "://…@", text)
     return re.sub(
         r"([?&])([^=&\s]*)=([^&\s'\"]*)",
-        lambda match: f"{match[1]}{match[2]}=…" if SECRET.search(match[2]) else match[0],
+        lambda match: f"{match[1]}{match[2]}=…" if names_secret(match[2]) else match[0],
         text,
     )

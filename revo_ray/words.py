@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -53,6 +54,16 @@ def recipe_texts(recipe: Mapping[str, float]) -> list[str]:
 def number_text(value: float | None) -> str:
     """Format a metric with four decimals; an undefined one as a dash."""
     return "–" if value is None else f"{value:.4f}"
+
+
+def without_home(text: str) -> str:
+    """A text for others, with `~` in the place of the user's home folder, and of any below /home.
+
+    A slash within base64 begins no path.
+    """
+    own = os.path.expanduser("~").rstrip("/")
+    homes = [re.escape(own)] * own.startswith("/") + ["/(?:home|Users)/[^/\\s'\"`<>:,;)]+"]
+    return re.sub(rf"(?:(?<![\w+/=.-])|(?<=:/)/?)(?:{'|'.join(homes)})(?![\w.-])", "~", text)
 
 
 def counted(number: int, noun: str) -> str:

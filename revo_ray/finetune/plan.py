@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from revo_ray.errors import first_line
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from revo_ray.finetune.network.units import Unit
     from revo_ray.settings.schema import TrainConfig
 
+
+MOST_UNITS = 10_000
+"""Most units of a network."""
 
 RecipeName = Literal["momentum", "label_smoothing", "mixup", "cutmix"]
 """Keys of `train` that a plan may set for itself."""
@@ -81,9 +86,17 @@ class Plan:
                 "a plan needs unit_lrs and may have weight_decay, policy and recipe; "
                 f"got {sorted(values)}"
             )
-        rates = tuple(map(float, values["unit_lrs"]))
-        recipe = {key: float(value) for key, value in values.get("recipe", {}).items()}
-        return cls(rates, float(values.get("weight_decay", 0.0)), values.get("policy"), recipe)
+        try:
+            rates = tuple(map(float, values["unit_lrs"]))
+            recipe = {key: float(value) for key, value in values.get("recipe", {}).items()}
+            decay = float(values.get("weight_decay", 0.0))
+        except (TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"a value of a plan is no number: {first_line(error)}") from None
+        if len(rates) > MOST_UNITS:
+            raise ValueError(
+                f"a plan of {len(rates):,} units; a network has {MOST_UNITS:,} at most"
+            )
+        return cls(rates, decay, values.get("policy"), recipe)
 
 
 Rates = Sequence[float] | Mapping[str, float]

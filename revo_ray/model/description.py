@@ -11,6 +11,7 @@ from typing import Any
 from revo_ray.data.files.decode import Fit
 from revo_ray.data.files.intensity import Range
 from revo_ray.errors import UserError
+from revo_ray.settings.safe_json import read_json
 
 INPUT = "images"
 OUTPUT = "logits"
@@ -77,14 +78,14 @@ class Description:
         try:
             return checked_description(
                 model=values["model"],
-                labels=json.loads(values["labels"]),
-                image_size=json.loads(values["image_size"]),
-                mean=json.loads(values["mean"]),
-                std=json.loads(values["std"]),
+                labels=read_json(values["labels"]),
+                image_size=read_json(values["image_size"]),
+                mean=read_json(values["mean"]),
+                std=read_json(values["std"]),
                 fit=values.get("fit"),
-                intensity=json.loads(values.get("intensity") or "null"),
+                intensity=read_json(values.get("intensity") or "null"),
             )
-        except (KeyError, TypeError, ValueError, RecursionError):
+        except (KeyError, TypeError, ValueError):
             raise UserError(
                 f"{path!r} has no labels in its metadata: `revo-ray export` did not write it"
             ) from None

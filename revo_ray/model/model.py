@@ -16,7 +16,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from revo_ray.data.image_records import Problem
-from revo_ray.data.table.threads import in_order
+from revo_ray.data.table.threads import in_order, squares_ahead
 from revo_ray.errors import UserError
 from revo_ray.model.classifier import Classifier
 from revo_ray.model.description import Description
@@ -168,11 +168,12 @@ class Model:
 
     def stream(self, pictures: Iterable[Picture | Problem]) -> Iterator[Prediction]:
         """Predict images in batches, in the order given; yields each as soon as it is there."""
-        length = max(1, BATCH_PIXELS // self.description.image_size**2)
+        side = self.description.image_size
+        length = max(1, BATCH_PIXELS // side**2)
         # Pillow warns of odd metadata and the like.
         with (
             warnings.catch_warnings(action="ignore"),
-            closing(in_order(self._named_pixels, pictures)) as decoded,
+            closing(in_order(self._named_pixels, pictures, squares_ahead(side))) as decoded,
         ):
             while batch := list(islice(decoded, length)):
                 yield from self._answer(batch)

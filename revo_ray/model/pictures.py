@@ -16,12 +16,13 @@ from PIL import Image
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.data.files.archive import is_archive
-from revo_ray.data.files.decode import explain, square
+from revo_ray.data.files.decode import explain, facts_and_square
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.formats import open_image
 from revo_ray.data.files.image_files import File, ImageFiles
 from revo_ray.data.files.intensity import shown
 from revo_ray.data.files.listing import name_as_text
+from revo_ray.data.files.room import FILES, file_room
 from revo_ray.data.files.stored_file import StoredFile
 from revo_ray.data.image_records import Problem
 from revo_ray.errors import UserError
@@ -37,17 +38,21 @@ class Picture:
     Attributes:
         name: its path, or its place in a sequence: `image 3`.
         open: opens it; raises whatever a decoder raises.
+        size: size of its file in bytes; 0 in memory.
     """
 
     name: str
     open: Callable[[], Image.Image]
+    size: int = 0
 
 
 def pixels_of(picture: Picture, description: Description) -> NDArray[np.uint8] | Problem:
     """The pixels (3, S, S) that a model sees of an image, or the reason why it cannot be read."""
     try:
-        image = picture.open()
-        return shown(square(image, description.image_size, description.fit), description.intensity)
+        with FILES.taking(file_room(picture.size)):
+            size, fit = description.image_size, description.fit
+            _, pixels = facts_and_square(picture.open, size, fit)
+        return shown(pixels, description.intensity)
     except Exception as error:  # decoders raise anything
         return Problem(picture.name, explain(error))
 
@@ -127,7 +132,7 @@ def _file_at(path: str, name: str) -> os.stat_result | None:
 
 def picture_of_file(file: File) -> Picture:
     """An image file that was found."""
-    return Picture(file.path, file.open)
+    return Picture(file.path, file.open, file.size)
 
 
 def image_of(pixels: NDArray[Any], *, ranged: bool) -> Image.Image:

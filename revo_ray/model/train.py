@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.methods import find_policy
 from revo_ray.objective import Scores
 from revo_ray.rundir.recorded_config import check_plan
+from revo_ray.settings.safe_json import read_json
 from revo_ray.settings.schema import DataConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -60,7 +60,7 @@ def read_plan(path: str | Path) -> Plan:
     refuse_credentials(uri, "--plan")
     try:
         text = Storage(uri).read("") if "://" in uri else local.read_bytes()
-        plan = Plan.from_json(json.loads(text))
+        plan = Plan.from_json(read_json(text))
     except UserError:
         raise UserError(f"cannot read the plan {uri!r}: no file system opens that URI") from None
     except OSError as error:

@@ -74,7 +74,7 @@ def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
     """Read the ledgers of searches.
 
     Raises:
-        UserError: a ledger is damaged.
+        UserError: a ledger is damaged, or its plans have rates for different numbers of units.
         OSError: the storage is unreachable.
     """
     runs = []
@@ -82,6 +82,10 @@ def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
         directory = outcome.directory
         # The table of a finished search holds all rows: one request to an object store.
         rows = list(directory.rows(table_first=outcome.done and directory.storage.local is None))
+        if len({len(row.unit_lrs) for row in rows if row.unit_lrs}) > 1:
+            raise UserError(
+                f"{directory.ledger_uri} is damaged: its plans are for several networks"
+            )
         runs.append(Run(outcome, rows, _units(directory, rows), directory.torn_rows()))
     return runs
 

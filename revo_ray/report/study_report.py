@@ -15,6 +15,7 @@ from revo_ray.report.statistics_text import to_text
 from revo_ray.report.study_statistics import StudyStatistics, study_statistics
 from revo_ray.report.tables import Tables, make_tables
 from revo_ray.rundir import Directory
+from revo_ray.words import without_home
 
 FIGURES = "figures"
 RANKS = "critical-difference"
@@ -81,7 +82,9 @@ class StudyReport:
             "statistics.json": json.dumps(statistics, indent=2, allow_nan=False) + "\n",
         }
         charts = ranks.files() if ranks else {}
-        files = {name: text.encode() for name, text in texts.items() if text is not None}
+        files = {
+            name: without_home(text).encode() for name, text in texts.items() if text is not None
+        }
         return files | {f"{FIGURES}/{name}": made for name, made in charts.items()}
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
 from revo_ray.uris import folder_name
-from revo_ray.words import counted, cut, duration
+from revo_ray.words import counted, cut, duration, without_home
 
 CAUSE = 160
 """Most characters of a cause in a table."""
@@ -106,10 +107,21 @@ def repeat_section(directory: Directory, runs: Sequence[Run]) -> Section:
             "Run the command in the folder that the first run was started in (relative paths "
             "start there). The same versions on the same kind of device, with the same number of "
             "threads, give the same numbers. Methods that depend on the order in which trials end, "
-            "such as those that HyperOpt tunes, do so only with one worker."
+            "such as those that HyperOpt tunes, do so only with one worker. Of absolute paths "
+            "outside the home folder only the last part stands here; the run directory has all."
         )
-        blocks = [Block(command), Block(directory.config_text().rstrip(), file)]
+        blocks = [Block(command), Block(_shortened(directory.config_text().rstrip()), file)]
     return Section("repeat", "Repeat it", text, _table(_provenance(runs)), blocks=blocks)
+
+
+def _shortened(text: str) -> str:
+    """A configuration for others: of absolute paths only the last part."""
+    return re.sub(
+        r"""^(\s*(?:- )?(?:[\w.-]+: )?['"]?)/.*?([^/\n]+)$""",
+        r"\1…/\2",
+        without_home(text),
+        flags=re.MULTILINE,
+    )
 
 
 def _provenance(runs: Sequence[Run]) -> Grid:

@@ -5,15 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from revo_ray.errors import UserError
 from revo_ray.objective import METRICS, Scores
+from revo_ray.settings.safe_json import read_json
 
 Status = Literal["ok", "diverged", "error", "stopped", "cached"]
+
+MOST_UNITS = 10_000
+"""Most units of a network, and genes of a genome."""
+MOST_EPOCHS = 100_000
+"""Most points of a curve."""
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=1e11)]
+"""Seconds since 1970 too, for five thousand years."""
+Rate = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class _Scored(BaseModel):
@@ -36,15 +47,15 @@ class EpochMetrics(_Scored):
         seconds: since the evaluation began.
     """
 
-    epoch: int
+    epoch: Count
     train_loss: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_auc: float | None = None
     val_balanced_accuracy: float | None = None
     val_macro_f1: float | None = None
-    images: int = 0
-    seconds: float = 0.0
+    images: Count = 0
+    seconds: Seconds = 0.0
 
 
 class Evaluation(_Scored):
@@ -63,31 +74,31 @@ class Evaluation(_Scored):
         started_at, finished_at: seconds since 1970, UTC.
     """
 
-    evaluation: int = Field(ge=0)
-    generation: int | None = None
+    evaluation: int = Field(ge=0, le=999_999_999)
+    generation: Count | None = None
     trial_id: str = ""
-    sample: dict[str, Any]
-    genome: list[float] = []
+    sample: dict[str, Any] = Field(max_length=MOST_UNITS)
+    genome: list[float] = Field([], max_length=MOST_UNITS)
     plan: dict[str, Any] = {}
-    unit_lrs: list[float] = []
+    unit_lrs: list[Rate] = Field([], max_length=MOST_UNITS)
     status: Status
     error: str | None = None
-    source: int | None = None
-    attempts: int = 1
+    source: Count | None = None
+    attempts: Count = 1
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_auc: float | None = None
     val_balanced_accuracy: float | None = None
     val_macro_f1: float | None = None
-    curve: list[EpochMetrics] = []
-    epochs: int = 0
-    images: int = 0
-    seconds: float = 0.0
+    curve: list[EpochMetrics] = Field([], max_length=MOST_EPOCHS)
+    epochs: Count = 0
+    images: Count = 0
+    seconds: Seconds = 0.0
     node: str = ""
     device: str = ""
     predictions: str | None = None
-    started_at: float = 0.0
-    finished_at: float = 0.0
+    started_at: Seconds = 0.0
+    finished_at: Seconds = 0.0
 
     @property
     def whole_plan(self) -> dict[str, Any]:
@@ -131,12 +142,12 @@ def read_row(content: bytes, uri: str) -> Evaluation | None:
     text = content[: seal.start()] if seal else content
     if seal and hashlib.sha256(text).hexdigest() == seal[1].decode():
         try:
-            return Evaluation.model_validate_json(text + b"}")
-        except ValidationError:
-            raise UserError(f"{uri} is a row of another version") from None
+            return Evaluation.model_validate(read_json(text + b"}"))
+        except ValueError:  # pydantic's too
+            raise UserError(f"{uri} is a row of another version, or its values are none") from None
     try:
-        json.loads(content)
-    except (ValueError, RecursionError):
+        read_json(content, finite=False)
+    except ValueError:
         return None
     raise UserError(
         f"{uri} is not as it was written (edited, or of another version); restore it, or delete it "

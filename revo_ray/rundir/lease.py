@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from revo_ray.errors import SearchError, UserError
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
 FILE = ".lease"
@@ -186,7 +187,7 @@ def _read(storage: Storage) -> bytes | None:
 def _parse(content: bytes | None) -> dict[str, Any]:
     """The fields of a lease; empty if it is damaged, which counts as held by an unknown process."""
     try:
-        values = json.loads(content or b"")
+        values = read_json(content or b"")
     except ValueError:
         return {}
     return values if isinstance(values, dict) else {}

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def owners_of(storage: Storage, path: str) -> tuple[int, ...]:
     """The evaluations whose weights a file holds, or whose mean; none without a readable file."""
     try:
         (size,) = struct.unpack("<Q", storage.read_head(path, 8))
-        header = json.loads(storage.read_head(path, min(size, 1 << 26), offset=8))
+        header = read_json(storage.read_head(path, min(size, 1 << 26), offset=8))
         return tuple(map(int, header["__metadata__"]["evaluation"].split(",")))
     except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError):
         return ()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.evaluation import MOST_UNITS, Evaluation
 from revo_ray.rundir.model_file import owner_of, owners_of, read_weights, weight_file
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -20,21 +21,26 @@ WEIGHTS = "model.safetensors"
 CARD = "config.json"
 PLAN = "plan.json"
 
+MOST_CLASSES = 1_000_000
+MOST_MEMBERS = 1000
+LARGEST_SIDE = 4096
+"""Largest image size, that of `data.image_size`."""
+
 
 class _Card(BaseModel):
     """The keys of a description that are read; older ones and other forms lack some."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    classes: list[str]
-    image_size: StrictInt = Field(ge=1)
-    mean: list[float]
-    std: list[float]
-    units: list[str]
+    classes: list[str] = Field(max_length=MOST_CLASSES)
+    image_size: StrictInt = Field(ge=1, le=LARGEST_SIDE)
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+    units: list[str] = Field(max_length=MOST_UNITS)
     intensity: tuple[float, float] | None = None
-    evaluation: StrictInt = Field(0, ge=0)
-    members: dict[int, float] = {}
-    candidates: list[int] = []
+    evaluation: StrictInt = Field(0, ge=0, le=999_999_999)
+    members: dict[int, float] = Field({}, max_length=MOST_MEMBERS)
+    candidates: list[int] = Field([], max_length=1_000_000)
     validation: dict[str, float | None] = {}
     cross_fitted: dict[str, float | None] | None = None
 
@@ -141,7 +147,7 @@ class ModelFolder:
             UserError: it is missing or damaged.
         """
         try:
-            card = _Card.model_validate_json(self._storage.read(self._path(CARD)))
+            card = _Card.model_validate(read_json(self._storage.read(self._path(CARD))))
         except (FileNotFoundError, ValueError):
             raise self.damaged() from None
         return card.model_dump(exclude_unset=True)
@@ -153,7 +159,7 @@ class ModelFolder:
             UserError: it is missing or damaged.
         """
         try:
-            plan = json.loads(self._storage.read(self._path(PLAN)))
+            plan = read_json(self._storage.read(self._path(PLAN)))
         except (FileNotFoundError, ValueError):
             raise self.damaged() from None
         if not isinstance(plan, dict):

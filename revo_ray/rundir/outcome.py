@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from revo_ray.errors import UserError
-from revo_ray.objective import LOSS, Metric, Scores
-from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.objective import Metric, Scores
+from revo_ray.rundir.evaluation import Count, Evaluation, Seconds
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
+from revo_ray.words import without_home
 
 FILE = "result.json"
 
@@ -37,7 +39,7 @@ class FormResult:
     cross_fitted: dict[str, float | None] | None
     test: dict[str, float | None]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    looks: int = 1
+    looks: Count = 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class SearchResult:
     """The outcome of a search; `result.json` holds the same.
 
     Attributes:
-        name, directory: of the run.
+        name: name of the run.
+        directory: its run directory. `result.json` holds `.`, for it lies there.
         best: the best evaluation's number, plan, genome and validation metrics; None if no
             evaluation succeeded.
         test: metrics of the best model on the test images, measured when the search ended.
@@ -69,19 +72,19 @@ class SearchResult:
     directory: str
     best: dict[str, Any] | None
     test: dict[str, float | None] | None
-    evaluations: int
-    statuses: dict[str, int]
-    epochs: int
-    images: int
-    device_seconds: float
-    wall_seconds: float
-    cold_starts: int
+    evaluations: Count
+    statuses: Annotated[dict[str, Count], Field(max_length=100)]
+    epochs: Count
+    images: Count
+    device_seconds: Seconds
+    wall_seconds: Seconds
+    cold_starts: Count
     stopped_by: Literal["budget", "time"] | None = "budget"
-    test_looks: int = 0
+    test_looks: Count = 0
     warm_start: tuple[str, ...] = ()
     form: str = "best"
     forms: dict[str, FormResult] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, Count] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     explained: dict[str, Any] | None = None
 
@@ -134,7 +137,17 @@ def _summary(best: Evaluation) -> dict[str, Any]:
 
 
 _RESULT = TypeAdapter(SearchResult)
-_BEST = {"evaluation", LOSS.column}
+
+
+class _Best(BaseModel):
+    """The keys of the best evaluation that are read."""
+
+    evaluation: Annotated[int, Field(ge=0, le=999_999_999)]
+    val_loss: float | None
+    val_accuracy: float | None = None
+    val_auc: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
 
 
 def read_outcome(storage: Storage) -> SearchResult | None:
@@ -145,9 +158,9 @@ def read_outcome(storage: Storage) -> SearchResult | None:
         OSError: the storage is unreachable.
     """
     try:
-        result = _RESULT.validate_json(storage.read(FILE))
-        if result.best is not None and not result.best.keys() >= _BEST:
-            raise ValueError("the best evaluation has no loss")
+        result = _RESULT.validate_python(read_json(storage.read(FILE), finite=False))
+        if result.best is not None:
+            _Best.model_validate(result.best, strict=True)
         if result.test is not None and result.test_looks == 0:  # an earlier version did not count
             result = replace(result, test_looks=1)
     except FileNotFoundError:
@@ -156,7 +169,7 @@ def read_outcome(storage: Storage) -> SearchResult | None:
         raise UserError(
             f"{storage.uri}/{FILE} is damaged; restore it, or delete it and go on with --resume"
         ) from None
-    return result
+    return replace(result, directory=storage.uri)
 
 
 def write_outcome(storage: Storage, result: SearchResult) -> None:
@@ -165,4 +178,10 @@ def write_outcome(storage: Storage, result: SearchResult) -> None:
     Raises:
         OSError: the storage is full or unreachable.
     """
-    storage.write(FILE, (json.dumps(asdict(result), indent=2) + "\n").encode())
+    shared = replace(
+        result,
+        directory=".",
+        warm_start=tuple(map(without_home, result.warm_start)),
+        notes=tuple(map(without_home, result.notes)),
+    )
+    storage.write(FILE, (json.dumps(asdict(shared), indent=2) + "\n").encode())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.forms import Form, Members
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
 FOLDER = "predictions"
@@ -108,7 +109,7 @@ class Predictions:
         """
         try:
             table = pq.read_table(io.BytesIO(self._storage.read(IMAGES)))
-            classes = [str(name) for name in json.loads(table.schema.metadata[b"classes"])]
+            classes = [str(name) for name in read_json(table.schema.metadata[b"classes"])]
             rows = [row for row in table.to_pylist() if row["split"] == split]
             labels = np.array([int(row["label"]) for row in rows], np.int64)
             names = tuple(row["name"] for row in rows)

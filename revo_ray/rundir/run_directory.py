@@ -25,6 +25,7 @@ from revo_ray.rundir.predictions import FOLDER as PREDICTIONS
 from revo_ray.rundir.predictions import Predictions
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.warm_start import WarmStart
+from revo_ray.settings.safe_json import read_json
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
@@ -225,7 +226,7 @@ class RunDirectory(Folder):
             table = pq.read_table(io.BytesIO(self.storage.read(ledger.TABLE)))
             free_form = ("sample", "plan")
             return [
-                Evaluation.model_validate(row | {key: json.loads(row[key]) for key in free_form})
+                Evaluation.model_validate(row | {key: read_json(row[key]) for key in free_form})
                 for row in table.to_pylist()
             ]
         except (OSError, ValueError, KeyError, TypeError):
@@ -337,7 +338,7 @@ class RunDirectory(Folder):
             OSError: the storage is full or unreachable.
         """
         try:
-            found = json.loads(self.storage.read(TRACKING))["id"]
+            found = read_json(self.storage.read(TRACKING))["id"]
             if isinstance(found, str) and _ID.fullmatch(found):
                 return found
         except (FileNotFoundError, ValueError, LookupError, TypeError):

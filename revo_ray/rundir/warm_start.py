@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pydantic import TypeAdapter
 
 from revo_ray.errors import UserError
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 from revo_ray.words import counted
 
@@ -64,7 +65,7 @@ def read_warm_start(storage: Storage, units: int) -> WarmStart:
         OSError: the storage is unreachable.
     """
     try:
-        found = _WARM_START.validate_json(storage.read(FILE))
+        found = _WARM_START.validate_python(read_json(storage.read(FILE)))
         for rates in found.unit_lrs:
             if len(rates) != units or not all(0 <= rate < math.inf for rate in rates):
                 raise ValueError("not a rate for each unit")

@@ -81,7 +81,7 @@ class DataConfig(Section):
     float. auto: one range for all such images, found in them."""
     max_pixels: int = Field(89_478_485, ge=1, le=LARGEST)
     """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
-    scale. The default takes a quarter of a gibibyte of memory for each core."""
+    scale. The default takes up to 1.5 GB of memory, however many cores decode."""
     columns: dict[Literal["image", "label", "split", "group"], str] = {}
     """Columns of a table that have other names than `image`, `label`, `split` and `group`. In a csv
     their case does not count."""

@@ -12,13 +12,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
+from revo_ray.data.files.room import MAX_PIXELS, PIXELS, pixel_room
 from revo_ray.data.image_records import Finding, Topic
 
 # A damaged file is an error here, which has its own line: Pillow logs nothing.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-MAX_PIXELS = 89_478_485
-"""Default of `data.max_pixels`: a quarter of a gibibyte as RGB."""
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -90,8 +88,31 @@ def square(
         DecodeError: the image has too many pixels.
         Exception: whatever Pillow raises for pixels that it cannot decode; see `explain`.
     """
-    whole = image.size
+    return facts_and_square(lambda: image, size, fit, max_pixels)[1]
+
+
+def facts_and_square(
+    open_image: Callable[[], Image.Image], size: int, fit: Fit, max_pixels: int = MAX_PIXELS
+) -> tuple[Facts, NDArray[np.uint8] | NDArray[np.float32]]:
+    """Open an image, and make its `facts` and its `square`.
+
+    Memory for the pixels is taken from `room.PIXELS`; the image is gone before it is given back.
+    """
+    image = open_image()
+    known, whole = facts(image), image.size
     reduced = image.draft(image.mode, _draft_size(image, size, fit, max_pixels))
+    # A progressive JPEG is held whole, whatever the scale at which it is decoded.
+    width, height = whole if image.info.get("progressive") else image.size
+    with PIXELS.taking(pixel_room(image, width * height)):
+        pixels = _decoded(image, size, fit, whole, reduced)
+        del image
+    return known, pixels
+
+
+def _decoded(
+    image: Image.Image, size: int, fit: Fit, whole: tuple[int, int], reduced: Any
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Decode an image and cut the square; `reduced` is the answer of Pillow's `draft`."""
     image.load()
     width, height = reduced[1][2:] if reduced else image.size  # in parts of a pixel if reduced
     box, shape = (0.0, 0.0, float(width), float(height)), (size, size)

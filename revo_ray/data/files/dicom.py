@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.data.files.jpeg import refuse_scans_within
 from revo_ray.data.files.late_image import LateImage
 from revo_ray.installation import install_command
 
@@ -79,10 +80,14 @@ def open_dicom(data: bytes) -> Image.Image:
 
 
 def _decode(file: Dataset) -> Image.Image:
+    from pydicom.encaps import get_frame
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
     from pydicom.pixels.utils import pixel_array
 
     syntax = file.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated and syntax.name.startswith("JPEG"):
+        frames = int(file.get("NumberOfFrames") or 1)
+        refuse_scans_within(get_frame(file.PixelData, 0, number_of_frames=frames))
     try:
         pixels = pixel_array(file, index=0)
     except RuntimeError as error:  # no decoder, or none that succeeds

@@ -7,11 +7,13 @@ import importlib
 import io
 import posixpath
 import struct
+from functools import partial
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from revo_ray.data.files import dicom, tiff
+from revo_ray.data.files import dicom, tiff, webp
 from revo_ray.data.files.decode_error import DecodeError
+from revo_ray.data.files.jpeg import refuse_scans
 from revo_ray.installation import install_command
 
 _FORMATS = (
@@ -105,9 +107,13 @@ def _identified(data: bytes) -> Image.Image | None:
         if not accepted or isinstance(accepted, str):  # text: the plugin lacks a library
             continue
         file.seek(0)
+        if name == "WEBP":
+            return webp.late(data, partial(factory, file, ""))
         try:
             image = factory(file, "")
         except (SyntaxError, IndexError, TypeError, KeyError, struct.error):
             continue
+        if image.format in ("JPEG", "MPO"):
+            refuse_scans(data, image.width * image.height)
         return tiff.mended(image, data) if image.format == "TIFF" else image
     return None

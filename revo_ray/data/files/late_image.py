@@ -39,5 +39,6 @@ class LateImage(Image.Image):
             made = self._decode()
             made.load()
             self.im, self._mode, self._size = made.im, made.mode, made.size
+            self.info |= made.info
             self._decode = None
         return super().load()

@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote
 
 from pyarrow import fs
 
+from revo_ray.credentials import refuse_credentials
+
 
 def open_uri(uri: str) -> tuple[fs.FileSystem | None, str]:
     """Open the file system of a local path or a URI.
@@ -19,7 +21,9 @@ def open_uri(uri: str) -> tuple[fs.FileSystem | None, str]:
 
     Raises:
         OSError, ValueError, pa.ArrowException: `pyarrow.fs` cannot open it.
+        UserError: it holds credentials.
     """
+    refuse_credentials(uri, "data.root")
     if "://" not in uri:
         return None, os.path.abspath(os.path.expanduser(uri))
     if uri.startswith("file://"):

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revo_ray.data.files.decode import Facts, explain, facts, square
+from revo_ray.data.files.decode import Facts, explain, facts_and_square
+from revo_ray.data.files.image_files import File
 from revo_ray.data.files.intensity import IntensityRange
-from revo_ray.data.image_records import Problem, Record
+from revo_ray.data.files.room import FILES, file_room
+from revo_ray.data.image_records import Picture, Problem, Record
 from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
@@ -154,7 +156,9 @@ class Survey:
         self._spool.make_room(len(todo))
         free = 1 + self._database.execute("SELECT coalesce(max(id), 0) FROM pictures").fetchone()[0]
         committed = time.monotonic()
-        looked_at = decode_all(lambda i: self._look(records[i]), todo.tolist(), progress)
+        looked_at = decode_all(
+            lambda i: self._look(records[i]), todo.tolist(), progress, self._config.image_size
+        )
         try:
             with closing(looked_at):
                 for i, looked in zip(todo.tolist(), looked_at, strict=True):
@@ -252,7 +256,8 @@ class Survey:
                 if pixels_hash(pixels).startswith(exact):
                     return pixels
             try:
-                pixels = self._square(records[i].picture.open())
+                with _room_for(records[i].picture):
+                    pixels = self._facts_and_square(records[i].picture)[1]
             except Exception as error:  # whatever a decoder raises
                 raise ChangedError(
                     f"cannot read {records[i].name!r} any more: {explain(error)}", key="data.root"
@@ -263,7 +268,7 @@ class Survey:
                 )
             return pixels
 
-        return decode_all(read, range(len(records)), progress)
+        return decode_all(read, range(len(records)), progress, self._config.image_size)
 
     def drop_squares(self) -> None:
         """Delete the squares, which a table holds now."""
@@ -278,6 +283,10 @@ class Survey:
 
     def _look(self, record: Record) -> _Looked | Problem:
         """Read a picture once; digest, square and hashes come from the same bytes."""
+        with _room_for(record.picture):
+            return self._read(record)
+
+    def _read(self, record: Record) -> _Looked | Problem:
         try:
             mark, picture = _mark(record), record.picture
             try:
@@ -291,16 +300,14 @@ class Survey:
         except Exception as error:
             return Problem(record.name, explain(error))
         try:
-            image = picture.open()
-            known = facts(image)  # before `square`, which may decode a smaller image
-            pixels = self._square(image)
+            known, pixels = self._facts_and_square(picture)
             return _Looked(mark, digest, (known, ImageHashes.of(pixels), pixels))
         except Exception as error:  # whatever a decoder raises
             return _Looked(mark, digest, Problem(record.name, explain(error)))
 
-    def _square(self, image: Any) -> NDArray[Any]:
+    def _facts_and_square(self, picture: Picture) -> tuple[Facts, NDArray[Any]]:
         config = self._config
-        return square(image, config.image_size, config.fit, config.max_pixels)
+        return facts_and_square(picture.open, config.image_size, config.fit, config.max_pixels)
 
     def _remember(self, row: int, name: str, looked: _Looked) -> None:
         found: tuple[Any, ...] = (None,) * 8
@@ -325,6 +332,11 @@ class Survey:
 def _is_own(path: Path) -> bool:
     """Whether no one else can have changed a file; a private one is read without its checksum."""
     return not path.exists() or private(path) or trusted(path)
+
+
+def _room_for(picture: Picture) -> AbstractContextManager[None]:
+    """Hold the memory that the file of a picture takes."""
+    return FILES.taking(file_room(picture.size if isinstance(picture, File) else 0))
 
 
 def _mark(record: Record) -> str:

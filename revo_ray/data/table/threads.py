@@ -22,21 +22,34 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+AHEAD_BYTES = 2**30
+"""Memory of the squares that are decoded and not used yet."""
+
+
+def squares_ahead(size: int) -> int:
+    """Number of squares of a side that `AHEAD_BYTES` hold, at four bytes a pixel."""
+    return max(1, AHEAD_BYTES // (4 * size**2))
+
+
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], ahead: int | None = None
+) -> Generator[R, None, None]:
     """Call a function with each item in threads; yield the results in order.
 
-    It runs at most three items a thread ahead of its consumer, and it yields all results before
-    the first exception; `joblib.Parallel(return_as="generator")` does neither. There is one thread
-    more than cores, since a thread waits now and then for a disk or for the interpreter's lock.
+    It runs at most three items a thread, and at most `ahead` items, ahead of its consumer, and it
+    yields all results before the first exception; `joblib.Parallel(return_as="generator")` does
+    neither. There is one thread more than cores, since a thread waits now and then for a disk or
+    for the interpreter's lock.
     Close a generator that is left early (`contextlib.closing`), which ends the threads.
     """
     threads = usable_cores() + 1
+    most = min(3 * threads, ahead or 3 * threads)
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= 3 * threads:
+                if len(pending) >= most:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -46,13 +59,17 @@ def in_order(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, Non
 
 
 def decode_all(
-    decode: Callable[[T], R], images: Sequence[T], progress: Progress | None
+    decode: Callable[[T], R], images: Sequence[T], progress: Progress | None, size: int
 ) -> Generator[R, None, None]:
-    """Yield what `decode` returns for each image, in order, from all cores; report the progress."""
+    """Yield what `decode` returns for each image, in order, from all cores; report the progress.
+
+    `size` is the side of the squares that it returns.
+    """
     report = progress or (lambda done, total: None)
     report(0, len(images))
+    results = in_order(decode, images, squares_ahead(size))
     # Pillow warns of odd metadata.
-    with warnings.catch_warnings(action="ignore"), closing(in_order(decode, images)) as results:
+    with warnings.catch_warnings(action="ignore"), closing(results):
         for done, result in enumerate(results, start=1):
             yield result
             report(done, len(images))

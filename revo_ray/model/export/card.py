@@ -7,6 +7,7 @@ import yaml
 from revo_ray.model.description import Description
 from revo_ray.model.export.facts import Facts, code
 from revo_ray.model.export.snippet import packages, snippet
+from revo_ray.words import without_home
 
 _BLACK_AND_WHITE = (
     "Pixels of more than 8 bits, signed or float: {low:g} becomes black and {high:g} white."
@@ -35,7 +36,7 @@ def model_card(facts: Facts, description: Description, to: str, name: str, membe
         "## Classes\n\n" + ", ".join(f"{i} {code(x)}" for i, x in enumerate(description.labels)),
         *(f"## {heading}\n\n{text}" for heading, text in facts.sections.items()),
     ]
-    return "\n\n".join(parts) + "\n"
+    return without_home("\n\n".join(parts)) + "\n"
 
 
 def _front_matter(description: Description) -> str:

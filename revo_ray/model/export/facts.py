@@ -18,10 +18,11 @@ from revo_ray.model.description import Description
 from revo_ray.model.export.weights_licence import licence_of
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
+from revo_ray.settings.safe_json import read_json
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from revo_ray.uris import folder_name
-from revo_ray.words import number_text, recipe_texts
+from revo_ray.words import number_text, recipe_texts, without_home
 
 FACTS = "card.json"
 """The file in an exported folder that holds the facts."""
@@ -53,7 +54,7 @@ class Facts:
 
     def to_json(self) -> str:
         """The file `card.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return without_home(json.dumps(asdict(self), indent=2, ensure_ascii=False)) + "\n"
 
 
 _FACTS = TypeAdapter(Facts)
@@ -67,7 +68,7 @@ def read_facts(storage: Storage, description: Description) -> Facts:
         OSError: the storage is unreachable.
     """
     try:
-        found = _FACTS.validate_json(storage.read(FACTS))
+        found = _FACTS.validate_python(read_json(storage.read(FACTS)))
     except FileNotFoundError:
         return Facts(heading(folder_name(storage.uri)), "model", f"{opening(description)}.")
     except ValueError:

@@ -21,6 +21,7 @@ from revo_ray.errors import UserError, first_line
 from revo_ray.model.description import INTERPOLATION, Description
 from revo_ray.model.export.model_arguments import check_arguments
 from revo_ray.model.loaded_model import Head, LoadedModel, Member, load_network
+from revo_ray.settings.safe_json import read_json
 from revo_ray.settings.schema import ModelConfig
 from revo_ray.storage import Storage
 
@@ -110,13 +111,13 @@ def open_folder(storage: Storage) -> LoadedModel:
 def _read_config(storage: Storage) -> tuple[dict[str, Any], Description]:
     """The `config.json` of an exported folder, and the description in it."""
     try:
-        config = json.loads(storage.read(CONFIG))
+        config = read_json(storage.read(CONFIG))
         description = Description.from_config(config)
         if config["num_classes"] != len(description.labels):
             raise ValueError("classes without labels")
         if config["library_name"] not in ("timm", "torchvision"):
             raise ValueError("another library")
-    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
         raise UserError(
             f"{storage.child(CONFIG).uri!r} does not describe an exported model; for the model of "
             "a search, name the run directory"

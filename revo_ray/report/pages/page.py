@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from revo_ray.report.figures.chart import Chart
+from revo_ray.words import without_home
 
 FILE = "index.html"
 FIGURES = "figures"
@@ -133,7 +134,7 @@ class Page:
         """The figures' files, then the page, by path in `report/`."""
         charts = [chart.files() for section in self.shown for chart in section.drawn]
         files = {f"{FIGURES}/{name}": made for own in charts for name, made in own.items()}
-        return files | {FILE: self.html().encode()}
+        return files | {FILE: without_home(self.html()).encode()}
 
 
 def to_html(markdown: str) -> Markup:

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 
+from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError, first_line
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
@@ -34,6 +35,7 @@ PATIENCE_S = 20.0
 @contextmanager
 def connected(address: str | None) -> Iterator[bool]:
     """Connect to Ray, embedded or at an address; yields whether it was connected before."""
+    refuse_credentials(address or "", "--address")
     if address and address.startswith("ray://"):
         raise UserError(
             f"--address {address}: Ray Client cannot run Tune with the ledger here; use auto on a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -172,7 +173,8 @@ def device_name(tuner: FineTuner) -> str:
 
 
 def _node() -> str:
-    return f"{socket.gethostname()}:{ray.get_runtime_context().get_node_id()[:8]}"
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()
+    return f"node-{host[:4]}:{ray.get_runtime_context().get_node_id()[:8]}"
 
 
 def _point(epoch: Epoch) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pyarrow as pa
+
+from revo_ray.settings.safe_json import read_json
 
 
 def columns_of_type(schema: pa.Schema, kind: str) -> list[str]:
@@ -22,7 +23,7 @@ def class_label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        features = read_json(schema.metadata[b"huggingface"])["info"]["features"]
         return {name: value for name, value in features.items() if isinstance(value, dict)}
     except (ValueError, TypeError, LookupError, AttributeError):
         return {}
