@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 
-from revo_ray.cli.environment import ensure_home
+from revo_ray.cli.environment import prepare
 from revo_ray.cli.main import main
 from revo_ray.cli.streams import keep_open, lost
 
@@ -19,7 +19,7 @@ def run() -> None:
     """
     status = 1
     keep_open()
-    ensure_home()
+    prepare()
     try:
         main()
     except SystemExit as end:

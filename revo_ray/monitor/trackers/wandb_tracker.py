@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from revo_ray.errors import first_line
 from revo_ray.monitor.trackers.tracked import Held, TrackedEvaluation, TrackedOutcome
 from revo_ray.monitor.trackers.tracker import Tracker
+from revo_ray.settings.telemetry import no_telemetry
 
 if TYPE_CHECKING:
     import wandb
@@ -46,6 +47,7 @@ class WandbTracker(Tracker):
 
     def begin(self) -> Held:
         """Log in, and read which parts W&B has got."""
+        no_telemetry("WANDB")
         os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{LOGIN_SECONDS}")
         import wandb
 
