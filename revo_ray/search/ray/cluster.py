@@ -18,7 +18,7 @@ from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.address import resolve
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.internals import no_signal_handlers, on_loopback
+from revo_ray.search.ray.internals import no_signal_handlers, on_loopback, without_dashboard
 from revo_ray.search.ray.private_folder import StartError, private_folder
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
@@ -71,7 +71,7 @@ def connected(address: str | None) -> Iterator[bool]:
 def _alone(options: dict[str, Any]) -> Iterator[None]:
     """Keep other users, and other machines, out of a Ray that starts with these options."""
     no_telemetry("RAY")
-    with asking_for_token(), private_folder() as folder, on_loopback():
+    with asking_for_token(), private_folder() as folder, on_loopback(), without_dashboard():
         options["_temp_dir"] = folder
         yield
 

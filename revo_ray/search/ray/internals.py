@@ -35,6 +35,7 @@ UPLOAD_LIMITS = (
 
 PROPAGATED = "ray.tune.execution.class_cache:ENV_VARS_TO_PROPAGATE"
 ON_CLUSTER = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
+API_SERVER = "ray._private.services:start_api_server"
 CONFIG = "ray._raylet:Config"
 ADDRESS_FILE = "ray._common.utils:get_ray_address_file"
 PROCESSES = "ray._private.services:psutil"
@@ -55,10 +56,9 @@ NAMES = {
     PROPAGATED: "Tune writes AWS_SECRET_ACCESS_KEY of the environment to Ray's logs",
     ON_CLUSTER: "an embedded Ray listens on all addresses of the machine, with its token as the "
     "only protection",
+    API_SERVER: "an embedded Ray asks the clouds' metadata services where it runs",
     CONFIG: "an embedded Ray may ask for no token; set RAY_AUTH_MODE=token",
-    **dict.fromkeys(
-        (ADDRESS_FILE, PROCESSES), "--address auto may join a cluster of another user"
-    ),
+    **dict.fromkeys((ADDRESS_FILE, PROCESSES), "--address auto may join a cluster of another user"),
 }
 """The names, each a module or the class of an object, with the attribute there; and the
 convenience or protection that is lost with it."""
@@ -209,6 +209,16 @@ def no_credentials_sent() -> Iterator[None]:
 def on_loopback() -> Iterator[None]:
     """Let a Ray that starts meanwhile listen on 127.0.0.1, as it does on macOS and Windows."""
     with _changed(ON_CLUSTER, lambda _: False):
+        yield
+
+
+@contextmanager
+def without_dashboard() -> Iterator[None]:
+    """Start no process for the dashboard: without one it only asks in which cloud it runs.
+
+    Ray does so even where its usage statistics are off.
+    """
+    with _changed(API_SERVER, lambda _: lambda *args, **kwargs: (None, None)):
         yield
 
 

@@ -1,7 +1,7 @@
 """The folder of an embedded Ray, which no other user of the machine can enter.
 
-Ray's own choice is `/tmp/ray`, where it lets everybody read and write: logs, sockets, and the link to
-the latest session.
+Ray's own choice is `/tmp/ray`, where it lets everybody read and write: logs, sockets, and the link
+to the latest session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ PREFIX = "rr-"
 SESSIONS = "r"
 """The folder below, which Ray itself opens to all. Short names leave room for those of sockets."""
 
-LONGEST = 107 - len("/rr-12345678/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+SOCKET = "/rr-12345678/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+LONGEST = 107 - len(SOCKET)
 """Bytes of a path below which the sockets of a Ray have paths of 107 bytes at most."""
 
 _log = logging.getLogger(__name__)

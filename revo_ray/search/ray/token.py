@@ -21,9 +21,9 @@ TOKEN, FILE, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"
 def asking_for_token() -> Iterator[None]:
     """Let a Ray that starts meanwhile refuse whoever does not show its token.
 
-    It is the user's own, in `~/.ray/auth_token`, which is made here if it is missing; Ray would make
-    a file that everybody can read. If the home folder cannot keep it, this process has one of its
-    own. Variables of the user come first: RAY_AUTH_MODE=disabled asks for no token.
+    It is the user's own, in `~/.ray/auth_token`, which is made here if it is missing: Ray would
+    make a file that everybody can read. If the home folder cannot keep it, this process has a token
+    of its own. Variables of the user come first: RAY_AUTH_MODE=disabled asks for no token.
     """
     if os.environ.get(MODE, "token").lower() != "token":
         yield
