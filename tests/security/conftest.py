@@ -17,6 +17,11 @@ from tests.security.commands import SMALL, revo, sets
 from tests.security.seen import watched
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of these tests, which older revisions do not have."""
+    config.addinivalue_line("markers", "slow: starts processes")
+
+
 @pytest.fixture(scope="session")
 def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a search of four evaluations, which all processes of pytest share."""
