@@ -50,7 +50,7 @@ def watched(folder: Path) -> dict[str, Any]:
         "search": ["search", *sets(*SMALL, storage, "name=r")],
         "report": ["report", "r"],
         "export": ["export", "r", "--to", "onnx", "--out", "x.onnx"],
-        "predict": ["predict", "x.onnx", str(CHECKOUT / "docs" / "images"), "--out", "rows.csv"],
+        "predict": ["predict", "x.onnx", str(CHECKOUT / "docs" / "images")],
     }
     (folder / "commands.json").write_text(json.dumps(commands))
     variables = {
