@@ -20,8 +20,11 @@ set -euo pipefail
 
 # Without a token, whoever reaches the nodes runs code as this user.
 export RAY_AUTH_MODE=token
-RAY_AUTH_TOKEN=$(ray get-auth-token --generate)
+RAY_AUTH_TOKEN=$(umask 077 && ray get-auth-token --generate)
 export RAY_AUTH_TOKEN
+
+# Ray tells its makers nothing about its use.
+export RAY_USAGE_STATS_ENABLED=0
 
 # Python on a cold network disk takes its time: nodes wait minutes for each other, not half a one.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 RAY_py_gcs_connect_timeout_s=300

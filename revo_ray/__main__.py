@@ -8,7 +8,7 @@ import sys
 import traceback
 
 from revo_ray.cli.console import complain
-from revo_ray.cli.environment import ensure_home
+from revo_ray.cli.environment import prepare
 from revo_ray.cli.main import main
 from revo_ray.cli.streams import keep_open, lost
 
@@ -21,7 +21,7 @@ def run() -> None:
     """
     status = 1
     keep_open()
-    ensure_home()
+    prepare()
     try:
         main()
     except SystemExit as end:

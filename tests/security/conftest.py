@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from tests.security.commands import SMALL, revo, sets
+from tests.security.seen import watched
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of these tests, which older revisions do not have."""
+    config.addinivalue_line("markers", "slow: starts processes")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +37,20 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             assert done.returncode == 0, done.stdout + done.stderr
     return run
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What neighbours and the network saw of a search and of the commands that follow one."""
+    name = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    base = tmp_path_factory.getbasetemp()
+    file = (base.parent if name else base) / "seen.json"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+                file.write_text(json.dumps(watched(Path(folder))))
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 @pytest.fixture

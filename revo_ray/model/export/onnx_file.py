@@ -17,6 +17,7 @@ from revo_ray.model.description import INPUT, OUTPUT, Description
 from revo_ray.model.export.program import trace
 from revo_ray.model.export.quiet import quiet
 from revo_ray.model.loaded_model import LoadedModel
+from revo_ray.settings.telemetry import no_telemetry
 
 OPSET = 18
 """Version of the ONNX operators: the default of torch's exporter; ONNX Runtime 1.14 runs it."""
@@ -31,6 +32,7 @@ def write_onnx(model: LoadedModel, path: Path, card: str) -> None:
         SearchError: the model cannot be expressed in ONNX, or does not fit into one file.
     """
     _need("onnx", "onnxruntime", "onnxscript")
+    no_telemetry("ORT")
     import onnx
 
     program = trace(model)
@@ -73,6 +75,7 @@ def open_onnx(file: Path | bytes, name: str) -> Classifier:
         UserError: it cannot be opened, or holds no labels.
     """
     _need("onnxruntime")
+    no_telemetry("ORT")
     import onnxruntime
 
     model = file if isinstance(file, bytes) else str(file)

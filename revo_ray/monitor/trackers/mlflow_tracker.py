@@ -25,6 +25,7 @@ from revo_ray.monitor.trackers.tracked import (
     Value,
 )
 from revo_ray.monitor.trackers.tracker import Tracker
+from revo_ray.settings.telemetry import no_telemetry
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -63,6 +64,7 @@ class MlflowTracker(Tracker):
 
     def begin(self) -> Held:
         """Find the search's run by its id, or make it, and list its evaluations."""
+        no_telemetry("MLFLOW")
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from revo_ray.errors import first_line
 from revo_ray.monitor.trackers.tracked import Held, TrackedEvaluation, TrackedOutcome
 from revo_ray.monitor.trackers.tracker import Tracker
+from revo_ray.settings.telemetry import no_telemetry
 from revo_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class WandbTracker(Tracker):
 
     def begin(self) -> Held:
         """Log in, and read which parts W&B has got."""
+        no_telemetry("WANDB")
         os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{LOGIN_SECONDS}")
         import wandb
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,14 +17,15 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError, first_line
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
+from revo_ray.search.ray.address import resolve
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.internals import no_signal_handlers
+from revo_ray.search.ray.internals import no_signal_handlers, on_loopback, without_dashboard
+from revo_ray.search.ray.private_folder import StartError, private_folder
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
+from revo_ray.search.ray.token import asking_for_token
 from revo_ray.settings.schema import ResourcesConfig
-
-_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
-"""Variables with which a user decides on Ray's token."""
+from revo_ray.settings.telemetry import no_telemetry
 
 PATIENCE_S = 20.0
 """Seconds that the end of a command waits for a Ray that starts or stops."""
@@ -59,36 +58,24 @@ def connected(address: str | None) -> Iterator[bool]:
     if not verbose:  # failures are rows, and errors are ours to tell
         tune_logger.setLevel(logging.CRITICAL)
     local = address == "local"
-    token, watched = (_own_token, nullcontext) if local else (nullcontext, head_watched)
     try:
-        with token(), _ray_of_a_thread(address, options), watched():
+        with (
+            _alone(options) if local else nullcontext(),
+            _ray_of_a_thread(resolve(address), options),
+            nullcontext() if local else head_watched(),
+        ):
             yield False
     finally:
         tune_logger.setLevel(before)
 
 
 @contextmanager
-def _own_token() -> Iterator[None]:
-    """Give an embedded Ray a token for this process alone if the home folder cannot keep one."""
-    if any(name in os.environ for name in _TOKENS) or _keeps_token():
+def _alone(options: dict[str, Any]) -> Iterator[None]:
+    """Keep other users, and other machines, out of a Ray that starts with these options."""
+    no_telemetry("RAY")
+    with asking_for_token(), private_folder() as folder, on_loopback(), without_dashboard():
+        options["_temp_dir"] = folder
         yield
-        return
-    os.environ[_TOKENS[0]] = secrets.token_hex(32)
-    try:
-        yield
-    finally:
-        del os.environ[_TOKENS[0]]
-
-
-def _keeps_token() -> bool:
-    try:
-        file = Path.home() / ".ray" / "auth_token"
-        if file.exists():
-            return os.access(file, os.R_OK)
-        file.parent.mkdir(parents=True, exist_ok=True)  # as Ray does
-    except (OSError, RuntimeError):  # no home folder at all is the latter
-        return False
-    return os.access(file.parent, os.W_OK)
 
 
 @contextmanager
@@ -123,7 +110,7 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
             hint = "; set RAY_TMPDIR to a short path" if "AF_UNIX" in str(error) else ""
-            raise UserError(f"cannot join Ray at {address!r}: {first_line(error)}{hint}") from None
+            raise StartError(f"cannot join Ray at {address!r}: {first_line(error)}{hint}") from None
         yield
     finally:
         leave.set()

@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Assignments
-from revo_ray.search.ray.internals import keep_workers, release_workers
+from revo_ray.search.ray.internals import keep_workers, no_credentials_sent, release_workers
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
@@ -179,6 +179,7 @@ def run_experiment(
     try:
         with (
             _environment(),
+            no_credentials_sent(),
             tempfile.TemporaryDirectory(prefix="revo-", ignore_cleanup_errors=True) as scratch,
         ):
             tune.run(

@@ -1,6 +1,6 @@
 """The private parts of Ray that a search uses, each looked up when it is used.
 
-A Ray that lacks one of them costs a convenience and one warning, not the search.
+A Ray that lacks one of them costs a convenience or a protection, and one warning, not the search.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+
+from revo_ray.credentials import SECRET
 
 CLUSTER_STATUS = "ray.autoscaler.v2.sdk:get_cluster_status"
 KEY_VALUE = "ray.experimental.internal_kv:_internal_kv_get"
@@ -31,6 +33,13 @@ UPLOAD_LIMITS = (
 )
 """Bytes that the cluster's store takes, and that its dashboard does."""
 
+PROPAGATED = "ray.tune.execution.class_cache:ENV_VARS_TO_PROPAGATE"
+ON_CLUSTER = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
+API_SERVER = "ray._private.services:start_api_server"
+CONFIG = "ray._raylet:Config"
+ADDRESS_FILE = "ray._common.utils:get_ray_address_file"
+PROCESSES = "ray._private.services:psutil"
+
 NAMES = {
     CLUSTER_STATUS: "the autoscaler's second version goes unnoticed, so a search does not wait "
     "for machines that it could start",
@@ -44,9 +53,15 @@ NAMES = {
         (UPLOAD_EXCLUDES, UPLOAD_WALK, ALWAYS_EXCLUDED, *UPLOAD_LIMITS),
         "`revo-ray submit` does not see what the job's upload leaves out, or how large it is",
     ),
+    PROPAGATED: "Tune writes AWS_SECRET_ACCESS_KEY of the environment to Ray's logs",
+    ON_CLUSTER: "an embedded Ray listens on all addresses of the machine, with its token as the "
+    "only protection",
+    API_SERVER: "an embedded Ray asks the clouds' metadata services where it runs",
+    CONFIG: "an embedded Ray may ask for no token; set RAY_AUTH_MODE=token",
+    **dict.fromkeys((ADDRESS_FILE, PROCESSES), "--address auto may join a cluster of another user"),
 }
 """The names, each a module or the class of an object, with the attribute there; and the
-convenience that is lost with it."""
+convenience or protection that is lost with it."""
 
 LOUD = {
     "ray.dashboard.modules.dashboard_sdk": logging.WARNING,
@@ -181,3 +196,76 @@ def upload_limit() -> int | None:
     """Bytes that Ray takes as the upload of a job; None where it does not tell."""
     limits = [int(limit) for limit in map(find, UPLOAD_LIMITS) if limit is not None]
     return min(limits, default=None)
+
+
+@contextmanager
+def no_credentials_sent() -> Iterator[None]:
+    """Keep Tune from copying credentials of the environment into what Ray writes to its logs."""
+    with _changed(PROPAGATED, lambda names: {n for n in names if not SECRET.search(n)}):
+        yield
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Let a Ray that starts meanwhile listen on 127.0.0.1, as it does on macOS and Windows."""
+    with _changed(ON_CLUSTER, lambda _: False):
+        yield
+
+
+@contextmanager
+def without_dashboard() -> Iterator[None]:
+    """Start no process for the dashboard: without one it only asks in which cloud it runs.
+
+    Ray does so even where its usage statistics are off.
+    """
+    with _changed(API_SERVER, lambda _: lambda *args, **kwargs: (None, None)):
+        yield
+
+
+@contextmanager
+def _changed(name: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Change a module's attribute, and restore it afterwards."""
+    before = find(name)
+    if before is None:
+        yield
+        return
+    place, _, attribute = name.partition(":")
+    module = importlib.import_module(place)
+    setattr(module, attribute, change(before))
+    try:
+        yield
+    finally:
+        setattr(module, attribute, before)
+
+
+def read_environment_anew() -> None:
+    """Let Ray in this process read its variables again, of which it keeps a copy."""
+    config = find(CONFIG)
+    if config is not None:
+        config.initialize("")
+
+
+def address_file() -> Path | None:
+    """The file in which `ray start` notes the address of its cluster; None if Ray does not tell."""
+    file = find(ADDRESS_FILE)
+    return file and Path(file(None))
+
+
+def process_addresses(users: set[int]) -> set[str] | None:
+    """Addresses of the clusters that processes of some users take part in.
+
+    Args:
+        users: their ids.
+
+    Returns:
+        each as host:port; None if Ray does not tell.
+    """
+    psutil = find(PROCESSES)
+    if psutil is None:
+        return None
+    flag, found = "--gcs-address=", set()
+    for process in psutil.process_iter(["uids", "cmdline"]):
+        uids, words = process.info["uids"], " ".join(process.info["cmdline"] or ()).split()
+        if uids is not None and uids.effective in users:
+            found |= {word.removeprefix(flag) for word in words if word.startswith(flag)}
+    return found - {"", "None"}

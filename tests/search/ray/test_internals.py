@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray._private import ray_constants
+from ray.tune.execution import class_cache
 
 from revo_ray.search.ray import internals
 from revo_ray.search.ray.internals import NAMES
@@ -55,6 +58,28 @@ def limits_told() -> int:
     return sum(internals.find(name) is not None for name in internals.UPLOAD_LIMITS)
 
 
+def changed(kept: Callable[[], AbstractContextManager[None]], name: str) -> bool:
+    """Whether a private part of Ray is another one meanwhile, and the same afterwards."""
+    place, _, attribute = name.partition(":")
+    module = importlib.import_module(place)
+    before = getattr(module, attribute)
+    with kept():
+        found = getattr(module, attribute) != before
+    assert getattr(module, attribute) == before
+    return found
+
+
+def set_apart() -> dict[str, bool]:
+    """Which parts of Ray are others while it starts for one search."""
+    return {name: changed(kept, name) for name, kept in APART.items()}
+
+
+APART: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    internals.PROPAGATED: internals.no_credentials_sent,
+    internals.ON_CLUSTER: internals.on_loopback,
+    internals.API_SERVER: internals.without_dashboard,
+}
+
 WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.CLUSTER_STATUS: (internals.cluster_status, None),
     internals.KEY_VALUE: (internals.autoscaler_report, {}),
@@ -67,6 +92,10 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.ALWAYS_EXCLUDED: (walked, False),
     internals.UPLOAD_LIMITS[0]: (limits_told, 1),
     internals.UPLOAD_LIMITS[1]: (limits_told, 1),
+    **{name: (set_apart, {other: other != name for other in APART}) for name in APART},
+    internals.CONFIG: (internals.read_environment_anew, None),
+    internals.ADDRESS_FILE: (internals.address_file, None),
+    internals.PROCESSES: (lambda: internals.process_addresses({0}), None),
 }
 """What uses each name, and its answer where the name is missing."""
 
@@ -97,8 +126,23 @@ def test_this_ray_lacks_no_name(
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
     assert limits_told() == 2
+    assert set_apart() == dict.fromkeys(APART, True)
+    assert internals.address_file() is not None
+    assert internals.process_addresses(set()) == set()
     assert not TELLS_UPLOADS or walked()
     assert not caplog.records
+
+
+def test_tune_copies_no_credential_into_the_environment_of_workers() -> None:
+    with internals.no_credentials_sent():
+        names = set(class_cache.ENV_VARS_TO_PROPAGATE)
+    assert names
+    assert set(class_cache.ENV_VARS_TO_PROPAGATE) - names >= {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    }
+    assert not [name for name in names if name.startswith("AWS")]
 
 
 def test_a_ray_that_has_the_flag_handles_no_signals_meanwhile() -> None:
