@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from revo_ray.credentials import SECRET
+from revo_ray.credentials import names_secret
 
 CLUSTER_STATUS = "ray.autoscaler.v2.sdk:get_cluster_status"
 KEY_VALUE = "ray.experimental.internal_kv:_internal_kv_get"
@@ -201,7 +201,7 @@ def upload_limit() -> int | None:
 @contextmanager
 def no_credentials_sent() -> Iterator[None]:
     """Keep Tune from copying credentials of the environment into what Ray writes to its logs."""
-    with _changed(PROPAGATED, lambda names: {n for n in names if not SECRET.search(n)}):
+    with _changed(PROPAGATED, lambda names: {n for n in names if not names_secret(n)}):
         yield
 
 
