@@ -221,9 +221,9 @@ def _facts(
         else ""
     )
     about = (
-        f"{facts.code(config.model.name)}, fine-tuned on {facts.data_name(config)} to classify images into "
-        f"{len(description.labels)} classes, under a plan with a learning rate for each of its "
-        f"{len(units)} units. The model is the {subject}"
+        f"{facts.code(config.model.name)}, fine-tuned on {facts.data_name(config)} to classify "
+        f"images into {len(description.labels)} classes, under a plan with a learning rate for each "
+        f"of its {len(units)} units. The model is the {subject}"
         + ("; it was trained on the validation images too." if with_validation else ".")
         + facts.bf16_note(config)
     )
