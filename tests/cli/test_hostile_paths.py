@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revo_ray.errors import UserError
+from revo_ray.errors import UserError, printable
 from revo_ray.model.out_path import local_out
 from revo_ray.search.jobs.submit import make_job
 from revo_ray.settings.schema import SearchConfig
@@ -100,7 +100,7 @@ def test_images_and_a_configuration_of_that_name(
     status, out, err = typed("data", "inspect", argument, "--set", "data.min_per_class=2")
     assert status == 0, err
     (shown,) = (line for line in out.splitlines() if line.startswith("next:"))
-    assert argument in shlex.split(shown)
+    assert printable(argument) in shlex.split(shown)
     file = Path(f"{os.path.normpath(name)[:200]}.yaml")
     file.write_text(f"name: x\ndata:\n  source: folder\n  root: {shlex.quote('nope')}\n")
     assert SearchConfig.load(as_argument(str(file))).name == "x"

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2] / "revo_ray"
 EVIL = "a\x1b]52;c;ZXZpbA==\x07\x9b2J\u202egpj\u2066\x85\x7f"
 PLACES = {
     ("monitor/terminal.py", "console.print"),
+    ("cli/console.py", "console.print"),
     ("cli/console.py", "print"),
     ("cli/completion.py", "print"),
     ("search/ray/head_node.py", "print"),

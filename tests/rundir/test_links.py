@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from revo_ray.data.shared_files import TABLES, tables_folder
+from revo_ray.data.table.database import connect
+from revo_ray.data.table.disk import exclusive
+from revo_ray.data.table.spool import Spool
 from revo_ray.errors import UserError
-from revo_ray.run.searches import show_in_tensorboard
+from revo_ray.run.searches import run_study, show_in_tensorboard
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.settings.schema import SearchConfig
+from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
 from tests.search.core.by_hand import open_state, run
 
@@ -186,3 +193,56 @@ def test_a_search_is_not_resumed_where_a_folder_is_a_link(
     (folder / name).symlink_to(tmp_path / "outside")
     with pytest.raises(UserError, match=f"{folder}/{name} is a link, and what is in it"):
         show_in_tensorboard(open_state(folder, *SETTINGS))
+
+
+def test_files_of_other_libraries_are_made_through_no_link(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "root" / "own").mkdir(parents=True)
+    (tmp_path / "root" / "link").symlink_to(outside)
+    storage = Storage(str(tmp_path / "root"))
+    assert storage.own_path("own/new") == tmp_path / "root" / "own" / "new"
+    for path in ("link", "link/new", "link/b/c"):
+        with pytest.raises(UserError, match="root/link is a link"):
+            storage.own_path(path)
+
+
+@pytest.mark.parametrize("found", ["../../../evil", "", "a' or '1", "0" * 13, 7])
+def test_the_id_of_a_search_is_no_path(found: object, tmp_path: Path) -> None:
+    run = RunDirectory(str(tmp_path / "run"))
+    run.storage.write("tracking.json", json.dumps({"id": found}).encode())
+    made = run.tracking_id()
+    assert made != found
+    assert run.tracking_id() == made
+
+
+def test_a_study_writes_into_no_linked_search(tmp_path: Path, outside: Path) -> None:
+    config = StudyConfig.model_validate(
+        {"name": "all", "storage": str(tmp_path), "study": {"seeds": [0, 1]}}
+    )
+    first = config.searches()[0].name
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / first).symlink_to(outside)
+    before = content(outside)
+    with pytest.raises(UserError, match=f"{first} is a link"):
+        run_study(config, resume=True)
+    assert content(outside) == before
+
+
+def test_a_table_is_prepared_through_no_link(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / TABLES).symlink_to(outside)
+    with pytest.raises(UserError, match=f"{TABLES} is a link"):
+        tables_folder(str(tmp_path / "root"))
+    survey, mine = tmp_path / "survey.db", tmp_path / "mine.db"
+    connect(mine).close()
+    before = mine.read_bytes()
+    survey.symlink_to(mine)
+    database = connect(survey)
+    database.execute("INSERT INTO pictures (name, mark, digest) VALUES ('a', 'b', 'c')")
+    database.commit()
+    database.close()
+    spool = Spool(survey, 2)
+    (tmp_path / "survey.squares").symlink_to(mine)
+    spool.write(0, np.zeros((3, 2, 2), np.uint8))
+    with pytest.raises(OSError), exclusive(tmp_path / "survey.squares"):  # noqa: PT011
+        pass
+    assert mine.read_bytes() == before
