@@ -1,14 +1,10 @@
 """Entry point of `python -m revo_ray` and of the installed command `revo-ray`."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
 
-from revo_ray.cli.environment import ensure_home
-from revo_ray.cli.main import main
-from revo_ray.cli.streams import keep_open, lost
+from revo_ray.cli.safe_path import leave_out_current_folder
 
 
 def run() -> None:
@@ -17,6 +13,11 @@ def run() -> None:
     Python's own exit would spend a second on torch's modules, and wait for a thread that still
     imports them.
     """
+    leave_out_current_folder()  # before the imports below
+    from revo_ray.cli.environment import ensure_home
+    from revo_ray.cli.main import main
+    from revo_ray.cli.streams import keep_open, lost
+
     status = 1
     keep_open()
     ensure_home()

@@ -272,7 +272,11 @@ def test_the_searchs_exit_status_is_passed_on(
         commands.start(
             revo_ray(head, "config.yaml", *arguments), tmp_path, ours_in(head.environment)
         )
-        for arguments in ([*wild, *with_wheel], [*nowhere, *with_wheel], ["--set", "name=bare"])
+        for arguments in (
+            [*wild, *with_wheel],
+            [*nowhere, *with_wheel],
+            ["--set", "name=bare", "--working-dir", "."],
+        )
     )
     done = finish(diverged)
     assert done.returncode == 3, done.stdout + done.stderr
@@ -291,7 +295,6 @@ def refusal(
     """The one line with which a submission is refused, in this process to save time."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["revo-ray", "submit", *words])
-    monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -372,13 +375,15 @@ def test_another_server_is_refused_in_one_line(
     assert says in line
 
 
-def test_plugins_are_found_in_the_working_folder(
+def test_plugins_are_found_in_the_plugin_path(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_config(tmp_path / "mine", tmp_path / "results")
     (tmp_path / "mine" / "my_methods.py").write_text("METHODS = ['no method']")
     words = ["mine/config.yaml", "--working-dir", "mine", "--set", "plugins=[my_methods]"]
     line = refusal(tmp_path, capsys, monkeypatch, *words)
+    assert "give the folder that holds it as --plugin-path" in line
+    line = refusal(tmp_path, capsys, monkeypatch, *words, "--plugin-path", "mine")
     assert "cannot load methods from 'my_methods': 'no method' is not a class" in line
 
 

@@ -19,8 +19,9 @@ from revo_ray.errors import UserError, first_line
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.internals import no_signal_handlers
+from revo_ray.search.ray.internals import no_copy_of_uv, no_signal_handlers
 from revo_ray.search.ray.resources import TrialResources
+from revo_ray.search.ray.start_folder import start_folder, starting_in
 from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig
 
@@ -59,7 +60,12 @@ def connected(address: str | None) -> Iterator[bool]:
     local = address == "local"
     token, watched = (_own_token, nullcontext) if local else (nullcontext, head_watched)
     try:
-        with token(), _ray_of_a_thread(address, options), watched():
+        with (
+            token(),
+            start_folder() as folder,
+            _ray_of_a_thread(address, options, folder),
+            watched(),
+        ):
             yield False
     finally:
         tune_logger.setLevel(before)
@@ -90,8 +96,10 @@ def _keeps_token() -> bool:
 
 
 @contextmanager
-def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[None]:
-    """Connect to Ray in a thread, where Python lets it set no signal handlers.
+def _ray_of_a_thread(
+    address: str | None, options: dict[str, Any], folder: Path | None
+) -> Iterator[None]:
+    """Connect to Ray in a thread, where Python lets it set no signal handlers, from a folder.
 
     The thread lives until Ray is shut down, for the processes that it started end with it.
     """
@@ -102,7 +110,7 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
 
     def stay() -> None:
         try:
-            with no_signal_handlers():
+            with no_signal_handlers(), no_copy_of_uv(folder is not None):
                 ray.init(address=address, **options)
         except BaseException as error:
             started.set_exception(error)
@@ -115,8 +123,9 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
 
     try:
         try:
-            threading.Thread(target=stay, name="ray", daemon=True).start()
-            started.result()
+            with starting_in(folder):
+                threading.Thread(target=stay, name="ray", daemon=True).start()
+                started.result()
             listen_anew()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them
