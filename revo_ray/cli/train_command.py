@@ -13,7 +13,6 @@ from revo_ray.cli.console import located, progress, say
 from revo_ray.cli.next_commands import after_train, show_next
 from revo_ray.cli.parameters import Overrides, PluginPath
 from revo_ray.errors import UserError
-from revo_ray.methods.plugins import trusting
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.run_directory import RunDirectory
@@ -70,6 +69,8 @@ def train(
     settings = recorded.config
     if run is None and plan is None:
         raise UserError("--plan: name a plan.json, or a run directory in place of CONFIG.yaml")
+
+    from revo_ray.methods.plugins import trusting
 
     with (
         located(settings),

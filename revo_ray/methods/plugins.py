@@ -96,7 +96,7 @@ def load_plugin(name: str) -> ModuleType:
     loaded = sys.modules.get(top)
     if loaded is None:
         _load(spec)
-    elif loaded.__spec__ is None or _place(loaded.__spec__) != _place(spec):
+    elif not isinstance(loaded.__spec__, ModuleSpec) or _place(loaded.__spec__) != _place(spec):
         raise ImportError(
             f"another module {top} is loaded already, from {_origin(loaded)}; give the plugin "
             "another name"
@@ -188,10 +188,10 @@ def _find_installed(top: str) -> ModuleSpec | None:
 
 def _load(spec: ModuleSpec) -> ModuleType:
     """Import the module that was found, whatever else of that name the path has."""
-    assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        if spec.loader is not None:  # a package without a file has none
+            spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(spec.name, None)
         raise
@@ -200,13 +200,15 @@ def _load(spec: ModuleSpec) -> ModuleType:
 
 def _loaded_from(folder: str) -> list[str]:
     """Names of the modules and packages that were loaded from a folder itself."""
-    there = (os.path.join(folder, ""), os.path.join(os.path.realpath(folder), ""))
+    folder = os.path.realpath(folder)
     found = []
     for name, module in list(sys.modules.items()):
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        own = {start + name + end for start in there for end in ("", ".py")}
-        if "." not in name and own.intersection(map(str, places)):
-            found.append(name)
+        spec = getattr(module, "__dict__", {}).get("__spec__")
+        if "." not in name and isinstance(spec, ModuleSpec):
+            stem = os.path.join(folder, name)
+            own = {stem, f"{stem}.py", os.path.join(stem, "__init__.py")}
+            if not own.isdisjoint(_place(spec)):
+                found.append(name)
     return found
 
 

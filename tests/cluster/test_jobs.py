@@ -50,6 +50,23 @@ JUNK = (
 )
 """What lies about in a checkout, and is not for the cluster."""
 
+WITH_POLICY = """
+import dataclasses
+from revo_ray.methods import RevoBinary
+
+class Own(RevoBinary):
+    name = "own"
+
+    def plan(self, sample, units):
+        return dataclasses.replace(super().plan(sample, units), policy={"method": "own"})
+
+    @classmethod
+    def policy(cls, options):
+        return lambda epoch, tuner: None
+
+METHODS = [Own]
+"""
+
 MARKER = """
 from pathlib import Path as _Path
 import os as _os, sys as _sys
@@ -210,7 +227,7 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
 ) -> None:
     folder, storage = tmp_path / "mine", tmp_path / "results"
     write_config(folder, storage)
-    command = revo_ray(head, "config.yaml", "--runtime-env", str(installed))
+    command = revo_ray(head, "config.yaml", "--working-dir", ".", "--runtime-env", str(installed))
     secret = {"AWS_SECRET_ACCESS_KEY": "sesame"}
     process = commands.start(command, folder, ours_in(head.environment | secret))
     assert process.stdout.readline().startswith("submitted revo-search-1: python -m revo_ray")
@@ -265,7 +282,10 @@ def test_the_searchs_exit_status_is_passed_on(
 ) -> None:
     write_config(tmp_path, tmp_path / "results", name="ended")
     few = ["--set", "search.evaluations=4", "--set", "search.population=4"]
-    wild = [*few, "--set", "method.name=revo-binary", "--set", "method.global_lr=1e6"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "with_policy.py").write_text(WITH_POLICY)
+    plugin = ["--set", "plugins=[with_policy]", "--plugin-path", "own"]
+    wild = [*few, *plugin, "--set", "method.name=own", "--set", "method.global_lr=1e6"]
     nowhere = ["--set", "name=nowhere", "--set", "data.source=folder", "--set", "data.root=/no"]
     with_wheel = ["--runtime-env", str(installed)]
     diverged, no_data, no_code = (
@@ -280,7 +300,7 @@ def test_the_searchs_exit_status_is_passed_on(
     )
     done = finish(diverged)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "no evaluation succeeded" in done.stdout
+    assert "no evaluation succeeded (4 diverged)" in done.stdout  # workers found the policy
     done = finish(no_data)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "data.root" in done.stdout
