@@ -3,12 +3,12 @@
 The names below load on first use: `evolve`, `data` and `finetune` must not import Ray.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `python -m revo_ray` may import `typing` only after `cli.safe_path`
 if TYPE_CHECKING:
+    from typing import Any
+
     from revo_ray.model.load import load
     from revo_ray.run import run_search, run_study
     from revo_ray.rundir.outcome import SearchResult
@@ -39,7 +39,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

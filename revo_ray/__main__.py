@@ -1,16 +1,10 @@
 """Entry point of `python -m revo_ray` and of the installed command `revo-ray`."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
-import traceback
 
-from revo_ray.cli.console import complain
-from revo_ray.cli.environment import prepare
-from revo_ray.cli.main import main
-from revo_ray.cli.streams import keep_open, lost
+from revo_ray.cli.safe_path import leave_out_current_folder
 
 
 def run() -> None:
@@ -19,6 +13,14 @@ def run() -> None:
     Python's own exit would spend a second on torch's modules, and wait for a thread that still
     imports them.
     """
+    leave_out_current_folder()  # before the imports below
+    import traceback
+
+    from revo_ray.cli.console import complain
+    from revo_ray.cli.environment import prepare
+    from revo_ray.cli.main import main
+    from revo_ray.cli.streams import keep_open, lost
+
     status = 1
     keep_open()
     prepare()

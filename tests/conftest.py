@@ -111,6 +111,16 @@ def quick_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def forgotten_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave no module of a temporary folder to the next test, which may have one of that name."""
+    before, base = set(sys.modules), os.path.join(tmp_path_factory.getbasetemp(), "")
+    yield
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(base):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[None]:
     """Ray's workers and `python -m revo_ray` are forks, of one server for all xdist processes."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from revo_ray.cli.console import located, mode, out, print_grid, progress, say, tell
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import duration
 
 
-def show_dry_run(settings: SearchConfig, resume: bool) -> None:
+def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Path] = ()) -> None:
     """Check a search or a study, and print what it will take.
 
     Raises:
@@ -20,7 +23,7 @@ def show_dry_run(settings: SearchConfig, resume: bool) -> None:
 
     with located(settings):
         try:
-            found = dry_run(settings, resume=resume, console=progress())
+            found = dry_run(settings, resume=resume, plugin_path=plugin_path, console=progress())
         except OSError as error:
             raise UserError(str(error), key="storage") from None
     if mode.json:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from revo_ray.cli.console import errors, out, say, tell
 from revo_ray.cli.next_commands import after_methods, after_models, show_next
-from revo_ray.cli.parameters import AsJson
+from revo_ray.cli.parameters import AsJson, PluginPath
 from revo_ray.errors import UserError
 from revo_ray.settings.options import ByOptimizer
 from revo_ray.settings.presets import preset_names
@@ -24,12 +24,15 @@ def methods(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A module with more methods, beside `baselines`.")
     ] = None,
+    plugin_path: PluginPath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the methods with their options, and the presets."""
     from revo_ray.methods import load_methods
+    from revo_ray.methods.plugins import trusting
 
-    found = sorted(load_methods(["baselines", *(plugin or [])]).items())
+    with trusting(plugin_path):
+        found = sorted(load_methods(["baselines", *(plugin or [])]).items())
     if as_json:
         listed = [
             {

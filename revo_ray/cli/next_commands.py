@@ -58,6 +58,11 @@ def configured(kind: str, config: str | None, overrides: Sequence[str] | None, *
     return shown_command(kind, *([config] if config else []), *changes, *more)
 
 
+def plugin_words(plugin_path: Sequence[Path] | None) -> list[str]:
+    """The options that name the plugin path again."""
+    return [word for folder in plugin_path or [] for word in ("--plugin-path", str(folder))]
+
+
 def after_search(run: RunDirectory) -> list[Step]:
     """Steps after a search that has a best model."""
     folder = shown_path(run.uri)

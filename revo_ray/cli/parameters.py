@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,15 @@ Address = Annotated[
     typer.Option(
         help="Join a Ray cluster: auto or host:port. Default: the cluster of the Ray job that this "
         "runs in, else a local Ray of its own."
+    ),
+]
+PluginPath = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin-path",
+        metavar="DIR",
+        help="A folder with plugins that the configuration may name. They are code that runs with "
+        "your rights.",
     ),
 ]
 AsJson = Annotated[

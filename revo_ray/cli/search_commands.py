@@ -7,16 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from revo_ray.cli.console import errors, located, progress, say, tell
 from revo_ray.cli.dry_run_text import show_dry_run
-from revo_ray.cli.next_commands import configured, show_next
-from revo_ray.cli.parameters import Address, AsJson, Config, DryRun, OptionalConfig, Overrides
+from revo_ray.cli.next_commands import configured, plugin_words, show_next
+from revo_ray.cli.parameters import (
+    Address,
+    AsJson,
+    Config,
+    DryRun,
+    OptionalConfig,
+    Overrides,
+    PluginPath,
+)
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
+from revo_ray.cli.upload_text import show_upload
 from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.terminal import CleanStream
 from revo_ray.rundir.run_directory import RunDirectory
@@ -35,22 +45,31 @@ def search(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the search in the run directory, if any.")
     ] = False,
+    plugin_path: PluginPath = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Search for the best layer-wise learning rates, and keep the best model."""
     settings = SearchConfig.load(config, overrides or [])
     if dry_run:
-        show_dry_run(settings, resume)
-        show_next([("start it", configured(settings.KIND, config, overrides))])
+        show_dry_run(settings, resume, plugin_path or ())
+        again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
+        show_next([("start it", again)])
         return
-    with _resumable(settings, config, overrides, address):
+    more = plugin_words(plugin_path)
+    with _resumable(settings, config, overrides, address, *more):
         from revo_ray.run import run_search
 
-        result = run_search(settings, address=address, resume=resume, console=progress())
+        result = run_search(
+            settings,
+            address=address,
+            resume=resume,
+            plugin_path=plugin_path or (),
+            console=progress(),
+        )
     if as_json:
         tell(asdict(result))
-    show_result(result, config, overrides)
+    show_result(result, config, overrides, *more)
     if result.best is None and result.stopped_by == "budget":
         ledger = RunDirectory(result.directory).ledger_uri
         raise SearchError(
@@ -66,21 +85,30 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the study in its folder, if any.")
     ] = False,
+    plugin_path: PluginPath = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
     settings = StudyConfig.load(config, overrides or [])
     if dry_run:
-        show_dry_run(settings, resume)
-        show_next([("start it", configured(settings.KIND, config, overrides))])
+        show_dry_run(settings, resume, plugin_path or ())
+        again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
+        show_next([("start it", again)])
         return
     folder = Storage(settings.storage).child(settings.name)
-    with _resumable(settings, config, overrides, address):
+    more = plugin_words(plugin_path)
+    with _resumable(settings, config, overrides, address, *more):
         from revo_ray.run import run_study
 
         try:
-            results = run_study(settings, address=address, resume=resume, console=progress())
+            results = run_study(
+                settings,
+                address=address,
+                resume=resume,
+                plugin_path=plugin_path or (),
+                console=progress(),
+            )
         except SearchError:
             show_report(folder)
             raise
@@ -106,8 +134,14 @@ def submit(
         typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard."),
     ] = "http://127.0.0.1:8265",
     working_dir: Annotated[
-        Path, typer.Option(help="Folder to upload: the configuration, plugins, perhaps a checkout.")
-    ] = Path("."),
+        Path | None,
+        typer.Option(
+            help="Folder to upload as it is, with the configuration in it: the job imports its "
+            "modules. Default: the configuration, the plugins that it names and, from a checkout, "
+            "this code."
+        ),
+    ] = None,
+    plugin_path: PluginPath = None,
     study: Annotated[bool, typer.Option("--study", help="The configuration is a study.")] = False,
     runtime_env: Annotated[
         Path | None,
@@ -120,6 +154,7 @@ def submit(
     ] = None,
 ) -> int:
     """Run a search or a study as a job on a Ray cluster, and end with its exit status."""
+    from revo_ray.methods.plugins import trusting
     from revo_ray.search.jobs.job_server import JobServer
     from revo_ray.search.jobs.submit import make_job
 
@@ -129,12 +164,21 @@ def submit(
         return _follow(JobServer(address), job_id)
     kind: type[SearchConfig] = StudyConfig if study else SearchConfig
     settings = kind.load(config, overrides or [])
-    with located(settings):
-        job = make_job(settings, config, overrides or [], working_dir, runtime_env)
-    for note in job.notes:
-        say(f"warning: {note}", errors)
-    server = JobServer(address)
-    job_id = server.submit(job)
+    with TemporaryDirectory(prefix="revo-ray-") as empty:
+        with located(settings), trusting(plugin_path):
+            job = make_job(
+                settings,
+                config,
+                overrides or [],
+                working_dir or Path(empty),
+                runtime_env,
+                gathered=working_dir is None,
+            )
+        for note in job.notes:
+            say(f"warning: {note}", errors)
+        server = JobServer(address)
+        show_upload(job.files)
+        job_id = server.submit(job)
     say(f"submitted {job_id}: {job.entrypoint}")
     say(f"dashboard: {server.page(job_id)}")
     if wait:
@@ -145,7 +189,11 @@ def submit(
 
 @contextmanager
 def _resumable(
-    settings: SearchConfig, config: str | None, overrides: list[str] | None, address: str | None
+    settings: SearchConfig,
+    config: str | None,
+    overrides: list[str] | None,
+    address: str | None,
+    *words: str,
 ) -> Iterator[None]:
     """Stop at SIGINT and SIGTERM, and say how to resume after a stop or a failing storage."""
     from revo_ray.search.ray.stopping import stopping_on_signals
@@ -155,7 +203,7 @@ def _resumable(
             yield
     except KeyboardInterrupt:
         more = ["--address", address] if address else []
-        again = configured(settings.KIND, config, overrides, *more, "--resume")
+        again = configured(settings.KIND, config, overrides, *words, *more, "--resume")
         say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
     except OSError as error:

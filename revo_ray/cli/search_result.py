@@ -21,8 +21,15 @@ SHOWN_COLUMNS = 5
 """Columns of the table of forms that fit a terminal."""
 
 
-def show_result(result: SearchResult, config: str | None, overrides: list[str] | None) -> None:
-    """Print a result; `config` and `overrides` are those that the search was started with."""
+def show_result(
+    result: SearchResult, config: str | None, overrides: list[str] | None, *more: str
+) -> None:
+    """Print a result.
+
+    Args:
+        result: of a search.
+        config, overrides, more: the words that it was started with.
+    """
     say(
         f"{result.evaluations} evaluations ({status_counts(result)}) "
         f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "
@@ -33,7 +40,7 @@ def show_result(result: SearchResult, config: str | None, overrides: list[str] |
     steps = []
     if result.stopped_by == "time":
         say("search.stop_after has passed; the same command with --resume spends the rest")
-        steps = [("spend the rest", configured("search", config, overrides, "--resume"))]
+        steps = [("spend the rest", configured("search", config, overrides, *more, "--resume"))]
     if result.best is None:
         say("best: null")
         show_next(steps)

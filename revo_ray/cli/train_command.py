@@ -12,7 +12,7 @@ import typer
 
 from revo_ray.cli.console import located, progress, say
 from revo_ray.cli.next_commands import after_train, show_next
-from revo_ray.cli.parameters import Overrides
+from revo_ray.cli.parameters import Overrides, PluginPath
 from revo_ray.credentials import servers
 from revo_ray.errors import UserError
 from revo_ray.objective import METRICS, Scores
@@ -43,6 +43,7 @@ def train(
         ),
     ] = None,
     overrides: Overrides = None,
+    plugin_path: PluginPath = None,
     with_validation: Annotated[
         bool, typer.Option("--with-validation", help="Train on the validation images too.")
     ] = False,
@@ -71,7 +72,14 @@ def train(
     if run is None and plan is None:
         raise UserError("--plan: name a plan.json, or a run directory in place of CONFIG.yaml")
 
-    with located(settings), leaving_nothing(settings.storage), _placing_images(run):
+    from revo_ray.methods.plugins import trusting
+
+    with (
+        located(settings),
+        trusting(plugin_path),
+        leaving_nothing(settings.storage),
+        _placing_images(run),
+    ):
         from revo_ray.model.export.export import check_out
         from revo_ray.model.refit import FOLDER, best_plan, refit
         from revo_ray.model.train import read_plan

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
-import sys
-import tomllib
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +13,7 @@ from pydantic import ValidationError
 from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan, Policy
 from revo_ray.methods.method import Method
+from revo_ray.methods.plugins import load_plugin
 from revo_ray.methods.revo import RevoBinary, RevoContinuous, RevoMixed
 from revo_ray.settings.override import retyped
 from revo_ray.settings.places import places_at
@@ -30,34 +23,25 @@ from revo_ray.words import did_you_mean, nearest, shown
 
 BUILT_IN: tuple[type[Method], ...] = (RevoContinuous, RevoBinary, RevoMixed)
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that holds `revo_ray/`: a checkout, a Ray job's working directory, site-packages."""
-
 DOCUMENTED_KEYS = frozenset({"algorithm", "scale", "encoding", "global_lr"})
 """Keys of `method:` that every file may have, whichever methods are installed."""
 
 ENTRY_POINTS = "revo_ray.methods"
 
-BASELINES = "baselines"
-"""The plugin that came with this revo-ray, whatever else of that name the path has."""
-
 
 def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Method]]:
     """Every method by name: built in, of plugin modules, of entry points.
 
-    A plugin module has a `METHODS` sequence of `Method` classes. The working folder is searched
-    for it too, so a checkout, or a Ray job's upload, needs no installation.
+    A plugin module has a `METHODS` sequence of `Method` classes. `load_plugin` says where it may
+    lie.
 
     Raises:
         UserError: a plugin cannot be imported, or has no such sequence.
     """
     found: dict[str, type[Method]] = {method.name: method for method in BUILT_IN}
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     for plugin in plugins:
         try:
-            module = own_baselines() if plugin == BASELINES else importlib.import_module(plugin)
-            methods = [_checked(method) for method in module.METHODS]
+            methods = [_checked(method) for method in load_plugin(plugin).METHODS]
         except Exception as error:  # a plugin is anyone's code
             raise UserError(
                 f"cannot load methods from {shown(plugin)}: {error}", key="plugins"
@@ -66,42 +50,6 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
     for method in _installed():
         found.setdefault(method.name, method)
     return found
-
-
-def own_baselines() -> ModuleType:
-    """The folder `baselines/` of this checkout, or the installed package `revo_ray_baselines`.
-
-    A Ray job's working directory counts as a checkout. The module keeps its name `baselines` where
-    the path finds that very folder; other people's modules have that name too.
-
-    Raises:
-        ImportError: neither is there.
-    """
-    installed = f"revo_ray_{BASELINES}"
-    file = CHECKOUT / BASELINES / "__init__.py"
-    if not file.is_file() or not _is_ours(CHECKOUT / "pyproject.toml"):
-        return importlib.import_module(installed)
-    with suppress(ValueError):  # a module of that name without a file is loaded
-        found = importlib.util.find_spec(BASELINES)
-        if found is not None and found.origin and Path(found.origin).resolve() == file:
-            return importlib.import_module(BASELINES)
-    loaded = sys.modules.get(installed)
-    if loaded is not None and Path(str(loaded.__file__)).resolve() == file:
-        return loaded
-    spec = importlib.util.spec_from_file_location(installed, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[installed] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _is_ours(pyproject: Path) -> bool:
-    try:
-        with pyproject.open("rb") as file:
-            return tomllib.load(file).get("project", {}).get("name") == "revo-ray"
-    except (OSError, ValueError):
-        return False
 
 
 @cache

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 
 from revo_ray.errors import SearchError, UserError
+from revo_ray.methods.plugins import trusting
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
@@ -44,6 +46,7 @@ def run_search(
     *,
     address: str | None = None,
     resume: bool = False,
+    plugin_path: Sequence[str | Path] = (),
     console: Console | None = None,
 ) -> SearchResult:
     """Run one search to the end of its budget, or of `search.stop_after`, and test its result.
@@ -53,6 +56,8 @@ def run_search(
         address: None for an embedded Ray on this machine (or the job's own cluster inside a Ray
             job), `auto` or a URL to join a cluster.
         resume: go on where the run directory stands; also right where there is nothing yet.
+        plugin_path: folders with plugins that the configuration may name, beside those that are
+            installed. Their code is run; no file records these folders.
         console: where progress is shown; None shows none.
 
     Raises:
@@ -67,6 +72,7 @@ def run_search(
     stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
+        stack.enter_context(trusting(plugin_path))
         kinds = check_trackers(config.trackers)
         stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
@@ -97,6 +103,7 @@ def run_study(
     *,
     address: str | None = None,
     resume: bool = False,
+    plugin_path: Sequence[str | Path] = (),
     console: Console | None = None,
 ) -> list[SearchResult]:
     """Run every search of a study, as one Ray Tune experiment that interleaves them.
@@ -110,6 +117,7 @@ def run_study(
     stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
+        stack.enter_context(trusting(plugin_path))
         check_paths(config)  # those of its searches are absolute
         kinds = check_trackers(config.trackers)
         searches = config.searches()
@@ -151,7 +159,11 @@ def run_study(
 
 
 def dry_run(
-    config: SearchConfig, *, resume: bool = False, console: Console | None = None
+    config: SearchConfig,
+    *,
+    resume: bool = False,
+    plugin_path: Sequence[str | Path] = (),
+    console: Console | None = None,
 ) -> DryRun:
     """Check a search, or every search of a study, without Ray, and estimate what it will take.
 
@@ -160,6 +172,7 @@ def dry_run(
     Args:
         config: the search or the study.
         resume: whether it would go on where the run directory stands.
+        plugin_path: see `run_search`.
         console: where the progress of the images is shown; None shows none.
 
     Raises:
@@ -167,6 +180,7 @@ def dry_run(
     """
     check_trackers(config.trackers)
     with ExitStack() as stack:
+        stack.enter_context(trusting(plugin_path))
         stack.enter_context(leaving_nothing(config.storage))
         if not isinstance(config, StudyConfig):
             found = DryRun(_preparation(config.storage, resume, console, stack))

@@ -50,6 +50,23 @@ JUNK = (
 )
 """What lies about in a checkout, and is not for the cluster."""
 
+WITH_POLICY = """
+import dataclasses
+from revo_ray.methods import RevoBinary
+
+class Own(RevoBinary):
+    name = "own"
+
+    def plan(self, sample, units):
+        return dataclasses.replace(super().plan(sample, units), policy={"method": "own"})
+
+    @classmethod
+    def policy(cls, options):
+        return lambda epoch, tuner: None
+
+METHODS = [Own]
+"""
+
 MARKER = """
 from pathlib import Path as _Path
 import os as _os, sys as _sys
@@ -210,7 +227,7 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
 ) -> None:
     folder, storage = tmp_path / "mine", tmp_path / "results"
     write_config(folder, storage)
-    command = revo_ray(head, "config.yaml", "--runtime-env", str(installed))
+    command = revo_ray(head, "config.yaml", "--working-dir", ".", "--runtime-env", str(installed))
     secret = {"AWS_SECRET_ACCESS_KEY": "sesame"}
     process = commands.start(command, folder, ours_in(head.environment | secret))
     assert process.stdout.readline().startswith("submitted revo-search-1: python -m revo_ray")
@@ -265,18 +282,25 @@ def test_the_searchs_exit_status_is_passed_on(
 ) -> None:
     write_config(tmp_path, tmp_path / "results", name="ended")
     few = ["--set", "search.evaluations=4", "--set", "search.population=4"]
-    wild = [*few, "--set", "method.name=revo-binary", "--set", "method.global_lr=1e6"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "with_policy.py").write_text(WITH_POLICY)
+    plugin = ["--set", "plugins=[with_policy]", "--plugin-path", "own"]
+    wild = [*few, *plugin, "--set", "method.name=own", "--set", "method.global_lr=1e6"]
     nowhere = ["--set", "name=nowhere", "--set", "data.source=folder", "--set", "data.root=/no"]
     with_wheel = ["--runtime-env", str(installed)]
     diverged, no_data, no_code = (
         commands.start(
             revo_ray(head, "config.yaml", *arguments), tmp_path, ours_in(head.environment)
         )
-        for arguments in ([*wild, *with_wheel], [*nowhere, *with_wheel], ["--set", "name=bare"])
+        for arguments in (
+            [*wild, *with_wheel],
+            [*nowhere, *with_wheel],
+            ["--set", "name=bare", "--working-dir", "."],
+        )
     )
     done = finish(diverged)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "no evaluation succeeded" in done.stdout
+    assert "no evaluation succeeded (4 diverged)" in done.stdout  # workers found the policy
     done = finish(no_data)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "data.root" in done.stdout
@@ -291,7 +315,6 @@ def refusal(
     """The one line with which a submission is refused, in this process to save time."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["revo-ray", "submit", *words])
-    monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -372,13 +395,15 @@ def test_another_server_is_refused_in_one_line(
     assert says in line
 
 
-def test_plugins_are_found_in_the_working_folder(
+def test_plugins_are_found_in_the_plugin_path(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_config(tmp_path / "mine", tmp_path / "results")
     (tmp_path / "mine" / "my_methods.py").write_text("METHODS = ['no method']")
     words = ["mine/config.yaml", "--working-dir", "mine", "--set", "plugins=[my_methods]"]
     line = refusal(tmp_path, capsys, monkeypatch, *words)
+    assert "give the folder that holds it as --plugin-path" in line
+    line = refusal(tmp_path, capsys, monkeypatch, *words, "--plugin-path", "mine")
     assert "cannot load methods from 'my_methods': 'no method' is not a class" in line
 
 

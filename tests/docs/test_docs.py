@@ -48,7 +48,6 @@ def test_the_example_of_writing_a_method_works(
     text = (ROOT / "docs/writing-a-method.md").read_text()
     (code,) = re.findall(r"```python\n(# tapered\.py\n.*?)```", text, flags=re.S)
     (tmp_path / "tapered.py").write_text(code)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     plugins = ["baselines", "tapered"]
 

@@ -189,7 +189,8 @@ def some(folder: Path, *methods: Any) -> str:
 
 def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> None:
     config = some(tmp_path, "boom", "random", "last")
-    done = cli.run_alone("study", config, small=False)  # workers find the module beside it
+    trusted = ["--plugin-path", str(tmp_path)]  # for the workers, too
+    done = cli.run_alone("study", config, *trusted, small=False)
     assert done.returncode == 3, done.stdout + done.stderr
     assert re.search(r"-boom-s0: evaluations \d to \d all failed", done.stderr)
     assert "no method has the policy" in done.stderr
@@ -203,7 +204,8 @@ def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> 
 def test_a_mistake_in_one_combination_is_named_before_anything_is_written(
     cli: Cli, tmp_path: Path
 ) -> None:
-    wrong = cli.run("study", some(tmp_path, "random", "fulll"), small=False)
+    config = some(tmp_path, "random", "fulll")
+    wrong = cli.run("study", config, "--plugin-path", str(tmp_path), small=False)
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
     assert "-fulll-s0: method.name: no method 'fulll'; did you mean full?" in wrong.stderr

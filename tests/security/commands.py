@@ -32,6 +32,7 @@ def revo(
     folder: Path,
     environment: Mapping[str, str | None] | None = None,
     fresh: bool = False,
+    safe_path: bool = True,
     seconds: float = 240,
     text: bool = True,
 ) -> subprocess.CompletedProcess[str]:
@@ -43,6 +44,8 @@ def revo(
         environment: variables beside those of this process; None takes one away.
         fresh: start it, and all that it starts, as the installed command does: without the current
             folder on Python's path, and without libraries that are imported already.
+        safe_path: whether a fresh command starts so; else Python puts the current folder first on
+            its path, as `python -m revo_ray` does.
         seconds: after which it is killed.
         text: decode its output, which else is bytes.
     """
@@ -54,7 +57,7 @@ def revo(
             variables[name] = value
     if fresh:
         variables.pop("TESTS_FORKS", None)
-    safe = ["-P"] if fresh else []
+    safe = ["-P"] if fresh and safe_path else []
     return subprocess.run(
         [sys.executable, *safe, "-m", "revo_ray", *map(str, words)],
         cwd=folder,

@@ -16,10 +16,10 @@ from revo_ray.combine.explanation import worst_errors
 from revo_ray.combine.soup import choose_soup, mean_weights
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.metrics import classification_scores
-from revo_ray.methods import find_policy
 from revo_ray.objective import LOSS, METRICS, Rank
 from revo_ray.rundir.predictions import TestPredictions
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.worker_plugins import policy_here
 
 if TYPE_CHECKING:
     from revo_ray.finetune.training.tuner import FineTuner
@@ -46,7 +46,7 @@ def make(config: dict[str, Any], tuner: FineTuner) -> dict[str, Any]:
 def _train(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[str, Any]:
     """Train an evaluation again, as it was, and store its weights."""
     plan = Plan.from_json(config["plan"])
-    list(tuner.run(plan, find_policy(plan, config["task"]["plugins"])))
+    list(tuner.run(plan, policy_here(plan, config["task"])))
     run.write_weights(config["folder"], tuner.state_dict(), config["evaluation"])
     return {}
 

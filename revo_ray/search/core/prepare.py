@@ -28,6 +28,7 @@ from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.winners import check_warm_start, find_warm_start
+from revo_ray.search.core.worker_plugins import plugin_path_for_workers
 from revo_ray.settings.schema import DataConfig, MethodConfig, SearchConfig
 from revo_ray.storage import Storage
 
@@ -314,6 +315,7 @@ def _task(
         "weights": None if weights is None else asdict(weights),
         "run": run.uri,
         "plugins": config.plugins,
+        "plugin_path": plugin_path_for_workers(),
         "cpus": config.resources.cpus_per_trial,
         "device": config.resources.device,
     }

@@ -1,16 +1,15 @@
 """Jobs: a search or a study that is submitted to a Ray cluster from another machine.
 
-A job runs `python -m revo_ray search CONFIG.yaml … --resume` in an upload of the working folder, as
-`ray job submit` with `cluster/runtime_env.yaml` does. No environment variable is sent: Ray keeps
-those of a job in plain text, so credentials belong on the cluster's machines.
+A job runs `python -m revo_ray search CONFIG.yaml … --resume` in an upload: what it needs, or a
+folder, as `ray job submit` with `cluster/runtime_env.yaml` uploads it. No environment variable is
+sent: Ray keeps those of a job in plain text, so credentials belong on the cluster's machines.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,17 @@ import yaml
 
 from revo_ray.errors import UserError
 from revo_ray.methods import make_method
+from revo_ray.methods.plugins import plugin_modules
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.paths import require_absolute
+from revo_ray.search.jobs.gather import gather
 from revo_ray.search.jobs.upload import (
     check_size,
     check_uploaded,
     module_files,
     uploaded_files,
 )
+from revo_ray.settings.images_argument import images_settings
 from revo_ray.settings.safe_yaml import read_yaml
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -39,6 +41,8 @@ EXCLUDES = (
     *("*.pth", "*.pt", "*.ckpt", "*.bin", "*.safetensors", "*.onnx"),
     *("*.[jJ][pP]*[gG]", "*.[pP][nN][gG]", "*.[bB][mM][pP]", "*.[gG][iI][fF]"),
     *("*.[tT][iI][fF]*", "*.[wW][eE][bB][pP]"),
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx"),
+    *("*.kdbx", "credentials", "credentials.[cCjJtTiI]*", "secrets.[eEiIjJtTyY]*"),
     *("*.arrow", "*.parquet", "*.npy", "*.npz", "*.h5", "*.log"),
 )
 """Patterns of files that are not uploaded, as in a .gitignore. Ray also leaves out those of a real
@@ -54,6 +58,7 @@ class Job:
         run: its run directory, as the cluster sees it.
         entrypoint: a shell command.
         runtime_env: Ray's runtime environment, with the folder to upload.
+        files: sizes of the files that are uploaded, by their paths; None where Ray does not tell.
         notes: lines for people on files that are not uploaded.
     """
 
@@ -61,6 +66,7 @@ class Job:
     run: str
     entrypoint: str
     runtime_env: dict[str, Any]
+    files: dict[str, int] | None
     notes: tuple[str, ...] = ()
 
 
@@ -70,33 +76,59 @@ def make_job(
     overrides: list[str],
     working_dir: Path,
     runtime_env: Path | None = None,
+    *,
+    gathered: bool = False,
 ) -> Job:
     """Make the job of a search or a study, and check that it can start.
 
     Args:
         settings: the configuration that `source` and `overrides` give.
-        source: a file below `working_dir`, `preset:NAME`, or None for the quick start.
+        source: a file, `preset:NAME`, images, or None for the quick start.
         overrides: `KEY=VALUE` strings.
-        working_dir: the folder that is uploaded.
+        working_dir: the folder that is uploaded; a file lies in it.
         runtime_env: a YAML file with more of Ray's runtime environment.
+        gathered: fill `working_dir`, which is empty, with what the job needs.
 
     Raises:
         UserError: the job could not start, or would show credentials.
     """
     if not working_dir.is_dir():
         raise UserError(f"--working-dir: no such folder {str(working_dir)!r}")
-    words = ["python", "-m", "revo_ray", settings.KIND]
-    if source is not None:
-        words.append(source if source.startswith("preset:") else _below(working_dir, source))
+    _check(settings)
+    environment = _runtime_env(working_dir, runtime_env, () if gathered else EXCLUDES)
+    file = source if source is not None and _is_file(source) else None
+    if file is None:
+        place = source
+    elif gathered:
+        place = Path(file).name
+    else:
+        place = _below(working_dir, file)
+    if gathered:
+        gather(working_dir, settings, file)
+        plugin_path = ["."] if plugin_modules() else []
+    else:
+        folders = dict.fromkeys(plugin_modules().values())
+        plugin_path = [_below(working_dir, str(each), "--plugin-path ") for each in folders]
+    words = ["python", "-m", "revo_ray", settings.KIND, *([] if place is None else [place])]
     for override in overrides:
         words += ["--set", override]
-    sys.path.append(os.path.abspath(working_dir))  # the job finds plugins there, too
-    _check(settings)
-    run = RunDirectory.of(settings).uri
-    environment = _runtime_env(working_dir, runtime_env)
-    _check_upload(settings, source, working_dir, environment["excludes"])
-    notes = tuple(_left_here(settings, working_dir))
-    return Job(settings.name, run, shlex.join([*words, "--resume"]), environment, notes)
+    for folder in plugin_path:
+        words += ["--plugin-path", folder]
+    code = [(folder, settings.plugins) for folder in plugin_path]
+    files = _check_upload(
+        [] if file is None else [str(place)],
+        [(".", ["revo_ray", *settings.plugins]), *code],
+        working_dir,
+        environment["excludes"],
+    )
+    return Job(
+        settings.name,
+        RunDirectory.of(settings).uri,
+        shlex.join([*words, "--resume"]),
+        environment,
+        files,
+        () if gathered else tuple(_left_here(settings, working_dir)),
+    )
 
 
 def _check(settings: SearchConfig) -> None:
@@ -113,17 +145,33 @@ def _check(settings: SearchConfig) -> None:
 
 
 def _check_upload(
-    settings: SearchConfig, source: str | None, folder: Path, excludes: list[str]
-) -> None:
-    """Refuse an upload that is too large, or lacks a file that the job reads."""
+    needed: list[str],
+    modules: list[tuple[str, list[str]]],
+    folder: Path,
+    excludes: list[str],
+) -> dict[str, int] | None:
+    """Refuse an upload that is too large, or lacks a file that the job reads.
+
+    Args:
+        needed: files that the job reads.
+        modules: places in the folder, and modules that the job would import from there.
+        folder: the folder that is uploaded.
+        excludes: patterns of files that are left out.
+
+    Returns:
+        The size of each file, by its path; None where Ray does not tell.
+    """
     files = uploaded_files(folder, excludes)
     if files is None:
-        return
-    needed = [*module_files(folder, ["revo_ray", *settings.plugins])]
-    if source is not None and not source.startswith("preset:"):
-        needed.append(_below(folder, source))
-    check_uploaded(folder, needed, files, excludes)
+        return None
+    code = (
+        os.path.normpath(os.path.join(place, file))
+        for place, names in modules
+        for file in module_files(folder / place, names)
+    )
+    check_uploaded(folder, [*needed, *code], files, excludes)
     check_size(files)
+    return files
 
 
 def _left_here(settings: SearchConfig, folder: Path) -> Iterator[str]:
@@ -141,16 +189,22 @@ def _left_here(settings: SearchConfig, folder: Path) -> Iterator[str]:
                 )
 
 
-def _below(working_dir: Path, source: str) -> str:
+def _is_file(source: str) -> bool:
+    """Whether a configuration is a file, and neither a preset nor images."""
+    return not source.startswith("preset:") and images_settings(source) is None
+
+
+def _below(working_dir: Path, source: str, option: str = "") -> str:
     path = os.path.relpath(source, working_dir)
     if path.split(os.sep)[0] == os.pardir:
         raise UserError(
-            f"{source!r} is not below --working-dir {str(working_dir)!r}, which is what is uploaded"
+            f"{option}{source!r} is not below --working-dir {str(working_dir)!r}, which is what is "
+            "uploaded"
         )
     return path
 
 
-def _runtime_env(working_dir: Path, file: Path | None) -> dict[str, Any]:
+def _runtime_env(working_dir: Path, file: Path | None, excludes: Sequence[str]) -> dict[str, Any]:
     values: Any = {}
     if file is not None:
         try:
@@ -161,5 +215,5 @@ def _runtime_env(working_dir: Path, file: Path | None) -> dict[str, Any]:
             ) from None
         if not isinstance(values, dict):
             raise UserError(f"--runtime-env: {str(file)!r} is no mapping of keys to values")
-    excludes = dict.fromkeys([*EXCLUDES, *(values.get("excludes") or [])])
-    return {**values, "working_dir": os.path.abspath(working_dir), "excludes": list(excludes)}
+    excludes = list(dict.fromkeys([*excludes, *(values.get("excludes") or [])]))
+    return {**values, "working_dir": os.path.abspath(working_dir), "excludes": excludes}

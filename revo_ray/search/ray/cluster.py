@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,9 +20,15 @@ from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.address import resolve
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.internals import no_signal_handlers, on_loopback, without_dashboard
+from revo_ray.search.ray.internals import (
+    no_copy_of_uv,
+    no_signal_handlers,
+    on_loopback,
+    without_dashboard,
+)
 from revo_ray.search.ray.private_folder import StartError, private_folder
 from revo_ray.search.ray.resources import TrialResources
+from revo_ray.search.ray.start_folder import start_folder, starting_in
 from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
 from revo_ray.search.ray.token import asking_for_token
 from revo_ray.settings.schema import ResourcesConfig
@@ -61,7 +68,8 @@ def connected(address: str | None) -> Iterator[bool]:
     try:
         with (
             _alone(options) if local else nullcontext(),
-            _ray_of_a_thread(resolve(address), options),
+            start_folder() as folder,
+            _ray_of_a_thread(resolve(address), options, folder),
             nullcontext() if local else head_watched(),
         ):
             yield False
@@ -79,8 +87,10 @@ def _alone(options: dict[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[None]:
-    """Connect to Ray in a thread, where Python lets it set no signal handlers.
+def _ray_of_a_thread(
+    address: str | None, options: dict[str, Any], folder: Path | None
+) -> Iterator[None]:
+    """Connect to Ray in a thread, where Python lets it set no signal handlers, from a folder.
 
     The thread lives until Ray is shut down, for the processes that it started end with it.
     """
@@ -91,7 +101,7 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
 
     def stay() -> None:
         try:
-            with no_signal_handlers():
+            with no_signal_handlers(), no_copy_of_uv(folder is not None):
                 ray.init(address=address, **options)
         except BaseException as error:
             started.set_exception(error)
@@ -104,8 +114,9 @@ def _ray_of_a_thread(address: str | None, options: dict[str, Any]) -> Iterator[N
 
     try:
         try:
-            threading.Thread(target=stay, name="ray", daemon=True).start()
-            started.result()
+            with starting_in(folder):
+                threading.Thread(target=stay, name="ray", daemon=True).start()
+                started.result()
             listen_anew()
             stop_if_asked()
         except Exception as error:  # of many kinds, a plain one among them

@@ -9,7 +9,7 @@ import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,9 @@ LOUD = {
 SIGNAL_FLAG = "ray._private.ray_constants:RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
 """Without it nothing is lost, but that a SIGTERM while Ray starts or ends gives another status."""
 
+UV_FLAG = "ray._private.ray_constants:RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+"""With it, under `uv run`, Ray uploads the current folder, and its workers import from there."""
+
 AUTOSCALER_KEY = "__autoscaling_status"
 """Key under which the autoscaler's first version publishes its report."""
 
@@ -128,13 +131,27 @@ def no_signal_handlers() -> Iterator[None]:
 
     From a Ray without the flag, `stopping.listen_anew` takes the signals back.
     """
-    before = signal_flag()
+    with _flag(SIGNAL_FLAG, True):
+        yield
+
+
+@contextmanager
+def no_copy_of_uv(wanted: bool) -> Iterator[None]:
+    """Keep a Ray that starts meanwhile under `uv run` from uploading the current folder."""
+    with _flag(UV_FLAG, False) if wanted else nullcontext():
+        yield
+
+
+@contextmanager
+def _flag(place: str, value: bool) -> Iterator[None]:
+    """Set a flag of Ray for a time, if this Ray has it."""
+    module, _, name = place.partition(":")
+    constants = importlib.import_module(module)
+    before = getattr(constants, name, None)
     if before is None:
         yield
         return
-    module, _, name = SIGNAL_FLAG.partition(":")
-    constants = importlib.import_module(module)
-    setattr(constants, name, True)
+    setattr(constants, name, value)
     try:
         yield
     finally:

@@ -17,9 +17,9 @@ from ray import tune
 
 from revo_ray.data.shared_files import SharedFile, fetch, original
 from revo_ray.finetune.plan import Plan
-from revo_ray.methods import find_policy
 from revo_ray.objective import METRICS
 from revo_ray.search.core.evaluation_files import store
+from revo_ray.search.core.worker_plugins import policy_here
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         tuner = tuner_for(task)
         row["device"] = device_name(tuner)
         validate: Any = "every" if config["stepwise"] else None
-        for epoch in tuner.run(plan, find_policy(plan, task["plugins"]), validate=validate):
+        for epoch in tuner.run(plan, policy_here(plan, task), validate=validate):
             curve.append(_point(epoch))
             whole = epoch.diverged or epoch.epoch == task["train"]["epochs"]
             ended = whole or epoch.epoch == config["epochs"]
