@@ -222,8 +222,8 @@ def _facts(
     )
     about = (
         f"{facts.code(config.model.name)}, fine-tuned on {facts.data_name(config)} to classify "
-        f"images into {len(description.labels)} classes, under a plan with a learning rate for each "
-        f"of its {len(units)} units. The model is the {subject}"
+        f"images into {len(description.labels)} classes, under a plan with a learning rate for "
+        f"each of its {len(units)} units. The model is the {subject}"
         + ("; it was trained on the validation images too." if with_validation else ".")
         + facts.bf16_note(config)
     )
