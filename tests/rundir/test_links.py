@@ -216,7 +216,11 @@ def test_the_id_of_a_search_is_no_path(found: object, tmp_path: Path) -> None:
 
 def test_a_study_writes_into_no_linked_search(tmp_path: Path, outside: Path) -> None:
     config = StudyConfig.model_validate(
-        {"name": "all", "storage": str(tmp_path), "study": {"seeds": [0, 1]}}
+        {
+            "name": "all",
+            "storage": str(tmp_path),
+            "study": {"methods": [{"name": "random"}], "seeds": [0]},
+        }
     )
     first = config.searches()[0].name
     (tmp_path / "all").mkdir()
