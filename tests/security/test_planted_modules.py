@@ -89,10 +89,11 @@ def test_an_empty_entry_of_pythons_path_is_not_the_folder(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+IMAGES = ("data.source=folder", "data.root=photos", "data.train_fraction=0.5")
 QUICK = {
     "report": ("report", "{run}"),
     "predict": ("predict", "{run}", "photos"),
-    "inspect": ("data", "inspect", *sets("data.source=folder", "data.root=photos")),
+    "inspect": ("data", "inspect", *sets(*IMAGES)),
 }
 LONG = {
     "watch": ("watch", "{run}"),
