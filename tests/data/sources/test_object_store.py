@@ -13,6 +13,7 @@ from pyarrow import fs
 from revo_ray.data.image_records import Source
 from revo_ray.data.sources import read_source
 from revo_ray.data.table.image_table import prepare_table
+from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 from tests.data.layouts import class_folder_files, table_bytes, zip_bytes
 from tests.object_store import object_store
@@ -79,19 +80,30 @@ def test_local_tables_name_images_in_an_object_store(
     path.write_bytes(table_bytes([["path", "label"], *cells]))
     pattern = store("photos #1/{}" + Path(ROWS[0][0]).suffix)
     check(read_source(DataConfig(source="csv", root=str(path), image_pattern=pattern)))
-    columns = {"image": [store(f"photos #1/{name}") for name, _ in ROWS]}
+    place, _, options = store("photos #1").partition("?")
+    columns = {"image": [f"{place}/{name}" for name, _ in ROWS]}
     columns["label"] = [label for _, label in ROWS]
-    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
-    check(read_source(DataConfig(source="parquet", root=str(tmp_path / "list.parquet"))))
+    pq.write_table(pa.table(columns), path := tmp_path / "list.parquet")
+    pattern = f"{{}}?{options}"
+    check(read_source(DataConfig(source="parquet", root=str(path), image_pattern=pattern)))
+
+
+def test_cells_name_no_server(store: Callable[[str], str], tmp_path: Path) -> None:
+    rows = [[store(f"photos #1/{name}"), label] for name, label in ROWS]
+    path = tmp_path / "list.csv"
+    path.write_bytes(table_bytes([["path", "label"], *rows]))
+    with pytest.raises(UserError, match=r"names a server; leave that to data\.image_pattern"):
+        read_source(DataConfig(source="csv", root=str(path)))
 
 
 def test_uris_that_lead_nowhere_are_problems(store: Callable[[str], str], tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
-    wrong = ["gopher://host/a.png", store("photos #1/none.png"), store("none/a.png")]
+    options = store("").partition("?")[2]
+    wrong = ["gopher://host/a.png", "s3://bucket/photos #1/none.png", "s3://bucket/none/a.png"]
     wrong += ["s3://KEY:secret@bucket/a.png", "file:///none/a.png"]
-    rows = [[store(f"photos #1/{name}"), label] for name, label in ROWS]
+    rows = [[f"s3://bucket/photos #1/{name}", label] for name, label in ROWS]
     path.write_bytes(table_bytes([["path", "label"], *rows, *([uri, "cat"] for uri in wrong)]))
-    source = read_source(DataConfig(source="csv", root=str(path)))
+    source = read_source(DataConfig(source="csv", root=str(path), image_pattern=f"{{}}?{options}"))
     assert len(source.records) == 6
     causes = [cause.partition(" (line")[0] for _, cause in source.problems]
     assert causes[0].startswith("cannot be opened: ")

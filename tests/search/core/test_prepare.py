@@ -27,6 +27,7 @@ from revo_ray.settings.schema import SearchConfig
 
 MAY_CHANGE = {
     *("name", "storage"),  # the run directory was moved
+    "model.sha256",  # the checksum of the weights is compared as it was recorded
     *("plugins", "data.root"),  # where code and images lie: the method and the table are compared
     *("trackers", "train.time_limit", "train.cache_mb", "search.stop_after"),
     *("resources.max_concurrent", "resources.gpus_per_trial"),

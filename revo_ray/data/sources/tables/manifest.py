@@ -125,7 +125,9 @@ class _Uris:
         if holds_credentials(uri):
             return "holds credentials; leave them out of the URI"
         if not servers(uri) <= self._named:
-            return "names a server, which only data.root and data.image_pattern may"
+            return (
+                "names a server; leave that to data.image_pattern, as in '{}?endpoint_override=…'"
+            )
         place, _, _ = uri.partition("?")
         if place.startswith("file://"):
             path = place.removeprefix("file://")
