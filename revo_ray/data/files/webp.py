@@ -26,4 +26,14 @@ def late(data: bytes, open_image: Callable[[], Image.Image]) -> Image.Image:
         alpha = bool(head >> 36 & 1)
     else:
         alpha, size = False, (head >> 48 & 0x3FFF, head >> 64 & 0x3FFF)
-    return LateImage(size, "RGBA" if alpha else "RGB", "WEBP", 1, open_image)
+    return LateImage(size, "RGBA" if alpha else "RGB", "WEBP", _frames(data), open_image)
+
+
+def _frames(data: bytes) -> int:
+    """The number of pictures in a file: each of an animation has a chunk of its own."""
+    place, count = 12, 0
+    while place + 8 <= len(data):
+        count += data[place : place + 4] == b"ANMF"
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    return max(count, 1)
