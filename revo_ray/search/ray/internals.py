@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
@@ -231,12 +233,26 @@ def on_loopback() -> Iterator[None]:
 
 @contextmanager
 def without_dashboard() -> Iterator[None]:
-    """Start no process for the dashboard: without one it only asks in which cloud it runs.
+    """Leave out the process of a dashboard that is off, which only asks in which cloud it runs.
 
-    Ray does so even where its usage statistics are off.
+    Ray starts it even where its usage statistics are off.
     """
-    with _changed(API_SERVER, lambda _: lambda *args, **kwargs: (None, None)):
+    with _changed(API_SERVER, lambda _: _no_api_server):
         yield
+
+
+def _no_api_server(*args: Any, **kwargs: Any) -> tuple[None, None]:
+    """Answer with no address and no process, once the agent's libraries have been read.
+
+    Ray's node gives up if its agent is not there 15 seconds after its own start. The
+    dashboard, which is waited for, would have read the same libraries before.
+    """
+    agent = Path(ray.__file__).with_name("dashboard") / "agent.py"
+    nothing = subprocess.DEVNULL
+    subprocess.run(
+        [sys.executable, str(agent), "--help"], stdin=nothing, stdout=nothing, stderr=nothing
+    )
+    return None, None
 
 
 @contextmanager
