@@ -90,7 +90,7 @@ def read_all(folder: Path) -> dict[str, str]:
 
     def text(read: Callable[[], Any]) -> str:
         try:
-            return repr(read())
+            return repr(read()).replace(str(folder), "FOLDER")
         except (UserError, OSError):
             return "nothing"
 
