@@ -36,7 +36,7 @@ def described(folder: Path, name: str = "run") -> RunDirectory:
     best = ledger.best
     assert isinstance(best, Evaluation)
     run.best.write({}, best.evaluation)
-    card = {"classes": ["a", "b"], "image_size": 8, "mean": [0], "std": [1], "units": ["u"]}
+    card = {"classes": ["a", "b"], "image_size": 8, "mean": [0] * 3, "std": [1] * 3, "units": ["u"]}
     run.best.describe(card | {"evaluation": best.evaluation})
     return run
 

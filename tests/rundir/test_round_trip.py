@@ -177,7 +177,13 @@ def test_weights_come_back_with_what_describes_them(tmp_path: Path, dtype: str) 
     assert (best.owner, best.exists) == (None, False)
     assert [n for n in (0, 7, 70) if models.holds(n)] == [7]
     assert save(models.weights(7)) == save(weights)
-    card = {"classes": ["é", "b"], "image_size": 8, "mean": [0.1] * 3, "std": [0.2], "units": ["u"]}
+    card = {
+        "classes": ["é", "b"],
+        "image_size": 8,
+        "mean": [0.1] * 3,
+        "std": [0.2] * 3,
+        "units": ["u"],
+    }
     best.take(row, models.path(7), card | {"other": 1})
     assert (best.owner, best.exists) == (7, True)
     assert save(best.weights()) == save(weights)
