@@ -19,7 +19,7 @@ _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "PPM", "TGA")
 
 # The C library keeps freed blocks of up to 32 MiB for the thread that had them. Larger ones, as
 # large images then have them, go back at once.
-Image.core.set_block_size(2**26)
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 class Room:
