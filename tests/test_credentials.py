@@ -38,6 +38,7 @@ CASES = {
     "export": (["export", "URI", "--to", "onnx", "--out", "model.onnx"], None, "MODEL"),
     "predict": (["predict", "URI", "FILE"], {}, "MODEL"),
     "predict-images": (["predict", "run", "URI"], None, "IMAGES"),
+    "predict-out": (["predict", "FILE", "x.png", "--out", "URI"], {}, "--out"),
 }
 
 
@@ -85,6 +86,8 @@ HARMLESS = [
     "s3://bucket/folder?region=eu-west-1",
     "s3://bucket/folder?endpoint_override=127.0.0.1:9000&scheme=http",
     "s3://bucket/mail@2024",
+    *(f"gs://bucket/x?{name}=x" for name in ("key_file", "credential_kind", "author", "monkey")),
+    *(f"s3://bucket/x?{name}=x" for name in ("X-Amz-Date", "sort_keys", "allow_bucket_creation")),
     "hdfs://user@namenode:8020/photos",
     "hdfs://namenode:8020/me@home",
     "abfs://container@account.dfs.core.windows.net/folder",
@@ -100,6 +103,9 @@ SECRETS = [
     "gs://bucket/folder?access_token=hunter2",
     "abfs://me:hunter2@account.dfs.core.windows.net/folder",
     "https://host/x?sig=hunter2",
+    "https://hunter2@host/x",
+    *(f"s3://bucket/x?{name}=hunter2" for name in ("pass", "key", "auth", "sas", "apiKey")),
+    *(f"s3://bucket/x?{name}=hunter2" for name in ("AWSAccessKeyId", "X-Amz-Signature")),
     "hdfs://me:hunter2@namenode:8020/photos",
 ]
 

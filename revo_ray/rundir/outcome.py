@@ -142,7 +142,7 @@ _RESULT = TypeAdapter(SearchResult)
 class _Best(BaseModel):
     """The keys of the best evaluation that are read."""
 
-    evaluation: Annotated[int, Field(ge=0, le=999_999_999)]
+    evaluation: Count
     val_loss: float | None
     val_accuracy: float | None = None
     val_auc: float | None = None

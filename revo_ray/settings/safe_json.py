@@ -12,8 +12,8 @@ MAX_BYTES = 2**26
 """Longest text."""
 MAX_VALUES = 2_000_000
 """Largest number of values."""
-LARGEST = 2**63 - 1
-"""Largest integer."""
+LARGEST = 2**1023
+"""Largest integer; no float is much larger."""
 
 
 def read_json(text: str | bytes, *, finite: bool = True) -> Any:

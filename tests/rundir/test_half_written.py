@@ -105,7 +105,7 @@ def read_all(folder: Path) -> dict[str, str]:
         "rows": repr((list(ledger), ledger.torn, run.count_rows())),
         "tail": repr(run.tail().new_rows()),
         "table": text(lambda: run.rows(table_first=True)),
-        "outcome": text(run.outcome),
+        "outcome": text(run.outcome).replace(run.uri, "."),
         "owner": repr(run.best.owner),
         "config": text(lambda: run.config().config),
         "study": text(study.config),

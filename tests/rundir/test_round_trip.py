@@ -28,18 +28,20 @@ from tests.properties import examples
 FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
     [-0.0, 5e-324, -5e-324, 2.2e-308, 1e-300, 1e30, 1.7976931348623157e308, 0.1 + 0.2]
 )
-COUNTS = st.integers(0, 2**63 - 1)
+COUNTS = st.integers(0, 2**53)
+MOMENTS = st.floats(0, 1e11)
+RATES = st.floats(0, 1e9) | st.sampled_from([-0.0, 5e-324, 2.2e-308])
 SCORES = {metric.column: st.none() | FLOATS for metric in METRICS.values()}
 TEXTS = st.text(max_size=8)
 VALUES = FLOATS | st.integers(-(2**70), 2**70) | st.booleans() | st.none() | TEXTS
 FREE = st.dictionaries(TEXTS, VALUES | st.lists(VALUES, max_size=3), max_size=4)
 POINTS = st.builds(
-    EpochMetrics, epoch=COUNTS, train_loss=st.none() | FLOATS, images=COUNTS, seconds=FLOATS
+    EpochMetrics, epoch=COUNTS, train_loss=st.none() | FLOATS, images=COUNTS, seconds=MOMENTS
 )
 
 
 def rows_of(number: int) -> st.SearchStrategy[Evaluation]:
-    moments = dict.fromkeys(("seconds", "started_at", "finished_at"), FLOATS)
+    moments = dict.fromkeys(("seconds", "started_at", "finished_at"), MOMENTS)
     words = dict.fromkeys(("trial_id", "node", "device"), TEXTS)
     counts = dict.fromkeys(("attempts", "epochs", "images"), COUNTS)
     return st.builds(
@@ -52,7 +54,7 @@ def rows_of(number: int) -> st.SearchStrategy[Evaluation]:
         sample=FREE,
         plan=FREE,
         genome=st.lists(FLOATS, max_size=4),
-        unit_lrs=st.lists(FLOATS, max_size=4),
+        unit_lrs=st.lists(RATES, max_size=4),
         curve=st.lists(POINTS, max_size=2),
         **(moments | words | counts | SCORES),
     )
@@ -99,9 +101,9 @@ def test_rows_come_back_from_the_ledger_and_from_its_table(
     best=st.none() | st.fixed_dictionaries({"evaluation": COUNTS, "plan": FREE} | SCORES),
     test=st.none() | st.fixed_dictionaries({name: st.none() | FLOATS for name in METRICS}),
     statuses=st.dictionaries(st.sampled_from(get_args(Status)), COUNTS),
-    texts=st.tuples(TEXTS, TEXTS),
+    name=TEXTS,
     counts=st.tuples(COUNTS, COUNTS, COUNTS, COUNTS),
-    seconds=st.tuples(FLOATS, FLOATS),
+    seconds=st.tuples(MOMENTS, MOMENTS),
     stopped_by=st.sampled_from(["budget", "time"]),
     looks=st.integers(1, 9),
 )
@@ -110,7 +112,7 @@ def test_an_outcome_comes_back(
     best: Any,
     test: Any,
     statuses: dict[str, int],
-    texts: tuple[str, str],
+    name: str,
     counts: tuple[int, int, int, int],
     seconds: tuple[float, float],
     stopped_by: Any,
@@ -119,8 +121,8 @@ def test_an_outcome_comes_back(
 ) -> None:
     evaluations, epochs, images, cold = counts
     costs = (evaluations, statuses, epochs, images, *seconds, cold)
-    written = SearchResult(*texts, best, test, *costs, stopped_by, looks)
     run = RunDirectory(str(tmp_path_factory.mktemp("run")))
+    written = SearchResult(name, run.uri, best, test, *costs, stopped_by, looks)
     run.write_outcome(written)
     assert repr(run.outcome()) == repr(written)
 

@@ -37,15 +37,14 @@ def test_no_option_with_a_secret_is_opened(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("predict", "RUN", "picture.png", "--out", URIS[1]),
         ("submit", *STORED, "--address", f"http://me:{SECRET}@127.0.0.1:1"),
         ("submit", *STORED, "--address", f"http://{SECRET}@127.0.0.1:1"),
         ("search", "--address", f"http://127.0.0.1:1?auth={SECRET}"),
     ],
-    ids=["out", "password", "user", "search"],
+    ids=["password", "user", "search"],
 )
-def test_so_are_the_uris_of_options(words: tuple[str, ...], run: Path, tmp_path: Path) -> None:
-    done = revo(*(run if word == "RUN" else word for word in words), folder=tmp_path)
+def test_so_are_the_uris_of_options(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = revo(*words, folder=tmp_path)
     assert done.returncode == 2
     assert "holds credentials" in done.stderr
     assert SECRET not in done.stdout + done.stderr
@@ -53,8 +52,10 @@ def test_so_are_the_uris_of_options(words: tuple[str, ...], run: Path, tmp_path:
 
 def test_so_are_the_uris_in_a_table(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
-    table.write_text(f"image,label\n{URIS[1]},a\n{URIS[2]},b\n")
-    done = revo("data", "inspect", table, folder=tmp_path)
+    table.write_text(f"path,label\n{URIS[1]},a\n{URIS[2]},b\n")
+    config = tmp_path / "search.yaml"
+    config.write_text(f"data: {{source: csv, root: {table}}}\n")
+    done = revo("data", "inspect", config, folder=tmp_path)
     assert done.returncode == 2
     assert "holds credentials" in done.stdout + done.stderr
     assert SECRET not in done.stdout + done.stderr
