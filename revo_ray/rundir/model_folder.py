@@ -34,8 +34,8 @@ class _Card(BaseModel):
 
     classes: list[str] = Field(max_length=MOST_CLASSES)
     image_size: StrictInt = Field(ge=1, le=LARGEST_SIDE)
-    mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[float] = Field(min_length=3, max_length=3)
+    mean: list[float] = Field(max_length=3)
+    std: list[float] = Field(max_length=3)
     units: list[str] = Field(max_length=MOST_UNITS)
     intensity: tuple[float, float] | None = None
     evaluation: StrictInt = Field(0, ge=0, le=999_999_999)

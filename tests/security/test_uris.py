@@ -56,9 +56,9 @@ def test_so_are_the_uris_in_a_table(tmp_path: Path) -> None:
     config = tmp_path / "search.yaml"
     config.write_text(f"data: {{source: csv, root: {table}}}\n")
     done = revo("data", "inspect", config, folder=tmp_path)
+    assert SECRET not in done.stdout + done.stderr
     assert done.returncode == 2
     assert "holds credentials" in done.stdout + done.stderr
-    assert SECRET not in done.stdout + done.stderr
 
 
 def test_a_configuration_with_credentials_is_refused_and_not_repeated(tmp_path: Path) -> None:
