@@ -106,6 +106,8 @@ ELSEWHERE = {
     "/test_search.py::test_without_time_a_longer_search_tests_its_best_again_and_can_go_on",
     "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
     "::test_a_search_is_counted_as_it_would_run",
+    "revo-ray search config.yaml --plugin-path .": "tests/end_to_end/test_study.py"
+    "::test_a_search_that_cannot_go_on_stops_no_other",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
     "::test_a_killed_study_goes_on_and_repeats_no_row",
     "revo-ray search config.yaml --address auto": "tests/end_to_end/test_nodes.py"
