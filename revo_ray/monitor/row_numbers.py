@@ -16,7 +16,7 @@ def row_numbers(units: Sequence[UnitLike]) -> dict[str, Number]:
     head = next((index for index, unit in enumerate(units) if unit.head), None)
     return {
         "generation": lambda row: row.generation,
-        "weight decay": lambda row: row.plan.get("weight_decay"),
+        "weight decay": lambda row: row.weight_decay,
         "frozen units": lambda row: row.unit_lrs.count(0),
         "head rate": lambda row: None if head is None else rate(head, row),
         "mean log10 rate": _mean_log_rate,

@@ -150,8 +150,8 @@ class SearchStatus:
         scores = self.best.scores
         other = next(metric for metric in METRICS.values() if metric is not self.objective)
         beside = f", {other.text(scores)}" if other.value(scores) is not None else ""
-        decay, recipe = self.best.plan.get("weight_decay", 0.0), self.best.plan.get("recipe")
-        plan = plan_text(self.best.unit_lrs, self._head, decay, recipe)
+        decay = self.best.weight_decay or 0.0
+        plan = plan_text(self.best.unit_lrs, self._head, decay, self.best.recipe)
         return (
             f"best validation {self.objective.text(scores)}{beside} "
             f"(#{self.best.evaluation}{plan and ': '}{plan})"

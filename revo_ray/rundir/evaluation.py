@@ -101,6 +101,19 @@ class Evaluation(_Scored):
     finished_at: Seconds = 0.0
 
     @property
+    def weight_decay(self) -> float | None:
+        """The plan's weight decay; None if it has none."""
+        value = self.plan.get("weight_decay")
+        return value if isinstance(value, int | float) else None
+
+    @property
+    def recipe(self) -> dict[str, float]:
+        """The plan's own training settings."""
+        found = self.plan.get("recipe")
+        items = found.items() if isinstance(found, dict) else ()
+        return {name: value for name, value in items if isinstance(value, int | float)}
+
+    @property
     def whole_plan(self) -> dict[str, Any]:
         """The plan as `Plan.from_json` reads it: `plan`, with the rates."""
         return {"unit_lrs": self.unit_lrs} | self.plan

@@ -27,7 +27,7 @@ def result_section(run: Run) -> Section:
     made = result.forms.get(result.form)
     tiles = _tiles(run) if made is None else _tiles_of(run, made)
     units, frozen = len(best.unit_lrs), best.unit_lrs.count(0)
-    recipe = ", ".join(recipe_texts(best.plan.get("recipe", {})))
+    recipe = ", ".join(recipe_texts(best.recipe))
     plan = (
         f"Evaluation {best.evaluation} has the best validation {run.objective.title} of "
         f"{len(run.rows)}. It trains {units - frozen} of {units} units and freezes {frozen}"
