@@ -26,7 +26,7 @@ DANGERS = (
     r"LoadBalancer|NodePort|kind: Ingress|enableIngress: true|hostNetwork: true",
     r"RAY_AUTH_MODE[=: ]+(?!token)\w",
     r"\bmode: disabled",
-    r"AKIA[0-9A-Z]{16}|PRIVATE KEY|[0-9a-f]{32}",
+    r"AKIA[0-9A-Z]{16}|PRIVATE KEY|(?<!@sha256:)\b[0-9a-f]{32}",
 )
 """An open port, a cluster without a token, a secret."""
 
