@@ -11,7 +11,19 @@ from revo_ray.errors import UserError
 _PARTS = re.compile(
     "secret|passw|pwd|token|credential|signature|(access|account|api)[-_]?key", re.I
 )
-_WORDS = {"pass", "passphrase", "key", "auth", "authorization", "sas", "sig", "jwt", "bearer"}
+_WORDS = {
+    "pass",
+    "passphrase",
+    "pat",
+    "pw",
+    "key",
+    "auth",
+    "authorization",
+    "sas",
+    "sig",
+    "jwt",
+    "bearer",
+}
 _HARMLESS = {"file", "path", "dir", "kind", "type", "provider", "expiry", "expires"}
 """Last words of names such as `key_file` and `credential_kind`, which say where a secret is."""
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -62,10 +74,11 @@ def holds_credentials(uri: str) -> bool:
         return True
     if scheme in ("http", "https") and "@" in server:  # a token in place of a user
         return True
-    _, _, query = uri.partition("?")
+    _, *options = re.split("[?#&;]", uri)
     return any(
         names_secret(name) or re.search(":[^/]*@", value)
-        for name, value in parse_qsl(query, keep_blank_values=True)
+        for option in options
+        for name, value in parse_qsl(option, keep_blank_values=True)
     )
 
 

@@ -7,6 +7,7 @@ import copy
 import os
 import posixpath
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -168,7 +169,7 @@ class Storage:
         """
 
         def get() -> bytes:
-            with self._fs.open_input_file(self._path(path)) as file:
+            with self._fs.open_input_file(self._source(path)) as file:
                 return bytes(file.read())
 
         return get() if self.local else _patiently(get)
@@ -187,7 +188,7 @@ class Storage:
 
     def read_head(self, path: str, size: int, offset: int = 0) -> bytes:
         """Read at most `size` bytes from `offset` on."""
-        with _as_os_error(), self._fs.open_input_file(self._path(path)) as file:
+        with _as_os_error(), self._fs.open_input_file(self._source(path)) as file:
             file.seek(offset)
             return bytes(file.read(size))
 
@@ -198,7 +199,7 @@ class Storage:
             FileNotFoundError: the file does not exist.
         """
         with _as_os_error():
-            return cast(BinaryIO, self._fs.open_input_file(self._path(path)))
+            return cast(BinaryIO, self._fs.open_input_file(self._source(path)))
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file of any size. A copy that was cut short is smaller than its source.
@@ -279,6 +280,17 @@ class Storage:
             return None
         _refuse_link(target)
         return Path(target)
+
+    def _source(self, path: str) -> str:
+        """The path of a file to read; a pipe would never end, and a device need not."""
+        found = self._path(path)
+        if self.local is not None:
+            mode = 0
+            with suppress(OSError):  # said better when it is opened
+                mode = os.stat(found).st_mode
+            if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise OSError(f"{found} is no regular file")
+        return found
 
     def _path(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root

@@ -104,7 +104,7 @@ def spreadsheet_cell(value: Any) -> Any:
     return f"'{value}" if computed else value
 
 
-_FORMULA = re.compile("[=+@\\-\t\r\n＝＋－＠]")
+_FORMULA = re.compile("[\t\r\n]|\\s*[=+@\\-＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 

@@ -90,6 +90,8 @@ def load_plugin(name: str) -> ModuleType:
     top = name.partition(".")[0]
     if not all(part.isidentifier() for part in name.split(".")):
         raise ImportError("that is no name of a module")
+    if "__main__" in name.split(".") or (top == "setup" and lies_beside(top)):
+        raise ImportError("that is a program")
     if top in sys.stdlib_module_names or top == "revo_ray":
         raise ImportError(f"{top} is a module of {'revo-ray' if top == 'revo_ray' else 'Python'}")
     spec = _find(top)

@@ -42,7 +42,7 @@ def load_methods(plugins: Iterable[str] = ("baselines",)) -> dict[str, type[Meth
     for plugin in plugins:
         try:
             methods = [_checked(method) for method in load_plugin(plugin).METHODS]
-        except Exception as error:  # a plugin is anyone's code
+        except (Exception, SystemExit) as error:  # a plugin is anyone's code
             raise UserError(
                 f"cannot load methods from {shown(plugin)}: {error}", key="plugins"
             ) from None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from revo_ray.errors import UserError
+from revo_ray.rundir.bounded import read_arrays, read_table
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.forms import Form, Members
 from revo_ray.settings.safe_json import read_json
@@ -108,7 +107,7 @@ class Predictions:
             OSError: the storage is unreachable.
         """
         try:
-            table = pq.read_table(io.BytesIO(self._storage.read(IMAGES)))
+            table = read_table(self._storage.read(IMAGES))
             classes = [str(name) for name in read_json(table.schema.metadata[b"classes"])]
             rows = [row for row in table.to_pylist() if row["split"] == split]
             labels = np.array([int(row["label"]) for row in rows], np.int64)
@@ -156,7 +155,10 @@ class Predictions:
             raise self._damaged(path, DELETE_ROW) from None
         if hashlib.sha256(content).hexdigest() != row.predictions:
             raise self._damaged(path, DELETE_ROW)
-        return np.asarray(_unpacked(content)["logits"], np.float32)
+        try:
+            return np.asarray(read_arrays(content)["logits"], np.float32)
+        except (ValueError, LookupError):
+            raise self._damaged(path, DELETE_ROW) from None
 
     def delete_others(self, evaluations: Collection[int]) -> None:
         """Delete the files of evaluations that are not among these."""
@@ -191,7 +193,7 @@ class Predictions:
         """
         path = _test_path(form)
         try:
-            found = _unpacked(self._storage.read(path))
+            found = read_arrays(self._storage.read(path))
             logits, worst, shown = (found[name] for name in ("logits", "worst", "thumbnails"))
             if logits.ndim != 2 or worst.ndim != 1 or worst.dtype.kind not in "iu":
                 raise ValueError("logits or positions of other shapes and types")
@@ -232,16 +234,3 @@ def _packed(**arrays: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def _unpacked(content: bytes) -> Mapping[str, NDArray[Any]]:
-    """The arrays of an `.npz` file; it can hold no code.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(str(error)) from error

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import pyarrow.parquet as pq
-
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric
 from revo_ray.rundir import ledger, outcome, recorded_config, warm_start
+from revo_ray.rundir.bounded import read_table
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.forms import FORMS, Form, StoredForm, read_form
 from revo_ray.rundir.kept_models import KeptModels
@@ -223,7 +221,7 @@ class RunDirectory(Folder):
         if rows or not has_table:
             return rows
         try:
-            table = pq.read_table(io.BytesIO(self.storage.read(ledger.TABLE)))
+            table = read_table(self.storage.read(ledger.TABLE))
             free_form = ("sample", "plan")
             return [
                 Evaluation.model_validate(row | {key: read_json(row[key]) for key in free_form})

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
@@ -32,6 +32,8 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """Functions that bring pixels (C, H, W) of each EXIF orientation upright."""
 
 
+MOST_PAGES = 1000
+"""Most pages that are counted."""
 _HALVED = "of 16 bits"
 
 
@@ -225,9 +227,22 @@ def _pages(image: Image.Image) -> int:
     if image.format not in ("TIFF", "DICOM"):
         return 1
     try:
+        if image.format == "TIFF" and type(image) is TiffImagePlugin.TiffImageFile:
+            return _tiff_pages(image)
         return int(getattr(image, "n_frames", 1))
     except Exception:  # a later page is damaged: the first may be sound
         return 1
+
+
+def _tiff_pages(image: Image.Image) -> int:
+    """The number of pages, counted as far as `MOST_PAGES`: each takes Pillow longer to find."""
+    try:
+        image.seek(MOST_PAGES - 1)
+        return MOST_PAGES
+    except EOFError:
+        return int(getattr(image, "n_frames", 1))
+    finally:
+        image.seek(0)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from PIL import JpegImagePlugin
 
@@ -18,9 +19,23 @@ def refuse_scans(data: bytes, pixels: int) -> None:
     Raises:
         DecodeError: it has too many.
     """
-    scans = data.count(b"\xff\xda")  # compressed pixels hold no 0xDA behind 0xFF
+    scans = _count_scans(data)
     if scans * pixels > MOST_SCANNED:
         raise DecodeError(f"a JPEG of {scans:,} scans and {pixels:,} pixels, which takes too long")
+
+
+def _count_scans(data: bytes) -> int:
+    """The number of scans up to the end of the picture, behind which phones put a video."""
+    place, scans = 2, 0
+    while (found := _MARKER.search(data, place)) and found[1] != b"\xd9":
+        scans += found[1] == b"\xda"
+        size = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        place = found.end() + max(size, 2)
+    return scans
+
+
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+"""A marker of a segment. Compressed pixels hold none."""
 
 
 def refuse_scans_within(data: bytes) -> None:

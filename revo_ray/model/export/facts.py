@@ -241,13 +241,17 @@ def neutral(markdown: str) -> str:
     """Markdown of a file in which tags and links are text; tables, lists and code stay."""
     escaped = {
         "<": "&lt;",
+        "~~~": r"\~~~",
         "](": "]\\(",
         "]:": "]\\:",
         "][": "]\\[",
         "://": r"\://",
         "www.": r"www\.",
     }
-    parts = r"\\.|<|\]\(|\]:|\]\[|://|www\."
+    parts = r"\\.|<|~~~|\]\(|\]:|\]\[|://|www\."
     return re.sub(
-        parts, lambda found: escaped.get(found[0].lower(), found[0]), markdown, flags=re.I
+        parts,
+        lambda found: escaped.get(found[0].lower(), found[0]),
+        printable(markdown, keep="\n"),
+        flags=re.I,
     )
