@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from revo_ray.errors import first_line
+from revo_ray.rundir.evaluation import MOST_UNITS
 
 if TYPE_CHECKING:
     import torch
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from revo_ray.finetune.network.units import Unit
     from revo_ray.settings.schema import TrainConfig
 
-
-MOST_UNITS = 10_000
-"""Most units of a network."""
 
 RecipeName = Literal["momentum", "label_smoothing", "mixup", "cutmix"]
 """Keys of `train` that a plan may set for itself."""

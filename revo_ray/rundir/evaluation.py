@@ -16,7 +16,7 @@ from revo_ray.settings.safe_json import read_json
 
 Status = Literal["ok", "diverged", "error", "stopped", "cached"]
 
-MOST_UNITS = 10_000
+MOST_UNITS = 2000
 """Most units of a network, and genes of a genome."""
 MOST_EPOCHS = 100_000
 """Most points of a curve."""

@@ -11,8 +11,10 @@ from revo_ray.words import cut
 
 MAX_DEPTH = 30
 """Deepest nesting of lists and mappings."""
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 """Largest number of values, with aliases counted each time that they are used."""
+MAX_BYTES = 2**21
+"""Longest text."""
 MAX_DIGITS = 100
 """Longest number, in characters."""
 
@@ -34,14 +36,20 @@ for true, `010` for 8 and `12:30` for 750; these are texts here, as in YAML 1.2.
 class _PlainLoader(yaml.SafeLoader):
     """Loads the types that JSON has too, with texts as keys. `2024-01-01` is a text, not a date."""
 
-    _depth = 0
+    _depth = _count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Stop at `MAX_DEPTH`: reading takes time that grows with the square of the depth."""
+        """Stop at `MAX_DEPTH`: reading takes time that grows with the square of the depth.
+
+        Stop at `MAX_VALUES` too, of which keys are a part here.
+        """
         self._depth += 1
-        if self._depth > MAX_DEPTH:
+        self._count += 1
+        if self._depth > MAX_DEPTH or self._count > 2 * MAX_VALUES:
+            deep = self._depth > MAX_DEPTH
             raise yaml.MarkedYAMLError(
-                problem=f"more than {MAX_DEPTH} deep", problem_mark=self.peek_event().start_mark
+                problem=f"more than {MAX_DEPTH} deep" if deep else "too many values",
+                problem_mark=self.peek_event().start_mark,
             )
         try:
             return super().compose_node(parent, index)
@@ -82,6 +90,8 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
         yaml.YAMLError: the text is not YAML, holds a key twice or values that JSON does not have,
             or is too deep or too large.
     """
+    if len(text) > MAX_BYTES:
+        raise yaml.YAMLError("a text that is too long")
     try:
         loader = _PlainLoader(text)
         node = loader.get_single_node()

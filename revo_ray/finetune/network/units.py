@@ -20,6 +20,7 @@ from revo_ray.finetune.network.module_tree import (
     repeats_blocks,
     upwards,
 )
+from revo_ray.rundir.evaluation import MOST_UNITS
 
 GRANULARITIES = ("layer", "block", "stage")
 
@@ -123,6 +124,12 @@ def find_units(
 
 
 def _check(units: Sequence[Unit], parameters: Mapping[str, int]) -> None:
+    if len(units) > MOST_UNITS:
+        raise UserError(
+            f"the network has {len(units):,} units, and a search at most {MOST_UNITS:,}; set "
+            "model.granularity=block",
+            key="model.granularity",
+        )
     counts = Counter(parameter for unit in units for parameter in unit.parameters)
     wrong = [parameter for parameter in parameters if counts[parameter] != 1]
     empty = [unit.name for unit in units if not unit.parameters]
