@@ -141,3 +141,10 @@ def test_what_lies_beside_the_package_needs_no_path() -> None:
     assert "cannot load methods from 'benchmarks': module 'benchmarks' has no" in refusal(
         "benchmarks"
     )
+
+
+@pytest.mark.parametrize("name", ["setup", "wandb.__main__", "ends"])
+def test_a_program_is_no_plugin(name: str, tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("raise SystemExit(7)\n")
+    with trusting([tmp_path]), pytest.raises(UserError, match=f"cannot load methods from '{name}'"):
+        load_methods([name])

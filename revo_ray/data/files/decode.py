@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -236,13 +237,13 @@ def _pages(image: Image.Image) -> int:
 
 def _tiff_pages(image: Image.Image) -> int:
     """The number of pages, counted as far as `MOST_PAGES`: each takes Pillow longer to find."""
-    try:
-        image.seek(MOST_PAGES - 1)
-        return MOST_PAGES
-    except EOFError:
-        return int(getattr(image, "n_frames", 1))
-    finally:
-        image.seek(0)
+    pages = 1
+    with suppress(EOFError):
+        while pages < MOST_PAGES:
+            image.seek(pages)  # one after the other: a step over several counts them wrong
+            pages += 1
+    image.seek(0)
+    return pages
 
 
 def _orientation(image: Image.Image) -> int:

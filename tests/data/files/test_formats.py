@@ -439,3 +439,17 @@ def test_planes_of_16_bits_are_read_or_named(compression: str | None) -> None:
     )
     pixels = square(open_image(buffer.getvalue()), 24)
     assert np.abs(pixels.astype(float) - planes / 257).mean() < 1
+
+
+def test_a_chain_of_pages_is_counted_to_an_end() -> None:
+    buffer = io.BytesIO()
+    photo(8).save(buffer, "TIFF", save_all=True, append_images=[photo(8)] * 1200)
+    assert facts(open_image(buffer.getvalue())).pages == 1000
+
+
+def test_a_video_behind_a_photograph_is_no_scan() -> None:
+    buffer = io.BytesIO()
+    photo().save(buffer, "JPEG", progressive=True)
+    video = b"\xff\xda" * 10**6
+    pixels = square(open_image(buffer.getvalue()), 48)
+    assert np.array_equal(square(open_image(buffer.getvalue() + video), 48), pixels)
