@@ -99,6 +99,7 @@ def ray_folder() -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")
     os.environ["RAY_TMPDIR"] = folder
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes long
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
     yield
     shutil.rmtree(folder, ignore_errors=True)
 

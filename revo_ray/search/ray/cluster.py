@@ -102,7 +102,7 @@ def _ray_of_a_thread(
     def stay() -> None:
         try:
             with no_signal_handlers(), no_copy_of_uv(folder is not None):
-                ray.init(address=address, **options)
+                _init(address, options)
         except BaseException as error:
             started.set_exception(error)
         else:
@@ -126,6 +126,17 @@ def _ray_of_a_thread(
     finally:
         leave.set()
         left.wait(PATIENCE_S)
+
+
+def _init(address: str | None, options: dict[str, Any]) -> None:
+    """Start or join Ray; once more if a busy machine did not load its libraries in time."""
+    try:
+        ray.init(address=address, **options)
+    except Exception as error:
+        if address != "local" or "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(address=address, **options)
 
 
 def this_machine() -> str:
