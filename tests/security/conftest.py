@@ -41,7 +41,7 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What neighbours and the network saw of a search and of the commands that follow one."""
+    """Observations of a search, and of the commands that follow one, from outside."""
     name = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     base = tmp_path_factory.getbasetemp()
     file = (base.parent if name else base) / "seen.json"

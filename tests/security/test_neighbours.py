@@ -1,4 +1,4 @@
-"""What another user of the machine can read, change and join while a search runs."""
+"""Another user of the machine reads, changes and joins nothing while a search runs."""
 
 from __future__ import annotations
 

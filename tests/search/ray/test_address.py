@@ -15,7 +15,7 @@ from revo_ray.search.ray.address import CHOSEN, resolve
 
 @pytest.fixture(autouse=True)
 def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where Ray notes its cluster."""
+    """The file in which Ray notes its cluster."""
     monkeypatch.delenv(CHOSEN, raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     (tmp_path / "ray").mkdir()

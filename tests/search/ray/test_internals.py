@@ -70,7 +70,7 @@ def changed(kept: Callable[[], AbstractContextManager[None]], name: str) -> bool
 
 
 def set_apart() -> dict[str, bool]:
-    """Which parts of Ray are others while it starts for one search."""
+    """The parts of Ray that are others while it starts for one search."""
     return {name: changed(kept, name) for name, kept in APART.items()}
 
 
