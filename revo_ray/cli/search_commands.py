@@ -52,9 +52,7 @@ def search(
     """Search for the best layer-wise learning rates, and keep the best model."""
     settings = SearchConfig.load(config, overrides or [])
     if dry_run:
-        show_dry_run(settings, resume, plugin_path or ())
-        again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
-        show_next([("start it", again)])
+        _show_dry_run(settings, config, overrides, resume, plugin_path)
         return
     more = plugin_words(plugin_path)
     with _resumable(settings, config, overrides, address, *more):
@@ -78,6 +76,18 @@ def search(
         )
 
 
+def _show_dry_run(
+    settings: SearchConfig,
+    config: str | None,
+    overrides: list[str] | None,
+    resume: bool,
+    plugin_path: list[Path] | None,
+) -> None:
+    show_dry_run(settings, resume, plugin_path or ())
+    again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
+    show_next([("start it", again)])
+
+
 def study(
     config: Config,
     overrides: Overrides = None,
@@ -92,9 +102,7 @@ def study(
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
     settings = StudyConfig.load(config, overrides or [])
     if dry_run:
-        show_dry_run(settings, resume, plugin_path or ())
-        again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
-        show_next([("start it", again)])
+        _show_dry_run(settings, config, overrides, resume, plugin_path)
         return
     folder = Storage(settings.storage).child(settings.name)
     more = plugin_words(plugin_path)

@@ -52,8 +52,7 @@ class ModelConfig(Section):
     `.ckpt` or `.safetensors` file (`FILE#KEY`: one of several state dicts in it), or `package:NAME`
     for weights that an installed Python package holds."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """SHA-256 that the weights must have: that of the file, as `recorded.sha256` of `config.yaml`
-    shows it. None: any weights are taken."""
+    """SHA-256 that the file of the weights must have, as `recorded.sha256` shows it. None: any."""
     granularity: Literal["layer", "block", "stage"] = "layer"
     """Size of a unit, the part of the network that shares one gene."""
 

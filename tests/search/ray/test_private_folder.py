@@ -25,7 +25,7 @@ with private_folder() as folder:
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where folders are made."""
+    """The folder in which folders are made."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "place"))
     return tmp_path / "place"
 
