@@ -5,7 +5,7 @@ The names below load on first use: `evolve`, `data` and `finetune` must not impo
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # `python -m revo_ray` may import `typing` only after `cli.safe_path`
+TYPE_CHECKING = False  # `python -m revo_ray` may import `typing` only after `current_folder`
 if TYPE_CHECKING:
     from typing import Any
 

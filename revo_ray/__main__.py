@@ -4,7 +4,7 @@ import atexit
 import os
 import sys
 
-from revo_ray.cli.safe_path import leave_out_current_folder
+from revo_ray.current_folder import leave_out_current_folder
 
 
 def run() -> None:

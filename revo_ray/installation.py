@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from urllib.parse import unquote, urlsplit
 
 from revo_ray.credentials import without_secrets
 
-HERE = Path(__file__).resolve().parent
-"""The package that runs."""
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The folder that holds `revo_ray/`: a checkout, a Ray job's working directory, site-packages."""
+
+
+def is_checkout() -> bool:
+    """Whether this code runs from a checkout, and not from an installed package."""
+    try:
+        with (CHECKOUT / "pyproject.toml").open("rb") as file:
+            return tomllib.load(file).get("project", {}).get("name") == "revo-ray"
+    except (OSError, ValueError):
+        return False
 
 
 def install_command(extra: str) -> str:
@@ -32,9 +42,9 @@ def install_command(extra: str) -> str:
 
 
 def _source(extra: str) -> str:
-    if (HERE.parent / "pyproject.toml").is_file():  # a checkout, installed or not
+    if is_checkout():  # installed or not
         editable = "-e " if _origin().get("dir_info", {}).get("editable") else ""
-        return editable + shlex.quote(f"{HERE.parent}[{extra}]")
+        return editable + shlex.quote(f"{CHECKOUT}[{extra}]")
     origin = _origin()
     url = without_secrets(str(origin.get("url", "")))
     if "vcs_info" in origin:

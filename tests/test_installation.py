@@ -43,7 +43,7 @@ def test_the_command_names_where_it_was_installed_from(
     if noted is not None:
         (info / "direct_url.json").write_text(json.dumps(noted))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(installation, "HERE", tmp_path / "revo_ray")
+    monkeypatch.setattr(installation, "CHECKOUT", tmp_path)
     assert shlex.split(installation.install_command("export")) == ["pip", "install", wanted]
 
 

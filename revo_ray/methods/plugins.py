@@ -11,18 +11,16 @@ import importlib
 import importlib.util
 import os
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from revo_ray.current_folder import is_current
 from revo_ray.errors import UserError
+from revo_ray.installation import CHECKOUT, is_checkout
 from revo_ray.words import shown
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that holds `revo_ray/`: a checkout, a Ray job's working directory, site-packages."""
 
 BASELINES = "baselines"
 """The plugin that came with this revo-ray, whatever else of that name the path has."""
@@ -125,15 +123,6 @@ def lies_beside(name: str) -> bool:
     return is_checkout() and PathFinder.find_spec(top, [str(CHECKOUT)]) is not None
 
 
-def is_checkout() -> bool:
-    """Whether this code runs from a checkout, and not from an installed package."""
-    try:
-        with (CHECKOUT / "pyproject.toml").open("rb") as file:
-            return tomllib.load(file).get("project", {}).get("name") == "revo-ray"
-    except (OSError, ValueError):
-        return False
-
-
 def own_baselines() -> ModuleType:
     """The folder `baselines/` of this checkout, or the installed package `revo_ray_baselines`.
 
@@ -180,7 +169,7 @@ def _find(top: str) -> ModuleSpec:
 
 
 def _find_installed(top: str) -> ModuleSpec | None:
-    path = [each for each in sys.path if each not in _appended and not _is_current_folder(each)]
+    path = [each for each in sys.path if each not in _appended and not is_current(each)]
     for finder in sys.meta_path:
         spec = finder.find_spec(top, [*path, str(CHECKOUT)] if finder is PathFinder else None)
         if spec is not None:
@@ -221,10 +210,3 @@ def _place(spec: ModuleSpec) -> list[str]:
 
 def _origin(module: ModuleType) -> str:
     return str(getattr(module, "__file__", None) or "elsewhere")
-
-
-def _is_current_folder(entry: str) -> bool:
-    try:
-        return os.path.samefile(entry or os.curdir, os.curdir)
-    except OSError:
-        return not entry

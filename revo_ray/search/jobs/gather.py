@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from revo_ray.methods.plugins import BASELINES, CHECKOUT, is_checkout, lies_beside, plugin_modules
+from revo_ray.installation import CHECKOUT, is_checkout
+from revo_ray.methods.plugins import BASELINES, lies_beside, plugin_modules
 from revo_ray.search.jobs.upload import module_files
 from revo_ray.settings.schema import SearchConfig
 

@@ -36,16 +36,8 @@ from revo_ray.settings.study import StudyConfig
 EXCLUDES = (
     ".?*",  # .git, .venv, .env, caches
     *("venv", "__pycache__", "*.egg-info", "/build", "/dist"),
-    *(
-        "/tests",
-        "/benchmarks",
-        "/docs",
-        "/locks",
-        "/README.md",
-        "/data",
-        "/datasets",
-        "revo_results",
-    ),
+    *("/tests", "/benchmarks", "/docs", "/locks", "/README.md"),
+    *("/data", "/datasets", "revo_results"),
     *("*.whl", "*.zip", "*.tar", "*.tar.*", "*.tgz", "*.gz", "*.7z"),
     *("*.pth", "*.pt", "*.ckpt", "*.bin", "*.safetensors", "*.onnx"),
     *("*.[jJ][pP]*[gG]", "*.[pP][nN][gG]", "*.[bB][mM][pP]", "*.[gG][iI][fF]"),

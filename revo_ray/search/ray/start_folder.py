@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from revo_ray.methods.plugins import CHECKOUT
+from revo_ray.current_folder import is_current
+from revo_ray.installation import CHECKOUT
 from revo_ray.search.core.paths import JOB
 
 _RELATIVE = (
@@ -31,7 +32,7 @@ def start_folder() -> Iterator[Path | None]:
     too. None in a Ray job, whose folder is the upload, and in the checkout that this code runs
     from: workers import it from there.
     """
-    if os.environ.get(JOB) or _is_current(CHECKOUT):
+    if os.environ.get(JOB) or is_current(CHECKOUT):
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="revo-ray-", ignore_cleanup_errors=True) as private:
@@ -56,10 +57,3 @@ def starting_in(folder: Path | None) -> Iterator[None]:
     finally:
         os.fchdir(before)
         os.close(before)
-
-
-def _is_current(folder: Path) -> bool:
-    try:
-        return folder.samefile(os.curdir)
-    except OSError:
-        return False

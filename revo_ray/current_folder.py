@@ -14,17 +14,17 @@ def leave_out_current_folder() -> None:
     `python -m` puts that folder first on the path; an empty entry in `PYTHONPATH` means it too.
     A checkout from which this very code runs stays.
     """
-    checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if _is_here(checkout):
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if is_current(checkout):
         return
-    if _is_here(sys.path[0]):
+    if is_current(sys.path[0]):
         del sys.path[0]
     if "PYTHONPATH" not in os.environ:
         return
     entries = os.environ["PYTHONPATH"].split(os.pathsep)
-    kept = [_absolute(entry) for entry in entries if not _is_here(entry)]
+    kept = [_absolute(entry) for entry in entries if not is_current(entry)]
     if len(kept) < len(entries):
-        place = next((place for place, entry in enumerate(sys.path) if _is_here(entry)), None)
+        place = next((place for place, entry in enumerate(sys.path) if is_current(entry)), None)
         if place is not None:
             del sys.path[place]
     if kept:
@@ -33,7 +33,8 @@ def leave_out_current_folder() -> None:
         del os.environ["PYTHONPATH"]
 
 
-def _is_here(entry: str) -> bool:
+def is_current(entry: str | os.PathLike[str]) -> bool:
+    """Whether an entry of Python's path is the current folder; an empty one means it."""
     try:
         return os.path.samefile(entry or os.curdir, os.curdir)
     except OSError:

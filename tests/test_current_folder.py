@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from revo_ray.cli.safe_path import leave_out_current_folder
+from revo_ray.current_folder import leave_out_current_folder
 from tests.security.commands import CHECKOUT
 
 
