@@ -68,7 +68,7 @@ def connected(address: str | None) -> Iterator[bool]:
     try:
         with (
             _alone(options) if local else nullcontext(),
-            start_folder() as folder,
+            start_folder(options.get("_temp_dir")) as folder,
             _ray_of_a_thread(resolve(address), options, folder),
             nullcontext() if local else head_watched(),
         ):

@@ -25,17 +25,24 @@ _RELATIVE = (
 
 
 @contextmanager
-def start_folder() -> Iterator[Path | None]:
+def start_folder(place: str | None = None) -> Iterator[Path | None]:
     """Make the folder, for as long as Ray's processes live.
 
     No other user can write there or guess its name, for machines that lack it have it on the path,
-    too. None in a Ray job, whose folder is the upload, and in the checkout that this code runs
-    from: workers import it from there.
+    too.
+
+    Args:
+        place: the folder in which it is made. None: the temporary folder.
+
+    Yields:
+        the folder. None in a Ray job, whose folder is the upload, and in the checkout that this
+        code runs from: workers import it from there.
     """
     if os.environ.get(JOB) or is_current(CHECKOUT):
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="revo-ray-", ignore_cleanup_errors=True) as private:
+    made = tempfile.TemporaryDirectory(prefix="revo-ray-", dir=place, ignore_cleanup_errors=True)
+    with made as private:
         folder = Path(private).resolve() / secrets.token_hex(16)
         folder.mkdir()
         yield folder
