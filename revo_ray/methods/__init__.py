@@ -18,8 +18,9 @@ from revo_ray.methods.recipe import DECAYS, Recipe, recipe_plan, recipe_variable
 from revo_ray.methods.registry import find_policy, load_methods, make_method
 from revo_ray.methods.revo import Evolved, RevoBinary, RevoContinuous, RevoMixed
 from revo_ray.objective import Metric
+from revo_ray.settings.limits import LARGEST
 from revo_ray.settings.options import HIGHEST, LOWEST, Bounds, ByOptimizer, Exponent
-from revo_ray.settings.schema import LARGEST, SearchOptions, Section, TrainConfig
+from revo_ray.settings.schema import SearchOptions, Section, TrainConfig
 
 if TYPE_CHECKING:
     from revo_ray.finetune.network.units import find_units

@@ -11,13 +11,12 @@ from typing import Any
 from revo_ray.data.files.decode import Fit
 from revo_ray.data.files.intensity import Range
 from revo_ray.errors import UserError
+from revo_ray.settings.limits import LARGEST_SIDE
 from revo_ray.settings.safe_json import read_json
 
 INPUT = "images"
 OUTPUT = "logits"
 INTERPOLATION = "bicubic"
-LARGEST_SIDE = 4096
-"""Largest image size, that of `data.image_size`."""
 
 
 @dataclass(frozen=True)

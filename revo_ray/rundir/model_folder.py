@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from revo_ray.errors import UserError
 from revo_ray.rundir.evaluation import MOST_UNITS, Evaluation
 from revo_ray.rundir.model_file import owner_of, owners_of, read_weights, weight_file
+from revo_ray.settings.limits import LARGEST_SIDE
 from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
@@ -23,8 +24,6 @@ PLAN = "plan.json"
 
 MOST_CLASSES = 1_000_000
 MOST_MEMBERS = 1000
-LARGEST_SIDE = 4096
-"""Largest image size, that of `data.image_size`."""
 
 
 class _Card(BaseModel):

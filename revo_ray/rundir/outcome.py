@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from revo_ray.errors import UserError
-from revo_ray.objective import Metric, Scores
+from revo_ray.objective import LOSS, Metric, Scores
 from revo_ray.rundir.evaluation import Count, Evaluation, Seconds
 from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
@@ -137,17 +137,20 @@ def _summary(best: Evaluation) -> dict[str, Any]:
 
 
 _RESULT = TypeAdapter(SearchResult)
+_COUNT = TypeAdapter(Count)
+_COLUMNS = TypeAdapter(dict[str, float | None])
 
 
-class _Best(BaseModel):
-    """The keys of the best evaluation that are read."""
+def _check_best(best: Mapping[str, Any]) -> None:
+    """Check the keys of the best evaluation that are read.
 
-    evaluation: Count
-    val_loss: float | None
-    val_accuracy: float | None = None
-    val_auc: float | None = None
-    val_balanced_accuracy: float | None = None
-    val_macro_f1: float | None = None
+    Raises:
+        ValueError: its number or a metric is none, or its loss is missing.
+    """
+    _COUNT.validate_python(best.get("evaluation"), strict=True)
+    _COLUMNS.validate_python(Scores.of_columns(best).columns, strict=True)
+    if LOSS.column not in best:
+        raise ValueError("the best evaluation has no loss")
 
 
 def read_outcome(storage: Storage) -> SearchResult | None:
@@ -160,7 +163,7 @@ def read_outcome(storage: Storage) -> SearchResult | None:
     try:
         result = _RESULT.validate_python(read_json(storage.read(FILE), finite=False))
         if result.best is not None:
-            _Best.model_validate(result.best, strict=True)
+            _check_best(result.best)
         if result.test is not None and result.test_looks == 0:  # an earlier version did not count
             result = replace(result, test_looks=1)
     except FileNotFoundError:

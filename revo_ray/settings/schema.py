@@ -22,11 +22,9 @@ from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.objective import METRICS, Metric, MetricName
 from revo_ray.settings.duration import Duration
+from revo_ray.settings.limits import LARGEST, LARGEST_SIDE, MAX_PIXELS
 from revo_ray.settings.loading import explain, read_values
 from revo_ray.uris import LONGEST_NAME
-
-LARGEST = 2**31 - 1
-"""Largest integer that a key takes."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -70,7 +68,7 @@ class DataConfig(Section):
     """Reader of the data set; `revo_ray/data/sources/` has them."""
     root: str | None = None
     """Path or URI of the data set, which pyarrow.fs opens. None for sources that need no files."""
-    image_size: int = Field(64, ge=8, le=4096)
+    image_size: int = Field(64, ge=8, le=LARGEST_SIDE)
     """Pixels. Images become squares of this side, as `fit` says."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """crop: the centre square. pad: the whole image, between two black bars. stretch: the whole
@@ -78,12 +76,11 @@ class DataConfig(Section):
     intensity: Literal["auto"] | tuple[float, float] = "auto"
     """[low, high]: the values that become black and white in images of more than 8 bits, signed or
     float. auto: one range for all such images, found in them."""
-    max_pixels: int = Field(89_478_485, ge=1, le=LARGEST)
+    max_pixels: int = Field(MAX_PIXELS, ge=1, le=LARGEST)
     """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
     scale. The default takes up to 1.5 GB of memory, however many cores decode."""
     columns: dict[Literal["image", "label", "split", "group"], str] = {}
-    """Columns of a table that have other names than `image`, `label`, `split` and `group`. In a csv
-    their case does not count."""
+    """Columns of a table by other names than these four. In a csv their case does not count."""
     image_pattern: str = "{}"
     """Path or URI of an image, with `{}` for what its cell says, such as `train_images/{}.png`; a
     path is relative to the table."""

@@ -13,8 +13,9 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from revo_ray.data.files.decode_error import DecodeError
 from revo_ray.data.files.intensity import resized_intensities
-from revo_ray.data.files.room import MAX_PIXELS, PIXELS, pixel_room
+from revo_ray.data.files.room import PIXELS, pixel_room
 from revo_ray.data.image_records import Finding, Topic
+from revo_ray.settings.limits import MAX_PIXELS
 
 # A damaged file is an error here, which has its own line: Pillow logs nothing.
 logging.getLogger("PIL").addHandler(logging.NullHandler())

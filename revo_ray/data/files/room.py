@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-MAX_PIXELS = 89_478_485
-"""Default of `data.max_pixels`: a quarter of a gibibyte as RGB."""
+from revo_ray.settings.limits import MAX_PIXELS
 
 _PLAIN, _COSTLY = 5, 16
 """Bytes for each pixel: of an image that is only decoded, and of one that is converted too."""

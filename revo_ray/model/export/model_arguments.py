@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from revo_ray.model.description import LARGEST_SIDE, Description
+from revo_ray.model.description import Description
+from revo_ray.settings.limits import LARGEST_SIDE
 
 MOST_NUMBERS = 256
 """Most numbers in the value of an argument."""
