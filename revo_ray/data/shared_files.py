@@ -6,9 +6,15 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from revo_ray.data.table.disk import delete_leftovers, exclusive, replacing
+from revo_ray.data.table.disk import (
+    cache_root,
+    delete_leftovers,
+    exclusive,
+    file_sha256,
+    make_cache,
+    replacing,
+)
 from revo_ray.data.table.image_table import Table
-from revo_ray.data.table.seal import cache_root, file_sha256, make_cache
 from revo_ray.errors import UserError
 from revo_ray.storage import Storage
 

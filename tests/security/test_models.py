@@ -23,6 +23,18 @@ pytestmark = pytest.mark.slow
 CLASSES = 1000
 
 
+def refusal_without_a_request(model: Path, picture: Path, folder: Path) -> str:
+    """The error of `predict`, which asks neither the Hub nor torch's server, both unvisited yet."""
+    with listening() as (port, requests):
+        proxy = f"http://127.0.0.1:{port}"
+        caches = {"TORCH_HOME": str(folder / "t"), "HF_HOME": str(folder / "h")}
+        environment = {"https_proxy": proxy, "http_proxy": proxy, **caches}
+        done = revo("predict", model, picture, folder=folder, environment=environment)
+    assert not requests, requests[0]
+    assert done.returncode == 2
+    return done.stderr
+
+
 class Evil:
     """Makes a file when it is unpickled."""
 
@@ -105,13 +117,7 @@ def test_arguments_of_a_model_start_no_download(picture: Path, tmp_path: Path) -
     }
     (folder / "config.json").write_text(json.dumps(config))
     save_file({"fc.bias": torch.zeros(CLASSES)}, folder / "model.safetensors")
-    with listening() as (port, requests):
-        proxy = f"http://127.0.0.1:{port}"
-        environment = {"https_proxy": proxy, "http_proxy": proxy, "TORCH_HOME": str(tmp_path / "t")}
-        done = revo("predict", folder, picture, folder=tmp_path, environment=environment)
-    assert not requests, requests[0]
-    assert done.returncode == 2
-    assert "'weights'" in done.stderr
+    assert "'weights'" in refusal_without_a_request(folder, picture, tmp_path)
 
 
 def test_a_name_of_the_hub_is_no_model(run: Path, picture: Path, tmp_path: Path) -> None:
@@ -119,13 +125,7 @@ def test_a_name_of_the_hub_is_no_model(run: Path, picture: Path, tmp_path: Path)
     config = (run / "config.yaml").read_text()
     assert "timm/test_efficientnet" in config
     (run / "config.yaml").write_text(config.replace("timm/test_efficientnet", name))
-    with listening() as (port, requests):
-        proxy = f"http://127.0.0.1:{port}"
-        environment = {"https_proxy": proxy, "http_proxy": proxy, "HF_HOME": str(tmp_path / "h")}
-        done = revo("predict", run, picture, folder=tmp_path, environment=environment)
-    assert not requests, requests[0]
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in refusal_without_a_request(run, picture, tmp_path)
 
 
 def program_with_a_pickle(path: Path, mark: Path) -> None:

@@ -1,15 +1,19 @@
-"""Files that appear whole or not at all, and one process at a time."""
+"""Files on this machine: whole or not at all, one process at a time; their checksums, the cache."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
+CACHE = "REVO_RAY_CACHE"
+"""Environment variable with the path of a machine's cache folder."""
 ABANDONED_S = 3600.0
 """Age in seconds after which a temporary file counts as left by a killed process."""
 
@@ -79,3 +83,39 @@ def _is_open_as(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def cache_root() -> Path:
+    """This machine's cache folder, which may not exist yet.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    chosen = os.environ.get(CACHE)
+    return Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "revo_ray"
+
+
+def make_cache() -> None:
+    """Make the cache folder, for its user alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    cache_root().mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file; it is computed once for a file that has not changed since.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    status = path.stat()
+    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _sha256(path, stamp)
+
+
+@cache
+def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

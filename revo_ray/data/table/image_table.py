@@ -24,10 +24,10 @@ from revo_ray.data.splits.split import Splits, split, split_records
 from revo_ray.data.splits.subset import limit_records
 from revo_ray.data.surveyed import Surveyed
 from revo_ray.data.table.bad_images import bad_images_error, check_classes, left_out_finding
-from revo_ray.data.table.disk import delete_leftovers
+from revo_ray.data.table.disk import delete_leftovers, file_sha256
 from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.images import Images
-from revo_ray.data.table.seal import file_sha256, seal, trusted
+from revo_ray.data.table.seal import seal, trusted
 from revo_ray.data.table.survey import ChangedError, Survey
 from revo_ray.data.table.threads import Progress
 from revo_ray.data.table.writer import write_table

@@ -12,52 +12,13 @@ import os
 import secrets
 import stat
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
-from revo_ray.data.table.disk import replacing
+from revo_ray.data.table.disk import cache_root, file_sha256, make_cache, replacing
 
-CACHE = "REVO_RAY_CACHE"
-"""Environment variable with the path of a machine's cache folder."""
 SEAL = ".seal"
 _KEY = "key"
 _KEY_BYTES = 32
-
-
-def cache_root() -> Path:
-    """This machine's cache folder, which may not exist yet.
-
-    Raises:
-        RuntimeError: the user has no home folder.
-    """
-    chosen = os.environ.get(CACHE)
-    return Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "revo_ray"
-
-
-def make_cache() -> None:
-    """Make the cache folder, for its user alone.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    cache_root().mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file; it is computed once for a file that has not changed since.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    status = path.stat()
-    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return _sha256(path, stamp)
-
-
-@cache
-def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(path: Path) -> None:

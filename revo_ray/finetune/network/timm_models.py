@@ -16,7 +16,7 @@ from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from revo_ray.data.table.seal import file_sha256
+from revo_ray.data.table.disk import file_sha256
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.first_use import MISFITS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from revo_ray.data.table.seal import file_sha256
+from revo_ray.data.table.disk import file_sha256
 from revo_ray.errors import first_line
 from revo_ray.finetune.network.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, state_without
 from revo_ray.finetune.network.image_size import ImageSizeError

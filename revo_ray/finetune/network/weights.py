@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from revo_ray.data.shared_files import SharedFile, making_folder, share
-from revo_ray.data.table.disk import delete_leftovers, replacing
-from revo_ray.data.table.seal import file_sha256
+from revo_ray.data.table.disk import delete_leftovers, file_sha256, replacing
 from revo_ray.errors import UserError, first_line
 from revo_ray.finetune.network.weight_files import (
     SUFFIXES,

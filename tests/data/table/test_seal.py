@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from revo_ray.data.table import seal as seals
+from revo_ray.data.table.disk import file_sha256
 from revo_ray.data.table.image_table import prepare_table
-from revo_ray.data.table.seal import file_sha256, private, seal, trusted
+from revo_ray.data.table.seal import private, seal, trusted
 from revo_ray.settings.schema import DataConfig
 
 
