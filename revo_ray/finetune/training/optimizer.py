@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
-from itertools import chain
 
 import torch
 from torch import nn
@@ -107,7 +106,8 @@ def make_optimizer(
     else:  # fused, it passes over the weights once, not seven times; SGD gains nothing by it
         optimizer = torch.optim.AdamW(groups, betas=(beta1, BETA2), fused=True)
     if (limit := train.clip_norm) is not None:
-        every = list(chain.from_iterable(grouped.values()))
+        # In the model's order, not the groups': the order decides how the norm is rounded.
+        every = [p for name, p in parameters.items() if rates.get(name, 0.0) > 0]
 
         def clip(*_: object) -> None:
             clip_grad_norm_(every, limit)

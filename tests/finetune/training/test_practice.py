@@ -125,6 +125,29 @@ def test_gradients_are_clipped_by_torch() -> None:
     assert equal(trained(clip_norm=1e6), trained())
 
 
+def test_the_norm_that_clips_does_not_depend_on_the_groups() -> None:
+    """It is summed in the order of the model; another order rounds it differently."""
+    model = make_model("small")
+    parameters = dict(model.named_parameters())
+    rates = {name: (0.01, 0.1)[i % 2] for i, name in enumerate(parameters)}
+    for seed in range(30):
+        clipped = []
+        for grouping in (rates, dict.fromkeys(rates, 0.1)):
+            gradients(model, seed)
+            train = TrainConfig(optimizer="sgd", clip_norm=0.5)
+            scheduler = make_optimizer(parameters, grouping, DECAY, train, steps=1, done=0)
+            assert scheduler is not None
+            scheduler.optimizer.step()
+            clipped.append({n: p.grad.clone() for n, p in parameters.items() if p.grad is not None})
+        assert equal(*clipped), seed
+
+
+def gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
 @pytest.mark.parametrize("statistics", ["running", "precise"])
 @pytest.mark.parametrize("validate", ["last", "every"])
 def test_the_average_is_torchs_and_all_scores_are_its(statistics: str, validate: str) -> None:
