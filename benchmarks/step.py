@@ -4,7 +4,11 @@ Everything that is compared runs in one process, turn by turn: a ratio is the me
 each of which is paired with the plain step beside it. The plain step is fp32, contiguous, and
 torch's optimizers as they come, with a rate of its own for each layer. `matrices` is the other way
 through depthwise convolutions of small images (`finetune.training.depthwise`). Validation is a
-forward pass of 128 images. Prints one JSON line.
+forward pass of 128 images.
+
+`update_by_rates` has the cost of an update by the number of different rates, on EfficientNet-Lite1:
+torch's fused optimizer with a group for each rate, and `LayerwiseOptimizer`, each over its own cost
+at one rate (`growth`), and ours over torch's (`ours_over_torch`). Prints one JSON line.
 
     python -m benchmarks.step [--model timm/tf_efficientnet_lite0] [--side 32] [--batch 16]
 """
@@ -25,9 +29,15 @@ from benchmarks.record import begin
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.training.depthwise import use_matrices
+from revo_ray.finetune.training.layerwise import LayerwiseOptimizer
 
-MEASURES = ("revo_ray/finetune/network", "revo_ray/finetune/training/depthwise.py")
+MEASURES = (
+    "revo_ray/finetune/network",
+    "revo_ray/finetune/training/depthwise.py",
+    "revo_ray/finetune/training/layerwise.py",
+)
 CLASSES = 10
+RATES = (1, 10, 54, 160)
 
 
 class Step:
@@ -111,6 +121,40 @@ def ratio(seconds: dict[str, list[float]], name: str, plain: str) -> float:
     return round(statistics.median(one / other for one, other in pairs), 3)
 
 
+def updates_by_rates(kind: Any, turns: int) -> dict[str, Any]:
+    """The cost of an update by the number of different rates, torch's and ours."""
+    model = load_backbone("timm/tf_efficientnet_lite1", "none", CLASSES).model
+    own = list(model.parameters())
+    for parameter in own:
+        parameter.grad = torch.randn_like(parameter) / 1000
+    ways: dict[str, Callable[[], None]] = {}
+    for count in RATES:
+        rates = [1e-6 * (1 + number * count // len(own)) for number in range(len(own))]
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter, rate in zip(own, rates, strict=True):
+            groups.setdefault(rate, []).append(parameter)
+        every = [{"params": group, "lr": rate} for rate, group in groups.items()]
+        theirs: torch.optim.Optimizer = (
+            torch.optim.SGD(every, momentum=0.9, weight_decay=0.01, fused=True)
+            if kind == "sgd"
+            else torch.optim.AdamW(every, weight_decay=0.01, fused=True)
+        )
+        ours = LayerwiseOptimizer(
+            *(own, rates, [0.01] * len(own)), kind=kind, factor=lambda _: 1.0, momentum=0.9
+        )
+        ways |= {f"torch {count}": theirs.step, f"ours {count}": ours.step}
+    seconds = measure(ways, turns)
+    return {
+        "growth": {
+            name: {count: ratio(seconds, f"{name} {count}", f"{name} 1") for count in RATES}
+            for name in ("torch", "ours")
+        },
+        "ours_over_torch": {
+            count: ratio(seconds, f"ours {count}", f"torch {count}") for count in RATES
+        },
+    }
+
+
 def main() -> None:
     """Measure, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -157,6 +201,9 @@ def main() -> None:
             if name not in ("adamw", "sgd")
         },
         "validation_over_plain": {name: ratio(forward, name, "adamw") for name in ways[1:]},
+        "update_by_rates": {
+            kind: updates_by_rates(kind, arguments.turns) for kind in ("adamw", "sgd")
+        },
     }
     record.finish(line, [0])
 

@@ -208,8 +208,13 @@ class TrainConfig(Section):
     of one more forward pass (arXiv 2105.07576). After few steps the two are far apart."""
     augment: Literal["none", "flip", "crop-flip", "trivial", "randaugment"] = "none"
     """Augmentation of the training images, seeded, on the device."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16 for automatic mixed precision."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """fp32: convolutions and matrix products in float32. tf32: on a GPU both in TF32, which keeps
+    10 bits of the mantissa; on a CPU as fp32. bf16: automatic mixed precision."""
+    cuda_graphs: bool = False
+    """Launch a step's forward and backward pass at once, as a CUDA graph, where all layers train
+    and no bit changes by it. It helps where the GPU waits for the CPU: small batches. On a CPU
+    nothing changes."""
     validate_epochs: Literal["last", "every"] = "last"
     """last: validate after the last epoch, the only one that the search reads. every: validate
     after each epoch."""

@@ -33,13 +33,17 @@ class Images:
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         """Copy the images at a position, a slice, positions or a mask, as in numpy."""
         rows = np.atleast_1d(chosen := self._rows[index])
-        batches = np.searchsorted(self._ends, rows, side="right")
         copies = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        self.read(rows, out=copies)
+        return copies if np.ndim(chosen) else copies[0]
+
+    def read(self, rows: NDArray[np.intp], *, out: NDArray[np.uint8]) -> None:
+        """Copy the images at positions (n,), counted from 0, to `out` (n, 3, S, S)."""
+        batches = np.searchsorted(self._ends, rows, side="right")
         for copy, batch, before_end in zip(
-            copies, batches.tolist(), (rows - self._ends[batches]).tolist(), strict=True
+            out, batches.tolist(), (rows - self._ends[batches]).tolist(), strict=True
         ):
             copy[:] = self._batches[batch][before_end]
-        return copies if np.ndim(chosen) else copies[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)

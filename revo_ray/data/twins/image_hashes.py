@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -47,6 +46,8 @@ class ImageHashes:
         image = _grey(square)
         if np.ptp(np.asarray(image)) < MIN_CONTRAST:
             return cls(pixels)
+        import imagehash  # it brings SciPy, which a worker that trains does not need
+
         small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
         bits = imagehash.phash(image, hash_size=SIDE).hash
         return cls(pixels, np.packbits(bits).tobytes(), small.tobytes())

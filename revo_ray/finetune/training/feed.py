@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -22,14 +23,16 @@ class Feed:
     """Batches of a split, from the device's memory or from the mapped table.
 
     On a CPU nothing is kept: each batch is copied from the page cache, which all trials of a
-    machine share. On a GPU without room for the images it is the same. The numbers do not depend on
-    it.
+    machine share. For a GPU without room for the images, a thread reads the batch after the one that
+    is asked for, into page-locked memory that the GPU copies from while it computes. The numbers do
+    not depend on it.
 
     Args:
         table: images and labels.
         indices: (n,) the split's positions in the table.
         device: where batches are wanted.
         resident: keep the images there.
+        streams: read ahead what is announced; None: for a GPU, if the images are not there.
 
     Attributes:
         labels: (n,) classes, on the device.
@@ -38,9 +41,18 @@ class Feed:
     """
 
     def __init__(
-        self, table: Table, indices: Indices, device: torch.device, *, resident: bool
+        self,
+        table: Table,
+        indices: Indices,
+        device: torch.device,
+        *,
+        resident: bool,
+        streams: bool | None = None,
     ) -> None:
         self.device = device
+        self._streams = device.type == "cuda" and not resident if streams is None else streams
+        self._announced: list[Tensor] = []  # the next one is the last
+        self._ahead: Iterator[Tensor] = iter(())
         self.labels = torch.from_numpy(table.labels[indices]).to(device)
         self._images, self._indices = table.images, indices
         self._resident = self._load() if resident else None
@@ -53,8 +65,46 @@ class Feed:
 
     def pixels(self, index: Tensor) -> Tensor:
         """Images (B, 3, S, S) uint8 at positions (B,) in the split."""
+        if self._announced and self._announced[-1] is index:
+            self._announced.pop()
+            return next(self._ahead)
         resident = self._resident
         return self._read(index.cpu().numpy()) if resident is None else resident[index]
+
+    def announce(self, parts: Sequence[Tensor]) -> None:
+        """Say which batches `pixels` will be asked for, in this order; others may come between."""
+        if self._streams:
+            self._announced = list(reversed(parts))
+            self._ahead = self._read_ahead([part.numpy() for part in parts])
+
+    def _read_ahead(self, parts: Sequence[Indices]) -> Iterator[Tensor]:
+        """The images of each part on the device, read in a thread while the last one is used."""
+        pinned = self.device.type == "cuda"
+        shape = (max(map(len, parts), default=0), *self._images.shape[1:])
+        buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=pinned) for _ in range(2)]
+        sent: list[torch.cuda.Event | None] = [None, None]
+
+        def fill(number: int) -> Tensor:
+            part, copied = parts[number], sent[number % 2]
+            if copied is not None:
+                copied.synchronize()  # the GPU has read what is about to be overwritten
+            buffer = buffers[number % 2][: len(part)]
+            self._images.read(self._indices[part], out=buffer.numpy())
+            return buffer
+
+        with ThreadPoolExecutor(1, "revo-ray-images") as thread:
+            coming = thread.submit(fill, 0) if parts else None
+            for number in range(len(parts)):
+                assert coming is not None
+                buffer = coming.result()
+                # To the CPU itself there is nothing to send: the copy lets the buffer be reused.
+                images = buffer.to(self.device, non_blocking=True, copy=True)
+                if pinned:
+                    sent[number % 2] = event = torch.cuda.Event()
+                    event.record()
+                if number + 1 < len(parts):
+                    coming = thread.submit(fill, number + 1)
+                yield images
 
     def _read(self, index: Indices) -> Tensor:
         images = torch.from_numpy(self._images[self._indices[index]])

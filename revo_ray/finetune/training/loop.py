@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from revo_ray.finetune.training.layerwise import LayerwiseOptimizer
 from revo_ray.finetune.training.weight_average import WeightAverage
 from revo_ray.objective import Scores
 
@@ -49,33 +48,29 @@ class Epoch:
 
 def train_epoch(
     batches: Iterable[Tensor],
-    loss_at: LossAt,
+    set_gradients: Callable[[Tensor], Tensor],
     device: torch.device,
-    optimizer: Optimizer,
-    scheduler: LRScheduler,
+    optimizer: LayerwiseOptimizer,
     average: WeightAverage,
 ) -> tuple[float, int]:
     """Take one step for each batch of positions (B,) in the training split.
 
     Args:
+        set_gradients: sets the gradients of a batch's mean loss, and returns that loss ().
         device: device of the losses.
         average: takes in the weights after each step.
 
     Returns:
         the mean loss, each image's before its step, and the number of images. The loss is not
-        finite if that of a step was not; on a CPU that step is the last.
+        finite if that of a step was not; on a CPU that step is the last, and moves nothing.
     """
     total, images = torch.zeros((), device=device), 0
     for index in batches:
-        loss = loss_at(index)
-        total += loss.detach() * len(index)
+        total += set_gradients(index) * len(index)
         images += len(index)
         # On a GPU the sum is read after the last step, since each reading waits for the device.
         if total.device.type == "cpu" and not total.isfinite():
             return math.nan, images
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         optimizer.step()
-        scheduler.step()
         average.update()
     return total.item() / images, images

@@ -1,22 +1,18 @@
-"""From learning rates to an optimizer: who trains, parameter groups, schedule."""
+"""From learning rates to an optimizer: who trains, at which rate, on which schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 
-import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import LambdaLR
 
 from revo_ray.finetune.network.units import Unit
 from revo_ray.finetune.plan import Rates
+from revo_ray.finetune.training.layerwise import BETA1, LayerwiseOptimizer
 from revo_ray.settings.schema import TrainConfig
 
-BETA1, BETA2 = 0.9, 0.999
-"""AdamW's own values. `train.momentum` is SGD's alone; a plan may set β₁."""
 
 
 def rates_by_parameter(units: Sequence[Unit], rates: Rates) -> Mapping[str, float]:
@@ -76,43 +72,34 @@ def make_optimizer(
     *,
     left_out: Collection[str] = (),
     beta1: float = BETA1,
-) -> LambdaLR | None:
-    """An optimizer, with the schedule that `train` names; None if no rate is above 0.
-
-    It has one parameter group for each rate, or two where weight decay leaves parameters out. If
-    `train.clip_norm` is set, it clips the gradient before each step.
+) -> LayerwiseOptimizer | None:
+    """The optimizer that `train` names, with its schedule; None if no rate is above 0.
 
     Args:
+        parameters: parameters of the model in its order, by name.
+        rates: learning rates by name; a parameter without one, or at 0, does not train.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         steps: steps of an epoch.
         done: steps that other optimizers of the run have taken.
         left_out: names of the parameters without weight decay.
         beta1: of AdamW.
     """
-    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in parameters.items():
-        if (rate := rates.get(name, 0.0)) > 0:
-            decay = 0.0 if name in left_out else weight_decay
-            grouped.setdefault((rate, decay), []).append(parameter)
-    groups = [
-        {"params": tensors, "lr": rate, "weight_decay": decay}
-        for (rate, decay), tensors in grouped.items()
-    ]
-    if not groups:
+    named = [name for name in parameters if rates.get(name, 0.0) > 0]
+    if not named:
         return None
-    optimizer: torch.optim.Optimizer
-    if train.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=train.momentum)
-    else:  # fused, it passes over the weights once, not seven times; SGD gains nothing by it
-        optimizer = torch.optim.AdamW(groups, betas=(beta1, BETA2), fused=True)
-    if (limit := train.clip_norm) is not None:
-        # In the model's order, not the groups': the order decides how the norm is rounded.
-        every = [p for name, p in parameters.items() if rates.get(name, 0.0) > 0]
+    return LayerwiseOptimizer(
+        [parameters[name] for name in named],
+        [rates[name] for name in named],
+        [0.0 if name in left_out else weight_decay for name in named],
+        kind=train.optimizer,
+        factor=_schedule(train, steps, done),
+        momentum=train.momentum if train.optimizer == "sgd" else beta1,
+        clip_norm=train.clip_norm,
+    )
 
-        def clip(*_: object) -> None:
-            clip_grad_norm_(every, limit)
 
-        optimizer.register_step_pre_hook(clip)
+def _schedule(train: TrainConfig, steps: int, done: int) -> Callable[[int], float]:
+    """The factor of all rates at a step, counted from 0 without the `done` ones."""
     total = steps * train.epochs
     warmup = min(round(steps * train.warmup_epochs), total - 1)
 
@@ -123,4 +110,4 @@ def make_optimizer(
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (done + step - warmup) / (total - warmup)))
 
-    return LambdaLR(optimizer, factor)
+    return factor

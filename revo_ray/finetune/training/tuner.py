@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LRScheduler
 
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
@@ -24,16 +23,18 @@ from revo_ray.finetune.training.augment import augment, mix
 from revo_ray.finetune.training.depthwise import use_matrices, without_matrices
 from revo_ray.finetune.training.feed import Feed, balanced_weights, batches, fits, normalisation
 from revo_ray.finetune.training.initial_state import PretrainedState, RandomState
+from revo_ray.finetune.training.layerwise import BETA1, LayerwiseOptimizer
 from revo_ray.finetune.training.loop import Epoch, LossAt, train_epoch
 from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.finetune.training.norms import eval_mode, frozen_modules, training_mode, update_norms
+from revo_ray.finetune.training.numerics import memory_format, numerics
 from revo_ray.finetune.training.optimizer import (
-    BETA1,
     freeze_others,
     make_optimizer,
     rates_by_parameter,
     undecayed,
 )
+from revo_ray.finetune.training.step_graph import StepGraphs
 from revo_ray.finetune.training.weight_average import WeightAverage
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
@@ -63,6 +64,7 @@ class FineTuner:
         train: settings that are the same for every plan.
         device: where the model lives, and on a GPU the training and validation images as uint8,
             if they fit.
+        layout: order in memory of weights and images; None: the one that is fastest on the device.
 
     Attributes:
         order: (n,) the training images of the current epoch in their order, as `loss` takes them.
@@ -81,14 +83,11 @@ class FineTuner:
         train: TrainConfig,
         *,
         device: torch.device | str = "cpu",
+        layout: torch.memory_format | None = None,
     ) -> None:
         self.device = torch.device(device)
-        if self.device.type == "cuda":
-            # Two runs of one plan on one kind of GPU agree, wherever CUDA has the kernel for it.
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.backends.cudnn.benchmark = False
-            torch.use_deterministic_algorithms(True, warn_only=True)
-        self.model: nn.Module = backbone.model.to(self.device)
+        self._layout = layout or memory_format(backbone.model, self.device, train.precision)
+        self.model: nn.Module = backbone.model.to(self.device, memory_format=self._layout)
         if self.device.type == "cpu":
             use_matrices(self.model)
         self.units = tuple(units)
@@ -114,7 +113,9 @@ class FineTuner:
         self._settings = train  # with the plan's recipe
         self._trained: set[str] = set()
         self._frozen: list[nn.Module] = []
-        self._scheduler: LRScheduler | None = None
+        self._optimizer: LayerwiseOptimizer | None = None
+        self._takes_graphs = train.cuda_graphs and self.device.type == "cuda"
+        self._graphs = StepGraphs(self.model, self._loss_of_batch)
         self._random = RandomState(self.device)
         self._pretrained = PretrainedState(self.model)
         image, restore = torch.Size(table.images.shape[1:]), self._pretrained.restore_buffers
@@ -154,31 +155,33 @@ class FineTuner:
     ) -> Iterator[Epoch]:
         started = time.perf_counter()
         self.begin(rates, plan.weight_decay, plan.recipe)
-        loss_at = self._loss_of_features() if policy is None else self._loss_of_images
+        with self._numerics():
+            loss_at = self._loss_of_features() if policy is None else self._loss_of_images
         # A policy may train other parameters in other epochs.
         averaged = self._trained if policy is None else self._parameters.keys()
         average = WeightAverage(map(self.model.get_parameter, sorted(averaged)), self.train.ema)
         in_order = self.feeds["train"].in_order
         for epoch in range(1, self.train.epochs + 1):
-            with self._random.lent():
-                shuffled = torch.randperm(len(in_order), generator=self._random.order)
-                self.order = shuffled.to(in_order.device)
-                if policy is not None:
-                    self._ask(policy, epoch, plan.weight_decay)
-                train_loss = self._train_epoch(loss_at, average)
-            last = epoch == self.train.epochs
-            scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
-            logits = None
-            validates = last or validate == "every"
-            if not diverged and validates:
-                average.put_in()
-            if not diverged and (validates or policy is not None):  # which may evaluate
-                self.update_norms()
-            if not diverged and validates:
-                logits = self.predict("validation")
-                scores = classification_scores(logits, self.feeds["validation"].labels)
-                if scores.loss is None or not scores.loss <= LOSS_LIMIT:
-                    scores, diverged = Scores(), last
+            with self._numerics():
+                with self._random.lent():
+                    shuffled = torch.randperm(len(in_order), generator=self._random.order)
+                    self.order = shuffled.to(in_order.device)
+                    if policy is not None:
+                        self._ask(policy, epoch, plan.weight_decay)
+                    train_loss = self._train_epoch(loss_at, average)
+                last = epoch == self.train.epochs
+                scores, diverged = Scores(), train_loss is not None and not train_loss <= LOSS_LIMIT
+                logits = None
+                validates = last or validate == "every"
+                if not diverged and validates:
+                    average.put_in()
+                if not diverged and (validates or policy is not None):  # which may evaluate
+                    self.update_norms()
+                if not diverged and validates:
+                    logits = self.predict("validation")
+                    scores = classification_scores(logits, self.feeds["validation"].labels)
+                    if scores.loss is None or not scores.loss <= LOSS_LIMIT:
+                        scores, diverged = Scores(), last
             paused = time.perf_counter()
             loss = None if diverged else train_loss
             yield Epoch(epoch, loss, scores, self.images, paused - started, diverged, logits)
@@ -198,25 +201,43 @@ class FineTuner:
 
     def _train_epoch(self, loss_at: LossAt, average: WeightAverage) -> float | None:
         """Train on all images once, in `order`; the mean loss, None if nothing trains."""
-        scheduler = self._scheduler
-        if scheduler is None:
+        optimizer = self._optimizer
+        if optimizer is None:
             return None
         if not self.model.training:  # the walk over all modules takes a while
             training_mode(self.model, self._frozen)
         parts = batches(self.order, self.train.batch_size)
-        loss, images = train_epoch(
-            parts, loss_at, self.device, scheduler.optimizer, scheduler, average
-        )
+        self.feeds["train"].announce(parts)
+
+        def set_gradients(index: Tensor) -> Tensor:
+            optimizer.zero_grad()
+            loss = loss_at(index)
+            loss.backward()
+            return loss.detach()
+
+        whole = self._takes_graphs and len(self._trained) == len(self._parameters)
+        way = self._gradients_of_graphs if whole else set_gradients
+        loss, images = train_epoch(parts, way, self.device, optimizer, average)
         self.images += images
         return loss
 
-    def _loss_of_images(self, index: Tensor) -> Tensor:
-        """Loss () of augmented and mixed training images at positions (B,) in the split."""
+    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised, augmented and mixed training images at positions (B,), and their labels."""
         feed, train, generator = self.feeds["train"], self._settings, self._random.augmentation
         images = self.normalise(augment(feed.pixels(index), train.augment, generator))
         labels, alphas = feed.labels[index], (train.mixup, train.cutmix)
-        images, labels = mix(images, labels, self._classes, *alphas, generator)
+        return mix(images, labels, self._classes, *alphas, generator)
+
+    def _loss_of_batch(self, images: Tensor, labels: Tensor) -> Tensor:
         return self._loss(self.forward(images), labels)
+
+    def _loss_of_images(self, index: Tensor) -> Tensor:
+        """Loss () of augmented and mixed training images at positions (B,) in the split."""
+        return self._loss_of_batch(*self._batch(index))
+
+    def _gradients_of_graphs(self, index: Tensor) -> Tensor:
+        """Set the gradients of a batch by a CUDA graph where that changes no bit; its loss ()."""
+        return self._graphs.set_gradients(*self._batch(index), self._settings.label_smoothing)
 
     def _loss_of_features(self) -> LossAt:
         """Loss by cached features of the frozen units below all that trains, if possible."""
@@ -249,15 +270,17 @@ class FineTuner:
 
     def loss(self, index: Tensor) -> Tensor:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""
-        logits = self.forward(self._images("train")(index))
+        with self._numerics():
+            logits = self.forward(self._images("train")(index))
         return self._loss(logits, self.feeds["train"].labels[index])
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""
         feed, images = self.feeds[split], self._images(split)
         parts = feed.in_order.split(feed.room)
+        feed.announce(parts)
         eval_mode(self.model)
-        with torch.inference_mode():
+        with self._numerics(), torch.inference_mode():
             if split == "validation":
                 return self._cache.predict(images, parts)
             with without_matrices(self.model):  # as the model computes in other programs
@@ -270,9 +293,13 @@ class FineTuner:
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) to logits (B, C) float32."""
         bf16 = self.train.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            logits: Tensor = self.model(x)
+        # Graphs cannot share weights that autocast keeps from one pass to the next.
+        with torch.autocast(self.device.type, torch.bfloat16, bf16, not self._takes_graphs):
+            logits: Tensor = self.model(x.contiguous(memory_format=self._layout))
         return logits.float()
+
+    def _numerics(self) -> AbstractContextManager[None]:
+        return numerics(self.device, self.train.precision)
 
     def _images(self, split: SplitName) -> Callable[[Tensor], Tensor]:
         """A function from positions (B,) in a split to normalised images (B, 3, S, S)."""
@@ -289,7 +316,9 @@ class FineTuner:
             return
         feed, images = self.feeds["train"], self._images("train")
         parts = batches(feed.in_order, feed.room)
-        update_norms(self.model, self._frozen, parts, lambda index: self.forward(images(index)))
+        feed.announce(parts)
+        with self._numerics():
+            update_norms(self.model, self._frozen, parts, lambda index: self.forward(images(index)))
 
     def begin(
         self, rates: Rates, weight_decay: float = 0.0, recipe: Mapping[str, float] | None = None
@@ -315,7 +344,7 @@ class FineTuner:
         training_mode(self.model, self._frozen)
         self._pretrained.will_train(self._trained)
         steps = len(batches(self.feeds["train"].in_order, self.train.batch_size))
-        self._scheduler = make_optimizer(
+        self._optimizer = make_optimizer(
             *(self._parameters, rates, weight_decay, self._settings),
             *(steps, steps * (epoch - 1)),
             left_out=self._undecayed,

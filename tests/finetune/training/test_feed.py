@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +41,47 @@ def test_batches_are_rows_of_the_split(
         assert images.dtype == torch.uint8
         assert np.array_equal(images.numpy(), PIXELS[INDICES[list(at)]])
         assert np.array_equal(labels.numpy(), LABELS[INDICES[list(at)]])
+
+
+@pytest.mark.parametrize("sizes", [[7], [3, 4], [1, 2, 1, 2, 1], []])
+def test_what_is_announced_is_read_ahead_and_the_same(table: Table, sizes: list[int]) -> None:
+    made = Feed(table, INDICES, CPU, resident=False, streams=True)
+    parts = list(torch.randperm(7)[: sum(sizes)].split(sizes)) if sizes else []
+    for _ in range(2):  # epochs
+        made.announce(parts)
+        seen = [made.pixels(part) for part in parts]
+        for part, images in zip(parts, seen, strict=True):  # none was overwritten since
+            assert np.array_equal(images.numpy(), PIXELS[INDICES[part.numpy()]])
+
+
+def test_batches_may_come_between_those_announced_and_an_epoch_may_end_early(table: Table) -> None:
+    made = Feed(table, INDICES, CPU, resident=False, streams=True)
+    parts, other = list(torch.arange(7).split(2)), torch.tensor([5, 5, 0])
+    made.announce(parts)
+    for part in parts[:2]:
+        for index in (part, other, part):
+            assert np.array_equal(made.pixels(index).numpy(), PIXELS[INDICES[index.numpy()]])
+    made.announce(parts)
+    assert np.array_equal(made.pixels(parts[0]).numpy(), PIXELS[INDICES[:2]])
+
+
+def test_reading_runs_ahead_of_the_use(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next batch is being read while one is in use, and no other: there are two buffers."""
+    begun = threading.Semaphore(0)
+    read = Images.read
+
+    def noted(self: Images, rows: Any, *, out: Any) -> None:
+        begun.release()
+        read(self, rows, out=out)
+
+    monkeypatch.setattr(Images, "read", noted)
+    made = Feed(table, INDICES, CPU, resident=False, streams=True)
+    parts = list(torch.arange(7).split(2))
+    made.announce(parts)
+    made.pixels(parts[0])
+    assert begun.acquire(timeout=60)
+    assert begun.acquire(timeout=60)
+    assert not begun.acquire(timeout=0.2)
 
 
 def test_normalised_channels_have_the_models_statistics() -> None:

@@ -44,7 +44,7 @@ def test_a_frozen_efficientnet_gives_its_head_the_features_of_eval_mode(cache_mb
         features = plain.avgpool(plain.features(images)).flatten(1)
     head = plain.classifier[1]
     before = head(features[splits.test]).detach()
-    optimizer = torch.optim.SGD(head.parameters(), lr=RATE, momentum=0.9)
+    optimizer = torch.optim.SGD(head.parameters(), lr=RATE, momentum=0.9, fused=True)
     labels, order = torch.from_numpy(table.labels), torch.Generator().manual_seed(SEED)
     for _ in range(2):
         for batch in torch.from_numpy(splits.train)[torch.randperm(20, generator=order)].split(8):

@@ -63,7 +63,7 @@ def reference(
                 groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
     bases = [group["lr"] for group in groups]
     optimizer = (
-        torch.optim.SGD(groups, momentum=config.momentum)
+        torch.optim.SGD(groups, momentum=config.momentum, fused=True)
         if config.optimizer == "sgd"
         else torch.optim.AdamW(groups, fused=True)
     )
