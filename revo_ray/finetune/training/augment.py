@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-Kind = Literal["none", "flip", "crop-flip", "trivial", "randaugment"]
+from revo_ray.finetune.training.auto_augment import auto_augment, to_device
 
-_PER_IMAGE = {"trivial": v2.TrivialAugmentWide(), "randaugment": v2.RandAugment()}
+Kind = Literal["none", "flip", "crop-flip", "trivial", "randaugment"]
 
 
 def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
@@ -21,14 +21,15 @@ def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
     - `flip`: left and right are exchanged with probability 1/2.
     - `crop-flip`: the image is moved by up to 1/8 of its side both ways, the gap is filled by
       reflection; then `flip`.
-    - `trivial`: one random operation of random strength, by torchvision's TrivialAugment Wide
+    - `trivial`: one random operation of random strength, as torchvision's TrivialAugment Wide
       (arXiv 2103.10158).
-    - `randaugment`: two random operations, by torchvision's RandAugment (arXiv 1909.13719).
+    - `randaugment`: two random operations, as torchvision's RandAugment (arXiv 1909.13719).
 
-    The draws come from `generator` alone; torch's global random state is left as it was.
+    The draws come from `generator` alone; torch's global random state is left as it was. Nothing
+    waits for a GPU.
 
     Args:
-        images: (B, 3, S, S) uint8, or floats in 0 … 1; not changed in place.
+        images: (B, 3, S, S) uint8; any type for flips and crops. Not changed in place.
         kind: `none` or one of the above.
         generator: on the CPU, so that the draws are the same on every device.
 
@@ -36,7 +37,7 @@ def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
         (B, 3, S, S) of the same type on the same device.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or images of another type.
     """
     if kind == "none":
         return images
@@ -44,15 +45,15 @@ def augment(images: Tensor, kind: Kind, generator: torch.Generator) -> Tensor:
         return _flip(images, generator)
     if kind == "crop-flip":
         return _flip(_shift(images, generator), generator)
-    if kind in _PER_IMAGE:
-        with _drawn_from(generator):
-            return torch.stack([_PER_IMAGE[kind](image) for image in images])
+    if kind in ("trivial", "randaugment"):
+        return auto_augment(images, kind, generator)
     raise ValueError(f"unknown augmentation {kind!r}")
 
 
 def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
     flipped = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(flipped.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+    flipped = to_device(flipped, images.device).view(-1, 1, 1, 1)
+    return torch.where(flipped, images.flip(-1), images)
 
 
 def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,7 +62,7 @@ def _shift(images: Tensor, generator: torch.Generator) -> Tensor:
     shifts = torch.randint(-reach, reach + 1, (2, batch, 1), generator=generator)
     at = (torch.arange(side) + shifts).abs()
     at = (side - 1) - ((side - 1) - at).abs()
-    rows, columns = at.to(images.device)
+    rows, columns = to_device(at, images.device)
     index = torch.arange(batch, device=images.device).view(-1, 1, 1)
     # Two index arrays around the slice of the channels: the channels come last.
     moved = images[index, :, rows[:, :, None], columns[:, None, :]]
