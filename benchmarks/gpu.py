@@ -23,9 +23,12 @@ It needs this repository, torch, torchvision, timm, pyarrow, PyYAML and pydantic
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
+import os
 import queue
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -50,6 +53,9 @@ def child(part: str, device: str, figures: Any) -> None:
     """Run one part, and hand over each figure as it comes."""
     from benchmarks import gpu_parts
 
+    os.setsid()  # so that what it starts can be ended with it
+    if device == "cpu":
+        gpu_parts.torch.set_num_threads(1)
     try:
         for figure in gpu_parts.PARTS[part](gpu_parts.sizes(device), device):
             figures.put(figure)
@@ -72,11 +78,11 @@ def run(part: str, device: str, limit: float) -> dict[str, Any]:
         except queue.Empty:
             if not process.is_alive() and figures.empty():
                 break
-    if process.is_alive():
-        if left <= 0:
-            line["error"] = f"stopped after its {limit:.0f} s"
-            process.kill()
-        process.join()
+    if process.is_alive() and left <= 0:
+        line["error"] = f"stopped after its {limit:.0f} s"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.join()
     if process.exitcode and "error" not in line:
         line["error"] = f"the process ended with {process.exitcode}"
     return line | {"seconds": round(time.monotonic() - began, 1)}
