@@ -119,6 +119,7 @@ def test_with_one_worker_that_waits_warm(address: str, cli: Cli) -> None:
     assert facts(cli, "less") == facts(cli, "whole")
 
 
+@pytest.mark.nightly
 def test_alone_on_its_machine(address: str, cli: Cli) -> None:
     """A CPU's memory is that of its machine; the threads stay as many."""
     cpus = {"resources__gpus_per_trial": "0", "method__memory": "machine"}
@@ -137,6 +138,7 @@ def test_alone_on_its_machine(address: str, cli: Cli) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_a_gpu_that_somebody_else_shares_is_not_waited_for(
     address: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

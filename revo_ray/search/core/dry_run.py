@@ -14,8 +14,8 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.search.core.gpu_memory import gpu_memory_line
 from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.shared_gpu import gpu_memory_line
 from revo_ray.search.core.winners import find_warm_start, first_space
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig, TrainConfig
 

@@ -25,8 +25,8 @@ from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.predictions import ScoredImages
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.early_stopping import EarlyStopping
-from revo_ray.search.core.gpu_memory import gpu_memory_line
 from revo_ray.search.core.paths import check_paths
+from revo_ray.search.core.shared_gpu import gpu_memory_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.winners import check_warm_start, find_warm_start
 from revo_ray.search.core.worker_plugins import plugin_path_for_workers
