@@ -54,6 +54,8 @@ def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Pat
         say(f"warm start from {winners}")
     for model, (seconds, images) in found.steps.items():
         say(f"a step of {model} on {images} images takes {1000 * seconds:,.0f} ms")
+    for line in found.gpu_memory.values():
+        say(line)
     say(
         f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at a "
         "time, if every unit trains"

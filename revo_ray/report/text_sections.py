@@ -79,12 +79,12 @@ def failures_section(runs: Sequence[Run]) -> Section:
 
 
 def _repeat_notes(runs: Sequence[Run]) -> list[str]:
-    """Notes on evaluations that were repeated because a worker or a row was lost."""
+    """Notes on evaluations that were repeated because a worker, memory or a row was lost."""
     notes = []
     if again := sum(row.attempts - 1 for run in runs for row in run.rows):
         notes.append(
-            f"{counted(again, 'trial')} more than evaluations: a worker or a machine was lost, and "
-            "its evaluation was repeated."
+            f"{counted(again, 'trial')} more than evaluations: a worker or a machine was lost, or "
+            "memory ran out, and the evaluation was repeated."
         )
     if torn := [f"{run.outcome.name}/{name}" for run in runs for name in run.torn]:
         notes.append(

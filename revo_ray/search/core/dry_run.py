@@ -15,6 +15,7 @@ from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.shared_gpu import gpu_memory_line
 from revo_ray.search.core.winners import find_warm_start, first_space
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig, TrainConfig
 
@@ -63,6 +64,7 @@ class DryRun:
         seconds: time of all evaluations one after the other, if every unit trains.
         workers: evaluations that this machine runs at the same time.
         warm_starts: the winners with which searches begin, in a few words each.
+        gpu_memory: a line on the memory that evaluations need which share a GPU, by network.
     """
 
     preparation: Preparation
@@ -74,6 +76,7 @@ class DryRun:
     seconds: float = 0.0
     workers: int = 1
     warm_starts: set[str] = field(default_factory=set)
+    gpu_memory: dict[str, str] = field(default_factory=dict)
     _units: dict[Any, list[Unit]] = field(default_factory=dict)
     _per_image: dict[Any, float] = field(default_factory=dict)
     _tried: set[str] = field(default_factory=set)
@@ -120,6 +123,9 @@ class DryRun:
                     say(f"model.weights: {note}")
             self._units[key] = units
             if timed not in self._per_image:
+                gpu_bytes = _gpu_bytes()
+                if line := gpu_memory_line(config, backbone, table, splits, gpu_bytes):
+                    self.gpu_memory.setdefault(model.name, line)
                 images = min(config.train.batch_size, len(splits.train))
                 seconds = _time_step(config, backbone, units, table, splits)
                 self._per_image[timed] = seconds / images
@@ -168,6 +174,15 @@ def _time_step(
             f"{backbone.name} with these weights has no finite loss", key="model.weights"
         )
     return epochs[1].seconds - epochs[0].seconds
+
+
+def _gpu_bytes() -> int | None:
+    """Memory of this machine's first GPU; None if it has none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def _workers(resources: ResourcesConfig) -> int:

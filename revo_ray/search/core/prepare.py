@@ -26,6 +26,7 @@ from revo_ray.rundir.predictions import ScoredImages
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.paths import check_paths
+from revo_ray.search.core.shared_gpu import gpu_memory_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.winners import check_warm_start, find_warm_start
 from revo_ray.search.core.worker_plugins import plugin_path_for_workers
@@ -87,7 +88,8 @@ class Preparation:
         stack: closes what is opened here.
         prepare_table: reads and decodes the images into a table in a folder.
         early_stopping: makes the early stopping that a method wants, or None.
-        say: told in one line why something takes long, or what of a weight file is not loaded.
+        say: told in one line why something takes long, what of a weight file is not loaded, or how
+            much memory evaluations need that share a GPU.
         within: the lock of the study that the searches belong to.
     """
 
@@ -262,6 +264,8 @@ class Preparation:
             if self.say is not None:
                 for note in backbone.notes:
                     self.say(f"model.weights: {note}")
+                if line := gpu_memory_line(config, backbone, table, self.splits(config)):
+                    self.say(line)
             shared = None
             if backbone.loaded is not None:
                 shared = share_weights(backbone.loaded, Storage(self.storage))

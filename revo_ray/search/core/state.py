@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -20,9 +21,11 @@ from revo_ray.search.core.consecutive_errors import remove_errors, stop_after_er
 from revo_ray.search.core.early_stopping import EarlyStopping
 from revo_ray.search.core.final_forms import FinalForms
 from revo_ray.search.core.requests import Request
-from revo_ray.search.core.retries import Retries
+from revo_ray.search.core.retries import Retries, made_again, too_little
 from revo_ray.search.core.winners import first_space
 from revo_ray.settings.schema import SearchConfig
+
+_log = logging.getLogger(__name__)
 
 
 class SearchState:
@@ -180,6 +183,8 @@ class SearchState:
     def record(self, proposal: Proposal, measured: dict[str, Any], trial_id: str) -> None:
         """Write the row of a finished evaluation, then keep its weights, or delete them.
 
+        There is no row yet of an evaluation that ran out of memory for the first time.
+
         Raises:
             OSError: the storage is full or unreachable.
             SearchError: a worker could not write, or too many errors in a row.
@@ -192,12 +197,21 @@ class SearchState:
                 "mend that and go on with --resume"
             )
         self.cold_starts += bool(measured["cold"])
+        row_so_far = dict(measured["row"])
+        if (memory := measured.get("exhausted")) is not None:
+            if self._retries.exhausted(proposal.evaluation, memory):
+                _log.warning(
+                    "evaluation %d %s", proposal.evaluation, made_again(memory, self.config)
+                )
+                return
+            alone = self._retries.alone(proposal.evaluation) == memory
+            row_so_far["error"] = too_little(memory, alone, self.config, row_so_far["error"])
         stopped = {} if measured["whole"] else {"status": "stopped"}
         row = self._row(
             proposal,
             trial_id=trial_id,
-            attempts=1 + self._retries.deaths(proposal.evaluation),
-            **measured["row"] | stopped,
+            attempts=1 + self._retries.trials(proposal.evaluation),
+            **row_so_far | stopped,
         )
         self._append(row)
         self.few.add(row, bool(measured.get("weights")))
@@ -230,7 +244,7 @@ class SearchState:
         )
 
     def lost(self, proposal: Proposal, cause: str) -> None:
-        """A worker died, hung or ran out of memory: propose its evaluation again, or give up.
+        """A worker died or hung: propose its evaluation again, or give up.
 
         Raises:
             OSError: the storage is full or unreachable.
@@ -246,7 +260,7 @@ class SearchState:
             proposal,
             status="error",
             error=self._retries.error(proposal.evaluation),
-            attempts=self._retries.deaths(proposal.evaluation),
+            attempts=self._retries.trials(proposal.evaluation),
             started_at=now,
             finished_at=now,
         )
@@ -254,8 +268,12 @@ class SearchState:
         stop_after_errors(self.ledger, row.evaluation)
         self.tell(row.evaluation)
 
+    def crowded_out(self, proposal: Proposal) -> None:
+        """No device or machine becomes free for an evaluation alone: let it share one."""
+        self._retries.shares(proposal.evaluation)
+
     def returned(self, proposal: Proposal) -> None:
-        """A trial ended before it ran: propose its evaluation again."""
+        """A trial ended before it ran, or out of memory: propose its evaluation again."""
         self._spend(proposal.evaluation, 0)
         self._running.discard(proposal.evaluation)
         self.proposals.requeue(proposal.evaluation)
@@ -275,6 +293,7 @@ class SearchState:
             "objective": self.objective.name,
             "predictions": self.config.search.predictions,
             "limit": self.few.limit(proposal.generation),
+            "alone": self._retries.alone(proposal.evaluation),
         }
         return Request(proposal, config)
 

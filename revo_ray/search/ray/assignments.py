@@ -16,6 +16,9 @@ from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.internals import worker_of
 
+ALONE_S = 600.0
+"""Seconds that an evaluation waits for a device of its own, while no other one of the run works."""
+
 LOADING_S = 300.0
 """Seconds beyond `train.time_limit` that a worker has for its first result, to load everything."""
 
@@ -34,6 +37,8 @@ class Assignment:
     """Whether it took longer than `train.time_limit`."""
     given_up: bool = False
     """Whether its search was stopped."""
+    alone: bool = False
+    """Whether it wants a GPU or a machine that no other evaluation shares."""
 
     @property
     def proposal(self) -> Proposal | None:
@@ -44,6 +49,11 @@ class Assignment:
     def parts(self) -> int:
         """Number of evaluations that it may take as long as: a soup tries several models."""
         return max(1, len(self.request.config.get("candidates", ())))
+
+    @property
+    def waits_alone(self) -> bool:
+        """Whether it waits for a GPU or a machine that others still share."""
+        return self.alone and self.trial is not None and self.trial.status == Trial.PENDING
 
     @property
     def worker(self) -> Any:
@@ -80,6 +90,7 @@ class Assignments:
         self._slots, self._asked_at = 0, float("-inf")
         self._loaded: set[int] = set()
         """Hashes of the workers that have loaded everything; handles would keep them alive."""
+        self._alone_since = float("-inf")
 
     @property
     def slots(self) -> int:
@@ -94,6 +105,14 @@ class Assignments:
         """Trials that a worker works on now."""
         trials = (work.trial for work in self.live.values())
         return sum(trial is not None and trial.status == Trial.RUNNING for trial in trials)
+
+    @property
+    def making_room(self) -> bool:
+        """Whether an evaluation waits for a GPU or a machine of its own.
+
+        No other one begins until then, and no idle worker stays: either might hold a part of it.
+        """
+        return any(work.waits_alone for work in self.live.values())
 
     @contextmanager
     def keeping_failure(self, state: SearchState | None = None) -> Iterator[None]:
@@ -123,7 +142,7 @@ class Assignments:
 
     def assign(self, trial_id: str) -> dict[str, Any] | None:
         """Give a trial the next work of a search: its configuration; None if no search has work."""
-        if len(self.live) >= self.slots:
+        if len(self.live) >= self.slots or self.making_room:
             return None
         for state in self._open:
             request = state.next_request()
@@ -136,17 +155,16 @@ class Assignments:
         return None
 
     def collect_ended(self) -> None:
-        """Take back the work of trials that ended without a result: their worker died, say."""
+        """Take back the work of trials that ended without a row: their worker died, say."""
         for trial_id, work in list(self.live.items()):
             if work.trial is None or not work.trial.is_finished():
                 continue
             del self.live[trial_id]
             died = work.trial.status == Trial.ERROR
-            exhausted = bool(work.reported and work.reported.get("exhausted"))
             with self.keeping_failure(work.state):
                 if work.proposal is None:
                     work.state.forms.lost(work.request.config, _cause(work) if died else None)
-                elif died or exhausted:
+                elif died:
                     work.state.lost(work.proposal, _cause(work))
                 else:
                     work.state.returned(work.proposal)
@@ -154,6 +172,21 @@ class Assignments:
     def heard_from(self, work: Assignment) -> None:
         """Note that a worker reported something: it has loaded all that it needs."""
         self._loaded.add(hash(work.worker))
+
+    def crowded_out(self) -> list[Trial]:
+        """Trials that have waited too long for a GPU or a machine of their own, each once.
+
+        Somebody else holds a part of each. The evaluations are then made as they were before.
+        """
+        now, waiting = time.monotonic(), [w for w in self.live.values() if w.waits_alone]
+        if not waiting or self.busy:
+            self._alone_since = now
+        if now - self._alone_since <= ALONE_S:
+            return []
+        for work in waiting:
+            assert work.proposal is not None
+            work.state.crowded_out(work.proposal)
+        return [work.trial for work in waiting if work.trial is not None]
 
     def given_up(self) -> list[Any]:
         """The workers of evaluations whose searches were stopped, each once."""
@@ -187,6 +220,4 @@ class Assignments:
 def _cause(work: Assignment) -> str:
     if work.late:
         return f"it took longer than train.time_limit, {work.state.config.train.time_limit:g} s"
-    if work.reported is not None and work.reported.get("exhausted"):
-        return str(work.reported["row"]["error"])
     return last_line((work.trial and work.trial.get_error()) or "")

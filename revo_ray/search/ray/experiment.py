@@ -77,28 +77,38 @@ class Proposer(Searcher):
 
 
 class Scheduler(FIFOScheduler):
-    """Tune's scheduler: asks each search's own one, and keeps workers warm at a barrier."""
+    """Tune's scheduler: asks each search's own one, and keeps workers warm at a barrier.
 
-    def __init__(self, assignments: Assignments) -> None:
+    An evaluation that ran out of memory gets a trial with more resources than the others. Tune's
+    idle workers serve trials of the same resources only, so it gets a worker of its own.
+    """
+
+    def __init__(self, assignments: Assignments, needs: TrialResources) -> None:
         super().__init__()
-        self._assignments, self._kept = assignments, 0
+        self._assignments, self._needs, self._kept = assignments, needs, 0
         self.controller: Any = None
         """Tune's controller, once there is a trial."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Choose the first trial that has not begun, without a look at all that have ended."""
+        for trial in self._assignments.crowded_out():
+            tune_controller.stop_trial(trial)
+            # Tune goes on to count it among those that will use an idle worker.
+            keep_workers(tune_controller, trial.placement_group_factory, -1)
+        self._keep_workers(tune_controller)
         live = tune_controller.get_live_trials()
         return next((trial for trial in live if trial.status == Trial.PENDING), None)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
+        """Note the trial of an evaluation; one that is made alone gets its resources here."""
         self.controller = tune_controller
-        if (more := self._assignments.slots - self._kept) > 0:
-            keep_workers(tune_controller, trial.placement_group_factory, more)
-            self._kept += more
         work = self._assignments.live.get(trial.trial_id)
         if work is not None:
             work.trial = trial
+            if (memory := work.request.config.get("alone")) is not None:
+                alone = self._needs.alone(memory)
+                work.alone = alone != self._needs
+                trial.update_resources(alone.request)
             if work.state.early_stopping is not None and work.proposal is not None:
                 work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
 
@@ -112,6 +122,14 @@ class Scheduler(FIFOScheduler):
             return work.state.early_stopping.result(
                 evaluation, trial, result["epoch"], value, tune_controller
             )
+
+    def _keep_workers(self, tune_controller: Any) -> None:
+        """Tune keeps as many idle workers as trials are staged; at a barrier that would be one."""
+        making_room = self._assignments.making_room
+        wanted = 0 if making_room else max(self._kept, self._assignments.slots)
+        if wanted != self._kept:
+            keep_workers(tune_controller, self._needs.request, wanted - self._kept)
+            self._kept = wanted
 
 
 class Recorder(tune.Callback):
@@ -141,7 +159,7 @@ class Recorder(tune.Callback):
         with self._assignments.keeping_failure(work.state):
             if work.proposal is None:
                 work.state.forms.answered(work.request.config, result)
-            elif result.get("done") and not result.get("exhausted"):
+            elif result.get("done"):
                 work.state.record(work.proposal, result, trial.trial_id)
 
 
@@ -175,7 +193,7 @@ def run_experiment(
         return min(needs.slots(wanted=generations), max_concurrent or sys.maxsize)
 
     assignments = Assignments(states, slots, finish)
-    scheduler = Scheduler(assignments)
+    scheduler = Scheduler(assignments, needs)
     try:
         with (
             _environment(),

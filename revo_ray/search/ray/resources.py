@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 from ray import tune
 
 from revo_ray.errors import UserError
+from revo_ray.search.core.retries import Memory
 from revo_ray.search.ray.autoscaler import refuses
 
 
@@ -33,6 +34,18 @@ class TrialResources:
     def request(self) -> tune.PlacementGroupFactory:
         """The resources, as Tune asks for them. Ray pins the trial to the GPUs that it grants."""
         return tune.PlacementGroupFactory([self.bundle])
+
+    def alone(self, memory: Memory) -> TrialResources:
+        """The resources of an evaluation that shares no memory with another one.
+
+        Args:
+            memory: a device's takes the whole GPU; a machine's takes all CPUs of the largest one.
+        """
+        if memory == "device":
+            return replace(self, gpus=math.ceil(self.gpus))
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most = max((int(node.get("CPU", 0)) for node in nodes if self._fits(node)), default=0)
+        return replace(self, cpus=max(self.cpus, most))
 
     def slots(self, wanted: int = 0) -> int:
         """Number of evaluations that may be live: as many as the machines that are up hold at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from revo_ray.data.shared_files import SharedFile, fetch, original
 from revo_ray.finetune.plan import Plan
 from revo_ray.objective import METRICS
 from revo_ray.search.core.evaluation_files import store
+from revo_ray.search.core.retries import Memory
 from revo_ray.search.core.worker_plugins import policy_here
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
@@ -48,7 +50,11 @@ class EvaluationTrial(tune.Trainable):
             return self._make()
         if self._results is None:
             self._results = evaluate(self.config)
-        return next(self._results)
+        result = next(self._results)
+        if result["row"]["status"] == "error":
+            self._results = None  # its frames hold the network
+            free_memory()  # whatever state the failure left is not used again
+        return result
 
     def _make(self) -> dict[str, Any]:
         """Do what a search asks for at its end; an exception is an answer with its cause."""
@@ -57,8 +63,9 @@ class EvaluationTrial(tune.Trainable):
         try:
             answer = make(self.config, tuner_for(self.config["task"]))
         except Exception as error:
-            _tuners.clear()  # whatever state the failure left is not used again
             answer = {"error": describe(error)}
+        if "error" in answer:
+            free_memory()
         return {"error": None, **answer, "made": True, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,12 +83,12 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Args:
         config: `task`, `evaluation`, `plan`, `epochs`, `objective`, `predictions`, their precision,
-            `limit`, the rank below which weights are written, and `stepwise`: whether each epoch
-            is reported, or the last alone.
+            `limit`, the rank below which weights are written, `stepwise`: whether each epoch
+            is reported, or the last alone, and `alone`: the memory that it shares with nothing.
 
     Yields:
-        The row so far; whether the trial is `done`, the evaluation is `whole` (not cut short), and
-        memory was `exhausted`.
+        The row so far; whether the trial is `done` and the evaluation is `whole` (not cut short),
+        and the memory that was `exhausted`.
     """
     global _served
     cold, _served = _served == 0, _served + 1
@@ -95,6 +102,8 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return {"row": row | more | now, "cold": cold, "done": ended, "whole": whole} | judged
 
     try:
+        if config["alone"] is not None:
+            free_memory()  # of other searches' networks
         plan = Plan.from_json(config["plan"])
         tuner = tuner_for(task)
         row["device"] = device_name(tuner)
@@ -111,9 +120,8 @@ def evaluate(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if ended:
                 return
     except Exception as error:
-        _tuners.clear()  # whatever state the failure left is not used again
         failed = result({"status": "error", "error": describe(error), **_spent(curve)})
-        yield failed | {"exhausted": is_exhaustion(error)}
+        yield failed | {"exhausted": exhausted_memory(error)}
 
 
 def tuner_for(task: dict[str, Any]) -> FineTuner:
@@ -149,14 +157,29 @@ def path_here(file: dict[str, Any], task: dict[str, Any]) -> Path:
     return original(shared) if is_driver else fetch(shared)
 
 
-def is_exhaustion(error: BaseException) -> bool:
-    """Whether the memory of the machine or the device ran out; it may suffice the next time."""
+def free_memory() -> None:
+    """Forget the networks, and give what they held of the device back to other processes."""
     import torch
 
-    # torch has no class of its own for the machine's memory
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
+    _tuners.clear()
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where no GPU was used
+
+
+def exhausted_memory(error: BaseException) -> Memory | None:
+    """The memory that ran out, which may suffice the next time; None if the error is another one.
+
+    torch has no class of its own for the machine's memory, nor for that of a GPU which does not
+    hold a process's context or cuBLAS's workspace.
+    """
+    import torch
+
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    if isinstance(error, torch.OutOfMemoryError) or (
+        "CUDA" in text and ("out of memory" in text or "ALLOC_FAILED" in text)
+    ):
+        return "device"
+    return "machine" if isinstance(error, MemoryError) or "allocate memory" in text else None
 
 
 def describe(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -150,3 +151,43 @@ def test_workers_are_those_that_the_cores_hold(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert dry_run._workers(ResourcesConfig(**resources)) == workers
+
+
+def test_memory_is_said_where_evaluations_share_a_gpu(
+    dry: DryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "_time_step", lambda *_: STEP)
+    monkeypatch.setattr(dry_run, "_gpu_bytes", lambda: None)
+    apart = [("auto", "auto"), ("0", "auto"), ("1", "auto"), ("0.5", "cpu")]
+    for gpus, device in apart:
+        dry.add(config_of(dry, f"resources.gpus_per_trial={gpus}", f"resources.device={device}"))
+    assert dry.gpu_memory == {}
+    shared = config_of(dry, "resources.gpus_per_trial=0.33", "data.image_size=32")
+    dry.add(shared)
+    (line,) = dry.gpu_memory.values()
+    found = re.fullmatch(
+        r"timm/test_byobnet, GPU memory, estimated: (\S+) GB an evaluation \(weights (\S+), "
+        r"activations (\S+), features 0\.07, images (\S+), context 0\.50\), (\S+) GB for the 3 "
+        r"that share a GPU",
+        line,
+    )
+    assert found
+    each, weights, activations, images, all_three = map(float, found.groups())
+    assert each == pytest.approx(weights + activations + images + 0.57, abs=0.03)
+    assert all_three == pytest.approx(3 * each, abs=0.02)
+    dry.preparation.network(shared)  # as a search begins
+    assert notes == [line]
+
+
+def test_a_gpu_that_is_too_small_for_all_is_said(
+    dry: DryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "_time_step", lambda *_: STEP)
+    for size, said in ((10**9, True), (10**11, False)):
+        monkeypatch.setattr(dry_run, "_gpu_bytes", lambda size=size: size)
+        dry.add(config_of(dry, "resources.gpus_per_trial=0.5", f"train.batch_size={size % 7 + 4}"))
+        (line,) = dry.gpu_memory.values()
+        assert (
+            line.endswith("raise resources.gpus_per_trial (0.5) or lower train.batch_size") == said
+        )
+        dry.gpu_memory.clear()

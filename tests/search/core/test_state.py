@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,79 @@ def test_three_deaths_of_one_genome_are_an_error_row(tmp_path: Path) -> None:
     following = state.next_request()
     assert following is not None
     assert following.proposal.evaluation == 1
+
+
+def run_out(state: SearchState, folder: Path, memory: str) -> Request:
+    """The next evaluation runs out of memory; its request."""
+    request = state.next_request()
+    assert request is not None
+    failed = measure(request, folder, status="error", error="MemoryError: 2 GiB")
+    state.record(request.proposal, failed | {"exhausted": memory}, "trial")
+    if request.proposal.evaluation in state.ledger:
+        state.tell(request.proposal.evaluation)
+    else:
+        state.returned(request.proposal)
+    return request
+
+
+@pytest.mark.parametrize("memory", ["device", "machine"])
+def test_memory_that_runs_out_once_changes_no_row(tmp_path: Path, memory: str) -> None:
+    """Nor does a driver that dies before the evaluation was made again, or one that died then."""
+    whole, less = tmp_path / "whole", tmp_path / "less"
+    run(open_state(whole), whole)
+    state = open_state(less)
+    first = run_out(state, less, memory)
+    assert first.config["alone"] is None
+    assert rows(less) == []
+    again = state.next_request()
+    assert again is not None
+    assert again.config == first.config | {"alone": memory}
+    state.lost(again.proposal, "its machine died")
+    third = state.next_request()
+    assert third is not None
+    assert third.config == again.config
+    state = open_state(less)  # by a driver that knows nothing of it
+    assert run_out(state, less, memory).config == first.config
+    run(state, less)
+    found = rows(less)
+    assert found.pop(0)["attempts"] == 2
+    assert found == rows(whole)[1:]
+
+
+@pytest.mark.parametrize(
+    ("memory", "precision", "lower"),
+    [
+        ("device", "fp32", "GPU.* on its GPU: lower .*, or set train.precision to bf16 \\("),
+        ("device", "bf16", "GPU.* on its GPU: lower .* or train.cache_mb \\(64\\) \\("),
+        ("machine", "fp32", "machine.* on its machine: lower .* or train.cache_mb \\(64\\) \\("),
+    ],
+)
+def test_memory_that_runs_out_twice_is_an_error_that_says_what_to_lower(
+    tmp_path: Path, memory: str, precision: str, lower: str
+) -> None:
+    state = open_state(tmp_path, f"train.precision={precision}")
+    for _ in range(2):
+        assert run_out(state, tmp_path, memory).proposal.evaluation == 0
+    (row,) = rows(tmp_path)
+    assert (row["status"], row["attempts"]) == ("error", 2)
+    assert re.search(lower, row["error"])
+    assert "train.batch_size (16), data.image_size (32)" in row["error"]
+    assert row["error"].endswith("(MemoryError: 2 GiB)")
+    following = state.next_request()
+    assert following is not None
+    assert (following.proposal.evaluation, following.config["alone"]) == (1, None)
+
+
+def test_an_evaluation_for_which_no_device_becomes_free_shares_one_again(tmp_path: Path) -> None:
+    state = open_state(tmp_path)
+    run_out(state, tmp_path, "device")
+    waiting = state.next_request()
+    assert waiting is not None
+    state.crowded_out(waiting.proposal)
+    state.returned(waiting.proposal)
+    assert run_out(state, tmp_path, "device").config["alone"] is None
+    (row,) = rows(tmp_path)
+    assert row["error"].startswith("ran out of the GPU's memory twice: lower ")
 
 
 @pytest.mark.parametrize("lookahead", [0, 4])

@@ -28,6 +28,11 @@ def test_slots_of_a_machine(cpus: int, gpus: float, machine: dict[str, float], s
     assert TrialResources(cpus, gpus)._fits(machine) == slots
 
 
+@pytest.mark.parametrize(("gpus", "alone"), [(0, 0), (0.05, 1), (0.33, 1), (0.5, 1), (1, 1)])
+def test_an_evaluation_alone_on_its_device_has_a_whole_gpu(gpus: float, alone: int) -> None:
+    assert TrialResources(2, gpus).alone("device") == TrialResources(2, alone)
+
+
 def test_a_storage_uris_options_stay_at_its_end() -> None:
     root = Storage("s3://bucket/folder?region=us-east-1")
     child = root.child("run")
