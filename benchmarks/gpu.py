@@ -1,8 +1,8 @@
 """Measures a GPU in one call of at most eight minutes, on synthetic images and without Ray.
 
 Each part runs in a process of its own within a time limit, and prints its JSON line as soon as it
-is done. A part that fails, or that takes too long, says so in its line, with the figures that it had
-by then; the others go on. Every figure is from one run on one device.
+is done. A part that fails or takes too long says so in its line, beside the figures that it had by
+then. The others go on. Every figure is from one run on one device.
 
 1. `determinism`: one evaluation twice, of four networks; whether every bit agrees.
 2. `switches`: images a second of ResNet-18 at 224 pixels and batches of 32, with one switch changed
@@ -54,8 +54,6 @@ def child(part: str, device: str, figures: Any) -> None:
     from benchmarks import gpu_parts
 
     os.setsid()  # so that what it starts can be ended with it
-    if device == "cpu":
-        gpu_parts.torch.set_num_threads(1)
     try:
         for figure in gpu_parts.PARTS[part](gpu_parts.sizes(device), device):
             figures.put(figure)
@@ -80,6 +78,7 @@ def run(part: str, device: str, limit: float) -> dict[str, Any]:
                 break
     if process.is_alive() and left <= 0:
         line["error"] = f"stopped after its {limit:.0f} s"
+        assert process.pid is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.join()

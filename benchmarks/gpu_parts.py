@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from revo_ray.data.table.images import Images
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
-from revo_ray.finetune.training import tuner as tuner_module
 from revo_ray.finetune.training.augment import Kind
-from revo_ray.finetune.training.feed import batches
+from revo_ray.finetune.training.feed import Feed, batches
 from revo_ray.finetune.training.numerics import numerics
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
@@ -66,11 +65,17 @@ class Size:
 
 
 def sizes(device: str) -> Size:
-    """The sizes of a GPU; of a CPU tiny ones, which try the program."""
+    """The sizes of a GPU; of a CPU tiny ones, which try the program with one thread."""
     if device == "cuda":
         return Size()
-    small = {"networks": ("timm/test_resnet", "timm/test_vit"), "searches": (16,)}
-    return Size("timm/test_resnet", side=32, batch=8, epochs=2, images=16, processes=(2,), **small)  # type: ignore[arg-type]
+    torch.set_num_threads(1)
+    return Size(
+        model="timm/test_resnet",
+        networks=("timm/test_resnet", "timm/test_vit"),
+        **{"side": 32, "batch": 8, "epochs": 2, "images": 16},
+        searches=(16,),
+        processes=(2,),
+    )
 
 
 def make_tuner(
@@ -78,6 +83,7 @@ def make_tuner(
     device: str,
     *,
     layout: torch.memory_format | None = torch.contiguous_format,
+    resident: bool = True,
     **options: Any,
 ) -> FineTuner:
     """A network and so many training images, a third as many to validate; the same each time."""
@@ -88,8 +94,7 @@ def make_tuner(
     table = Table(Path("none"), Images([pixels], size.side), labels, tuple("abcdefg"), pa.table({}))
     order = rng.permutation(count)
     train, validation = np.sort(order[: size.images]), np.sort(order[size.images :])
-    side = {} if "resnet" in size.model else {"image_size": size.side}
-    backbone = load_backbone(size.model, "none", CLASSES, **side)
+    backbone = load_backbone(size.model, "none", CLASSES, image_size=size.side)
     # SGD and running statistics, as the plain loop that is the limit.
     usual = {"optimizer": "sgd", "batch_norm": "running", "cache_mb": 0}
     train_config = TrainConfig(
@@ -97,7 +102,10 @@ def make_tuner(
     )
     units = find_units(backbone.model, "layer", backbone.head)
     splits = Splits(train, validation, validation)
-    return FineTuner(backbone, units, table, splits, train_config, device=device, layout=layout)
+    tuner = FineTuner(backbone, units, table, splits, train_config, device=device, layout=layout)
+    if not resident:
+        tuner.feeds["train"] = Feed(table, train, tuner.device, resident=False)
+    return tuner
 
 
 def make_plan(tuner: FineTuner, seed: int = 0) -> Plan:
@@ -121,12 +129,6 @@ def evaluate(tuner: FineTuner, device: str) -> float:
     return now(device) - began
 
 
-def throughput(size: Size, device: str, **options: Any) -> float:
-    """Images a second that an evaluation trains on."""
-    tuner = make_tuner(size, device, **options)
-    return round(size.epochs * size.images / evaluate(tuner, device), 1)
-
-
 def determinism(size: Size, device: str) -> Figures:
     """Whether two runs of one plan agree in every bit, after another plan and in a new tuner."""
     size = replace(size, images=min(size.images, 64), epochs=2)
@@ -137,7 +139,7 @@ def determinism(size: Size, device: str) -> Figures:
 
 def _agrees(size: Size, device: str) -> bool:
     tuner = make_tuner(size, device, layout=None)
-    runs = []
+    runs: list[tuple[float | None, Tensor, dict[str, Tensor]]] = []
     for each in (tuner, tuner, make_tuner(size, device, layout=None)):
         *_, last = each.run(make_plan(each))
         list(each.run(make_plan(each, 1)) if each is tuner and not runs else ())
@@ -173,7 +175,7 @@ def training(size: Size, device: str, **options: Any) -> float:
     for epoch in tuner.run(make_plan(tuner)):
         seconds.append(epoch.seconds)  # it ends with a loss that was read, so the device is done
     # The first epoch warms up; the last one validates.
-    steady = [after - before for before, after in zip(seconds, seconds[1:-1], strict=False)]
+    steady = [after - before for before, after in pairwise(seconds[:-1])]
     return round(size.images / statistics.median(steady or [seconds[0]]), 1)
 
 
@@ -189,9 +191,9 @@ def plain(
     images = torch.rand(size.batch, 3, size.side, size.side, device=device)
     images = images.contiguous(memory_format=order)
     labels = torch.arange(size.batch, device=device) % CLASSES
-    tf32 = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = tf32
-    torch.backends.cudnn.conv.fp32_precision = tf32
+    products: Any = torch.backends
+    products.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    products.cudnn.conv.fp32_precision = products.cuda.matmul.fp32_precision
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -241,7 +243,7 @@ def split(size: Size, tuner: FineTuner, device: str, steps: int = 20) -> dict[st
             marks.append(now(device))
             optimizer.step()
             marks.append(now(device))
-            for name, begin, end in zip(names, marks, marks[1:], strict=True):
+            for name, begin, end in zip(names, marks[:-1], marks[1:], strict=True):
                 taken[name].append(end - begin)
     every = len(parts) * size.epochs
     found = {name: round(every * statistics.median(each), 3) for name, each in taken.items()}
@@ -304,25 +306,14 @@ def feeds(size: Size, device: str) -> Figures:
     """Images a second from the device's memory and from the host's, and with each augmentation."""
     size = replace(size, epochs=3)
     if device == "cuda":
-        yield {"images_per_second": {"resident": training(size, device)}}
-        with _nothing_fits():
-            yield {"images_per_second": {"streamed": training(size, device)}}
+        for name, resident in (("resident", True), ("streamed", False)):
+            yield {"images_per_second": {name: training(size, device, resident=resident)}}
     else:
         yield {"images_per_second": {"streamed": "skipped: needs a CUDA device"}}
     for kind in Kind.__args__:  # type: ignore[attr-defined]
         yield {"images_per_second": {kind: training(size, device, augment=kind)}}
     mixed = training(size, device, mixup=0.2, cutmix=1.0)
     yield {"images_per_second": {"mixup and cutmix": mixed}}
-
-
-@contextmanager
-def _nothing_fits() -> Iterator[None]:
-    fits = tuner_module.fits
-    tuner_module.fits = lambda *_: False
-    try:
-        yield
-    finally:
-        tuner_module.fits = fits
 
 
 def failures(size: Size, device: str) -> Figures:
@@ -364,6 +355,5 @@ def _without_memory(run: Callable[[], object]) -> str | None:
 
 
 PARTS: dict[str, Callable[[Size, str], Figures]] = {
-    part.__name__: part
-    for part in (determinism, switches, evaluation, processes, feeds, failures)
+    part.__name__: part for part in (determinism, switches, evaluation, processes, feeds, failures)
 }

@@ -143,7 +143,8 @@ BENCHMARKS = {
     ),
     "gpu": (
         "On a GPU",
-        "One evaluation, and several beside one another.",
+        "Repeatability, precision, the parts of an evaluation, processes beside one another, where "
+        "the images are, and failures.",
     ),
     "faults": (
         "Faults injected into real searches",

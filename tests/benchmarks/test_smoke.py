@@ -15,7 +15,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +39,7 @@ from benchmarks import (
     baselines,
     batch_norm,
     gpu,
+    gpu_parts,
     overhead,
     preparation,
     recipe,
@@ -158,19 +159,99 @@ def test_batch_norm(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert line["precise_is_better"] in ("0 of 1", "1 of 1")
 
 
-def test_gpu(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work of a process beside others is done in this one."""
-    monkeypatch.setattr(gpu, "SMOKE", replace(gpu.SMOKE, processes=()))
-    line = last_line(printed("gpu", "--smoke"))
-    figures = line["images_per_second"]["32px_fp32"].values()
-    assert len(figures) == 3
-    assert all(figure > 0 for figure in figures)
+@pytest.mark.parametrize("part", sorted(set(gpu.LIMITS) - {"processes"}))
+def test_gpu(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part, in this process."""
+    tiny = replace(gpu_parts.sizes("cpu"), networks=("timm/test_resnet",), images=8)
+    line: dict[str, Any] = {}
+    for figure in gpu_parts.PARTS[part](tiny, "cpu"):
+        gpu.merge(line, figure)
+    numbers = [value for value in values(line) if not isinstance(value, str)]
+    assert numbers
+    assert all(numbers)
+    skipped = [value for value in values(line) if isinstance(value, str)]
+    assert set(skipped) <= {"skipped: needs a CUDA device"}
+
+
+def values(line: dict[str, Any]) -> Iterator[Any]:
+    for value in line.values():
+        yield from values(value) if isinstance(value, dict) else [value]
+
+
+def test_gpu_a_worker_beside_others() -> None:
+    """The work of such a process is done in this one."""
     ready, go, ended = Semaphore(0), Event(), Queue[float]()
     go.set()
     began = time.perf_counter()
-    gpu.worker(gpu.SMOKE, 32, "cpu", ready, go, ended, repeats=1)
+    gpu_parts.worker(replace(gpu_parts.sizes("cpu"), images=8), "cpu", ready, go, ended, repeats=1)
     assert ready.acquire(blocking=False)
     assert ended.get_nowait() > began
+
+
+def test_gpu_a_part_that_fails_or_hangs_is_a_line_and_leaves_nothing() -> None:
+    script = """
+import json, os, subprocess, sys, types
+
+def fails(*_):
+    yield {"a": {"b": 1}}
+    yield {"a": {"c": 2}}
+    raise ValueError("no\\nmore")
+
+def hangs(*_):
+    sleeper = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
+    yield {"started": sleeper.pid}
+    sleeper.wait()
+
+def dies(*_):
+    os._exit(7)
+    yield
+
+torch = types.SimpleNamespace(set_num_threads=int)
+parts = {part.__name__: part for part in (fails, hangs, dies)}
+own = types.SimpleNamespace(PARTS=parts, sizes=str, torch=torch)
+sys.modules["benchmarks.gpu_parts"] = own
+from benchmarks import gpu
+
+for part, limit in (("fails", 60), ("hangs", 3), ("dies", 60)):
+    print(json.dumps(gpu.run(part, "cpu", limit)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    failed, hung, died = map(json.loads, done.stdout.splitlines())
+    assert failed["a"] == {"b": 1, "c": 2}
+    assert failed["error"] == "ValueError: no more"
+    assert hung["error"] == "stopped after its 3 s"
+    state = Path(f"/proc/{hung['started']}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+    assert died["error"] == "the process ended with 7"
+
+
+def test_gpu_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "NEEDS", ("torch", "nothing_of_this_name", "nor_this"))
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu"])
+    with pytest.raises(SystemExit, match="needs nothing_of_this_name, nor_this, not installed"):
+        gpu.main()
+
+
+def test_gpu_needs_no_package_beside_those_it_names() -> None:
+    """A machine that is lent for an hour has torch and little else."""
+    script = """
+import importlib.abc, sys
+class Without(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {"ray", "scipy", "sklearn", "imagehash", "cmaes", "typer",
+                                      "rich", "tensorboardX", "psutil", "hyperopt", "optuna"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Without())
+import benchmarks.gpu, benchmarks.gpu_parts
+size = benchmarks.gpu_parts.sizes("cpu")
+print(len(benchmarks.gpu_parts.make_tuner(size, "cpu").units))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 3
 
 
 def test_gpu_without_a_gpu_says_so() -> None:

@@ -6,6 +6,7 @@ hold in one of three; no elapsed time has a limit.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu import LIMITS
 from tests.benchmarks.test_smoke import last_line
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
@@ -169,8 +171,11 @@ def test_ablations(tmp_path: Path) -> None:
 
 
 def test_gpu_processes_beside_one_another() -> None:
-    found = line("gpu", "--smoke")
-    assert found["trials_per_minute"]["32px"]["processes"]["2"] > 0
+    said = output_of("benchmarks.gpu", "--device", "cpu", "--seconds", "300")
+    parts = [json.loads(each) for each in said.splitlines()]
+    assert [part["part"] for part in parts] == list(LIMITS)
+    assert not any("error" in part for part in parts), parts
+    assert parts[3]["images_per_second"]["2"] > 0
 
 
 def test_a_worker_does_not_grow() -> None:

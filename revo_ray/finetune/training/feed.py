@@ -23,9 +23,8 @@ class Feed:
     """Batches of a split, from the device's memory or from the mapped table.
 
     On a CPU nothing is kept: each batch is copied from the page cache, which all trials of a
-    machine share. For a GPU without room for the images, a thread reads the batch after the one that
-    is asked for, into page-locked memory that the GPU copies from while it computes. The numbers do
-    not depend on it.
+    machine share. For a GPU without room for the images a thread reads one batch ahead, into
+    page-locked memory that the GPU copies from while it computes. The numbers do not depend on it.
 
     Args:
         table: images and labels.

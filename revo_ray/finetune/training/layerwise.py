@@ -97,17 +97,32 @@ class LayerwiseOptimizer:
         averages = [self._averages[i] for i in at]
         if self._kind == "sgd":
             torch._fused_sgd_(
-                *(parameters, gradients, averages if self._momentum else []),
-                **{"lr": rate, "weight_decay": decay, "momentum": self._momentum},
-                **{"dampening": 0.0, "nesterov": False, "maximize": False},
+                parameters,
+                gradients,
+                averages if self._momentum else [],
+                lr=rate,
+                weight_decay=decay,
+                momentum=self._momentum,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
                 is_first_step=False,
             )
             return
-        squares = [self._squares[i] for i in at]
         torch._fused_adamw_(
-            *(parameters, gradients, averages, squares, [], counts),
-            **{"lr": rate, "weight_decay": decay, "beta1": self._momentum, "beta2": BETA2},
-            **{"eps": EPSILON, "amsgrad": False, "maximize": False},
+            parameters,
+            gradients,
+            averages,
+            [self._squares[i] for i in at],
+            [],
+            counts,
+            lr=rate,
+            weight_decay=decay,
+            beta1=self._momentum,
+            beta2=BETA2,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
         )
 
     def _move(self, at: list[int], rates: list[float]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from torch import nn
 Precision = Literal["fp32", "tf32", "bf16"]
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+_repeatable: Any = torch.utils.deterministic
 
 
 @contextmanager
@@ -33,10 +35,10 @@ def numerics(device: torch.device, precision: Precision) -> Iterator[None]:
     before = _Numerics(
         deterministic=torch.are_deterministic_algorithms_enabled(),
         warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
-        fill=torch.utils.deterministic.fill_uninitialized_memory,
+        fill=_repeatable.fill_uninitialized_memory,
         benchmark=torch.backends.cudnn.benchmark,
         matmul=torch.backends.cuda.matmul.fp32_precision,
-        convolutions=torch.backends.cudnn.conv.fp32_precision,
+        convolutions=_convolutions.fp32_precision,
         workspace=os.environ.get(_WORKSPACE),
     )
     products = "tf32" if precision == "tf32" else "ieee"
@@ -62,10 +64,10 @@ class _Numerics:
 
     def set(self) -> None:
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = self.fill
+        _repeatable.fill_uninitialized_memory = self.fill
         torch.backends.cudnn.benchmark = self.benchmark
         torch.backends.cuda.matmul.fp32_precision = self.matmul
-        torch.backends.cudnn.conv.fp32_precision = self.convolutions
+        _convolutions.fp32_precision = self.convolutions
         if self.workspace is None:
             os.environ.pop(_WORKSPACE, None)
         else:

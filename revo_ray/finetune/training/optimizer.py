@@ -14,7 +14,6 @@ from revo_ray.finetune.training.layerwise import BETA1, LayerwiseOptimizer
 from revo_ray.settings.schema import TrainConfig
 
 
-
 def rates_by_parameter(units: Sequence[Unit], rates: Rates) -> Mapping[str, float]:
     """The rates of parameters by name, from those of the units in their order.
 

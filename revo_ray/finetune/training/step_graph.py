@@ -19,10 +19,10 @@ WARM_UP = 3
 class StepGraphs:
     """Graphs of a model that trains whole, one for each shape of a batch.
 
-    A graph holds no rate and no weight, only where the weights are. So one capture serves every plan
-    of a worker's life. A shape is captured when it is first met, and its graph is compared with the
-    plain pass then. Where a bit differs, the model draws random numbers on the GPU, or CUDA refuses
-    the capture, batches of that shape take the plain pass for good.
+    A graph holds no rate and no weight, only where the weights are. So one capture serves every
+    plan of a worker's life. A shape is captured when it is first met, and its graph is compared
+    with the plain pass then. Where a bit differs, the model draws random numbers on the GPU, or
+    CUDA refuses the capture, batches of that shape take the plain pass for good.
 
     Args:
         model: on a GPU. Its parameters and buffers must stay where they are.

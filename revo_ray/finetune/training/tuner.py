@@ -87,7 +87,8 @@ class FineTuner:
     ) -> None:
         self.device = torch.device(device)
         self._layout = layout or memory_format(backbone.model, self.device, train.precision)
-        self.model: nn.Module = backbone.model.to(self.device, memory_format=self._layout)
+        self.model: nn.Module = backbone.model.to(self.device)
+        self.model.to(memory_format=self._layout)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             use_matrices(self.model)
         self.units = tuple(units)

@@ -188,11 +188,11 @@ def describe(error: BaseException) -> str:
 
 
 def device_name(tuner: FineTuner) -> str:
-    """The device of an evaluation, with the physical GPU that it was pinned to."""
+    """The device of an evaluation, the physical GPU that it was pinned to, and its precision."""
     if tuner.device.type != "cuda":
         pinned = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
         return f"cpu (gpu {pinned})" if pinned else "cpu"
-    return f"cuda:{os.environ.get('CUDA_VISIBLE_DEVICES', '0')}"
+    return f"cuda:{os.environ.get('CUDA_VISIBLE_DEVICES', '0')} {tuner.train.precision}"
 
 
 def _node() -> str:

@@ -30,14 +30,18 @@ def settings() -> dict[str, Any]:
 )
 def test_both_switches_are_set_and_all_is_put_back(precision: Precision, products: str) -> None:
     before = settings()
-    with pytest.raises(KeyError), numerics(GPU, precision):
+    with numerics(GPU, precision):
         inside = settings()
         with numerics(GPU, precision):
             assert settings() == inside
         assert settings() == inside
+    assert settings() == before
+    with pytest.raises(KeyError), numerics(GPU, precision):
         raise KeyError
     assert inside["matmul"] == inside["convolutions"] == products
-    assert inside["deterministic"] and not inside["fill"] and not inside["benchmark"]
+    assert inside["deterministic"]
+    assert not inside["fill"]
+    assert not inside["benchmark"]
     assert inside["workspace"] == ":4096:8"
     assert settings() == before
 
