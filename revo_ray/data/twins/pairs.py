@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from revo_ray.data.image_records import Record
 from revo_ray.data.table.disk import filling, replacing
@@ -160,6 +158,9 @@ def _of(thumbnails: Thumbnails, images: Indices, positions: Indices) -> NDArray[
 
 def _components(cluster: Indices, pairs: Pairs) -> Indices:
     """Join the clusters of each two images."""
+    from scipy.sparse import coo_array  # not at the top: a worker that trains needs no SciPy
+    from scipy.sparse.csgraph import connected_components
+
     count = len(cluster)
     edges = cluster[pairs]
     ones = np.ones(len(edges), np.int8)
