@@ -41,6 +41,9 @@ if ! read -r head _ < <(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" gete
     echo "${nodes[-1]} finds no IPv4 address of ${nodes[0]} ($name)" >&2
     exit 3
 fi
+if [[ $head == 127.* ]]; then # the only node; Ray knows its own address by this one alone
+    head=127.0.0.1
+fi
 
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT

@@ -126,7 +126,7 @@ def test_what_slurm_is_asked_for() -> None:
 @pytest.mark.nightly
 def test_a_search_on_one_node(slurm: Slurm) -> None:
     sets = ("name=job", "search.evaluations=4", "resources.max_concurrent=1")
-    job = slurm.start(f"storage={slurm.folder}", *sets)
+    job = slurm.start(f"storage={slurm.folder}", *sets, NODE_ADDRESS="127.0.1.1")  # as on Debian
     log, _ = job.communicate(timeout=280)
     assert job.returncode == 0, log
     assert [row.status for row in slurm.cli.ledger("job")] == ["ok"] * 4
