@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -70,8 +69,8 @@ class Machine:
         while not up.exists():
             assert self._process.poll() is None, f"{name} did not start"
             time.sleep(0.02)
-        (first,) = psutil.Process(self._process.pid).children()
-        self.pid = first.pid
+        (self._first,) = psutil.Process(self._process.pid).children()
+        self.pid = self._first.pid
 
     def inside(self, *words: object) -> list[str]:
         """The command line that runs a command on the machine."""
@@ -98,8 +97,9 @@ class Machine:
         return done.stdout
 
     def close(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)  # its namespace's first process: all others end as well
+        self._process.kill()  # and so the namespace's first process, with which all others end
         self._process.wait()
+        self._first.wait()
 
 
 def connect(machines: Sequence[Machine], addresses: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,7 +155,6 @@ def test_a_job_out_of_time_is_queued_again_and_finishes(slurm: Slurm) -> None:
 
     slurm.wait_for(lambda: slurm.job()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), 600)
     job, log = slurm.job(), slurm.log()
-    print(log, file=sys.stderr)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), log
     assert "DUE TO JOB REQUEUE" in log
     assert f"Connecting to Ray cluster at {ADDRESSES['node1']}:6379" in log
