@@ -37,7 +37,8 @@ trap 'queued=yes; echo "time is over: queued again"; scontrol requeue "$SLURM_JO
 # The first node's address as the last node finds it: to itself, its name may mean 127.0.1.1.
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 name=$(scontrol show node "${nodes[0]}" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
-if ! read -r head _ < <(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" getent ahostsv4 "$name"); then
+find='import socket, sys; print(socket.gethostbyname(sys.argv[1]))'
+if ! read -r head < <(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" python -c "$find" "$name"); then
     echo "${nodes[-1]} finds no IPv4 address of ${nodes[0]} ($name)" >&2
     exit 3
 fi

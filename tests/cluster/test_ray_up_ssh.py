@@ -40,7 +40,7 @@ AuthorizedKeysFile {folder}/laptop/.ssh/id_ed25519.pub
 PasswordAuthentication no
 StrictModes no
 UsePAM no
-SetEnv RAY_TMPDIR={ray}
+SetEnv {environment}
 """
 
 RAY = """#!{home}/revo-ray/venv/bin/python
@@ -62,8 +62,10 @@ class OnPremise:
             subprocess.run(keygen, check=True)
         users = Path("/etc/passwd").read_text()
         (folder / "passwd").write_text(f"me:*:0:0::{self.home}:/bin/bash\n{users}")
-        ray = os.environ["RAY_TMPDIR"]
-        (folder / "sshd_config").write_text(SERVER.format(folder=folder, ray=ray))
+        names = ("RAY_TMPDIR", "RAY_raylet_start_wait_time_s", "RAY_agent_register_timeout_ms")
+        environment = " ".join(f"{name}={os.environ[name]}" for name in names)
+        server = SERVER.format(folder=folder, environment=environment)
+        (folder / "sshd_config").write_text(server)
         self._packages()
         self._environment = without_forks() | {
             "HOME": str(folder / "laptop"),

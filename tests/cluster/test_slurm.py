@@ -28,8 +28,8 @@ SRUN = """#!{python}
 import os, subprocess, sys
 while sys.argv[1].startswith("--"):
     del sys.argv[1]
-if sys.argv[1] == "getent":
-    os.execvp("getent", sys.argv[1:])
+if sys.argv[1] == "python":
+    os.execvp("python", sys.argv[1:])
 command = os.environ["STEP"].split() if "STEP" in os.environ else sys.argv[1:]
 step = subprocess.Popen(command, start_new_session=True)
 open("step.new", "w").write(str(step.pid))
