@@ -38,7 +38,7 @@ trap 'queued=yes; echo "time is over: queued again"; scontrol requeue "$SLURM_JO
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 name=$(scontrol show node "${nodes[0]}" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
 find='import socket, sys; print(socket.gethostbyname(sys.argv[1]))'
-if ! read -r head < <(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" python -c "$find" "$name"); then
+if ! head=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" python -c "$find" "$name"); then
     echo "${nodes[-1]} finds no IPv4 address of ${nodes[0]} ($name)" >&2
     exit 3
 fi
