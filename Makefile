@@ -11,8 +11,8 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --upgrade \
     --custom-compile-command "make locks"
 VERSIONS := ray-versions python-versions torch-versions
-NIGHTLY := nightly-audit nightly-faults nightly-searches nightly-properties nightly-benchmarks models \
-    $(MUTANTS) $(VERSIONS)
+NIGHTLY := nightly-audit nightly-faults nightly-searches nightly-clusters nightly-properties \
+    nightly-benchmarks models $(MUTANTS) $(VERSIONS)
 
 .PHONY: demo test test-fast nightly $(NIGHTLY) lint format docs results locks stale clean
 
@@ -34,7 +34,12 @@ nightly-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m nightly tests/faults
 
 nightly-searches: $(INSTALLED)
-	$(PYTEST) -m nightly --ignore=tests/faults --ignore=tests/benchmarks
+	$(PYTEST) -m nightly --ignore=tests/faults --ignore=tests/benchmarks --ignore=tests/cluster
+
+# Slurm and `ray up` on machines that are namespaces of this one. Needs root, and Debian's slurm-wlm,
+# munge, openssh-server, rsync and iproute2; a test says which of them is missing.
+nightly-clusters: $(INSTALLED)
+	$(BIN)/python -m pytest -m nightly tests/cluster
 
 # Property tests with 20 times as many examples, other ones each night.
 nightly-properties: $(INSTALLED)

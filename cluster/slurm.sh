@@ -8,6 +8,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=4
 #SBATCH --exclusive
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
@@ -29,21 +30,35 @@ export RAY_USAGE_STATS_ENABLED=0
 # Python on a cold network disk takes its time: nodes wait minutes for each other, not half a one.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 RAY_py_gcs_connect_timeout_s=300
 
+# Two minutes before the time is over. Slurm then stops the search, which loses no finished evaluation.
+queued=
+trap 'queued=yes; echo "time is over: queued again"; scontrol requeue "$SLURM_JOB_ID"' USR1
+
+# The first node's address as the last node finds it: to itself, its name may mean 127.0.1.1.
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+name=$(scontrol show node "${nodes[0]}" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
+find='import socket, sys; print(socket.gethostbyname(sys.argv[1]))'
+if ! head=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" python -c "$find" "$name"); then
+    echo "${nodes[-1]} finds no IPv4 address of ${nodes[0]} ($name)" >&2
+    exit 3
+fi
+if [[ $head == 127.* ]]; then # the only node; Ray knows its own address by this one alone
+    head=127.0.0.1
+fi
+
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 
-# The first node runs what stands after `--`; Ray alone ends with 0 also where it could not start.
+# Each node brings as many CPUs as the job has there. The first runs what stands after `--`; Ray alone
+# ends with 0 also where it could not start.
 # shellcheck disable=SC2016  # the inner shell expands it
-srun --nodes="$SLURM_JOB_NUM_NODES" --cpus-per-task="$SLURM_CPUS_ON_NODE" \
-    ray symmetric-run --address "${nodes[0]}:${RAY_PORT:-6379}" --min-nodes "$SLURM_JOB_NUM_NODES" \
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --cpu-bind=none \
+    bash -c 'exec ray symmetric-run --num-cpus="$SLURM_CPUS_ON_NODE" "$@"' ray \
+    --address "$head:${RAY_PORT:-6379}" --min-nodes "$SLURM_JOB_NUM_NODES" \
     -- bash -c 'echo yes > "$0" && exec python -m revo_ray search "$@" --address auto --resume' \
     "$started" "$@" &
 step=$!
 
-# Two minutes before the time is over. Slurm then stops the search, which loses no finished evaluation.
-queued=
-trap 'queued=yes; echo "time is over: queued again"; scontrol requeue "$SLURM_JOB_ID"' USR1
 status=0
 wait "$step" || status=$?
 if [[ $queued ]]; then # the signal ended `wait`, not the step

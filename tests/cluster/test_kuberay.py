@@ -136,6 +136,21 @@ def test_names_fit_together(manifest: Manifest) -> None:
     assert "ReadWriteMany" in claim["spec"]["accessModes"]
 
 
+def test_the_operator_reaches_the_job_server() -> None:
+    """Its pods carry this label, whether Helm or kustomize installed it; their names differ."""
+    _, wall = read("storage.yaml")
+    (source, port) = next(
+        (each["from"], each["ports"]) for each in wall["spec"]["ingress"] if "ports" in each
+    )
+    assert source == [
+        {
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+        }
+    ]
+    assert port == [{"protocol": "TCP", "port": 8265}]
+
+
 def test_workers_hold_the_gpus(manifest: Manifest) -> None:
     (group,) = cluster_spec(manifest)["workerGroupSpecs"]
     (container,) = group["template"]["spec"]["containers"]

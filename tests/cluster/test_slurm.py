@@ -7,7 +7,6 @@ runs in a process and network namespace of its own, which takes all that it star
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.namespaces import NAMESPACE, skip_without_namespaces
 from tests.cluster.shell import PROGRAMS, complaints
 from tests.end_to_end.cli import SMALL, Cli
 from tests.forks.client import without_forks
@@ -24,14 +24,12 @@ from tests.forks.client import without_forks
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "slurm.sh"
 
-NAMESPACE = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
-if os.geteuid():
-    NAMESPACE += ["--user", "--map-root-user"]
-
 SRUN = """#!{python}
 import os, subprocess, sys
 while sys.argv[1].startswith("--"):
     del sys.argv[1]
+if sys.argv[1] == "python":
+    os.execvp("python", sys.argv[1:])
 command = os.environ["STEP"].split() if "STEP" in os.environ else sys.argv[1:]
 step = subprocess.Popen(command, start_new_session=True)
 open("step.new", "w").write(str(step.pid))
@@ -41,8 +39,11 @@ sys.exit(abs(step.wait()))
 
 SCONTROL = """#!{python}
 import os, signal, sys
-if sys.argv[1] == "show":
-    print("127.0.0.1")
+if sys.argv[1:3] == ["show", "hostnames"]:
+    print("node1")
+elif sys.argv[1:] == ["show", "node", "node1"]:
+    address = os.environ.get("NODE_ADDRESS", "127.0.0.1")
+    print(f"NodeName=node1 CoresPerSocket=1\\n   NodeAddr={{address}} NodeHostName=node1")
 else:
     open("requeued", "a").write(" ".join(sys.argv[1:]))
     os.killpg(int(open("step").read()), signal.SIGTERM)
@@ -102,12 +103,6 @@ class Slurm:
             job.communicate()
 
 
-def skip_without_namespaces() -> None:
-    able = shutil.which("unshare") and shutil.which("ip")
-    if not able or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
-        pytest.skip("namespaces are not allowed here, and ray stop would stop every Ray")
-
-
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[Slurm]:
     made = Slurm(tmp_path)
@@ -124,13 +119,14 @@ def test_what_slurm_is_asked_for() -> None:
     asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")}
     # Ray's own start and stop know one Ray a machine: one task a node, and whole nodes.
     assert {"--requeue", "--exclusive", "--ntasks-per-node=1", "--open-mode=append"} <= asked
+    assert "--mem=0" in asked, "a whole node's memory, where a CPU brings its share only"
     assert any(each.startswith("--signal=B:USR1@") for each in asked)
 
 
 @pytest.mark.nightly
 def test_a_search_on_one_node(slurm: Slurm) -> None:
     sets = ("name=job", "search.evaluations=4", "resources.max_concurrent=1")
-    job = slurm.start(f"storage={slurm.folder}", *sets)
+    job = slurm.start(f"storage={slurm.folder}", *sets, NODE_ADDRESS="127.0.1.1")  # as on Debian
     log, _ = job.communicate(timeout=280)
     assert job.returncode == 0, log
     assert [row.status for row in slurm.cli.ledger("job")] == ["ok"] * 4
@@ -142,6 +138,13 @@ def test_a_ray_that_does_not_start_is_no_success(slurm: Slurm) -> None:
     job = slurm.start(RAY_TMPDIR=f"/tmp/{'long' * 30}")  # of a socket's path
     log, _ = job.communicate(timeout=120)
     assert "Failed to start Ray" in log
+    assert job.returncode == 3, log
+
+
+def test_a_node_without_an_address_is_named(slurm: Slurm) -> None:
+    job = slurm.start(STEP="true", NODE_ADDRESS="::1")
+    log, _ = job.communicate(timeout=60)
+    assert "node1 finds no IPv4 address of node1 (::1)" in log
     assert job.returncode == 3, log
 
 
