@@ -89,6 +89,31 @@ def test_a_slip_of_the_pen_is_found(path: tuple[Any, ...], key: str) -> None:
         check(job)
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "wrong"),
+    [
+        (("spec",), "backoffLimit", "5"),
+        (("spec",), "shutdownAfterJobFinishes", "yes"),
+        (("spec",), "entrypoint", ["python", "-m", "revo_ray"]),
+        (("spec",), "submissionMode", "Kubernetes"),
+        (("spec", "rayClusterSpec"), "authOptions", "token"),
+        (("spec", "rayClusterSpec", "headGroupSpec", "rayStartParams"), "num-cpus", 0),
+        (("spec", "rayClusterSpec", "workerGroupSpecs", 0), "maxReplicas", 1.5),
+        (("spec", "rayClusterSpec", "workerGroupSpecs", 0, "template", "spec"), "tolerations", {}),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_found(path: tuple[Any, ...], key: str, wrong: Any) -> None:
+    (job,) = read("rayjob.yaml")
+    check(copy.deepcopy(job))
+    place = job
+    for step in path:
+        place = place[step]
+    assert key in place
+    place[key] = wrong
+    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+        check(job)
+
+
 def test_only_a_token_opens_the_cluster(manifest: Manifest) -> None:
     spec = cluster_spec(manifest)
     assert spec["authOptions"]["mode"] == "token"
