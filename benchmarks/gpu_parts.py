@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import timm  # noqa: F401  # here, since every part and process is a fork of this one
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.nn import functional
 
 from revo_ray.data.splits.split import Splits
@@ -127,6 +129,14 @@ def evaluate(tuner: FineTuner, device: str) -> float:
     began = now(device)
     list(tuner.run(make_plan(tuner, 1)))
     return now(device) - began
+
+
+def name(size: Size, device: str) -> Figures:
+    """The name of the device; none if there is no such device."""
+    if device == "cpu":
+        yield {"name": "cpu"}
+    elif torch.cuda.is_available():
+        yield {"name": torch.cuda.get_device_name()}
 
 
 def determinism(size: Size, device: str) -> Figures:
@@ -278,7 +288,7 @@ def worker(size: Size, device: str, ready: Any, go: Any, ended: Any, repeats: in
 
 def beside(size: Size, device: str, count: int, repeats: int = 3) -> float:
     """Images a second of so many processes."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # CUDA has not begun in this part
     ready, go, ended = context.Semaphore(0), context.Event(), context.Queue()
     arguments = (size, device, ready, go, ended, repeats)
     workers = [context.Process(target=worker, args=arguments, daemon=True) for _ in range(count)]
@@ -355,5 +365,6 @@ def _without_memory(run: Callable[[], object]) -> str | None:
 
 
 PARTS: dict[str, Callable[[Size, str], Figures]] = {
-    part.__name__: part for part in (determinism, switches, evaluation, processes, feeds, failures)
+    part.__name__: part
+    for part in (name, determinism, switches, evaluation, processes, feeds, failures)
 }
