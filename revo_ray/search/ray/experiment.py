@@ -22,7 +22,12 @@ from ray.tune.search import Searcher
 from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Assignments
-from revo_ray.search.ray.internals import keep_workers, no_credentials_sent, release_workers
+from revo_ray.search.ray.internals import (
+    forget_results,
+    keep_workers,
+    no_credentials_sent,
+    release_workers,
+)
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
@@ -119,15 +124,28 @@ class Recorder(tune.Callback):
 
     def __init__(self, assignments: Assignments, tick: Callable[[int, int], None]) -> None:
         self._assignments, self._tick = assignments, tick
+        self._ended: list[Trial] = []
+        """Trials that ended, and whose results Tune still keeps."""
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Take back the work of lost trials; kill workers whose work is late, or given up."""
         stop_if_asked()
         with self._assignments.keeping_failure():
             self._assignments.collect_ended()
+        for trial in [trial for trial in self._ended if trial.is_finished()]:
+            self._ended.remove(trial)
+            forget_results(trial)
         for worker in (*self._assignments.overdue(), *self._assignments.given_up()):
             ray.kill(worker)
         self._tick(self._assignments.busy, self._assignments.slots)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Note that a trial ended."""
+        self._ended.append(trial)
+
+    on_trial_error = on_trial_complete
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

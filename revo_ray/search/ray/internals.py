@@ -26,6 +26,7 @@ CONTROLLER = "TrialRunnerWrapper:_tune_controller"
 ACTOR_CACHE = "TuneController:_actor_cache.increase_max"
 CLEANUP_TIMEOUT = "TuneController:_actor_force_cleanup_timeout"
 ACTOR = "Trial:temporary_state.ray_actor"
+METADATA = "Trial:run_metadata"
 UPLOAD_EXCLUDES = "ray._private.runtime_env.packaging:_get_excludes"
 UPLOAD_WALK = "ray._private.runtime_env.packaging:_dir_travel"
 ALWAYS_EXCLUDED = "ray._private.ray_constants:get_runtime_env_default_excludes"
@@ -51,6 +52,7 @@ NAMES = {
     ACTOR_CACHE: "workers that wait for the next generation may start again, cold",
     CLEANUP_TIMEOUT: "an interrupted search takes up to 10 seconds to give its workers back",
     ACTOR: "train.time_limit ends no evaluation",
+    METADATA: "the driver's memory grows by some 50 KB with each evaluation",
     **dict.fromkeys(
         (UPLOAD_EXCLUDES, UPLOAD_WALK, ALWAYS_EXCLUDED, *UPLOAD_LIMITS),
         "`revo-ray submit` does not see what the job's upload leaves out, or how large it is",
@@ -181,6 +183,19 @@ def release_workers(wrapper: Any) -> None:
 def worker_of(trial: Any) -> Any:
     """The actor that works on a trial, perhaps still on the way to it; None where there is none."""
     return find(ACTOR, trial)
+
+
+def forget_results(trial: Any) -> None:
+    """Free what Tune keeps of a trial that ended: its request, its last result, its statistics.
+
+    The ledger has the row. Of the trial itself, which Tune never forgets, it needs the status.
+    """
+    metadata = find(METADATA, trial)
+    if metadata is not None:
+        metadata.last_result = {"done": True}
+        metadata.metric_analysis, metadata.metric_n_steps = {}, {}
+    trial.config.clear()  # Tune has another name for it
+    trial.evaluated_params, trial.experiment_tag = {}, ""
 
 
 def walk_upload(

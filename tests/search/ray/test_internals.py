@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
+from ray.tune.experiment import Trial
 
 from revo_ray.search.ray import internals
 from revo_ray.search.ray.internals import NAMES
@@ -45,6 +46,15 @@ def keep_and_release() -> list[Any]:
 def worker() -> Any:
     """The worker of a trial that has one."""
     return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
+
+
+def statistics_kept() -> list[str]:
+    """Names of the results of which Tune keeps statistics for a trial that ended."""
+    trial = Trial("evaluation", config={"rate": 0.1}, stub=True)
+    trial.update_last_result({"val_loss": 0.5, "training_iteration": 1})
+    internals.forget_results(trial)
+    assert not trial.config
+    return sorted(trial.metric_analysis)
 
 
 def walked() -> bool:
@@ -87,6 +97,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.ACTOR_CACHE: (keep_and_release, [0]),
     internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
     internals.ACTOR: (worker, None),
+    internals.METADATA: (statistics_kept, ["training_iteration", "val_loss"]),
     internals.UPLOAD_EXCLUDES: (walked, False),
     internals.UPLOAD_WALK: (walked, False),
     internals.ALWAYS_EXCLUDED: (walked, False),
@@ -125,6 +136,7 @@ def test_this_ray_lacks_no_name(
     assert callable(internals.find(internals.KEY_VALUE))
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
+    assert statistics_kept() == []
     assert limits_told() == 2
     assert set_apart() == dict.fromkeys(APART, True)
     assert internals.address_file() is not None
