@@ -23,7 +23,7 @@ from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Assignments
 from revo_ray.search.ray.internals import (
-    forget_results,
+    forget_trial,
     keep_workers,
     no_credentials_sent,
     release_workers,
@@ -89,9 +89,13 @@ class Scheduler(FIFOScheduler):
         self._assignments, self._kept = assignments, 0
         self.controller: Any = None
         """Tune's controller, once there is a trial."""
+        self._ending: list[Trial] = []
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Choose the first trial that has not begun, without a look at all that have ended."""
+        """Choose the first trial that has not begun, and let Tune forget those that have ended."""
+        for trial in [trial for trial in self._ending if trial.is_finished()]:
+            self._ending.remove(trial)
+            forget_trial(tune_controller, trial)
         live = tune_controller.get_live_trials()
         return next((trial for trial in live if trial.status == Trial.PENDING), None)
 
@@ -106,6 +110,14 @@ class Scheduler(FIFOScheduler):
             work.trial = trial
             if work.state.early_stopping is not None and work.proposal is not None:
                 work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Note that a trial is about to end."""
+        self._ending.append(trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note that a trial is about to end."""
+        self._ending.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Ask the search's own scheduler whether an evaluation goes on."""
@@ -124,28 +136,15 @@ class Recorder(tune.Callback):
 
     def __init__(self, assignments: Assignments, tick: Callable[[int, int], None]) -> None:
         self._assignments, self._tick = assignments, tick
-        self._ended: list[Trial] = []
-        """Trials that ended, and whose results Tune still keeps."""
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Take back the work of lost trials; kill workers whose work is late, or given up."""
         stop_if_asked()
         with self._assignments.keeping_failure():
             self._assignments.collect_ended()
-        for trial in [trial for trial in self._ended if trial.is_finished()]:
-            self._ended.remove(trial)
-            forget_results(trial)
         for worker in (*self._assignments.overdue(), *self._assignments.given_up()):
             ray.kill(worker)
         self._tick(self._assignments.busy, self._assignments.slots)
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Note that a trial ended."""
-        self._ended.append(trial)
-
-    on_trial_error = on_trial_complete
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

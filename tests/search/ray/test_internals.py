@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from ray._private import ray_constants
 from ray.tune.execution import class_cache
-from ray.tune.experiment import Trial
 
 from revo_ray.search.ray import internals
 from revo_ray.search.ray.internals import NAMES
@@ -48,13 +47,15 @@ def worker() -> Any:
     return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
 
 
-def statistics_kept() -> list[str]:
-    """Names of the results of which Tune keeps statistics for a trial that ended."""
-    trial = Trial("evaluation", config={"rate": 0.1}, stub=True)
-    trial.update_last_result({"val_loss": 0.5, "training_iteration": 1})
-    internals.forget_results(trial)
-    assert not trial.config
-    return sorted(trial.metric_analysis)
+def still_kept() -> list[str]:
+    """The places where a trial is kept that was to be forgotten."""
+    ended, other = "ended", "other"
+    places = {name.partition(":")[2]: [ended, other] for name in internals.TRIALS}
+    wrapper = SimpleNamespace(_tune_controller=SimpleNamespace(**places))
+    internals.forget_trial(wrapper, ended)
+    internals.forget_trial(wrapper, ended)
+    assert all(other in kept for kept in places.values())
+    return [name for name in internals.TRIALS if ended in places[name.partition(":")[2]]]
 
 
 def walked() -> bool:
@@ -97,7 +98,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.ACTOR_CACHE: (keep_and_release, [0]),
     internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
     internals.ACTOR: (worker, None),
-    internals.METADATA: (statistics_kept, ["training_iteration", "val_loss"]),
+    **{name: (still_kept, [name]) for name in internals.TRIALS},
     internals.UPLOAD_EXCLUDES: (walked, False),
     internals.UPLOAD_WALK: (walked, False),
     internals.ALWAYS_EXCLUDED: (walked, False),
@@ -136,7 +137,7 @@ def test_this_ray_lacks_no_name(
     assert callable(internals.find(internals.KEY_VALUE))
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
-    assert statistics_kept() == []
+    assert still_kept() == []
     assert limits_told() == 2
     assert set_apart() == dict.fromkeys(APART, True)
     assert internals.address_file() is not None
