@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -162,6 +163,19 @@ class Recorder(tune.Callback):
                 work.state.record(work.proposal, result, trial.trial_id)
 
 
+class NoProgress(TrialProgressCallback):
+    """Stands in for Tune's own, which would keep every trial, and has nothing to print here."""
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_error(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+
 def run_experiment(
     states: Sequence[SearchState],
     needs: TrialResources,
@@ -204,7 +218,7 @@ def run_experiment(
                 name="tune",
                 search_alg=Proposer(assignments),
                 scheduler=scheduler,
-                callbacks=[Recorder(assignments, tick)],
+                callbacks=[Recorder(assignments, tick), NoProgress()],
                 num_samples=-1,
                 resources_per_trial=needs.request,
                 reuse_actors=True,
