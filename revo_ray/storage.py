@@ -21,12 +21,12 @@ from pyarrow import fs
 
 from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import UserError
+from revo_ray.s3_create import ATTEMPTS, NotSupportedError
+from revo_ray.s3_create import create as create_in_s3
 from revo_ray.uris import divided, refuse_odd
 
 T = TypeVar("T")
 
-ATTEMPTS = 3
-"""Number of S3 attempts. Each times out after about 9 seconds without an answer."""
 PATIENCE_SECONDS = 8.0
 """Time in which a server that refuses connections is tried again."""
 SMALL_BYTES = 2**20
@@ -122,6 +122,28 @@ class Storage:
         with _replacing(target) as temporary, open(temporary, "wb") as file:
             file.write(content)
 
+    def create(self, path: str, content: bytes) -> bytes:
+        """Write a file that is not there; returns the file's content, another's if that was first.
+
+        S3 itself refuses to replace the file if boto3 is installed. Other object stores are asked
+        before the write, so a process that is suspended in between replaces it. On a disk the file
+        is replaced: a lock keeps other processes out.
+
+        Raises:
+            OSError: the storage is full, read-only or unreachable.
+        """
+        if self.local is not None:
+            self.write(path, content)
+            return content
+        target = self._own(path)
+        with suppress(NotSupportedError), ThreadPoolExecutor(1) as pool:  # as in `write`
+            made = pool.submit(self._create, target, content).result()
+            return content if made else self.read(path)
+        with suppress(FileNotFoundError):
+            return self.read(path)
+        self.write(path, content)
+        return content
+
     def extend(self, path: str, content: bytes, size: int) -> None:
         """Append to a file that readers hold open: its first `size` bytes are stored already.
 
@@ -159,6 +181,12 @@ class Storage:
                 stream.write(content)
 
         _patiently(put)
+
+    def _create(self, target: str, content: bytes) -> bool:
+        if self._fs.type_name != "s3":
+            raise NotSupportedError
+        _, (options,) = self._fs.__reduce__()
+        return _patiently(lambda: create_in_s3(options, target, content))
 
     def read(self, path: str) -> bytes:
         """Read a file.
@@ -333,7 +361,8 @@ def _patiently(call: Callable[[], T]) -> T:
             with _as_os_error():
                 return call()
         except OSError as error:
-            if "NETWORK_CONNECTION" not in str(error) or time.monotonic() > deadline:
+            lost = isinstance(error, ConnectionError) or "NETWORK_CONNECTION" in str(error)
+            if not lost or time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
 

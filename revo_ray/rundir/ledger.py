@@ -76,17 +76,28 @@ class Ledger:
     def __getitem__(self, evaluation: int) -> Evaluation:
         return self._rows[evaluation]
 
-    def append(self, row: Evaluation) -> None:
-        """Write a row, whole or not at all; it is then final.
+    def append(self, row: Evaluation) -> Evaluation:
+        """Write a row, whole or not at all; returns the final row of that evaluation.
+
+        It is another one if a driver that held the directory before, and was suspended in the
+        middle of writing, came first.
 
         Raises:
             ValueError: that evaluation has a row.
+            UserError: what another driver wrote is no row.
             OSError: the storage is full or unreachable.
         """
         if row.evaluation in self._rows:
             raise ValueError(f"evaluation {row.evaluation} has a row already")
-        self.storage.write(_path(row.evaluation), seal_row(row))
+        path, content = _path(row.evaluation), seal_row(row)
+        found = self.storage.create(path, content)
+        if found != content:
+            other = read_row(found, f"{self.storage.uri}/{path}")
+            if other is None or other.evaluation != row.evaluation:
+                raise UserError(f"{self.storage.uri}/{path} holds no row of its name; delete it")
+            row = other
         self._keep(row)
+        return row
 
     def remove(self, evaluations: Iterable[int]) -> None:
         """Take rows back, so that those evaluations are made again; last one first."""

@@ -31,6 +31,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from PIL.JpegImagePlugin import JpegImageFile
+from psutil import Process
 from safetensors.torch import load_file
 from scipy.stats import t
 
@@ -38,12 +39,14 @@ from benchmarks import (
     ablations,
     baselines,
     batch_norm,
+    cluster_scale,
     gpu,
     gpu_parts,
     overhead,
     preparation,
     recipe,
     scale,
+    soak,
     study,
     takeaway,
     variants,
@@ -51,7 +54,7 @@ from benchmarks import (
     warm_start,
 )
 from benchmarks.page import tables
-from benchmarks.runs import ROOT, Clocked, rows_of
+from benchmarks.runs import ROOT, Clocked, revo_ray, rows_of
 from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -289,6 +292,48 @@ def test_pretrain(printed: Printed, tmp_path: Path) -> None:
     assert set(ours) - same == {"head.fc.weight", "head.fc.bias"}  # the head is new
     again = last_line(printed("pretrain", str(tmp_path / "again"), *arguments))
     assert all(torch.equal(trained[k], v) for k, v in load_file(again["weights"]).items())
+
+
+def test_cluster_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More workers than the driver can serve are idle, and a far store serves fewer of them."""
+    monkeypatch.setattr(cluster_scale, "record_times", lambda *arguments: [0.5, 1.0, 1.5])
+    words = ("--workers", "2", "12", "--means", "0.2", "--least", "20", "--each", "4")
+    line = last_line(printed("cluster_scale", *words, "--ray-ms", "50", "--slow-ms", "200"))
+    few, many = line["rows"]["mean_0.2_s"].values()
+    assert few["busy"] > many["busy"] > line["slow_rows"]["mean_0.2_s"]["12"]["busy"]
+    assert many["rows_per_second"] < 20  # 50 ms each
+    assert 0 < many["own_share"] < many["driver_share"] <= 1
+    settings = line["settings_at_most_workers"].values()
+    assert all(0 < choice["busy"] <= 1 for choice in settings)
+
+
+def test_soak(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of a search's tenths; its processes are this one."""
+
+    def search(folder: Path, evaluations: int, workers: int, settings: Sequence[str]) -> Any:
+        looks = [soak.look(Process())]
+        by_hand(
+            revo_ray(
+                "search", "name=soak", f"storage={folder}", f"search.evaluations={evaluations}"
+            )
+            + [word for each in TINY for word in ("--set", each)]
+        )
+        return [*looks, soak.look(Process())]
+
+    monkeypatch.setattr(soak, "search", search)
+    line = last_line(printed("soak", "--evaluations", "10"))
+    assert line["tenths"].keys() == {str(number) for number in range(1, 11)}
+    assert all(tenth["driver_mb"] > 10 for tenth in line["tenths"].values())
+    assert sum(line["statuses"].values()) == 10
+    assert line["last_over_first"] > 0
+
+
+@pytest.mark.nightly
+def test_a_real_search_grows_by_little(printed: Printed) -> None:
+    """Without what is freed when a trial ends, the driver takes some 50 KB for each."""
+    line = last_line(printed("soak", "--evaluations", "600"))
+    assert line["driver_mb_grew"] < 15
+    assert line["driver_files_grew"] <= 2
 
 
 def test_study(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ class SearchState:
         card: description with which the best model can be loaded.
         listeners: called with each new row.
         early_stopping: stops evaluations early, if the method wants that.
-        guard: called before each row; raises if another driver has taken the run directory over.
+        guard: called before and after each row is written; raises if another driver has taken the
+            run directory over.
         warm_start: winners of earlier searches to begin with.
         splits: number of images in each split.
 
@@ -213,7 +214,7 @@ class SearchState:
             attempts=1 + self._retries.trials(proposal.evaluation),
             **row_so_far | stopped,
         )
-        self._append(row)
+        row = self._append(row)
         self.few.add(row, bool(measured.get("weights")))
         stop_after_errors(self.ledger, row.evaluation)
 
@@ -264,7 +265,7 @@ class SearchState:
             started_at=now,
             finished_at=now,
         )
-        self._append(row)
+        row = self._append(row)
         stop_after_errors(self.ledger, row.evaluation)
         self.tell(row.evaluation)
 
@@ -339,12 +340,20 @@ class SearchState:
         except ValueError as error:
             raise UserError(f"{self.method.name} makes no valid plan: {error}") from None
 
-    def _append(self, row: Evaluation) -> None:
+    def _append(self, row: Evaluation) -> Evaluation:
+        """Write a row, and return the one that stands, which may be an earlier driver's."""
         self._guard()
-        self.ledger.append(row)
-        self._spend(row.evaluation, row.epochs)
+        stands = self.ledger.append(row)
+        self._guard()  # this process may have been suspended while it wrote
+        if stands is not row:
+            try:
+                self.proposals.check(row.evaluation, stands.sample)
+            except ReplayError as error:
+                raise SearchError(self._cannot_resume(error)) from None
+        self._spend(row.evaluation, stands.epochs)
         for listener in self.listeners:
-            listener(row)
+            listener(stands)
+        return stands
 
     def _outcome(self, row: Evaluation) -> Outcome:
         """The outcome of a row for the proposals.

@@ -16,13 +16,19 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Assignments
-from revo_ray.search.ray.internals import keep_workers, no_credentials_sent, release_workers
+from revo_ray.search.ray.internals import (
+    forget_trial,
+    keep_workers,
+    no_credentials_sent,
+    release_workers,
+)
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.search.ray.trial import EvaluationTrial
@@ -88,9 +94,13 @@ class Scheduler(FIFOScheduler):
         self._assignments, self._needs, self._kept = assignments, needs, 0
         self.controller: Any = None
         """Tune's controller, once there is a trial."""
+        self._ending: list[Trial] = []
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Choose the first trial that has not begun, without a look at all that have ended."""
+        """Choose the first trial that has not begun, and let Tune forget those that have ended."""
+        for trial in [trial for trial in self._ending if trial.is_finished()]:
+            self._ending.remove(trial)
+            forget_trial(tune_controller, trial)
         for trial in self._assignments.crowded_out():
             tune_controller.stop_trial(trial)
             # Tune goes on to count it among those that will use an idle worker.
@@ -111,6 +121,14 @@ class Scheduler(FIFOScheduler):
                 trial.update_resources(alone.request)
             if work.state.early_stopping is not None and work.proposal is not None:
                 work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Note that a trial is about to end."""
+        self._ending.append(trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Note that a trial is about to end."""
+        self._ending.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Ask the search's own scheduler whether an evaluation goes on."""
@@ -163,6 +181,19 @@ class Recorder(tune.Callback):
                 work.state.record(work.proposal, result, trial.trial_id)
 
 
+class NoProgress(TrialProgressCallback):
+    """Stands in for Tune's own, which would keep every trial, and has nothing to print here."""
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_error(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """Nothing."""
+
+
 def run_experiment(
     states: Sequence[SearchState],
     needs: TrialResources,
@@ -205,7 +236,7 @@ def run_experiment(
                 name="tune",
                 search_alg=Proposer(assignments),
                 scheduler=scheduler,
-                callbacks=[Recorder(assignments, tick)],
+                callbacks=[Recorder(assignments, tick), NoProgress()],
                 num_samples=-1,
                 resources_per_trial=needs.request,
                 reuse_actors=True,

@@ -26,6 +26,12 @@ CONTROLLER = "TrialRunnerWrapper:_tune_controller"
 ACTOR_CACHE = "TuneController:_actor_cache.increase_max"
 CLEANUP_TIMEOUT = "TuneController:_actor_force_cleanup_timeout"
 ACTOR = "Trial:temporary_state.ray_actor"
+TRIALS = (
+    *("TuneController:_trials", "TuneController:_trials_to_cache"),
+    *("TuneController:_stopped_trials", "TuneController:_failed_trials"),
+)
+"""Places where Tune's controller keeps trials that have ended."""
+
 UPLOAD_EXCLUDES = "ray._private.runtime_env.packaging:_get_excludes"
 UPLOAD_WALK = "ray._private.runtime_env.packaging:_dir_travel"
 ALWAYS_EXCLUDED = "ray._private.ray_constants:get_runtime_env_default_excludes"
@@ -51,6 +57,7 @@ NAMES = {
     ACTOR_CACHE: "workers that wait for the next generation may start again, cold",
     CLEANUP_TIMEOUT: "an interrupted search takes up to 10 seconds to give its workers back",
     ACTOR: "train.time_limit ends no evaluation",
+    **dict.fromkeys(TRIALS, "the driver's memory grows by some 50 KB with each evaluation"),
     **dict.fromkeys(
         (UPLOAD_EXCLUDES, UPLOAD_WALK, ALWAYS_EXCLUDED, *UPLOAD_LIMITS),
         "`revo-ray submit` does not see what the job's upload leaves out, or how large it is",
@@ -181,6 +188,18 @@ def release_workers(wrapper: Any) -> None:
 def worker_of(trial: Any) -> Any:
     """The actor that works on a trial, perhaps still on the way to it; None where there is none."""
     return find(ACTOR, trial)
+
+
+def forget_trial(wrapper: Any, trial: Any) -> None:
+    """Let Tune's controller, as schedulers get it, forget a trial that has ended.
+
+    Tune keeps each with its request, its last result, and statistics of every number in it.
+    """
+    controller = find(CONTROLLER, wrapper)
+    for name in TRIALS if controller is not None else ():
+        kept = find(name, controller)
+        if kept is not None and trial in kept:
+            kept.remove(trial)
 
 
 def walk_upload(

@@ -47,6 +47,17 @@ def worker() -> Any:
     return internals.worker_of(SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="actor")))
 
 
+def still_kept() -> list[str]:
+    """The places where a trial is kept that was to be forgotten."""
+    ended, other = "ended", "other"
+    places = {name.partition(":")[2]: [ended, other] for name in internals.TRIALS}
+    wrapper = SimpleNamespace(_tune_controller=SimpleNamespace(**places))
+    internals.forget_trial(wrapper, ended)
+    internals.forget_trial(wrapper, ended)
+    assert all(other in kept for kept in places.values())
+    return [name for name in internals.TRIALS if ended in places[name.partition(":")[2]]]
+
+
 def walked() -> bool:
     """Whether Ray tells which files of a folder it uploads."""
     return internals.walk_upload(Path(__file__).parent, [], lambda path: None, gitignore=False)
@@ -87,6 +98,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     internals.ACTOR_CACHE: (keep_and_release, [0]),
     internals.CLEANUP_TIMEOUT: (keep_and_release, [("a CPU", 3), 10]),
     internals.ACTOR: (worker, None),
+    **{name: (still_kept, [name]) for name in internals.TRIALS},
     internals.UPLOAD_EXCLUDES: (walked, False),
     internals.UPLOAD_WALK: (walked, False),
     internals.ALWAYS_EXCLUDED: (walked, False),
@@ -125,6 +137,7 @@ def test_this_ray_lacks_no_name(
     assert callable(internals.find(internals.KEY_VALUE))
     assert keep_and_release() == [("a CPU", 3), 0]
     assert worker() == "actor"
+    assert still_kept() == []
     assert limits_told() == 2
     assert set_apart() == dict.fromkeys(APART, True)
     assert internals.address_file() is not None
