@@ -109,11 +109,10 @@ def main() -> None:
 
     device = arguments.device
     # This process must not begin CUDA, or those that it starts could not.
-    name = run("name", device, 60).get("name")
-    if name is None:
-        sys.stderr.write(
-            "benchmarks.gpu: no CUDA device here; --device cpu tries the program on the CPU\n"
-        )
+    found = run("name", device, 60)
+    if (name := found.get("name")) is None:
+        why = found.get("error", "no CUDA device here")
+        sys.stderr.write(f"benchmarks.gpu: {why}; --device cpu tries the program on the CPU\n")
         sys.exit(2)
     parts = {}
     for part in arguments.only:

@@ -133,6 +133,8 @@ def evaluate(tuner: FineTuner, device: str) -> float:
 
 def name(size: Size, device: str) -> Figures:
     """The name of the device; none if there is no such device."""
+    if torch.cuda._is_in_bad_fork():
+        raise RuntimeError("CUDA began before this process was forked")
     if device == "cpu":
         yield {"name": "cpu"}
     elif torch.cuda.is_available():
@@ -152,10 +154,9 @@ def _agrees(size: Size, device: str) -> bool:
     runs: list[tuple[float | None, Tensor, dict[str, Tensor]]] = []
     for each in (tuner, tuner, make_tuner(size, device, layout=None)):
         *_, last = each.run(make_plan(each))
-        list(each.run(make_plan(each, 1)) if each is tuner and not runs else ())
-        *_, last = each.run(make_plan(each))
         assert last.logits is not None
         runs.append((last.train_loss, last.logits.cpu(), each.state_dict()))
+        list(each.run(make_plan(each, 1)))
     (loss, logits, state), *others = runs
     return all(
         loss == other_loss
@@ -172,15 +173,18 @@ def switches(size: Size, device: str) -> Figures:
         if options.get("cuda_graphs") and device != "cuda":
             yield {"images_per_second": {name: "skipped: needs a CUDA device"}}
             continue
-        found = training(size, device, **options)
+        tuner = make_tuner(size, device, **options)
+        found = training(size, tuner)
+        if options.get("cuda_graphs") and not tuner._graphs.active:
+            yield {"images_per_second": {name: "skipped: no graph is exact here"}}
+            continue
         limit = plain(size, device, options.get("precision", "fp32"), options.get("layout"))
         share = round(found / limit, 3)
         yield {"images_per_second": {name: {"ours": found, "limit": limit, "share": share}}}
 
 
-def training(size: Size, device: str, **options: Any) -> float:
+def training(size: Size, tuner: FineTuner) -> float:
     """Images a second of the steps alone, without validation."""
-    tuner = make_tuner(size, device, **options)
     seconds = []
     for epoch in tuner.run(make_plan(tuner)):
         seconds.append(epoch.seconds)  # it ends with a loss that was read, so the device is done
@@ -317,13 +321,15 @@ def feeds(size: Size, device: str) -> Figures:
     size = replace(size, epochs=3)
     if device == "cuda":
         for name, resident in (("resident", True), ("streamed", False)):
-            yield {"images_per_second": {name: training(size, device, resident=resident)}}
+            tuner = make_tuner(size, device, resident=resident)
+            yield {"images_per_second": {name: training(size, tuner)}}
     else:
         yield {"images_per_second": {"streamed": "skipped: needs a CUDA device"}}
     for kind in Kind.__args__:  # type: ignore[attr-defined]
-        yield {"images_per_second": {kind: training(size, device, augment=kind)}}
-    mixed = training(size, device, mixup=0.2, cutmix=1.0)
-    yield {"images_per_second": {"mixup and cutmix": mixed}}
+        tuner = make_tuner(size, device, augment=kind)
+        yield {"images_per_second": {kind: training(size, tuner)}}
+    tuner = make_tuner(size, device, mixup=0.2, cutmix=1.0)
+    yield {"images_per_second": {"mixup and cutmix": training(size, tuner)}}
 
 
 def failures(size: Size, device: str) -> Figures:
@@ -347,20 +353,14 @@ def failures(size: Size, device: str) -> Figures:
 
 def _without_memory(run: Callable[[], object]) -> str | None:
     """The name of the exception that a run ends with when the device has no memory left."""
-    held: list[Tensor] = []
-    size = torch.cuda.mem_get_info()[0]
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.0)
     try:
-        while size > 2**20:  # take all that is free, in ever smaller parts
-            try:
-                held.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
-            except torch.OutOfMemoryError:
-                size //= 2
         run()
     except torch.OutOfMemoryError as error:
         return type(error).__name__
     finally:
-        held.clear()
-        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1.0)
     return None
 
 

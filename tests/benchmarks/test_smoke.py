@@ -244,7 +244,9 @@ others = "ray scipy sklearn imagehash cmaes typer rich tensorboardX psutil hyper
 sys.modules |= dict.fromkeys(others.split())  # as if they were not installed
 import benchmarks.gpu, benchmarks.gpu_parts
 size = benchmarks.gpu_parts.sizes("cpu")
-print(len(benchmarks.gpu_parts.make_tuner(size, "cpu").units))
+tuner = benchmarks.gpu_parts.make_tuner(size, "cpu")
+assert benchmarks.gpu_parts.evaluate(tuner, "cpu") > 0
+print(len(tuner.units))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from revo_ray.finetune.training.auto_augment import auto_augment, to_device
+from revo_ray.finetune.training.auto_augment import auto_augment
+from revo_ray.finetune.training.transfer import to_device
 
 Kind = Literal["none", "flip", "crop-flip", "trivial", "randaugment"]
 

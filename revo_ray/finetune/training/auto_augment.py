@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 from torchvision.transforms.v2 import functional
 
+from revo_ray.finetune.training.transfer import to_device
+
 AutoKind = Literal["trivial", "randaugment"]
 
 BINS = 31
@@ -87,13 +89,6 @@ def change(images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     calls = zip(_CALLS.values(), parts, strengths, groups, strict=True)
     done = [call(*arguments) for call, *arguments in calls if len(arguments[0])]
     return torch.cat(done).index_select(0, to_device(order.argsort(), images.device))
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the CPU to a device; nothing waits for a GPU."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _per_image(values: list[Tensor], device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from revo_ray.data.splits.split import Indices
 from revo_ray.data.table.image_table import Table
 from revo_ray.finetune.network.backbone import Statistics
+from revo_ray.finetune.training.transfer import to_device
 
 SHARE = 4
 """Images stay on a GPU if they take at most 1/SHARE of its free memory."""
@@ -62,6 +63,10 @@ class Feed:
     def __len__(self) -> int:
         return len(self._indices)
 
+    def labels_at(self, index: Tensor) -> Tensor:
+        """Classes (B,) at positions (B,) in the split."""
+        return self.labels[to_device(index, self.device)]
+
     def pixels(self, index: Tensor) -> Tensor:
         """Images (B, 3, S, S) uint8 at positions (B,) in the split."""
         if self._announced and self._announced[-1] is index:
@@ -106,10 +111,7 @@ class Feed:
                 yield images
 
     def _read(self, index: Indices) -> Tensor:
-        images = torch.from_numpy(self._images[self._indices[index]])
-        if self.device.type == "cpu":
-            return images
-        return images.pin_memory().to(self.device, non_blocking=True)
+        return to_device(torch.from_numpy(self._images[self._indices[index]]), self.device)
 
     def _load(self) -> Tensor:
         """(n, 3, S, S) on the device, copied in parts: the host may have less memory than it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -31,8 +29,6 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     Raises:
         ValueError: no images, or the shapes do not fit together.
     """
-    from sklearn.metrics import balanced_accuracy_score, f1_score  # takes a second to import
-
     scores = torch.as_tensor(logits).detach().to("cpu", torch.float64)
     target = torch.as_tensor(labels).detach().to("cpu", torch.int64)
     if scores.ndim != 2 or target.shape != scores.shape[:1] or not len(target):
@@ -41,26 +37,25 @@ def classification_scores(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike
     if not scores.isfinite().all():
         return Scores(loss=float("nan"), accuracy=accuracy)
     predicted, true = scores.argmax(1).numpy(), target.numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a predicted class without images
-        balanced_accuracy = float(balanced_accuracy_score(true, predicted))
+    classes = scores.shape[1]
+    counts = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    right, images, answers = counts.diagonal(), counts.sum(1), counts.sum(0)
+    seen = images + answers > 0
     return Scores(
         loss=functional.cross_entropy(scores, target).item(),
         accuracy=accuracy,
         auc=_macro_auc(scores, true),
-        balanced_accuracy=balanced_accuracy,
-        macro_f1=float(f1_score(true, predicted, average="macro", zero_division=0)),
+        balanced_accuracy=float(np.mean(right[images > 0] / images[images > 0])),
+        macro_f1=float(np.mean(2 * right[seen] / (images + answers)[seen])),
     )
 
 
 def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     """The mean AUC of the classes for which it is defined, from Mann and Whitney's statistic.
 
-    That equals the area under the ROC curve, also with ties, and takes one sort for all classes.
-    scikit-learn's function takes longer than the training of a small head, mostly for checks.
+    That equals the area under the ROC curve, also with ties. scikit-learn takes a second to import,
+    and its function longer than the training of a small head, mostly for checks.
     """
-    from scipy.stats import rankdata  # scikit-learn has imported it by now
-
     # Only ranks count. These increase with a class's probability, but do not saturate at 1.
     scores = logits - logits.flip(1) if logits.shape[1] == 2 else functional.log_softmax(logits, 1)
     positive = labels[:, None] == np.arange(logits.shape[1])
@@ -68,5 +63,14 @@ def _macro_auc(logits: Tensor, labels: NDArray[np.int64]) -> float | None:
     defined = (inside > 0) & (outside > 0)
     if not defined.any():
         return None
-    above = (rankdata(scores.numpy(), axis=0) * positive).sum(0) - inside * (inside + 1) / 2
+    above = (_ranks(scores.numpy()) * positive).sum(0) - inside * (inside + 1) / 2
     return float(np.mean(above[defined] / (inside[defined] * outside[defined])))
+
+
+def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks (N, C) within each column from 1 on; equal scores have the mean of their ranks."""
+    ranks = np.empty_like(scores)
+    for column, own in zip(ranks.T, scores.T, strict=True):
+        _, at, counts = np.unique(own, return_inverse=True, return_counts=True)
+        column[:] = (counts.cumsum() - (counts - 1) / 2)[at]
+    return ranks

@@ -16,14 +16,21 @@ Precision = Literal["fp32", "tf32", "bf16"]
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 _repeatable: Any = torch.utils.deterministic
+_attention: Any = torch.backends.cuda
+_FUSED_ATTENTION = (
+    (_attention.flash_sdp_enabled, _attention.enable_flash_sdp),
+    (_attention.mem_efficient_sdp_enabled, _attention.enable_mem_efficient_sdp),
+    (_attention.cudnn_sdp_enabled, _attention.enable_cudnn_sdp),
+)
 
 
 @contextmanager
 def numerics(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Set on a GPU inside the block what torch keeps for the whole process; it is put back after.
+    """Set torch's switches of the whole process for a GPU inside the block, and put them back.
 
     - Kernels are repeatable wherever CUDA has such a kernel: two runs of one plan on one kind of
-      GPU agree. New tensors are not filled for it: nothing here reads memory that was not written.
+      GPU agree. Attention takes the plain kernel, since the fused ones do not repeat. New tensors
+      are not filled: nothing here reads memory that was not written.
     - cuDNN's convolutions and the matrix products compute in one precision. By default torch's
       convolutions use TF32, and its matrix products do not.
 
@@ -40,10 +47,12 @@ def numerics(device: torch.device, precision: Precision) -> Iterator[None]:
         matmul=torch.backends.cuda.matmul.fp32_precision,
         convolutions=_convolutions.fp32_precision,
         workspace=os.environ.get(_WORKSPACE),
+        attention=tuple(enabled() for enabled, _ in _FUSED_ATTENTION),
     )
     products = "tf32" if precision == "tf32" else "ieee"
     workspace = before.workspace or ":4096:8"
-    _Numerics(True, True, False, False, products, products, workspace).set()
+    plain = (False,) * len(_FUSED_ATTENTION)
+    _Numerics(True, True, False, False, products, products, workspace, plain).set()
     try:
         yield
     finally:
@@ -61,6 +70,7 @@ class _Numerics:
     matmul: str
     convolutions: str
     workspace: str | None
+    attention: tuple[bool, ...]
 
     def set(self) -> None:
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
@@ -68,6 +78,8 @@ class _Numerics:
         torch.backends.cudnn.benchmark = self.benchmark
         torch.backends.cuda.matmul.fp32_precision = self.matmul
         _convolutions.fp32_precision = self.convolutions
+        for (_, enable), wanted in zip(_FUSED_ATTENTION, self.attention, strict=True):
+            enable(wanted)
         if self.workspace is None:
             os.environ.pop(_WORKSPACE, None)
         else:

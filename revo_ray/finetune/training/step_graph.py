@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ class StepGraphs:
 
     A graph holds no rate and no weight, only where the weights are. So one capture serves every
     plan of a worker's life. A shape is captured when it is first met, and its graph is compared
-    with the plain pass then. Where a bit differs, the model draws random numbers on the GPU, or
-    CUDA refuses the capture, batches of that shape take the plain pass for good.
+    with the plain pass then. Where a bit differs, the model draws random numbers, or CUDA refuses
+    the capture, batches of that shape take the plain pass for good.
 
     Args:
         model: on a GPU. Its parameters and buffers must stay where they are.
@@ -32,6 +33,9 @@ class StepGraphs:
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         self._model, self._loss = model, loss
         self._graphs: dict[Hashable, _Graph | None] = {}
+        # Graphs run one after the other, so they share their memory.
+        self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
 
     def set_gradients(self, images: Tensor, labels: Tensor, settings: Hashable) -> Tensor:
         """Set the gradients of a batch, and return its mean loss ().
@@ -59,22 +63,27 @@ class StepGraphs:
 
     def _capture(self, images: Tensor, labels: Tensor) -> _Graph | None:
         device = images.device
+        random = torch.get_rng_state(), torch.cuda.get_rng_state(device)
         with self._same_buffers():
-            before = torch.cuda.get_rng_state(device)
             expected = [self._plain(images, labels), *self._changed()]
-            if not torch.equal(before, torch.cuda.get_rng_state(device)):
-                return None
+        drawn = torch.get_rng_state(), torch.cuda.get_rng_state(device)
+        if not all(map(torch.equal, random, drawn)):
+            torch.set_rng_state(random[0])
+            torch.cuda.set_rng_state(random[1], device)
+            return None
         images, labels = images.clone(), labels.clone()
-        aside = torch.cuda.Stream(device)
-        aside.wait_stream(torch.cuda.current_stream(device))
+        usual = torch.cuda.current_stream(device)
+        self._stream = self._stream or torch.cuda.Stream(device)
+        captured = torch.cuda.CUDAGraph()
         try:
-            with self._same_buffers():
-                with torch.cuda.stream(aside):
+            # A refused capture leaves its stream behind as the current one: this takes it away.
+            with self._same_buffers(), torch.cuda.stream(usual):
+                self._stream.wait_stream(usual)
+                with torch.cuda.stream(self._stream):
                     for _ in range(WARM_UP):
                         self._plain(images, labels)
-                torch.cuda.current_stream(device).wait_stream(aside)
-                captured = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(captured):
+                usual.wait_stream(self._stream)
+                with torch.cuda.graph(captured, pool=self._pool, stream=self._stream):
                     loss = self._plain(images, labels)
             own = {p: p.grad for p in self._model.parameters() if p.grad is not None}
             graph = _Graph(captured, images, labels, loss, own)
@@ -82,6 +91,7 @@ class StepGraphs:
                 found = [graph.replay(images, labels), *self._changed()]
         except RuntimeError:
             return None
+        self._pool = captured.pool()
         same = len(found) == len(expected) and all(map(torch.equal, found, expected))
         return graph if same else None
 

@@ -35,6 +35,7 @@ from revo_ray.finetune.training.optimizer import (
     undecayed,
 )
 from revo_ray.finetune.training.step_graph import StepGraphs
+from revo_ray.finetune.training.transfer import to_device
 from revo_ray.finetune.training.weight_average import WeightAverage
 from revo_ray.objective import LOSS_LIMIT, Scores
 from revo_ray.settings.schema import TrainConfig
@@ -216,8 +217,11 @@ class FineTuner:
             loss.backward()
             return loss.detach()
 
-        whole = self._takes_graphs and len(self._trained) == len(self._parameters)
-        way = self._gradients_of_graphs if whole else set_gradients
+        whole = len(self._trained) == len(self._parameters)
+        # With both, torch's loss reads from the device, which no graph can.
+        reads = self._class_weights is not None and self._settings.label_smoothing > 0
+        graphs = self._takes_graphs and whole and not reads
+        way = self._gradients_of_graphs if graphs else set_gradients
         loss, images = train_epoch(parts, way, self.device, optimizer, average)
         self.images += images
         return loss
@@ -226,7 +230,7 @@ class FineTuner:
         """Normalised, augmented and mixed training images at positions (B,), and their labels."""
         feed, train, generator = self.feeds["train"], self._settings, self._random.augmentation
         images = self.normalise(augment(feed.pixels(index), train.augment, generator))
-        labels, alphas = feed.labels[index], (train.mixup, train.cutmix)
+        labels, alphas = feed.labels_at(index), (train.mixup, train.cutmix)
         return mix(images, labels, self._classes, *alphas, generator)
 
     def _loss_of_batch(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -255,8 +259,10 @@ class FineTuner:
                     cached = self._cache.training(self._images("train"), len(order), sizes, epochs)
         if cached is None:
             return self._loss_of_images
-        logits, labels = cached, self.feeds["train"].labels
-        return lambda index: self._loss(logits(index), labels[index])
+        logits, feed = cached, self.feeds["train"]
+        return lambda index: self._loss(
+            logits(to_device(index, self.device)), feed.labels_at(index)
+        )
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean loss () of logits (B, C) against classes (B,) or their probabilities (B, C).
@@ -273,7 +279,7 @@ class FineTuner:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""
         with self._numerics():
             logits = self.forward(self._images("train")(index))
-        return self._loss(logits, self.feeds["train"].labels[index])
+        return self._loss(logits, self.feeds["train"].labels_at(index))
 
     def predict(self, split: SplitName) -> Tensor:
         """Logits (n, C) float32 of a split's images with the weights as they are, on the device."""

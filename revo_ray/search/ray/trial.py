@@ -166,6 +166,12 @@ def free_memory() -> None:
     torch.cuda.empty_cache()  # does nothing where no GPU was used
 
 
+_LACKS_MEMORY = (
+    *("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"),
+    "unable to find an engine to execute this computation",  # cuDNN, without room for any
+)
+
+
 def exhausted_memory(error: BaseException) -> Memory | None:
     """The memory that ran out, which may suffice the next time; None if the error is another one.
 
@@ -175,9 +181,8 @@ def exhausted_memory(error: BaseException) -> Memory | None:
     import torch
 
     text = str(error) if isinstance(error, RuntimeError) else ""
-    if isinstance(error, torch.OutOfMemoryError) or (
-        "CUDA" in text and ("out of memory" in text or "ALLOC_FAILED" in text)
-    ):
+    lacks = any(words in text for words in _LACKS_MEMORY)
+    if isinstance(error, torch.OutOfMemoryError) or (lacks and ("CUDA" in text or "cuDNN" in text)):
         return "device"
     return "machine" if isinstance(error, MemoryError) or "allocate memory" in text else None
 

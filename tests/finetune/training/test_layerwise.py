@@ -1,8 +1,7 @@
-"""A rate for each parameter: the bits of torch's optimizers, at a cost that does not grow."""
+"""A rate for each parameter: the bits of torch's optimizers with a group for each rate."""
 
 from __future__ import annotations
 
-import time
 from typing import Any, Literal
 
 import pytest
@@ -95,22 +94,3 @@ def test_parameters_without_a_gradient_stay_as_they_are(kind: Kind, foreach: boo
     assert [torch.equal(*pair) for pair in zip(own, before, strict=True)].index(True) == 4
     optimizer.zero_grad()
     assert not any(parameter.grad is not None for parameter in own)
-
-
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_a_step_costs_far_less_than_one_of_a_group_for_each_rate(kind: Kind) -> None:
-    """`benchmarks.step` measures by how much; here it is the order."""
-    own = [nn.Parameter(torch.randn(16)) for _ in range(160)]
-    rates = [1e-4 * (1 + number) for number in range(160)]
-    mine = LayerwiseOptimizer(own, rates, [0.1] * 160, kind=kind, factor=factor, momentum=0.9)
-    groups = [{"params": [p], "lr": rate} for p, rate in zip(own, rates, strict=True)]
-    make: Any = torch.optim.SGD if kind == "sgd" else torch.optim.AdamW
-    theirs = make(groups, weight_decay=0.1, fused=True)
-    set_gradients(own, 0)
-    seconds: dict[str, list[float]] = {"mine": [], "theirs": []}
-    for _ in range(20):
-        for name, optimizer in (("mine", mine), ("theirs", theirs)):
-            began = time.perf_counter()
-            optimizer.step()
-            seconds[name].append(time.perf_counter() - began)
-    assert 2 * min(seconds["mine"]) < min(seconds["theirs"])

@@ -1,4 +1,4 @@
-"""What torch keeps for the whole process is set while a GPU computes, and put back."""
+"""Switches of the whole process are set while a GPU computes, and put back."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def settings() -> dict[str, Any]:
         "matmul": torch.backends.cuda.matmul.fp32_precision,
         "convolutions": torch.backends.cudnn.conv.fp32_precision,
         "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        "flash": torch.backends.cuda.flash_sdp_enabled(),
+        "efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),
+        "cudnn attention": torch.backends.cuda.cudnn_sdp_enabled(),
     }
 
 
@@ -42,6 +45,7 @@ def test_both_switches_are_set_and_all_is_put_back(precision: Precision, product
     assert inside["deterministic"]
     assert not inside["fill"]
     assert not inside["benchmark"]
+    assert not any(inside[kernel] for kernel in ("flash", "efficient", "cudnn attention"))
     assert inside["workspace"] == ":4096:8"
     assert settings() == before
 
