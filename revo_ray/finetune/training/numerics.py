@@ -61,7 +61,7 @@ def numerics(device: torch.device, precision: Precision) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Numerics:
-    """What torch, cuDNN and cuBLAS keep for the whole process."""
+    """Switches that torch, cuDNN and cuBLAS keep for the whole process."""
 
     deterministic: bool
     warn_only: bool
