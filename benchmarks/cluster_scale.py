@@ -15,8 +15,8 @@ rows before it. Trial times are those of a real search, recorded first, with the
     longest_ms       the longest single call: all workers that end meanwhile wait for it
     kb               memory of the driver, for each evaluation
 
-`rows` has a population of as many as workers, and the largest lookahead; `slow_rows` is the same for the middle mean
-where each row takes `--slow-ms` more, as on a store that is far away.
+`rows` has a population of as many as workers, and the largest lookahead; `slow_rows` is the same
+for the middle mean where each row takes `--slow-ms` more, as on a store that is far away.
 `settings_at_most_workers` compares choices of population and lookahead for the most workers, on
 the proposals alone. Prints one JSON line.
 
