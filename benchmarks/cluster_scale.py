@@ -15,8 +15,8 @@ rows before it. Trial times are those of a real search, recorded first, with the
     longest_ms       the longest single call: all workers that end meanwhile wait for it
     kb               memory of the driver, for each evaluation
 
-`rows` has population and lookahead equal to the workers, `slow_rows` the same for the middle mean
-where each row takes `--slow-ms` more, as on a store that is far away.
+`rows` has a population of as many as workers, and the largest lookahead; `slow_rows` is the same
+for the middle mean where each row takes `--slow-ms` more, as on a store that is far away.
 `settings_at_most_workers` compares choices of population and lookahead for the most workers, on
 the proposals alone. Prints one JSON line.
 
@@ -43,6 +43,7 @@ from benchmarks.memory import resident_mb
 from benchmarks.record import begin
 from benchmarks.runs import clocked, revo_ray, rows_of
 from benchmarks.utilisation import make_proposals, simulate
+from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.methods import make_method
 from revo_ray.run.searches import show_in_tensorboard
 from revo_ray.rundir import RunDirectory
@@ -183,13 +184,13 @@ def figures(
 
 
 def open_state(folder: str, workers: int, evaluations: int) -> SearchState:
-    """A search whose population and lookahead are as many as its workers."""
+    """A search whose population is as many as its workers, with the largest lookahead."""
     size = max(10, workers)
     config = SearchConfig.load(
         None,
         [
             *(f"search.evaluations={evaluations}", f"search.population={size}"),
-            *(f"search.lookahead={size}", "name=simulated"),
+            *(f"search.lookahead={MOST_AHEAD * size}", "name=simulated"),
         ],
     )
     method = make_method(config.method)
@@ -218,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 16, 128, 512, 1000])
     parser.add_argument("--means", type=float, nargs="+", default=[1, 10, 100], help="seconds")
-    parser.add_argument("--each", type=int, default=4, help="evaluations for each worker")
+    parser.add_argument("--each", type=int, default=6, help="evaluations for each worker")
     parser.add_argument("--least", type=int, default=200, help="evaluations of a search, at least")
     parser.add_argument("--ray-ms", type=float, default=15.0, help="Ray's part of a trial")
     parser.add_argument("--slow-ms", type=float, default=50.0, help="a row's more, in `slow_rows`")

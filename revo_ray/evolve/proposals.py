@@ -102,7 +102,8 @@ class Proposals(Generic[C]):
         self._lookahead = lookahead
         self._reuse = reuse
         self._population = population
-        self._candidates: list[C] = []
+        self._candidates: dict[int, C] = {}  # those that the optimiser has not been told
+        self._sampled = 0
         self._tolerances: dict[int, float] = {}  # of each candidate, for its real numbers
         self._ready: list[int] = []  # heap of evaluations that nobody works on
         self._outcomes: dict[int, Outcome] = {}
@@ -122,7 +123,7 @@ class Proposals(Generic[C]):
     def unbound(self) -> None:
         """Lift the budget: the caller decides when the search ends."""
         if self.budget is not None:
-            self._ready.extend(range(self.budget, len(self._candidates)))
+            self._ready.extend(range(self.budget, self._sampled))
             heapq.heapify(self._ready)
         self.budget = None
 
@@ -181,7 +182,7 @@ class Proposals(Generic[C]):
             ValueError: that evaluation was never sampled.
             ReplayError: as by `replay`.
         """
-        if not 0 <= evaluation < len(self._candidates):
+        if not 0 <= evaluation < self._sampled:
             raise ValueError(f"evaluation {evaluation} was never proposed")
         if evaluation in self._outcomes:
             return False
@@ -210,18 +211,18 @@ class Proposals(Generic[C]):
             return
         self._recorded = dict(rows)
         if self._population is None:
-            self._sample(max(0, max(rows, default=-1) + 1 - len(self._candidates)))
+            self._sample(max(0, max(rows, default=-1) + 1 - self._sampled))
             for evaluation in sorted(rows):
                 self._recall(evaluation)
                 self._one_by_one.tell(self._candidates[evaluation], rows[evaluation][1])
             return
-        for evaluation in range(len(self._candidates)):
+        for evaluation in range(self._sampled):
             self._recall(evaluation)
         self._close_generations(self._population)
 
     def expect(self, evaluation: int, sample: Sample, outcome: Outcome) -> None:
         """Take the outcome of an evaluation that is not sampled yet; it counts once it is."""
-        assert evaluation >= len(self._candidates)
+        assert evaluation >= self._sampled
         self._recorded[evaluation] = sample, outcome
 
     def check(self, evaluation: int, recorded: Sample) -> None:
@@ -269,17 +270,18 @@ class Proposals(Generic[C]):
                 self._duplicates.note(evaluation, self._space.key(sample))
         for evaluation in range(max(rows, default=-1) + 1):
             if evaluation in adopted:
-                self._candidates.append(adopted[evaluation])
+                self._candidates[evaluation] = adopted[evaluation]
+                self._sampled += 1
             else:  # it was in flight
                 self._sample(1)
 
     def _within_budget(self) -> bool:
-        return self.budget is None or len(self._candidates) < self.budget
+        return self.budget is None or self._sampled < self.budget
 
     def _sample(self, count: int) -> None:
         for _ in range(count):
-            evaluation = len(self._candidates)
-            self._candidates.append(self.optimiser.ask())
+            evaluation, self._sampled = self._sampled, self._sampled + 1
+            self._candidates[evaluation] = self.optimiser.ask()
             self._tolerances[evaluation] = self._tolerance
             if self.budget is None or evaluation < self.budget:
                 heapq.heappush(self._ready, evaluation)
@@ -313,7 +315,7 @@ class Proposals(Generic[C]):
             if not all(member in self._outcomes for member in members):
                 return
             outcomes = [self._outcomes[member] for member in members]
-            candidates = self._candidates[first : first + population]
+            candidates = [self._candidates.pop(member) for member in members]
             opening = first == 0 and self._opens
             if opening:
                 assert isinstance(self.optimiser, Opening)
@@ -322,9 +324,9 @@ class Proposals(Generic[C]):
                 self.optimiser.tell(list(zip(candidates, values, strict=True)))
             self._generations_told += 1
             self._note_distribution()
-            sampled = len(self._candidates)
+            sampled = self._sampled
             self._sample(population + self._lookahead if opening else population)
-            for evaluation in range(sampled, len(self._candidates)):
+            for evaluation in range(sampled, self._sampled):
                 self._recall(evaluation)
 
     @property

@@ -27,8 +27,15 @@ Seconds = Annotated[float, Field(ge=0, le=1e11)]
 Rate = Annotated[float, Field(ge=0, le=1e9)]
 
 
+_NO_FIELDS: set[str] = set()
+
+
 class _Scored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def model_post_init(self, context: Any) -> None:
+        """Share the set of field names, which would be half of a row in memory."""
+        object.__setattr__(self, "__pydantic_fields_set__", _NO_FIELDS)
 
     @property
     def scores(self) -> Scores:
