@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,23 @@ from torch.nn.utils import clip_grad_norm_
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Values of `torch.optim.AdamW`. `train.momentum` is SGD's alone; a plan may set β₁."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Parameters of one rate and one decay, and what the rule keeps of each.
+
+    Attributes:
+        at: positions among all parameters.
+        squares: of AdamW alone.
+    """
+
+    rate: float
+    decay: float
+    at: list[int]
+    parameters: list[Tensor]
+    averages: list[Tensor]
+    squares: list[Tensor]
 
 
 class LayerwiseOptimizer:
@@ -58,6 +76,8 @@ class LayerwiseOptimizer:
         if kind == "adamw":
             self._squares = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = [0] * len(self._parameters)
+        self._all = range(len(self._parameters))
+        self._groups = self._grouped(self._all)
 
     @property
     def rates(self) -> list[float]:
@@ -75,33 +95,46 @@ class LayerwiseOptimizer:
         """Move the parameters that have a gradient; it is clipped before, if `clip_norm` is set."""
         if self._clip_norm is not None:
             clip_grad_norm_(self._parameters, self._clip_norm)
-        rates = self.rates
+        factor = self._factor(self._taken)
         self._taken += 1
-        moving = [i for i, each in enumerate(self._parameters) if each.grad is not None]
+        moving = [i for i in self._all if self._parameters[i].grad is not None]
         for i in moving:
             self._steps[i] += 1
         if self._foreach and moving:
-            self._move(moving, [rates[i] for i in moving])
+            self._move(moving, [self._rates[i] * factor for i in moving])
             return
-        groups: dict[tuple[float, float], list[int]] = {}
-        for i in moving:
-            groups.setdefault((rates[i], self._decays[i]), []).append(i)
+        every = len(moving) == len(self._parameters)
         # One tensor for each number of steps: with a gradient at every step, all have the same.
-        counts = {steps: torch.tensor(float(steps)) for steps in set(self._steps)}
-        for (rate, decay), at in groups.items():
-            self._move_fused(at, rate, decay, [counts[self._steps[i]] for i in at])
+        tensors = {steps: torch.tensor(float(steps)) for steps in set(self._steps)}
+        counts = [tensors[steps] for steps in self._steps]
+        for group in self._groups if every else self._grouped(moving):
+            self._move_fused(group, factor, [counts[i] for i in group.at])
 
-    def _move_fused(self, at: list[int], rate: float, decay: float, counts: list[Tensor]) -> None:
-        """Move the parameters at some positions by one rate, in one pass over their memory."""
-        parameters, gradients = self._chosen(at)
-        averages = [self._averages[i] for i in at]
+    def _grouped(self, at: Iterable[int]) -> list[_Group]:
+        """The parameters at some positions, by rate and decay."""
+        groups: dict[tuple[float, float], list[int]] = {}
+        for i in at:
+            groups.setdefault((self._rates[i], self._decays[i]), []).append(i)
+        return [
+            _Group(
+                *(rate, decay, own),
+                [self._parameters[i] for i in own],
+                [self._averages[i] for i in own],
+                [self._squares[i] for i in own if self._squares],
+            )
+            for (rate, decay), own in groups.items()
+        ]
+
+    def _move_fused(self, group: _Group, factor: float, counts: list[Tensor]) -> None:
+        """Move a group by its rate, in one pass over its memory."""
+        gradients: list[Any] = [each.grad for each in group.parameters]
         if self._kind == "sgd":
             torch._fused_sgd_(
-                parameters,
+                group.parameters,
                 gradients,
-                averages if self._momentum else [],
-                lr=rate,
-                weight_decay=decay,
+                group.averages if self._momentum else [],
+                lr=group.rate * factor,
+                weight_decay=group.decay,
                 momentum=self._momentum,
                 dampening=0.0,
                 nesterov=False,
@@ -110,14 +143,14 @@ class LayerwiseOptimizer:
             )
             return
         torch._fused_adamw_(
-            parameters,
+            group.parameters,
             gradients,
-            averages,
-            [self._squares[i] for i in at],
+            group.averages,
+            group.squares,
             [],
             counts,
-            lr=rate,
-            weight_decay=decay,
+            lr=group.rate * factor,
+            weight_decay=group.decay,
             beta1=self._momentum,
             beta2=BETA2,
             eps=EPSILON,
@@ -127,7 +160,8 @@ class LayerwiseOptimizer:
 
     def _move(self, at: list[int], rates: list[float]) -> None:
         """Move the parameters at some positions, each by its rate, in a few calls for all."""
-        parameters, gradients = self._chosen(at)
+        parameters: list[Tensor] = [self._parameters[i] for i in at]
+        gradients = [each.grad for each in parameters if each.grad is not None]
         averages, decays = [self._averages[i] for i in at], [self._decays[i] for i in at]
         if self._kind == "sgd":
             moves = torch._foreach_mul(parameters, decays)
@@ -151,8 +185,3 @@ class LayerwiseOptimizer:
         torch._foreach_add_(roots, EPSILON)
         scales = [-r / (1 - self._momentum**step) for r, step in zip(rates, steps, strict=True)]
         torch._foreach_addcdiv_(parameters, averages, roots, scales)
-
-    def _chosen(self, at: list[int]) -> tuple[list[Tensor], list[Tensor]]:
-        """The parameters at some positions and their gradients."""
-        parameters: list[Tensor] = [self._parameters[i] for i in at]
-        return parameters, [each.grad for each in parameters if each.grad is not None]
