@@ -51,7 +51,7 @@ def draw(line: dict[str, Any]) -> Figure:
 
 def _label(axes: Axes, title: str, workers: list[int]) -> None:
     axes.set(title=title, xlabel="workers", ylabel="% of the time", ylim=(0, 103), xscale="log")
-    axes.set_xticks(workers, [f"{count:,}" for count in workers])
+    axes.set_xticks(workers, [f"{count:,}" for count in workers], rotation=45)
     axes.minorticks_off()
     axes.axhline(100, color=MUTED, lw=0.8)
 
