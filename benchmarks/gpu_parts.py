@@ -205,9 +205,8 @@ def plain(
     images = torch.rand(size.batch, 3, size.side, size.side, device=device)
     images = images.contiguous(memory_format=order)
     labels = torch.arange(size.batch, device=device) % CLASSES
-    products: Any = torch.backends
-    products.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    products.cudnn.conv.fp32_precision = products.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
     def steps(count: int) -> None:
         for _ in range(count):

@@ -125,9 +125,9 @@ def test_the_gpu_agrees_with_the_cpu(tmp_path: Path) -> None:
 def test_a_run_leaves_the_settings_of_the_process_as_they_were(
     tmp_path: Path, precision: str
 ) -> None:
-    before = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     outcome(tuner_on("cuda", tmp_path, f"train.precision={precision}"))
-    after = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    after = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert after == before
     assert not torch.are_deterministic_algorithms_enabled()
 

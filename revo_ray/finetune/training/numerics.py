@@ -14,7 +14,6 @@ from torch import nn
 Precision = Literal["fp32", "tf32", "bf16"]
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-_convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 _repeatable: Any = torch.utils.deterministic
 _attention: Any = torch.backends.cuda
 _FUSED_ATTENTION = (
@@ -44,12 +43,12 @@ def numerics(device: torch.device, precision: Precision) -> Iterator[None]:
         warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
         fill=_repeatable.fill_uninitialized_memory,
         benchmark=torch.backends.cudnn.benchmark,
-        matmul=torch.backends.cuda.matmul.fp32_precision,
-        convolutions=_convolutions.fp32_precision,
+        matmul=torch.backends.cuda.matmul.allow_tf32,
+        convolutions=torch.backends.cudnn.allow_tf32,
         workspace=os.environ.get(_WORKSPACE),
         attention=tuple(enabled() for enabled, _ in _FUSED_ATTENTION),
     )
-    products = "tf32" if precision == "tf32" else "ieee"
+    products = precision == "tf32"
     workspace = before.workspace or ":4096:8"
     plain = (False,) * len(_FUSED_ATTENTION)
     _Numerics(True, True, False, False, products, products, workspace, plain).set()
@@ -67,8 +66,8 @@ class _Numerics:
     warn_only: bool
     fill: bool
     benchmark: bool
-    matmul: str
-    convolutions: str
+    matmul: bool
+    convolutions: bool
     workspace: str | None
     attention: tuple[bool, ...]
 
@@ -76,8 +75,10 @@ class _Numerics:
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
         _repeatable.fill_uninitialized_memory = self.fill
         torch.backends.cudnn.benchmark = self.benchmark
-        torch.backends.cuda.matmul.fp32_precision = self.matmul
-        _convolutions.fp32_precision = self.convolutions
+        # Not `fp32_precision`: where that is set for convolutions alone, reading `allow_tf32`
+        # fails, as torch.export and others do.
+        torch.backends.cuda.matmul.allow_tf32 = self.matmul
+        torch.backends.cudnn.allow_tf32 = self.convolutions
         for (_, enable), wanted in zip(_FUSED_ATTENTION, self.attention, strict=True):
             enable(wanted)
         if self.workspace is None:

@@ -351,6 +351,7 @@ def test_a_source_without_images_is_refused_and_its_warnings_are_passed_on(
 PREPARE_AND_READ = """
 import os, resource, sys
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # each thread has a stack
+import imagehash, scipy.sparse.csgraph  # the code of libraries is no memory of a table
 import numpy as np
 from pathlib import Path
 from revo_ray.settings.schema import DataConfig

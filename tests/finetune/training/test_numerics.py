@@ -19,8 +19,8 @@ def settings() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "fill": torch.utils.deterministic.fill_uninitialized_memory,
         "benchmark": torch.backends.cudnn.benchmark,
-        "matmul": torch.backends.cuda.matmul.fp32_precision,
-        "convolutions": torch.backends.cudnn.conv.fp32_precision,
+        "matmul": torch.backends.cuda.matmul.allow_tf32,
+        "convolutions": torch.backends.cudnn.allow_tf32,
         "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "flash": torch.backends.cuda.flash_sdp_enabled(),
         "efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),
@@ -29,9 +29,9 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "products"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")]
+    ("precision", "products"), [("fp32", False), ("tf32", True), ("bf16", False)]
 )
-def test_both_switches_are_set_and_all_is_put_back(precision: Precision, products: str) -> None:
+def test_both_switches_are_set_and_all_is_put_back(precision: Precision, products: bool) -> None:
     before = settings()
     with numerics(GPU, precision):
         inside = settings()
