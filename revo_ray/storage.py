@@ -9,7 +9,6 @@ import posixpath
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from revo_ray.errors import UserError
 from revo_ray.s3_create import ATTEMPTS, NotSupportedError
 from revo_ray.s3_create import create as create_in_s3
 from revo_ray.uris import divided, refuse_odd
+from revo_ray.whole_file import TEMPORARY, replacing
 
 T = TypeVar("T")
 
@@ -33,9 +33,6 @@ SMALL_BYTES = 2**20
 """Smaller files go to an object store in one request."""
 READERS = 16
 """Number of files that are read from an object store at the same time."""
-
-TEMPORARY = ".tmp"
-"""Suffix of files that are still being written."""
 
 
 class Storage:
@@ -119,7 +116,7 @@ class Storage:
                 pool.submit(self._put, target, content).result()
             return
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with _replacing(target) as temporary, open(temporary, "wb") as file:
+        with replacing(target) as temporary, open(temporary, "wb") as file:
             file.write(content)
 
     def create(self, path: str, content: bytes) -> bytes:
@@ -288,7 +285,7 @@ class Storage:
             return
         folder = os.path.dirname(new)
         os.makedirs(folder, exist_ok=True)
-        with _replacing(new) as temporary:
+        with replacing(new) as temporary:
             shutil.copyfile(old, temporary)
 
     def delete(self, path: str) -> None:
@@ -378,30 +375,3 @@ def _as_os_error() -> Iterator[None]:
         raise
     except pa.ArrowException as error:
         raise OSError(" ".join(str(error).split())) from None
-
-
-@contextmanager
-def _replacing(target: str) -> Iterator[str]:
-    """Give a temporary file to write; when that is whole and on disk, it replaces the target."""
-    folder = os.path.dirname(target)
-    # A hidden name, which neither the ledger nor TensorBoard reads.
-    temporary = f"{folder}/.{uuid.uuid4().hex}{TEMPORARY}"
-    try:
-        yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Flush a folder to disk, so that a file's new name outlives a power failure."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -190,8 +190,7 @@ class TrainConfig(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Part of each training label that is spread evenly over all classes."""
     mixup: float = Field(0.0, ge=0)
-    """α of mixup, which blends each training image and its label with another one of the batch
-    (arXiv 1710.09412). 0: none."""
+    """α of mixup, which blends training images and labels of a batch (arXiv 1710.09412). 0: none."""
     cutmix: float = Field(0.0, ge=0)
     """α of CutMix, which pastes a box of another image (arXiv 1905.04899). 0: none. With mixup too,
     each batch gets one of the two, at random."""
@@ -209,12 +208,10 @@ class TrainConfig(Section):
     augment: Literal["none", "flip", "crop-flip", "trivial", "randaugment"] = "none"
     """Augmentation of the training images, seeded, on the device."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """fp32: convolutions and matrix products in float32. tf32: on a GPU both in TF32, which keeps
-    10 bits of the mantissa; on a CPU as fp32. bf16: automatic mixed precision."""
+    """Convolutions and products in fp32, on GPUs in tf32, or in bf16 by automatic mixing."""
     cuda_graphs: bool = False
-    """Launch a step's forward and backward pass at once, as a CUDA graph, where all layers train
-    and no bit changes by it. It helps where the GPU waits for the CPU: small batches. On a CPU
-    nothing changes."""
+    """true: on a GPU a step's forward and backward pass are launched at once where all layers train
+    and no bit changes by it, which helps small batches."""
     validate_epochs: Literal["last", "every"] = "last"
     """last: validate after the last epoch, the only one that the search reads. every: validate
     after each epoch."""
@@ -222,9 +219,8 @@ class TrainConfig(Section):
     """Memory per worker for cached features of frozen layers, used only where caching changes no
     bit of any result. 0 turns the cache off."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that an evaluation may take. Then its worker is killed and the evaluation is tried
-    again, three times at most. A worker's first evaluation gets five minutes more, for loading.
-    None: no limit."""
+    """Seconds that an evaluation may take; after them its worker is killed, three times at most. A
+    worker's first evaluation gets five minutes more, for loading. None: no limit."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the new classifier, the data order, the augmentation and dropout."""
 

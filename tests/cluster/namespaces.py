@@ -1,7 +1,6 @@
 """Machines on this machine: each has its own processes, network, host name and shared memory.
 
-What stops every Ray of a machine stops those of one namespace only, and all that was started in it
-ends with it.
+`ray stop` ends every Ray of its own namespace only. What was started in a namespace ends with it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def test_it_checks_what_the_job_runs(command: list[str]) -> None:
 
 
 def test_its_pod_is_the_head_without_ray() -> None:
-    """What is true of the head's image, rights, folders and labels is true of this pod."""
+    """The pod has the image, rights, folders and labels of the head."""
     job = read("check.yaml")["spec"]
     assert job["backoffLimit"] == 0
     ours = job["template"]

@@ -98,7 +98,7 @@ class Slurm:
         self._run("scontrol", "update", "JobId=1", *(f"{k}={v}" for k, v in fields.items()))
 
     def job(self) -> dict[str, str]:
-        """What the controller says of the job."""
+        """The controller's lines on the job."""
         return dict(re.findall(r"(\w+)=(\S*)", self._run("scontrol", "show", "job", "1")))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> None:

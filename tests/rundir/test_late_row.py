@@ -29,7 +29,7 @@ from tests.rundir.late_driver import EVALUATIONS, FAST, STALLS_AT, open_state, w
 ROOT = Path(__file__).parents[2]
 ROW = f"ledger/{STALLS_AT:06d}.json"
 OLD, NEW = 100.0, 200.0
-"""What each driver adds to a loss."""
+"""Added by each driver to a loss, so that their rows differ."""
 
 pytestmark = pytest.mark.slow
 

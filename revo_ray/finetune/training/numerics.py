@@ -1,4 +1,4 @@
-"""How a GPU computes: repeatable kernels, and the precision of convolutions and matrix products."""
+"""Repeatable kernels of a GPU, and the precision of its convolutions and matrix products."""
 
 from __future__ import annotations
 
