@@ -190,7 +190,7 @@ class TrainConfig(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Part of each training label that is spread evenly over all classes."""
     mixup: float = Field(0.0, ge=0)
-    """α of mixup, which blends training images and labels of a batch (arXiv 1710.09412). 0: none."""
+    """α of mixup, which blends images and labels of a batch (arXiv 1710.09412). 0: none."""
     cutmix: float = Field(0.0, ge=0)
     """α of CutMix, which pastes a box of another image (arXiv 1905.04899). 0: none. With mixup too,
     each batch gets one of the two, at random."""
@@ -210,8 +210,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """Convolutions and products in fp32, on GPUs in tf32, or in bf16 by automatic mixing."""
     cuda_graphs: bool = False
-    """true: on a GPU a step's forward and backward pass are launched at once where all layers train
-    and no bit changes by it, which helps small batches."""
+    """true: a GPU gets each step's forward and backward pass at once, where that changes no bit."""
     validate_epochs: Literal["last", "every"] = "last"
     """last: validate after the last epoch, the only one that the search reads. every: validate
     after each epoch."""
