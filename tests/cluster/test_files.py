@@ -1,4 +1,4 @@
-"""What holds for all files in cluster/."""
+"""All files in cluster/, and the page that says how to use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from revo_ray.cli.main import app
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 FILES = sorted(path for path in CLUSTER.rglob("*") if path.is_file())
-README = (CLUSTER / "README.md").read_text()
+PAGE = (ROOT / "docs/cluster.md").read_text()
 
 
 DANGERS = (
@@ -59,45 +59,45 @@ def test_dangers_are_seen(line: str) -> None:
     assert dangers(line)
 
 
-def test_the_readme_names_every_file() -> None:
+def test_the_page_names_every_file() -> None:
     for path in FILES:
         relative = path.relative_to(CLUSTER)
-        assert path.name == "README.md" or str(relative) in README or path.name in README
+        assert path.name == "README.md" or str(relative) in PAGE or path.name in PAGE
 
 
-def test_files_that_the_readme_names_are_there() -> None:
-    for name in set(re.findall(r"cluster/[\w./-]+\w", README)):
+def test_files_that_the_page_names_are_there() -> None:
+    for name in set(re.findall(r"cluster/[\w./-]+\w", PAGE)):
         assert (ROOT / name).exists(), name
     anchors = {
         re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)$", README, flags=re.MULTILINE)
+        for title in re.findall(r"^#+ (.*)$", PAGE, flags=re.MULTILINE)
     }
-    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= anchors
+    assert set(re.findall(r"\]\(#([\w-]+)\)", PAGE)) <= anchors
 
 
 def searches() -> list[str]:
-    """Each command of ours in the README, without its surroundings."""
-    text = README.replace("\\\n", " ")
+    """Each command of ours in docs/cluster.md, without its surroundings."""
+    text = PAGE.replace("\\\n", " ")
     ours = r"(?:revo-ray|revo_ray|revo-ray:[\d.]+) ((?:search|study) [^\n'`>#]+)"
     found = re.findall(ours, text)
     return sorted(set(found))
 
 
 @pytest.mark.parametrize("words", searches())
-def test_the_command_line_takes_the_readmes_commands(words: str) -> None:
+def test_the_command_line_takes_the_pages_commands(words: str) -> None:
     command, *arguments = shlex.split(words)
     known = typer.main.get_command(app).commands[command]
     assert known.make_context(command, arguments).params["resume"] is True
 
 
-def test_the_readme_has_commands() -> None:
+def test_the_page_has_commands() -> None:
     assert len(searches()) >= 4
 
 
 def test_rays_own_commands_have_the_options(tmp_path: Path) -> None:
     from ray.scripts.scripts import cli
 
-    text = README.replace("\\\n", " ")
+    text = PAGE.replace("\\\n", " ")
     lines = re.findall(r"^\$ (ray .*?)(?: {2,}#.*)?$", text, flags=re.MULTILINE)
     assert len(lines) >= 10
     for line in lines:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ py-modules = ["two_rates"]
 """
 
 
-def test_the_readmes_method_runs_from_another_package(
+def test_the_method_of_twenty_lines_runs_from_another_package(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (ROOT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", readme, flags=re.S)
-    (entry_point,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.S)
+    page = (ROOT / "docs/writing-a-method.md").read_text()
+    (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", page, flags=re.S)
+    entry_point = textwrap.dedent(re.findall(r"```toml\n(.*?)```", page, flags=re.S)[0])
     assert code.count("\n") < 30
     package = tmp_path / "package"
     package.mkdir()

@@ -25,7 +25,9 @@ from tests.end_to_end.cli import ROOT
 
 RESULTS = ROOT / "docs/results.md"
 """Its commands are those of the benchmarks, which `make results` copies from their records."""
-PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS}))
+CLUSTER = ROOT / "docs/cluster.md"
+"""Its commands are parsed by `tests/cluster/test_files.py`, and run by others there."""
+PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS, CLUSTER}))
 
 SEARCH = (
     "model.name=timm/test_efficientnet",
@@ -147,8 +149,10 @@ def commands() -> list[str]:
     return found
 
 
-def yaml_blocks() -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+def first_yaml(page: str) -> str:
+    """The first block of YAML on a page."""
+    text = (ROOT / page).read_text()
+    return re.findall(r"^```yaml\n(.*?)^```", text, flags=re.S | re.M)[0]
 
 
 def test_each_command_has_a_test() -> None:
@@ -180,17 +184,17 @@ def made(target: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(yaml_blocks()[1])
+def test_the_study_of_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(first_yaml("docs/studies.md"))
     searches = StudyConfig.load(tmp_path / "study.yaml").searches()
     assert len(searches) == 4 * 2 * 2 * 3  # methods, data sets, fractions, seeds
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Iterator[Path]:
-    """A working folder with the README's own files."""
+    """A working folder with the files that the pages name."""
     made = tmp_path_factory.mktemp("readme")
-    config = yaml_blocks()[0]
+    config = first_yaml("docs/quick-start.md")
     assert yaml.safe_load(config)["data"]["root"] == "./photos"
     (made / "config.yaml").write_text(config)
     rng = np.random.default_rng(0)
