@@ -38,6 +38,7 @@ _METHODS = {
     "last": (SKY, "P"),
     "layer-decay": (OLIVE, "<"),
     "auto-rgn": (WINE, ">"),
+    "biotune": (PURPLE, "X"),
 }
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 

@@ -23,8 +23,7 @@ METHODS = [
     *(f"revo-mixed recipe=[momentum,mixup] algorithm={name}" for name in MIXED_ALGORITHMS),
     *(f"revo-binary algorithm={name}" for name in MIXED_ALGORITHMS),
     *(f"revo-binary global_lr=0.01 algorithm={name}" for name in MIXED_ALGORITHMS),
-    "set-encoding",
-    "random",
+    *("set-encoding", "biotune", "random"),
 ]
 
 pytestmark = [

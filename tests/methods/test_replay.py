@@ -30,7 +30,7 @@ METHODS = [
     *("revo-mixed", "revo-binary", "revo-binary global_lr=0.01"),
     *("revo-continuous sweep=false", "revo-mixed sweep=false", "revo-binary sweep=false"),
     *("revo-binary algorithm=cmawm", "revo-binary algorithm=sop global_lr=0.01"),
-    *("set-encoding", "set-encoding rates=[0,0.1]"),
+    *("set-encoding", "set-encoding rates=[0,0.1]", "biotune", "biotune elites=1"),
     *("random", "random encoding=mixed", "random encoding=binary global_lr=0.01"),
     *("revo-mixed recipe=[momentum,mixup]", "revo-binary recipe=[weight_decay]"),
     *("set-encoding recipe=[weight_decay,momentum]", "random recipe=[label_smoothing]"),

@@ -29,6 +29,7 @@ GROW = {
     "revo-mixed": (),
     "random": (),
     "set-encoding": (),
+    "biotune": ("search.lookahead=3",),
     "full": ("method.halving=none", "method.startup=5"),
 }
 
