@@ -33,12 +33,13 @@ from packaging.version import Version
 from PIL.JpegImagePlugin import JpegImageFile
 from psutil import Process
 from safetensors.torch import load_file
-from scipy.stats import t
+from scipy.stats import t, ttest_ind
 
 from benchmarks import (
     ablations,
     baselines,
     batch_norm,
+    cells,
     cluster_scale,
     gpu,
     gpu_parts,
@@ -396,6 +397,56 @@ def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert equal == {"mean": 0, "low": None, "high": None}
     pairs = zip(found["wide"]["accuracy"], found["full"]["accuracy"], strict=True)
     assert other["mean"] == pytest.approx(sum(a - b for a, b in pairs) / 2, abs=1e-3)
+
+
+def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two ways are compared by seed; records of two cells give their mean; costs are kept."""
+    monkeypatch.setattr(cells, "clocked", by_hand)
+    monkeypatch.setitem(cells.WAYS, "main", {way: cells.MAIN[way] for way in ("full", "revo")})
+    monkeypatch.setattr(cells, "COUNTS", (1, 5))
+    tiny = ("--set", "search.evaluations=5", "search.population=4", *TINY)
+    files = [tmp_path / f"{cell}.json" for cell in "AB"]
+    lines = {}
+    for cell, file in zip("AB", files, strict=True):
+        words = (cell, "--weights", "none", "--seeds", "3", "4", "5", "--runs", str(tmp_path))
+        lines[cell] = last_line(printed("cells", *words, "--out", str(file), *tiny))
+        found, differs = lines[cell]["cells"][cell], lines[cell]["differences"][cell]["full"]
+        pairs = zip(found["revo"]["accuracy"], found["full"]["accuracy"], strict=True)
+        gains = [ours - theirs for ours, theirs in pairs]
+        assert differs["mean"] == pytest.approx(sum(gains) / 3, abs=1e-3)
+        costs = lines[cell]["cost"][cell]
+        assert costs["revo"]["after_5"] == pytest.approx(found["revo"]["mean_accuracy"], abs=1e-3)
+        assert costs["full"].keys() == {"epochs", "after_1", "after_5", "one"}
+        assert found["revo"]["mean_ensemble"] > 0
+    monkeypatch.setattr(cells, "clocked", lambda command: None)
+    monkeypatch.setattr(cells, "train_plan", None)
+    again = last_line(printed("cells", *words, *tiny))
+    assert again["cost"] == lines["B"]["cost"]
+    joined = last_line(printed("cells", "--together", *map(str, files)))
+    assert joined["cells"] == lines["A"]["cells"] | lines["B"]["cells"]
+    means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
+    assert joined["together"]["full"]["mean"] == pytest.approx(sum(means) / 2, abs=0.01)
+    assert joined["together"]["full"]["pairs"] == 6
+
+
+def test_the_mean_over_cells_is_welchs() -> None:
+    """Two cells are a difference of two means, but for signs: scipy's test of unequal variances."""
+    first, second = [1.0, 2.5, 3.0, 0.5], [-2.0, -1.0, -4.5, -3.0, -2.5, 1.0]
+    found = cells.over_cells([first, second])
+    test = ttest_ind(first, [-each for each in second], equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    assert found["p"] == pytest.approx(test.pvalue, abs=1e-5)
+    assert found["low"] == pytest.approx(low / 2, abs=0.006)
+    assert found["high"] == pytest.approx(high / 2, abs=0.006)
+
+
+def test_eight_pairs_see_what_the_page_says() -> None:
+    """With a deviation of 2.2 points, 8 pairs see 1.84 points, and 46 see 0.65."""
+    for pairs, visible in ((8, 1.84), (46, 0.65)):
+        gains = [-1.0, 1.0] * (pairs // 2)
+        scale_to = 2.2 / stdev(gains)
+        found = cells.difference([5 + scale_to * gain for gain in gains])
+        assert found["visible"] == pytest.approx(visible, abs=0.01)
 
 
 def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
