@@ -81,6 +81,7 @@ CLIP_ART: Settings = {
         "max_images": 1800,
         "near_duplicates": "group",
         "on_bad_image": "skip",
+        "min_per_class": 300,
         "train_fraction": 0.05,
     },
 }
