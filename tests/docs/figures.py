@@ -191,10 +191,10 @@ def said(text: str, about: str) -> frozenset[str]:
 
 
 def all_blocks(root: Path = ROOT) -> list[Block]:
-    """The blocks of README and of docs, without the pages that are made of results alone."""
+    """The blocks of README and of docs, without the pages that programs write."""
     paths = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
     pages = {path.relative_to(root).as_posix(): path.read_text() for path in paths}
-    for made in ("docs/results.md", "docs/models.md"):
+    for made in ("docs/results.md", "docs/models.md", "docs/configuration.md"):
         pages.pop(made, None)
     return [block for page, text in pages.items() for block in blocks(page, text)]
 
