@@ -73,7 +73,6 @@ format: $(INSTALLED)
 
 # A warning is an error: a link that leads nowhere, a page that no table of contents has.
 docs: $(INSTALLED)
-	$(BIN)/python docs/configuration_page.py
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 	@echo build/docs/index.html
 

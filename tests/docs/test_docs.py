@@ -42,16 +42,32 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
-def test_the_example_of_writing_a_method_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (ROOT / "docs/writing-a-method.md").read_text()
-    (code,) = re.findall(r"```python\n(# tapered\.py\n.*?)```", text, flags=re.S)
-    (tmp_path / "tapered.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    plugins = ["baselines", "tapered"]
+def snippet(page: str, name: str) -> str:
+    """The program of a page that begins with its file name."""
+    found = re.findall(
+        rf"<!-- tested -->\n```python\n(# {re.escape(name)}\n.*?)```",
+        (ROOT / "docs" / page).read_text(),
+        flags=re.S,
+    )
+    (code,) = found
+    return str(code)
 
-    config = MethodConfig.model_validate({"name": "tapered", "high": -0.5})
+
+@pytest.mark.parametrize(
+    ("page", "plugin", "name"),
+    [
+        ("writing-a-method.md", "tapered", "tapered"),
+        ("writing-an-algorithm.md", "climbing", "climbing"),
+    ],
+)
+def test_a_method_in_a_page_proposes_the_same_for_any_number_of_workers(
+    page: str, plugin: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{plugin}.py").write_text(snippet(page, f"{plugin}.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = ["baselines", plugin]
+
+    config = MethodConfig.model_validate({"name": name, "high": -0.5})
     method = make_method(config, plugins)
     space = method.space(UNITS)
     options = SearchOptions(evaluations=23, population=5, lookahead=2, seed=3)
@@ -75,6 +91,13 @@ def test_the_example_of_writing_a_method_works(
     assert samples[0] == samples[1]
     assert len(samples[0]) == 23
 
+
+def test_a_mistake_in_the_options_of_a_page_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tapered.py").write_text(snippet("writing-a-method.md", "tapered.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = ["baselines", "tapered"]
     with pytest.raises(UserError, match=r"must be below method\.high"):
         make_method(MethodConfig.model_validate({"name": "tapered", "low": 0.2}), plugins)
     with pytest.raises(UserError, match=r"did you mean method\.high"):

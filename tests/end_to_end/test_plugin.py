@@ -1,4 +1,4 @@
-"""The README's method of one's own, installed from another package by entry point."""
+"""The method of one's own in docs/methods.md, installed from another package by entry point."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ py-modules = ["two_rates"]
 """
 
 
-def test_the_readmes_method_runs_from_another_package(
+def test_the_pages_method_runs_from_another_package(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (ROOT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", readme, flags=re.S)
-    (entry_point,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.S)
+    page = (ROOT / "docs/methods.md").read_text()
+    (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", page, flags=re.S)
+    (entry_point,) = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
     assert code.count("\n") < 30
     package = tmp_path / "package"
     package.mkdir()

@@ -77,6 +77,8 @@ ELSEWHERE = {
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
     "revo-ray data inspect photos.zip": f"{INSPECT}"
     "::test_a_path_takes_the_place_of_a_configuration",
+    "revo-ray data inspect labels.csv": "tests/docs/test_writing_a_source.py"
+    "::test_the_table_of_the_page_is_read",
     "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
     "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/twins/test_policy.py"
     "::test_all_pairs_are_listed_and_names_are_to_the_letter",
@@ -106,6 +108,8 @@ ELSEWHERE = {
     "/test_search.py::test_without_time_a_longer_search_tests_its_best_again_and_can_go_on",
     "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
     "::test_a_search_is_counted_as_it_would_run",
+    "revo-ray search config.yaml --dry-run --set resources.gpus_per_trial=0.5": "tests/search"
+    "/core/test_dry_run.py::test_memory_is_said_where_evaluations_share_a_gpu",
     "revo-ray search config.yaml --plugin-path .": "tests/end_to_end/test_study.py"
     "::test_a_search_that_cannot_go_on_stops_no_other",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
@@ -147,8 +151,8 @@ def commands() -> list[str]:
     return found
 
 
-def yaml_blocks() -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+def yaml_blocks(page: str = "README.md") -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), flags=re.S | re.M)
 
 
 def test_each_command_has_a_test() -> None:
@@ -180,8 +184,9 @@ def made(target: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_study_of_the_readme_is_one(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(yaml_blocks()[1])
+def test_the_study_of_its_page_is_one(tmp_path: Path) -> None:
+    (study,) = yaml_blocks("docs/studies.md")
+    (tmp_path / "study.yaml").write_text(study)
     searches = StudyConfig.load(tmp_path / "study.yaml").searches()
     assert len(searches) == 4 * 2 * 2 * 3  # methods, data sets, fractions, seeds
 
