@@ -41,7 +41,7 @@ def test_the_table_of_the_page_is_read(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
-    assert "60 of 60 images in 2 classes" in capsys.readouterr().out
+    assert "60 images in 2 classes" in capsys.readouterr().out
 
 
 def test_the_source_of_the_page_reads_folders_and_archives(
