@@ -1,4 +1,4 @@
-"""Settings of Sphinx: `make docs` builds the site from the pages of this folder, without a network."""
+"""Settings of Sphinx: `make docs` builds the site from this folder, without a network."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ html_copy_source = False
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4  # links name headings as GitHub does
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = ["misc.highlighting_failure"]  # "…" stands for lines left out of a program's text
+suppress_warnings = ["misc.highlighting_failure"]  # programs with "…" in place of lines
 
 default_role = "code"  # docstrings are Markdown: `name` is code
-autodoc_typehints = "none"  # the signature has them
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "exclude-members": "model_config, model_post_init"}
 napoleon_numpy_docstring = False

@@ -1,6 +1,6 @@
-"""Writes docs/configuration.md from the classes of the configuration and of the methods' options.
+"""Writes docs/configuration.md from the code: `python docs/configuration_page.py`.
 
-    python docs/configuration_page.py
+Its sources are the classes of the configuration, and of the methods' options.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ PAGE = Path(__file__).parent / "configuration.md"
 INTRODUCTION = """\
 # Configuration
 
-You write a YAML file that names only the keys that differ from their defaults, and give it to `search`, `study`,
-`train` or `submit`. This page has every key. `python docs/configuration_page.py` writes it from the code; do not
-edit it.
+You write a YAML file that names only the keys that differ from their defaults, and give it to
+`search`, `study`, `train` or `submit`. This page has every key. `python docs/configuration_page.py`
+writes it from the code; do not edit it.
 
 - `--set SECTION.KEY=VALUE` overrides a key for one command, as in `--set search.evaluations=20`.
-- An unknown key is an error that names the nearest known one. A value that does not fit is an error that says
-  which values do, and on which line of the file it stands. A key that stands twice in a file is an error.
+- An unknown key is an error that names the nearest known one. A value that does not fit is an error
+  that says which values do, and on which line of the file it stands. A key that stands twice in a
+  file is an error.
 - `revo-ray search config.yaml --dry-run` checks all of it and starts nothing.
 - `config.yaml` in a run directory records the values of every key, also of those that you left out.
-- `null` means: none, or as the text of the key says. Paths may be URIs that `pyarrow.fs` opens, such as `s3://…`.
+- `null` means: none, or as the text of the key says. Paths may be URIs that `pyarrow.fs` opens,
+  such as `s3://…`.
 """
 
 EXAMPLES: dict[str, dict[str, Any]] = {

@@ -46,8 +46,8 @@ class ModelConfig(Section):
     name: str = "timm/tf_efficientnet_lite0"
     """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
     weights: str = "pretrained"
-    """`pretrained`, or `pretrained:NAME` for a variant of torchvision's or timm's; `none`; a `.pth`,
-    `.ckpt` or `.safetensors` file. `FILE#KEY` is one of several state dicts in a file,
+    """`pretrained`, or `pretrained:NAME` for a variant of torchvision's or timm's; `none`; or a
+    `.pth`, `.ckpt` or `.safetensors` file. `FILE#KEY` is one of several state dicts in a file,
     `package:NAME` the weights that an installed Python package holds."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """SHA-256 that the file of the weights must have, as `recorded.sha256` shows it. None: any."""

@@ -1,4 +1,4 @@
-"""`docs/configuration.md` is made from the classes of the configuration, and has all of their keys."""
+"""`docs/configuration.md` is made from the classes of the configuration, with all their keys."""
 
 from __future__ import annotations
 
