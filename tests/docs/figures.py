@@ -198,7 +198,7 @@ def said(text: str, about: str) -> frozenset[str]:
 
 def all_blocks(root: Path = ROOT) -> list[Block]:
     """The blocks of README and of docs, without the pages that programs write."""
-    paths = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    paths = [*sorted(root.glob("*.md")), *sorted((root / "docs").glob("*.md"))]
     pages = {path.relative_to(root).as_posix(): path.read_text() for path in paths}
     for made in ("docs/results.md", "docs/models.md", "docs/configuration.md"):
         pages.pop(made, None)

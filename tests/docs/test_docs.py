@@ -21,7 +21,7 @@ from revo_ray.methods import make_method
 from revo_ray.settings.schema import MethodConfig, SearchOptions
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 UNITS: Any = [SimpleNamespace(name=f"unit{number}", head=number == 7) for number in range(8)]
 
 

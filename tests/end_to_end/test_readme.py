@@ -1,4 +1,5 @@
-"""Every command of the README and of docs/ is run: here on a small network, or by the test named.
+"""Every command of README, docs/ and the pages beside them is run: here on a small network, or by
+the test named.
 
 A command that is new in a `console` block belongs into `HERE`, with what makes it small, or into
 `ELSEWHERE`.
@@ -25,7 +26,7 @@ from tests.end_to_end.cli import ROOT
 
 RESULTS = ROOT / "docs/results.md"
 """Its commands are those of the benchmarks, which `make results` copies from their records."""
-PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS}))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS}))
 
 SEARCH = (
     "model.name=timm/test_efficientnet",
@@ -94,6 +95,11 @@ ELSEWHERE = {
     "--set search.population=4": CLIP_ART,
     "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    **dict.fromkeys(
+        ("make test-fast", "make lint", "make format"),
+        "tests/end_to_end/test_readme.py::test_make_runs_what_the_page_of_contributing_says",
+    ),
+    "make docs": "tests/docs/test_site.py::site",
     "make results": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "make stale": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "python -m benchmarks.searcher --out benchmarks/results/searcher.json": "tests/benchmarks"
@@ -176,6 +182,13 @@ def test_make_runs_what_the_readme_says() -> None:
     (test,) = re.findall(r"-m pytest (.*)", made("test"))
     options = ("--numprocesses=", "--dist=", "--no-loadscope-reorder")
     assert all(word.startswith(options) for word in test.split())
+
+
+def test_make_runs_what_the_page_of_contributing_says() -> None:
+    assert '-m "not slow and not nightly"' in made("test-fast")
+    programs = [Path(line.split()[0]).name for line in made("lint").splitlines()]
+    assert programs[-4:] == ["ruff", "ruff", "mypy", "lint-imports"]
+    assert "ruff check --fix" in made("format")
 
 
 def made(target: str) -> str:
