@@ -73,7 +73,7 @@ format: $(INSTALLED)
 
 # A warning is an error: a link that leads nowhere, a page that no table of contents has.
 docs: $(INSTALLED)
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 	@echo build/docs/index.html
 
 # docs/results.md and docs/models.md, from benchmarks/results. Neither target needs more than Python and git.

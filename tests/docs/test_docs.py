@@ -13,6 +13,7 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from packaging.specifiers import SpecifierSet
 
 from revo_ray.errors import UserError
@@ -113,7 +114,7 @@ def makes_check() -> CodeType:
     return compile(program, "Makefile", "exec")
 
 
-def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everybody_names_the_same_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = SpecifierSet(project["project"]["requires-python"])
     minors = [minor for minor in range(30) if f"3.{minor}" in wanted]
@@ -130,6 +131,10 @@ def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyP
     for page in ("README.md", "cluster/README.md", "Makefile"):
         said = re.findall(r"needs? (?:only )?Python (\S+) to ([\d.]+)", (ROOT / page).read_text())
         assert set(said) == {(first, last)}, page
+
+    version = project["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
 
     tool = project["tool"]
     assert tool["ruff"]["target-version"] == f"py{first.replace('.', '')}"

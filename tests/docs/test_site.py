@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = subprocess.run(
         ["make", "--dry-run", "docs"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    (options,) = re.findall(r"sphinx-build (.*) docs build/docs$", said, flags=re.M)
+    (options,) = re.findall(r"-m sphinx (.*) docs build/docs$", said, flags=re.M)
     assert "--fail-on-warning" in options
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", *options.split(), str(DOCS), str(target)]
