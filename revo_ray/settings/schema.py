@@ -46,9 +46,9 @@ class ModelConfig(Section):
     name: str = "timm/tf_efficientnet_lite0"
     """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
     weights: str = "pretrained"
-    """`pretrained`, `pretrained:NAME` for a variant of torchvision's or timm's, `none`, a `.pth`,
-    `.ckpt` or `.safetensors` file (`FILE#KEY`: one of several state dicts in it), or `package:NAME`
-    for weights that an installed Python package holds."""
+    """`pretrained`, or `pretrained:NAME` for a variant of torchvision's or timm's; `none`; or a
+    `.pth`, `.ckpt` or `.safetensors` file. `FILE#KEY` is one of several state dicts in a file,
+    `package:NAME` the weights that an installed Python package holds."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """SHA-256 that the file of the weights must have, as `recorded.sha256` shows it. None: any."""
     granularity: Literal["layer", "block", "stage"] = "layer"
@@ -65,7 +65,8 @@ class DataConfig(Section):
     """The images, and how they are split into training, validation and test images."""
 
     source: str = "digits"
-    """Reader of the data set; `revo_ray/data/sources/` has them."""
+    """Kind of the data set: `folder`, `csv`, `parquet`, `ham10000`, `busi`, `leaves`, `srsmas`,
+    `fashion-mnist` or `digits`."""
     root: str | None = None
     """Path or URI of the data set, which pyarrow.fs opens. None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=LARGEST_SIDE)
@@ -80,7 +81,8 @@ class DataConfig(Section):
     """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
     scale. The default takes up to 1.5 GB of memory, however many cores decode."""
     columns: dict[Literal["image", "label", "split", "group"], str] = {}
-    """Columns of a table by other names than these four. In a csv their case does not count."""
+    """Columns of a table by other names than `image`, `label`, `split` and `group`, as in
+    `{image: id_code}`. In a csv their case does not count."""
     image_pattern: str = "{}"
     """Path or URI of an image, with `{}` for what its cell says, such as `train_images/{}.png`; a
     path is relative to the table."""
@@ -172,8 +174,7 @@ class TrainConfig(Section):
     batch_size: int = Field(32, ge=2, le=LARGEST)
     """Images per step. A last batch of one image joins the batch before it."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """Optimizer, with one learning rate per unit. The paper uses sgd, which learns far less in few
-    steps."""
+    """One learning rate per unit. The paper uses sgd, which learns far less in few steps."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """SGD momentum. The paper uses 0."""
     decay_all: bool = False
@@ -212,8 +213,7 @@ class TrainConfig(Section):
     cuda_graphs: bool = False
     """true: a GPU gets each step's forward and backward pass at once, where that changes no bit."""
     validate_epochs: Literal["last", "every"] = "last"
-    """last: validate after the last epoch, the only one that the search reads. every: validate
-    after each epoch."""
+    """last: validate after the last epoch, which the search reads. every: after each epoch."""
     cache_mb: int = Field(64, ge=0, le=LARGEST)
     """Memory per worker for cached features of frozen layers, used only where caching changes no
     bit of any result. 0 turns the cache off."""

@@ -1,4 +1,5 @@
-"""Every command of the README and of docs/ is run: here on a small network, or by the test named.
+"""Every command of README, docs/ and the pages beside them is run: here on a small network, or by
+the test named.
 
 A command that is new in a `console` block belongs into `HERE`, with what makes it small, or into
 `ELSEWHERE`.
@@ -27,7 +28,10 @@ RESULTS = ROOT / "docs/results.md"
 """Its commands are those of the benchmarks, which `make results` copies from their records."""
 CLUSTER = ROOT / "docs/cluster.md"
 """Its commands are parsed by `tests/cluster/test_files.py`, and run by others there."""
-PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS, CLUSTER}))
+PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS, CLUSTER}),
+)
 
 SEARCH = (
     "model.name=timm/test_efficientnet",
@@ -79,6 +83,8 @@ ELSEWHERE = {
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
     "revo-ray data inspect photos.zip": f"{INSPECT}"
     "::test_a_path_takes_the_place_of_a_configuration",
+    "revo-ray data inspect labels.csv": "tests/docs/test_writing_a_source.py"
+    "::test_the_table_of_the_page_is_read",
     "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
     "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/twins/test_policy.py"
     "::test_all_pairs_are_listed_and_names_are_to_the_letter",
@@ -94,6 +100,11 @@ ELSEWHERE = {
     "--set search.population=4": CLIP_ART,
     "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
     "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    **dict.fromkeys(
+        ("make test-fast", "make lint", "make format"),
+        "tests/end_to_end/test_readme.py::test_make_runs_what_the_page_of_contributing_says",
+    ),
+    "make docs": "tests/docs/test_site.py::site",
     "make results": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "make stale": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "python -m benchmarks.searcher --out benchmarks/results/searcher.json": "tests/benchmarks"
@@ -108,6 +119,8 @@ ELSEWHERE = {
     "/test_search.py::test_without_time_a_longer_search_tests_its_best_again_and_can_go_on",
     "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
     "::test_a_search_is_counted_as_it_would_run",
+    "revo-ray search config.yaml --dry-run --set resources.gpus_per_trial=0.5": "tests/search"
+    "/core/test_dry_run.py::test_memory_is_said_where_evaluations_share_a_gpu",
     "revo-ray search config.yaml --plugin-path .": "tests/end_to_end/test_study.py"
     "::test_a_search_that_cannot_go_on_stops_no_other",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
@@ -176,6 +189,13 @@ def test_make_runs_what_the_readme_says() -> None:
     (test,) = re.findall(r"-m pytest (.*)", made("test"))
     options = ("--numprocesses=", "--dist=", "--no-loadscope-reorder")
     assert all(word.startswith(options) for word in test.split())
+
+
+def test_make_runs_what_the_page_of_contributing_says() -> None:
+    assert '-m "not slow and not nightly"' in made("test-fast")
+    programs = [Path(line.split()[0]).name for line in made("lint").splitlines()]
+    assert programs[-4:] == ["ruff", "ruff", "mypy", "lint-imports"]
+    assert "ruff check --fix" in made("format")
 
 
 def made(target: str) -> str:
