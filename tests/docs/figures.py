@@ -28,7 +28,8 @@ from pathlib import Path
 from benchmarks.record import RESULTS, ROOT, Result, read_all
 
 MEASURED = {
-    "README.md": ("Measured", "Does it win?"),
+    "README.md": ("Does it win?",),
+    "docs/measured.md": ("Searchers", "Whole searches", "Parts of a training"),
     "docs/does-it-win.md": (
         *("Today's defaults", "Earlier defaults and the quick start", "Every method"),
         *("One choice at a time", "Ensembles and soups", "The part of luck", "Older recipes"),
