@@ -23,6 +23,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # programs with "…" in plac
 default_role = "code"  # docstrings are Markdown: `name` is code
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
+autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "exclude-members": "model_config, model_post_init"}
 napoleon_numpy_docstring = False
