@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from revo_ray.cli.console import located, mode, out, print_grid, progress, say, tell
@@ -11,7 +12,12 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import duration
 
 
-def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Path] = ()) -> None:
+def show_dry_run(
+    settings: SearchConfig,
+    resume: bool,
+    plugin_path: Sequence[Path] = (),
+    time: timedelta | None = None,
+) -> None:
     """Check a search or a study, and print what it will take.
 
     Raises:
@@ -23,7 +29,9 @@ def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Pat
 
     with located(settings):
         try:
-            found = dry_run(settings, resume=resume, plugin_path=plugin_path, console=progress())
+            found = dry_run(
+                settings, resume=resume, time=time, plugin_path=plugin_path, console=progress()
+            )
         except OSError as error:
             raise UserError(str(error), key="storage") from None
     if mode.json:
