@@ -21,7 +21,7 @@ from revo_ray.settings.schema import DataConfig
 
 SAMPLE = 24
 """Images that are opened to learn their sizes."""
-READ_S = 1.0
+READ_S = 0.5
 """Seconds after which no further image is decoded."""
 
 

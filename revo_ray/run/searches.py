@@ -115,7 +115,7 @@ def run_search(
             )
         if choice.seconds is not None and results[config.name].stopped_by == "budget":
             took = duration(monotonic() - chosen_at)
-            say(console, f"it took {took} of the {duration(choice.seconds)} that were estimated")
+            say(console, f"it took {took}; about {duration(choice.seconds)} were estimated")
         return results[config.name]
 
 

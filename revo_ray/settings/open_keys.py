@@ -1,4 +1,4 @@
-"""Keys that a search of a folder of images leaves open: it chooses them from the images and time."""
+"""Keys that a search of images leaves open: they are chosen from the images and `--time`."""
 
 from __future__ import annotations
 

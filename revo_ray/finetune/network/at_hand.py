@@ -1,4 +1,4 @@
-"""Networks that can be used at once: weights in a cache, in an installed package, or on a server."""
+"""Networks whose weights are at hand: in a cache, in an installed package or on a server."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.own_images import Measured
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.shared_gpu import gpu_memory_line
 from revo_ray.search.core.time_budget import FORWARD
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from revo_ray.finetune.network.backbone import Backbone
     from revo_ray.finetune.network.units import Unit
 
+START_S = 8.0
+"""Seconds in which a worker starts and imports its libraries, where none is asked."""
 SMALL_RATE = 1e-12
 """A learning rate that trains, and at which nothing diverges."""
 TIMED = ("batch_size", "optimizer", "augment", "precision", "seed")
@@ -162,14 +165,14 @@ class ThisMachine:
 
     def time_steps(
         self, model: str, classes: int, sizes: Sequence[int], train: TrainConfig, at_once: int
-    ) -> dict[int, float]:
+    ) -> Measured:
         """Time a training step in this process, alone."""
         from revo_ray.finetune.training.assemble import pick_device
         from revo_ray.finetune.training.step_time import time_steps
 
         device = pick_device(self._resources.device, holds_gpu=self.gpu)
         with _threads(self._resources.cpus_per_trial):
-            return time_steps(model, classes, sizes, train, device)
+            return Measured(time_steps(model, classes, sizes, train, device), START_S)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Chooses the keys that a search of a folder of images leaves open, by the rules of `time_budget`."""
+"""Chooses the keys that a search of images leaves open, by the rules of `time_budget`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from revo_ray.data.glance import Glance, glance
 from revo_ray.rundir.run_directory import RunDirectory
@@ -27,6 +27,18 @@ TIME = timedelta(minutes=5)
 """Time of a search of own images that names none."""
 
 
+class Measured(NamedTuple):
+    """Times that workers took.
+
+    Attributes:
+        steps: seconds of a training step for one of its images, by image size.
+        start: seconds until a worker had started, with its libraries imported.
+    """
+
+    steps: Mapping[int, float]
+    start: float
+
+
 class Workers(Protocol):
     """Workers that will run the evaluations.
 
@@ -40,7 +52,7 @@ class Workers(Protocol):
 
     def time_steps(
         self, model: str, classes: int, sizes: Sequence[int], train: TrainConfig, at_once: int
-    ) -> Mapping[int, float]:
+    ) -> Measured:
         """Time a training step, as `step_time.time_steps`, on so many workers at once."""
 
 
@@ -97,14 +109,14 @@ def choose(
     bounds = _bounds(config, partly.train.batch_size, images, own_size, own.gpu)
     ends, train = dict.fromkeys((bounds.sizes[0], bounds.sizes[-1])), partly.train
     at_once = min(own.count, population, bounds.evaluations[1])
-    steps = own.time_steps(partly.model.name, images.classes, [*ends], train, at_once)
+    steps, start = own.time_steps(partly.model.name, images.classes, [*ends], train, at_once)
     if not steps.keys() >= ends.keys():  # the network takes no smaller images than its own
         bounds = replace(bounds, sizes=bounds.sizes[-1:])
     work = Work(
         *(images.train, images.validation, images.test),
         steps,
         *(own.count, population),
-        seconds=images.seconds * (images.train + images.validation + images.test),
+        seconds=start + images.seconds * (images.train + images.validation + images.test),
     )
     seconds = limit.total_seconds() - (time.monotonic() - began)
     plan, bounds = _largest(partly.model.name, bounds, work, seconds)
@@ -115,7 +127,8 @@ def choose(
     }
     done = partly.filled_in({key: value for key, value in fitted.items() if key in left})
     promised = work.seconds_of(plan)
-    lines = _lines(done, images, where, work, plan, bounds, promised, limit)
+    fits = promised <= seconds
+    lines = _lines(done, images, where, work, plan, bounds, promised, limit, fits)
     return Choice(done, tuple(lines), promised)
 
 
@@ -175,6 +188,7 @@ def _lines(
     bounds: Limits,
     seconds: float,
     limit: timedelta,
+    fits: bool,
 ) -> Iterator[str]:
     """Say what was chosen, how long it will take, and what would change it."""
     train = config.train
@@ -199,13 +213,22 @@ def _lines(
         f"{min(work.workers, work.population)} at a time"
     )
     whole = Plan(bounds.sizes[-1], bounds.epochs[1], bounds.evaluations[1])
-    if seconds > limit.total_seconds():
+    if not fits:
+        few = work.seconds > seconds / 2
         yield (
-            f"         more than the {duration(limit.total_seconds())} of --time, and the smallest "
-            "plan; --set data.max_images=N takes fewer images"
+            f"         --time {_time(limit)} leaves less, and there is no smaller plan"
+            + ("" if few else "; --set data.max_images=N takes fewer images")
         )
     elif plan != whole:
         yield (
-            f"         more time buys larger images or more evaluations, such as --time "
-            f"{duration(2 * limit.total_seconds())}".replace(" 00s", "")
+            "         --time sets how long it may take; more time buys larger images or more "
+            f"evaluations: --time {_time(3 * limit)}"
         )
+
+
+def _time(limit: timedelta) -> str:
+    """A time as `--time` takes it: `90s`, `5m`, `2h`."""
+    seconds = round(limit.total_seconds())
+    if seconds % 60:
+        return f"{seconds}s"
+    return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"

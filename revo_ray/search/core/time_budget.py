@@ -6,7 +6,7 @@ The rules, in full (docs/own-images.md has them for users):
 - An evaluation makes about 100 steps, in 3 to 10 epochs.
 - The smallest plan has one generation of evaluations, a third of the epochs, and the smallest
   images: 64 px on a CPU, the network's own size on a GPU.
-- More time buys, in this order: images of 128 px, all epochs, a second generation, images of the
+- More time buys, in this order: images of 128 px, a second generation, all epochs, images of the
   network's own size, and generations up to 100 evaluations.
 - Images are not enlarged: the size is at most the first one that is no smaller than theirs.
 
@@ -33,7 +33,8 @@ FORWARD = 1 / 3
 EVALUATION_S = 0.3
 """Seconds of an evaluation beside its images: weights that are reset and written, the row."""
 ENDS_S = 8.0
-"""Seconds before the first evaluation and after the last one, beside those that are measured."""
+"""Seconds before the first evaluation and after the last one, beside those that are measured: to
+load the network, and to write the result."""
 FORMS = 4
 """Forms of the result that are tested."""
 
@@ -140,11 +141,11 @@ def plans(limits: Limits, population: int = 10) -> Iterator[Plan]:
     for size in limits.sizes[1:]:
         if size <= GOOD_SIZE:
             yield (plan := replace(plan, image_size=size))
-    for epochs in range(plan.epochs + 1, limits.epochs[1] + 1):
-        yield (plan := replace(plan, epochs=epochs))
     more = range(plan.evaluations + population, limits.evaluations[1] + 1, population)
     for evaluations in more[:1]:
         yield (plan := replace(plan, evaluations=evaluations))
+    for epochs in range(plan.epochs + 1, limits.epochs[1] + 1):
+        yield (plan := replace(plan, epochs=epochs))
     for size in limits.sizes:
         if size > plan.image_size:
             yield (plan := replace(plan, image_size=size))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 
 from revo_ray.errors import SearchError, UserError
+from revo_ray.search.core.own_images import Measured
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked
 from revo_ray.settings.schema import ResourcesConfig, TrainConfig
@@ -32,7 +34,7 @@ class RayWorkers:
 
     def time_steps(
         self, model: str, classes: int, sizes: Sequence[int], train: TrainConfig, at_once: int
-    ) -> dict[int, float]:
+    ) -> Measured:
         """Time a training step on so many workers at once; their median for each size.
 
         Raises:
@@ -44,6 +46,7 @@ class RayWorkers:
         )
         words = (model, classes, list(sizes), train.model_dump(mode="json"))
         more = (self._needs.cpus, self._resources.device)
+        began = time.perf_counter()
         waiting = [task.remote(*words, *more) for _ in range(at_once)]
         answers = list(waiting)
         try:
@@ -57,23 +60,35 @@ class RayWorkers:
         finally:
             for answer in waiting:
                 ray.cancel(answer, force=True)
-        for answer in found:
-            if isinstance(answer, tuple):
-                raise UserError(answer[0], key=answer[1])
-        timed = set.intersection(*(set(answer) for answer in found))
-        return {size: statistics.median(answer[size] for answer in found) for size in timed}
+        for steps, _, (message, key) in found:
+            if not steps:
+                raise UserError(message, key=key)
+        took = time.perf_counter() - began
+        every = [steps for steps, _, _ in found]
+        timed = set.intersection(*map(set, every))
+        return Measured(
+            {size: statistics.median(steps[size] for steps in every) for size in timed},
+            max(0.0, took - max(seconds for _, seconds, _ in found)),
+        )
 
 
 def _time_steps(
     model: str, classes: int, sizes: list[int], train: dict[str, Any], cpus: int, device: str
-) -> dict[int, float] | tuple[str, str | None]:
-    """Run on a worker; the message and the key of a `UserError` are an answer too."""
+) -> tuple[dict[int, float], float, tuple[str, str | None]]:
+    """Run on a worker.
+
+    Returns:
+        The times, the seconds of timing them, and the message and key of a `UserError`, which
+        cannot travel as it is.
+    """
     from revo_ray.finetune.training.assemble import pick_device, use_threads
     from revo_ray.finetune.training.step_time import time_steps
 
+    began = time.perf_counter()
     use_threads(cpus)
     place = pick_device(device, bool(ray.get_gpu_ids()))
     try:
-        return time_steps(model, classes, sizes, TrainConfig.model_validate(train), place)
+        steps = time_steps(model, classes, sizes, TrainConfig.model_validate(train), place)
     except UserError as error:
-        return str(error), error.key
+        return {}, 0.0, (str(error), error.key)
+    return steps, time.perf_counter() - began, ("", None)
