@@ -42,7 +42,7 @@ def show_dry_run(
                 "evaluations": found.evaluations,
                 "epochs": found.epochs,
                 "images": found.images,
-                "seconds": found.seconds / found.workers,
+                "seconds": found.promised or found.seconds / found.workers,
             }
         )
     cells = list(found.cells.values())
@@ -60,13 +60,14 @@ def show_dry_run(
     )
     for winners in sorted(found.warm_starts):
         say(f"warm start from {winners}")
-    for model, (seconds, images) in found.steps.items():
+    for model, (seconds, images) in found.steps.items() if found.promised is None else ():
         say(f"a step of {model} on {images} images takes {1000 * seconds:,.0f} ms")
     for line in found.gpu_memory.values():
         say(line)
-    say(
-        f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at a "
-        "time, if every unit trains"
-    )
+    if found.promised is None:
+        say(
+            f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at "
+            "a time, if every unit trains"
+        )
     folder = tables_folder(settings.storage)
     say(f"nothing was started, and nothing written but image tables in {folder}")

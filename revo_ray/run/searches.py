@@ -210,7 +210,7 @@ def dry_run(
             preparation = _preparation(config.storage, resume, console, stack)
             workers = partial(ThisMachine, config.resources)
             choice = with_choice(config, preparation, workers, time, began, console)
-            found = DryRun(preparation)
+            found = DryRun(preparation, promised=choice.seconds)
             found.add(choice.config)
             return found
         check_paths(config)

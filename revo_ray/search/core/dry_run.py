@@ -69,6 +69,7 @@ class DryRun:
         workers: evaluations that this machine runs at the same time.
         warm_starts: the winners with which searches begin, in a few words each.
         gpu_memory: a line on the memory that evaluations need which share a GPU, by network.
+        promised: estimated time of a search whose settings were fitted to a time.
     """
 
     preparation: Preparation
@@ -81,6 +82,7 @@ class DryRun:
     workers: int = 1
     warm_starts: set[str] = field(default_factory=set)
     gpu_memory: dict[str, str] = field(default_factory=dict)
+    promised: float | None = None
     _units: dict[Any, list[Unit]] = field(default_factory=dict)
     _per_image: dict[Any, float] = field(default_factory=dict)
     _tried: set[str] = field(default_factory=set)
