@@ -22,7 +22,7 @@ from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
 from revo_ray.monitor.terminal import say
 from revo_ray.monitor.trackers import check_trackers
-from revo_ray.run.own_images import with_choice
+from revo_ray.run.open_choice import with_choice
 from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult

@@ -72,6 +72,8 @@ REFIT = "tests/model/test_refit.py"
 INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 ELSEWHERE = {
+    "revo-ray search photos/": "tests/end_to_end/test_own_images.py"
+    "::test_photographs_of_12_megapixels_take_the_promised_time",
     "revo-ray --install-completion": "tests/cli/test_completion.py"
     "::test_bash_completes_commands_options_presets_and_keys",
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
