@@ -36,6 +36,8 @@ def test_what_is_chosen_is_recorded_and_a_resumed_search_keeps_it(cli: Cli) -> N
     assert f"images of {recorded['data']['image_size']} px" in said
     assert recorded["search"]["evaluations"] == 4
     rows = cli.facts("my-photos")
+    assert "all of them are plain fine-tuning" in said
+    assert re.search("go on .*--evaluations 8 --resume", said)
 
     second = cli.run("search", photos, *SHORT, small=False, **settings)
     assert second.returncode == 2

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from revo_ray.data.glance import Glance, glance
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.prepare import resolve
 from revo_ray.search.core.time_budget import (
     IMBALANCED,
     Limits,
@@ -136,16 +137,15 @@ def _network(config: SearchConfig) -> tuple[dict[str, Any], str, int]:
     """The network and weights to use, a clause that says where they are, and its image size."""
     from revo_ray.finetune.network.at_hand import find_weights, own_image_size
 
-    left = config.open_keys
-    preferred = ModelConfig.model_validate(config.model.model_dump())
-    default = preferred.weights.startswith("package:")
+    left, name = config.open_keys, config.model.name
     if "model.weights" not in left:
-        return {}, "", own_image_size(config.model.name)
-    if "model.name" in left and default:
-        found = find_weights(preferred)
-        names = {"model.name": found.name, "model.weights": found.weights}
-        return names, found.where, found.own_size
-    return {"model.weights": "pretrained"}, "", own_image_size(config.model.name)
+        return {}, "", own_image_size(name)
+    if "model.name" in left or name == ModelConfig().name:
+        found = find_weights(config.model)
+        if "model.name" in left or found.name == name:
+            names = {"model.name": found.name, "model.weights": found.weights}
+            return names, found.where, found.own_size
+    return {"model.weights": "pretrained"}, "", own_image_size(name)
 
 
 def _bounds(config: SearchConfig, batch: int, images: Glance, own_size: int, gpu: bool) -> Limits:
@@ -199,7 +199,7 @@ def _lines(
     )
     yield f"network: {config.model.name}, weights {where or config.model.weights}"
     if where:
-        yield "         `revo-ray models` lists stronger ones; take one with --set model.name=NAME"
+        yield "         `revo-ray models` lists other networks; --set model.name=NAME takes one"
     extras = [f"augment {train.augment}"] * (train.augment != "none")
     extras += ["class weights balanced"] * (train.class_weights == "balanced")
     yield (
@@ -207,6 +207,11 @@ def _lines(
         f"images of {plan.image_size} px, batches of {train.batch_size}"
         + "".join(f", {extra}" for extra in extras)
     )
+    if resolve(config)[0].has_sweep and plan.evaluations <= work.population:
+        yield (
+            "         all of them are plain fine-tuning, with one rate for all layers; layers get "
+            f"rates of their own from evaluation {work.population + 1} on"
+        )
     step = work.per_image(plan.image_size) * train.batch_size
     yield (
         f"time:    about {duration(seconds)} from now: a step takes {1000 * step:,.0f} ms, "
