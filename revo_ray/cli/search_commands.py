@@ -62,7 +62,7 @@ def search(
         _show_dry_run(settings, config, overrides, resume, plugin_path, time)
         return
     more = plugin_words(plugin_path)
-    with _resumable(settings, config, overrides, address, *more):
+    with _resumable(settings, config, overrides, address, *more, *_time_words(time)):
         from revo_ray.run import run_search
 
         result = run_search(
@@ -93,9 +93,12 @@ def _show_dry_run(
     time: timedelta | None = None,
 ) -> None:
     show_dry_run(settings, resume, plugin_path or (), time)
-    words = [] if time is None else ["--time", f"{time.total_seconds():g}s"]
-    again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path), *words)
-    show_next([("start it", again)])
+    more = (*plugin_words(plugin_path), *_time_words(time))
+    show_next([("start it", configured(settings.KIND, config, overrides, *more))])
+
+
+def _time_words(time: timedelta | None) -> list[str]:
+    return [] if time is None else ["--time", f"{time.total_seconds():g}s"]
 
 
 def study(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import CacheNotFound, scan_cache_dir
+from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
 from revo_ray.errors import UserError
 from revo_ray.finetune.network.backbone import split_name
@@ -96,7 +96,7 @@ def _cached() -> Iterator[str]:
     from revo_ray.finetune.network import timm_models
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return
     for found in sorted(repositories, key=lambda each: (-each.size_on_disk, each.repo_id)):

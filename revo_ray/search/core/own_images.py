@@ -22,7 +22,7 @@ from revo_ray.search.core.time_budget import (
     limits,
 )
 from revo_ray.settings.schema import ModelConfig, SearchConfig, TrainConfig
-from revo_ray.words import counted, duration
+from revo_ray.words import counted, duration, listed
 
 TIME = timedelta(minutes=5)
 """Time of a search of own images that names none."""
@@ -217,18 +217,17 @@ def _lines(
         f"time:    about {duration(seconds)} from now: a step takes {1000 * step:,.0f} ms, "
         f"{min(work.workers, work.population)} at a time"
     )
-    whole = Plan(bounds.sizes[-1], bounds.epochs[1], bounds.evaluations[1])
+    grows = ["larger images"] * (plan.image_size < bounds.sizes[-1])
+    grows += ["more epochs"] * (plan.epochs < bounds.epochs[1])
+    grows += ["more evaluations"] * (plan.evaluations < bounds.evaluations[1])
     if not fits:
         few = work.seconds > seconds / 2
         yield (
             f"         --time {_time(limit)} leaves less, and there is no smaller plan"
             + ("" if few else "; --set data.max_images=N takes fewer images")
         )
-    elif plan != whole:
-        yield (
-            "         --time sets how long it may take; more time buys larger images or more "
-            f"evaluations: --time {_time(3 * limit)}"
-        )
+    elif grows:
+        yield f"         --time {_time(3 * limit)} would buy {listed(grows, 'or')}"
 
 
 def _time(limit: timedelta) -> str:
