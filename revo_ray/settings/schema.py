@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +24,7 @@ from revo_ray.objective import METRICS, Metric, MetricName
 from revo_ray.settings.duration import Duration
 from revo_ray.settings.limits import LARGEST, LARGEST_SIDE, MAX_PIXELS
 from revo_ray.settings.loading import explain, read_values
+from revo_ray.settings.open_keys import open_keys
 from revo_ray.uris import LONGEST_NAME
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -371,6 +372,23 @@ class SearchConfig(Section):
         return storage
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _open: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def open_keys(self) -> frozenset[str]:
+        """Keys that a search of images chooses; see `run_search`."""
+        return self._open
+
+    def filled_in(self, chosen: Mapping[str, Any]) -> Self:
+        """The configuration with dotted keys at the chosen values, and none left open."""
+        sections: dict[str, dict[str, Any]] = {}
+        for key, value in chosen.items():
+            section, _, name = key.partition(".")
+            sections.setdefault(section, {})[name] = value
+        new = {name: getattr(self, name).model_copy(update=u) for name, u in sections.items()}
+        filled = self.model_copy(update=new)
+        filled._open = frozenset()
+        return filled
 
     @classmethod
     def load(cls, source: str | Path | None = None, overrides: Iterable[str] = ()) -> Self:
@@ -392,6 +410,8 @@ class SearchConfig(Section):
         except ValidationError as error:
             raise UserError(explain(error, cls, origins)) from None
         config._origins.update(origins)
+        if cls.KIND == "search":
+            config._open = open_keys(source, values, origins)
         return config
 
     def locate(self, error: UserError) -> str:
