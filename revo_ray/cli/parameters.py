@@ -19,6 +19,13 @@ def _keep_stdout(value: bool) -> bool:
     return value
 
 
+def _read_time(text: str) -> timedelta:
+    try:
+        return read_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Config = Annotated[
     str,
     typer.Argument(
@@ -64,7 +71,7 @@ Time = Annotated[
     typer.Option(
         "--time",
         metavar="TIME",
-        parser=read_time,
+        parser=_read_time,
         help="For IMAGES: fit image size, epochs and evaluations to this time, such as 5m or 2h. "
         "Default: 5m.",
     ),

@@ -63,6 +63,13 @@ def test_a_time_needs_images(cli: Cli, words: tuple[str, ...]) -> None:
     assert "search.stop_after" in done.stderr
 
 
+@pytest.mark.parametrize("text", ["soon", "0", "-5"])
+def test_a_time_that_is_none_is_refused(cli: Cli, text: str) -> None:
+    done = cli.run("search", "--time", text)
+    assert done.returncode == 2
+    assert f"'{text}': give a time such as 2h" in " ".join(done.stderr.split())
+
+
 def test_a_dry_run_says_the_plan_and_keeps_the_time_in_the_next_command(cli: Cli) -> None:
     photos = str(write_photos(cli.folder / "photos", {"temple": 10, "flower": 10}, (160, 120)))
     done = cli.run("search", photos, "--time", "90s", "--dry-run", small=False, **NETWORK)
