@@ -76,7 +76,6 @@ INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 NEWCOMER = "tests/end_to_end/test_newcomer.py::test_the_lines_of_the_readme_in_an_empty_environment"
 ELSEWHERE = {
-<<<<<<< HEAD
     "python3 -m venv .venv && . .venv/bin/activate": NEWCOMER,
     "pip install .[demo]": NEWCOMER,
     "pip wheel --no-deps --wheel-dir dist .": "tests/end_to_end/test_wheel.py"
@@ -87,10 +86,8 @@ ELSEWHERE = {
     "/test_browser.py::test_it_opens_on_the_layout",
     "revo-ray search config.yaml --address auto --resume": "tests/end_to_end/test_nodes.py"
     "::test_the_other_machine_copies_the_table_once",
-=======
     "revo-ray search photos/": "tests/end_to_end/test_own_images.py"
     "::test_photographs_of_12_megapixels_take_the_promised_time",
->>>>>>> w-own
     "revo-ray --install-completion": "tests/cli/test_completion.py"
     "::test_bash_completes_commands_options_presets_and_keys",
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
