@@ -39,6 +39,7 @@ def with_choice(
     run = RunDirectory.of(config)
     if preparation.resume and run.exists:
         return recorded_choice(config, run)
+    say(console, "looking at the images, and timing a training step")
     choice = choose(config, workers, limit or TIME, began)
     for line in choice.lines:
         say(console, line)
