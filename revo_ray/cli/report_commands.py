@@ -29,14 +29,18 @@ def watch(
         bool, typer.Option("--once", help="Print the current state once, and end.")
     ] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates.")] = 2.0,
-) -> None:
-    """Show the progress of a search or a study that runs elsewhere, until it ends."""
+) -> int:
+    """Show the progress of a search or a study that runs elsewhere, until it ends.
+
+    Exit status: 0 if it finished or reached search.stop_after, 3 if it stopped or died before.
+    """
     from revo_ray.monitor.watch import watch as watch_directory
 
     nobody = partial(unread, sys.stdout)
-    watch_directory(directory, out, once=once, every=every, unread=nobody)
-    if not once:
-        show_next(after_watch(directory))
+    end = watch_directory(directory, out, once=once, every=every, unread=nobody)
+    if end is not None:
+        show_next(after_watch(directory, resumable=end.resumable))
+    return 0 if end is None or end.complete else 3
 
 
 def report(
