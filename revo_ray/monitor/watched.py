@@ -84,8 +84,7 @@ def open_watched(storage: Storage) -> Watched | None:
         UserError: there can be none at that place.
         OSError: the storage cannot be reached.
     """
-    if storage.local is not None and storage.local.exists() and not storage.local.is_dir():
-        raise UserError(f"{storage.uri} is a file; name the run directory of a search or a study")
+    refuse_file(storage)
     run, study = RunDirectory(storage), StudyDirectory(storage)
     if study.exists:
         return WatchedStudy(study)
@@ -106,6 +105,16 @@ def open_watched(storage: Storage) -> Watched | None:
     if above is not None and not above.exists():
         raise UserError(f"no such folder {storage.uri!r}: there is no {above.uri!r}")
     return None
+
+
+def refuse_file(storage: Storage) -> None:
+    """Make sure that a folder is none of this disk's files.
+
+    Raises:
+        UserError: it is.
+    """
+    if storage.local is not None and storage.local.exists() and not storage.local.is_dir():
+        raise UserError(f"{storage.uri} is a file; name the run directory of a search or a study")
 
 
 def _above(storage: Storage) -> Storage | None:

@@ -6,7 +6,12 @@ from revo_ray.errors import UserError
 from revo_ray.objective import METRICS
 from revo_ray.report.figures.best_so_far import search_curve
 from revo_ray.report.figures.genes import read_genes
-from revo_ray.report.figures.importance import LEAST_ROWS, importance_chart, measure
+from revo_ray.report.figures.importance import (
+    LEAST_ROWS,
+    importance_chart,
+    measure,
+    undecided_text,
+)
 from revo_ray.report.figures.optimism import chosen_chart
 from revo_ray.report.figures.parallel import parallel_chart
 from revo_ray.report.figures.plans import plan_chart
@@ -89,7 +94,8 @@ def _genes(run: Run) -> Section:
         )
         return Section("genes", title, text, charts=[parallel])
     chart = importance_chart(importance, "importance", title)
-    return Section("genes", title, charts=[chart, parallel])
+    text = "" if importance.decided else undecided_text(importance)
+    return Section("genes", title, text, charts=[chart, parallel])
 
 
 def _score_table(run: Run) -> str:
