@@ -16,7 +16,7 @@ from revo_ray.rundir import Directory, RunDirectory, open_directory
 from revo_ray.storage import Storage
 from revo_ray.uris import divided
 
-Directory = Annotated[
+FolderArgument = Annotated[
     str,
     typer.Argument(
         metavar="DIR", help="The run directory of a search or the folder of a study, path or URI."
@@ -25,7 +25,7 @@ Directory = Annotated[
 
 
 def watch(
-    directory: Directory,
+    directory: FolderArgument,
     once: Annotated[
         bool, typer.Option("--once", help="Print the current state once, and end.")
     ] = False,
@@ -45,7 +45,7 @@ def watch(
 
 
 def report(
-    directory: Directory,
+    directory: FolderArgument,
     reference: Annotated[
         str | None, typer.Option(help="The method of a study that the others are compared with.")
     ] = None,

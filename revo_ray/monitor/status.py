@@ -88,6 +88,11 @@ class SearchStatus:
         return self._next >= self._population
 
     @property
+    def so_far_text(self) -> str:
+        """The working time so far, `4m 10s so far`; empty without rows."""
+        return f"{duration(self.clock.seconds)} so far" if self.rows else ""
+
+    @property
     def time_text(self) -> str:
         """The working time so far, `in 4m 10s`; empty without rows."""
         return f"in {duration(self.clock.seconds)}" if self.rows else ""

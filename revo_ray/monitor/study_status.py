@@ -64,16 +64,19 @@ class StudyStatus:
         instead: str = "",
     ) -> View:
         """The view of the study; see `search_view`."""
-        text = f"{self.finished} of {self._searches} searches finished"
+        text = first = f"{self.finished} of {self._searches} searches finished"
+        so_far = ""
         if self.rows:
-            text += f", {self.rows} evaluations in {duration(self._clock.seconds)}"
+            so_far = f"{duration(self._clock.seconds)} so far"
+            first = f"{text}, {self.rows} evaluations"
+            text = f"{first} in {duration(self._clock.seconds)}"
         last = self._open.get(self._last)
         now_text = f"{self._last}: {last.amount_text}, {last.best_text}" if last else ""
         left = instead or self._left_text(now)
         done = self.finished + sum(status.done / status.total for status in self._open.values())
-        more = now_text, memory
+        more = joined(so_far, left, workers), now_text, memory
         plain = ", ".join(filter(None, (text, left)))
-        return View(done, self._searches, joined(text, workers, left), more, plain, self.finished)
+        return View(done, self._searches, first, more, plain, self.finished)
 
     def _left_text(self, now: float | None) -> str:
         left = sum(status.left / status.total for status in self._open.values())

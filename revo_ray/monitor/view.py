@@ -45,7 +45,8 @@ def headline(config: SearchConfig) -> str:
     budget = f"{search.evaluations} evaluations"
     if search.budget == "epochs":
         budget = f"epochs of {budget}"
-    return f"{config.name}: {config.method.name}, {config.model.name} on {config.data.source}, {budget}"
+    subject = f"{config.method.name}, {config.model.name} on {config.data.source}"
+    return f"{config.name}: {subject}, {budget}"
 
 
 def search_view(
@@ -70,8 +71,8 @@ def search_view(
     return View(
         status.done,
         status.total,
-        joined(amount, status.generation_text, workers, left),
-        (status.best_text, joined(counts, memory)),
+        joined(status.amount_text, status.generation_text),
+        (joined(status.so_far_text, left, workers), status.best_text, joined(counts, memory)),
         ", ".join(filter(None, (amount, status.best_text, counts, left))),
         None if status.best is None else status.best.evaluation,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +12,7 @@ from PIL import Image
 
 from revo_ray.cli.main import main
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.settings.schema import SearchConfig
+from revo_ray.search.core.prepare import resolve
 from revo_ray.storage import Storage
 from tests.monitor.synthetic import open_state, run
 
@@ -41,7 +38,7 @@ def photos(folder: Path, *, bad: bool = False, images: int = 4) -> None:
 def searched(folder: Path, errors: int = 0) -> None:
     """A run directory of a search that stopped after four evaluations."""
     state = open_state(Storage(str(folder / "run")), "name=run", f"storage={folder}")
-    state.run.write_config(state.config, {}, {})
+    state.run.write_config(resolve(state.config)[0], {}, {})
     run(state, rows=4)
     for number in range(4, 4 + errors):
         error = {"status": "error", "error": "OSError: photos/cat/0.png: No such file"}
@@ -60,6 +57,7 @@ def foreign(folder: Path) -> None:
 
 
 SET = ["--set", "storage={}"]
+RUN = ["--set", "name=run", "--set", "method.name=revo-binary", "--set", "search.evaluations=30"]
 CASES: list[tuple[Prepare, list[str]]] = [
     # configuration
     (nothing, ["search", "config.yml"]),
@@ -74,12 +72,12 @@ CASES: list[tuple[Prepare, list[str]]] = [
     (lambda folder: photos(folder, images=1), ["search", "photos", "--dry-run", *SET]),
     # network
     (nothing, ["search", "--dry-run", *SET, "--set", "model.name=timm/resnet1888"]),
-    (nothing, ["search", "--dry-run", *SET, "--set", "model.weights=pretrained"]),
     (nothing, ["search", "--dry-run", *SET, "--set", "model.weights=weights.pth"]),
+    (nothing, ["search", "--dry-run", *SET, "--set", "model.weights=pretrained"]),
     # run directory
     (searched, ["search", *SET, "--set", "name=run"]),
+    (searched, ["search", *SET, *RUN, "--set", "train.epochs=20", "--resume"]),
     (lambda folder: (folder / "file").touch(), ["search", "--set", "storage={}/file"]),
-    (searched, ["search", *SET, "--set", "name=run", "--resume"]),
     (edited, ["report", "{}/run"]),
     # while it runs, and after
     (searched, ["watch", "{}/run", "--every", "0.1"]),
@@ -122,6 +120,7 @@ def shown(folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 
 def placeholders(text: str, folder: Path) -> str:
     text = text.removeprefix("revo-ray: ").removeprefix("Error: ")
+    text = text.replace("Value error, ", "")  # some versions of Typer say so
     text = text.replace(f"{folder}/", "").replace(str(folder), "FOLDER")
     text = re.sub(r"\(/?[\w.-]*127\.0\.0\.1.*?\)|127\.0\.0\.1:9 cannot be.*?(?=\))", "CAUSE", text)
     return re.sub(r"/\S*/huggingface/hub", "CACHE", text)
@@ -136,7 +135,8 @@ def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def quoted() -> list[str]:
-    return [block.strip() for block in re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.S)]
+    blocks = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.S)
+    return [line for block in blocks for line in block.splitlines()]
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))

@@ -122,10 +122,11 @@ def test_a_terminal_shows_generation_workers_plan_and_memory(
     clock.now += 1
     shown.tick(2, 2)
     assert shown._screen is not None
-    console.print(shown._screen._live._render())
+    console.print(shown._screen._live.picture())
     last = text(console).split("starting workers")[-1]
     for part in (
-        "11/40 evaluations in 33s · generation 2 of 4 · 2 of 2 workers busy · about 1m 30s left",
+        "11/40 evaluations · generation 2 of 4",
+        "33s so far · about 1m 30s left · 2 of 2 workers busy",
         "best validation loss 0.0769, accuracy 0.929 (#12: 1 of 4 units frozen, rates 1e-4…3e-2,",
         "GPU memory 3.1 of 79.6 GiB",
     ):
@@ -140,11 +141,13 @@ def test_a_narrow_terminal_keeps_its_lines(clock: Clock) -> None:
     shown.begin([row(0, 0.5)], "headline")
     assert shown._screen is not None
     with console.capture() as captured:
-        console.print(shown._screen._live._render())
+        console.print(shown._screen._live.picture())
     shown.close()
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", captured.get()).splitlines()
-    assert lines[1].startswith("  best validation loss 0.5000")
-    assert lines[1].endswith("…")
+    assert lines[0].rstrip().endswith("1/40 evaluations · generation 1 of 4")
+    assert "━" in lines[0], "the bar has room"
+    assert lines[2].startswith("  best validation loss 0.5000")
+    assert lines[2].endswith("…")
     assert all(len(line.rstrip()) <= 60 for line in lines)
 
 
@@ -321,16 +324,14 @@ def test_a_study_says_how_far_it_is(clock: Clock, seen: bool) -> None:
     study.tick(2, 2)
     if seen:
         assert study._screen is not None
-        console.print(study._screen._live._render())
+        console.print(study._screen._live.picture())
     study.close()
     found = text(console)
     assert "study both: 3 searches, 1 finished before" in found
     assert "a: validation loss 0.2500, test accuracy 0.875 (20 evaluations)" in found
     if seen:
-        assert (
-            "2 of 3 searches finished, 21 evaluations in 1m 45s · 2 of 2 workers busy · "
-            "about 1m 30s left" in found
-        )
+        assert "2 of 3 searches finished, 21 evaluations" in found
+        assert "1m 45s so far · about 1m 30s left · 2 of 2 workers busy" in found
         assert "b: 1/20 evaluations, best validation loss 0.2500" in found
     else:
         assert not CONTROL.search(found)

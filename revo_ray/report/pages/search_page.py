@@ -46,9 +46,9 @@ def search_page(run: Run) -> Page:
         warnings=_warnings(run),
         sections=[
             result_section(run),
+            Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             forms_section(run),
             *error_sections(run),
-            Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             Section("plan", "The best plan", charts=[plan_chart(run), rates_by_depth(run)]),
             _genes(run),
             Section("optimism", "Validation against test", _score_table(run), charts=[luck]),
