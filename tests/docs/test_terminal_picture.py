@@ -34,6 +34,11 @@ def test_it_is_drawn_by_the_code_that_draws_the_terminal(tmp_path: Path) -> None
     for line in (title, view.first, *view.more):
         assert line in shown
     committed = texts(PICTURE.read_text()).replace("\xa0", " ")
-    for words in (" evaluations · generation ", " so far · about ", " left", "best validation loss"):
+    for words in (
+        " evaluations · generation ",
+        " so far · about ",
+        " left",
+        "best validation loss",
+    ):
         assert words in shown
         assert words in committed
