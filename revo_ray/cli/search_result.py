@@ -34,7 +34,8 @@ def show_result(
     """
     say(
         f"{result.evaluations} evaluations ({status_counts(result)}) "
-        f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "
+        f"in {duration(result.working_seconds or result.wall_seconds)}: "
+        f"{result.epochs} epochs, {result.images} images, "
         f"{duration(result.device_seconds)} of device time"
     )
     if result.warm_start:

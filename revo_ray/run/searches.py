@@ -22,6 +22,7 @@ from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
 from revo_ray.monitor.terminal import say
 from revo_ray.monitor.trackers import check_trackers
+from revo_ray.monitor.view import headline
 from revo_ray.run.open_choice import with_choice
 from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
@@ -382,8 +383,7 @@ def _headline(state: SearchState, preparation: Preparation) -> str:
     splits = preparation.splits(config)
     skipped = f" ({len(table.skipped)} skipped)" if table.skipped else ""
     return (
-        f"{config.method.name}: {config.model.name} on {config.data.source}, "
-        f"{len(state.units)} units, "
+        f"{headline(config)}, {len(state.units)} units, "
         f"{len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
-        f"images to train/validate/test on{skipped}, {state.budget} {state.budget_unit}"
+        f"images to train/validate/test on{skipped}"
     )
