@@ -71,8 +71,10 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A warning is an error: a link that leads nowhere, a page that no table of contents has.
 docs: $(INSTALLED)
-	$(BIN)/python docs/api.py build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+	@echo build/docs/index.html
 
 # docs/results.md and docs/models.md, from benchmarks/results. Neither target needs more than Python and git.
 results:

@@ -65,13 +65,21 @@ class Random(Evolved):
         encoding: Literal["continuous", "binary", "mixed"] = "continuous"
         """Genome that is drawn; the other keys are those of its method."""
         scale: Literal["log", "linear", "relative"] = "log"
+        """That of `revo-continuous`."""
         low: Exponent = LOWEST
+        """Rates are drawn from 10^low, on a log scale."""
         high: Exponent = HIGHEST
+        """Rates are drawn up to 10^high."""
         spread: float = Field(2.0, gt=0, le=6)
+        """Decades that a unit's rate may lie above or below a base rate."""
         weight_decay: Bounds | None = DECAYS
+        """Range of the weight decay, as of the method whose genome is drawn."""
         recipe: Recipe | None = None
+        """Settings of `train` that are drawn too, as of the revo methods."""
         global_lr: Annotated[float, Field(gt=0)] | Literal["searched"] = "searched"
+        """That of `revo-binary`."""
         head: Literal["trained", "searched"] = "trained"
+        """That of `revo-binary`."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)

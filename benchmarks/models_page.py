@@ -12,10 +12,11 @@ MODELS_PAGE = ROOT / "docs" / "models.md"
 INTRODUCTION = """\
 # Networks
 
-This page lists the networks that are known to train and to export. `make models` checks the
-smallest member of each family, built without pretrained weights, and `make results` writes this
-page from [`models.json`](../benchmarks/results/models.json); do not edit it. `revo-ray models NAME`
-lists all names that `model.name` takes.
+Look up here whether a network trains, how many units it has, and whether it exports to ONNX.
+`revo-ray models NAME` lists all names that `model.name` takes.
+
+`make models` checks the smallest member of each family, built without pretrained weights.
+`make results` writes this page from `benchmarks/results/models.json`; do not edit it.
 
 Each family below has these properties:
 
@@ -71,7 +72,7 @@ def _totals(result: Result, line: dict[str, Any]) -> str:
     )
     networks = line["in_onnx"] + line["not_in_onnx"]
     return (
-        f"On {date(result)}, with {versions}, all of this held for {held}; {line['left_out']} were "
+        f"On {date(result)}, with {versions}, all of this held for {held}. {line['left_out']} were "
         f"left out. ONNX takes {line['in_onnx']} of {networks} networks.\n"
     )
 

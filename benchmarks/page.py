@@ -44,7 +44,10 @@ def text(results: Mapping[str, Result]) -> str:
 
 def section(result: Result) -> str:
     """A result: where it was made, and its figures."""
-    parts = [f"### {result.name}\n", f"{date(result)}, {revision(result)}. {machine(result)}.\n"]
+    parts = [
+        f"### {result.name}\n",
+        f"{date(result)}, {revision(result)}. {machine(result)}. {packages(result)}.\n",
+    ]
     for command, line in result.runs:
         parts += [f"```console\n$ {command}\n```\n", *tables(line)]
     return "\n".join(parts)
@@ -63,7 +66,7 @@ def revision(result: Result) -> str:
 
 
 def machine(result: Result) -> str:
-    """The machine and the packages, in one sentence."""
+    """The machine, in one sentence."""
     known = result.record.get("machine", {})
     device = known.get("device", "cpu")
     parts = [
@@ -74,10 +77,18 @@ def machine(result: Result) -> str:
         *([f"load {known['load']} at the start"] if "load" in known else []),
         *([{True: "nothing else ran", False: "others ran, too"}[known["alone"]]]
           if "alone" in known else []),
-        *(f"{name} {known[name]}" for name in ("python", *PACKAGES) if name in known),
-        *([f"seeds {seeds}"] if (seeds := result.record.get("seeds")) else []),
     ]  # fmt: skip
     return ", ".join(parts)
+
+
+def packages(result: Result) -> str:
+    """Releases of Python and of packages, and the seeds, in one sentence."""
+    known = result.record.get("machine", {})
+    names = ("python", *PACKAGES)
+    parts = [f"{name.capitalize()} {known[name]}" for name in names[:1] if name in known]
+    parts += [f"{name} {known[name]}" for name in names[1:] if name in known]
+    seeds = result.record.get("seeds")
+    return ", ".join([*(parts or ["Packages unknown"]), *([f"seeds {seeds}"] if seeds else [])])
 
 
 def tables(line: Mapping[str, Any]) -> Iterator[str]:

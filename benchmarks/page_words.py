@@ -3,13 +3,14 @@
 INTRODUCTION = """\
 # Results
 
-Here are the figures of every benchmark, as its program wrote them. The
-[README](../README.md#measured) says what they mean. `make results` writes this page from the
-files in [`benchmarks/results`](../benchmarks/results); do not edit it.
+Look up any figure of these pages here, with its command, machine, date, seeds and revision. Each
+benchmark has a section, with the figures as its program wrote them.
 
 To measure again, repeat a command with `--out benchmarks/results/NAME.json`, then `make results`.
 `make stale` lists the results whose code has changed since. If a result has no revision, nobody
 can say which code made it.
+
+`make results` writes this page from the files in `benchmarks/results`; do not edit it.
 """
 BENCHMARKS = {
     "versions": (
@@ -33,7 +34,7 @@ BENCHMARKS = {
     "scale": (
         "One range of rates for all",
         "Best validation losses after a number of evaluations, and test accuracy in percent, by "
-        "seed and on average; `differences` are of `wide`, the defaults, to each other way, in "
+        "seed and on average. `differences` are of `wide`, the defaults, to each other way, in "
         "points of test accuracy, with their 95 % t intervals.",
     ),
     "cells": (
@@ -46,9 +47,9 @@ BENCHMARKS = {
     ),
     "variants": (
         "Ways to propose, one change at a time",
-        "The best validation loss after the epochs of 20, 50 and 100 evaluations and the test "
-        "accuracy of the best in percent, means over seeds; differences to the default, paired by "
-        "seed, with their 95 % t intervals.",
+        "The best validation loss after the epochs of 20, 50 and 100 evaluations, and the test "
+        "accuracy of the best in percent, as means over seeds. Differences are to the default, "
+        "paired by seed, with their 95 % t intervals.",
     ),
     "warm_start": (
         "A search that begins at the rates of an earlier one",
@@ -58,7 +59,7 @@ BENCHMARKS = {
     "recipe": (
         "Training settings as genes",
         "`revo-mixed` with momentum and label smoothing as genes, and with weight decay alone, "
-        "against rates and freeze bits alone; differences with their 95 % t intervals.",
+        "against rates and freeze bits alone. Differences have their 95 % t intervals.",
     ),
     "batch_norm": (
         "BatchNorm statistics after few steps",
@@ -67,10 +68,10 @@ BENCHMARKS = {
     ),
     "takeaway": (
         "The model to take away",
-        "Each search's best model, ensemble and soup, and the best with one rate for all layers; "
-        "accuracy and AUC in percent, differences in points, paired by search and seed, with "
-        "their 95 % t intervals. A form is chosen on validation images; cross-fitted, each fifth "
-        "of them is scored by the choice of the others. A refit trains the same plan on "
+        "Each search's best model, ensemble and soup, and the best with one rate for all layers. "
+        "Accuracy and AUC are in percent. Differences are in points, paired by search and seed, "
+        "with their 95 % t intervals. A form is chosen on validation images; cross-fitted, each "
+        "fifth of them is scored by the choice of the others. A refit trains the same plan on "
         "training and validation images. Megabytes are of all files that a form needs, seconds "
         "for 1,000 test images.",
     ),

@@ -18,6 +18,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def rough_duration(seconds: float) -> str:
+    """Format an estimate: to 5 seconds below a minute, then to about a twentieth."""
+    steps = ((60, 5), (600, 15), (3600, 60), (36_000, 300))
+    step = next((step for limit, step in steps if seconds < limit), 3600)
+    return duration(max(1, round(seconds / step)) * step)
+
+
 def plan_text(
     rates: Sequence[float],
     head: int = -1,

@@ -64,10 +64,11 @@ def test_the_tests_run_without_it_too(
     assert ("E: no such package" in done.stdout) == (reason == "apt-get failed")
     assert [each for each in done.stdout.splitlines() if each.startswith("make")] == [
         "make lint in CI=1",
+        "make docs in CI=1",
         "make test in CI=1",
     ]
 
 
-@pytest.mark.parametrize("broken", ["lint", "test"])
+@pytest.mark.parametrize("broken", ["lint", "docs", "test"])
 def test_a_fault_is_one_of_the_run(tmp_path: Path, broken: str) -> None:
     assert ci(tmp_path, broken).returncode

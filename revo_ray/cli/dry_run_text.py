@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from revo_ray.cli.console import located, mode, out, print_grid, progress, say, tell
@@ -11,7 +12,12 @@ from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import duration
 
 
-def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Path] = ()) -> None:
+def show_dry_run(
+    settings: SearchConfig,
+    resume: bool,
+    plugin_path: Sequence[Path] = (),
+    time: timedelta | None = None,
+) -> None:
     """Check a search or a study, and print what it will take.
 
     Raises:
@@ -23,7 +29,9 @@ def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Pat
 
     with located(settings):
         try:
-            found = dry_run(settings, resume=resume, plugin_path=plugin_path, console=progress())
+            found = dry_run(
+                settings, resume=resume, time=time, plugin_path=plugin_path, console=progress()
+            )
         except OSError as error:
             raise UserError(str(error), key="storage") from None
     if mode.json:
@@ -34,7 +42,7 @@ def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Pat
                 "evaluations": found.evaluations,
                 "epochs": found.epochs,
                 "images": found.images,
-                "seconds": found.seconds / found.workers,
+                "seconds": found.promised or found.seconds / found.workers,
             }
         )
     cells = list(found.cells.values())
@@ -52,13 +60,14 @@ def show_dry_run(settings: SearchConfig, resume: bool, plugin_path: Sequence[Pat
     )
     for winners in sorted(found.warm_starts):
         say(f"warm start from {winners}")
-    for model, (seconds, images) in found.steps.items():
+    for model, (seconds, images) in found.steps.items() if found.promised is None else ():
         say(f"a step of {model} on {images} images takes {1000 * seconds:,.0f} ms")
     for line in found.gpu_memory.values():
         say(line)
-    say(
-        f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at a "
-        "time, if every unit trains"
-    )
+    if found.promised is None:
+        say(
+            f"about {duration(found.seconds / found.workers)} on this machine, {found.workers} at "
+            "a time, if every unit trains"
+        )
     folder = tables_folder(settings.storage)
     say(f"nothing was started, and nothing written but image tables in {folder}")

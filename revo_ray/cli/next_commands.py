@@ -13,7 +13,8 @@ from rich.console import Console
 
 from revo_ray.cli.console import mode, out, program, say
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.rundir.study_directory import Directory
+from revo_ray.rundir.study_directory import Directory, open_directory
+from revo_ray.storage import Storage
 from revo_ray.uris import folder_name
 
 Step = tuple[str, str]
@@ -73,9 +74,20 @@ def after_search(run: RunDirectory) -> list[Step]:
     ]
 
 
-def after_watch(directory: str) -> list[Step]:
+def after_watch(uri: str, *, resumable: bool) -> list[Step]:
     """Steps after a search or a study that was watched until it ended."""
-    return [("figures and errors", shown_command("report", shown_path(directory)))]
+    report = "figures and errors", shown_command("report", shown_path(uri))
+    if not resumable:
+        return [report]
+    folder = open_directory(uri)
+    alone = isinstance(folder, RunDirectory)
+    settings = folder.config().config if isinstance(folder, RunDirectory) else folder.config()
+    file = shown_path(folder.storage.child(folder.CONFIG).uri)
+    words = ["search" if alone else "study", file, "--resume"]
+    above = folder.storage.parent
+    if above is not None and Storage(settings.storage).uri != above.uri:  # it was relative or moved
+        words += ["--set", f"storage={shown_path(above.uri)}"]
+    return [("go on", shown_command(*words)), report]
 
 
 def after_models(name: str) -> list[Step]:

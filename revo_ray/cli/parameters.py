@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,20 @@ import typer
 
 from revo_ray.cli.completion import complete_config, complete_override, complete_study
 from revo_ray.cli.console import for_programs
+from revo_ray.settings.duration import read_time
 
 
 def _keep_stdout(value: bool) -> bool:
     if value:
         for_programs()
     return value
+
+
+def _read_time(text: str) -> timedelta:
+    try:
+        return read_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Config = Annotated[
@@ -56,6 +65,20 @@ PluginPath = Annotated[
         help="A folder with plugins that the configuration may name. They are code that runs with "
         "your rights.",
     ),
+]
+Time = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        parser=_read_time,
+        help="For IMAGES: fit image size, epochs and evaluations to this time, such as 5m or 2h. "
+        "Default: 5m.",
+    ),
+]
+Evaluations = Annotated[
+    int | None,
+    typer.Option("--evaluations", metavar="N", help="Short for --set search.evaluations=N."),
 ]
 AsJson = Annotated[
     bool,

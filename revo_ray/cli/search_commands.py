@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +21,11 @@ from revo_ray.cli.parameters import (
     AsJson,
     Config,
     DryRun,
+    Evaluations,
     OptionalConfig,
     Overrides,
     PluginPath,
+    Time,
 )
 from revo_ray.cli.report_commands import show_report
 from revo_ray.cli.search_result import show_result, status_counts
@@ -46,22 +49,27 @@ def search(
         bool, typer.Option("--resume", help="Continue the search in the run directory, if any.")
     ] = False,
     plugin_path: PluginPath = None,
+    time: Time = None,
+    evaluations: Evaluations = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Search for the best layer-wise learning rates, and keep the best model."""
+    if evaluations is not None:
+        overrides = [*(overrides or []), f"search.evaluations={evaluations}"]
     settings = SearchConfig.load(config, overrides or [])
     if dry_run:
-        _show_dry_run(settings, config, overrides, resume, plugin_path)
+        _show_dry_run(settings, config, overrides, resume, plugin_path, time)
         return
     more = plugin_words(plugin_path)
-    with _resumable(settings, config, overrides, address, *more):
+    with _resumable(settings, config, overrides, address, *more, *_time_words(time)):
         from revo_ray.run import run_search
 
         result = run_search(
             settings,
             address=address,
             resume=resume,
+            time=time,
             plugin_path=plugin_path or (),
             console=progress(),
         )
@@ -82,10 +90,15 @@ def _show_dry_run(
     overrides: list[str] | None,
     resume: bool,
     plugin_path: list[Path] | None,
+    time: timedelta | None = None,
 ) -> None:
-    show_dry_run(settings, resume, plugin_path or ())
-    again = configured(settings.KIND, config, overrides, *plugin_words(plugin_path))
-    show_next([("start it", again)])
+    show_dry_run(settings, resume, plugin_path or (), time)
+    more = (*plugin_words(plugin_path), *_time_words(time))
+    show_next([("start it", configured(settings.KIND, config, overrides, *more))])
+
+
+def _time_words(time: timedelta | None) -> list[str]:
+    return [] if time is None else ["--time", f"{time.total_seconds():g}s"]
 
 
 def study(

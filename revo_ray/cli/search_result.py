@@ -11,12 +11,14 @@ from revo_ray.cli.console import out, print_grid, program, say
 from revo_ray.cli.next_commands import after_search, configured, show_next
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.images_argument import images_settings
 from revo_ray.uris import divided
 from revo_ray.words import duration, number_text, times
 
 if TYPE_CHECKING:
     from revo_ray.rundir.outcome import SearchResult
 
+EVALUATIONS = "search.evaluations"
 SHOWN_COLUMNS = 5
 """Columns of the table of forms that fit a terminal."""
 
@@ -32,7 +34,8 @@ def show_result(
     """
     say(
         f"{result.evaluations} evaluations ({status_counts(result)}) "
-        f"in {duration(result.wall_seconds)}: {result.epochs} epochs, {result.images} images, "
+        f"in {duration(result.working_seconds or result.wall_seconds)}: "
+        f"{result.epochs} epochs, {result.images} images, "
         f"{duration(result.device_seconds)} of device time"
     )
     if result.warm_start:
@@ -60,7 +63,12 @@ def show_result(
     for note in result.notes:
         say(note)
     _show_files(run, result.form)
-    show_next([*steps, *after_search(run)])
+    steps += after_search(run)
+    if result.stopped_by == "budget" and config is not None and images_settings(config):
+        others = [each for each in overrides or [] if not each.startswith(f"{EVALUATIONS}=")]
+        more = (*more, "--evaluations", str(2 * result.evaluations), "--resume")
+        steps.append(("go on", configured("search", config, others, *more)))
+    show_next(steps)
 
 
 def status_counts(result: SearchResult) -> str:

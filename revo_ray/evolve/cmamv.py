@@ -40,7 +40,7 @@ class CMAMV:
     be told later than others that were asked after it. A generation of equal values leaves the
     distribution as it is.
 
-    Example:
+    Example::
 
         optimizer = CMAMV(Space({"lr": Real(1e-4, 1.0, log=True), "frozen": Integer(0, 1)}))
         for _ in range(10):

@@ -119,9 +119,9 @@ class RateOptions(EvolveOptions):
     start: float | None = Field(None, ge=0, le=1)
     """Initial mean of the rates without a sweep, from 0 at low to 1 at high; None: the middle."""
     recipe: Recipe | None = None
-    """Settings of `train` that become genes, beside the rates: `weight_decay` (1e-6 to 0.1, on a
-    log scale), `momentum` (0 to 0.99; β₁ of AdamW), `label_smoothing` (0 to 0.3), `mixup`, `cutmix`
-    (0 to 1). None: none of them."""
+    """Settings of `train` that become genes, beside the rates. They are `weight_decay` (1e-6 to
+    0.1, on a log scale), `momentum` (0 to 0.99; β₁ of AdamW), `label_smoothing` (0 to 0.3), `mixup`
+    and `cutmix` (0 to 1). None: none of them."""
     weight_decay: Bounds | None = DECAYS
     """Range of the weight decay where it is a gene, on a log scale. It is one if `recipe` names it;
     with a base rate (`scale: relative`, `revo-mixed`) always, unless this is None."""

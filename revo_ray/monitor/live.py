@@ -35,7 +35,7 @@ class LiveLines:
         self._task = self._bar.add_task("", total=total)
         self._more: Sequence[str] = ()
         self._live = Live(
-            get_renderable=self._render, console=console, transient=True, refresh_per_second=8
+            get_renderable=self.picture, console=console, transient=True, refresh_per_second=8
         )
         self._live.start()
 
@@ -56,7 +56,8 @@ class LiveLines:
             self._live.stop()
             self._live = None
 
-    def _render(self) -> Group:
+    def picture(self) -> Group:
+        """The lines as they stand on the terminal."""
         lines = (Text(f"  {line}", overflow="ellipsis", no_wrap=True) for line in self._more)
         return Group(self._bar, *lines)
 

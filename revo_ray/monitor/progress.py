@@ -1,4 +1,4 @@
-"""Progress of a running search or study: live lines on a terminal, plain lines in a log."""
+"""Progress of a search or a study that runs in this process; listeners of their ledgers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from revo_ray.monitor.live import GpuMemory, LiveLines
-from revo_ray.monitor.status import Pace, SearchStatus
+from revo_ray.monitor.live import GpuMemory
+from revo_ray.monitor.status import SearchStatus
+from revo_ray.monitor.study_status import StudyStatus
 from revo_ray.monitor.terminal import say
-from revo_ray.objective import LOSS, METRICS, Metric
+from revo_ray.monitor.view import Screen, View, outcome_text, search_view
 from revo_ray.rundir import Evaluation, SearchResult
-from revo_ray.words import duration
 
 TICK_SECONDS = 0.5
-LINES = 20
-"""Number of lines in a log for a whole budget, besides those of better results."""
 
 
 class _Shown(ABC):
-    """Live lines, with the busy workers and the memory of GPUs."""
+    """A view of what runs, with the busy workers and the memory of GPUs."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console
-        self._live = LiveLines(None, 0)
+        self._screen: Screen | None = None
         self._gpu = GpuMemory()
         self._workers = ""
         self._ticked = float("-inf")
@@ -33,18 +31,26 @@ class _Shown(ABC):
     def tick(self, busy: int, slots: int) -> None:
         """Show how many workers are busy, at most every `TICK_SECONDS`; called all the time."""
         now = time.monotonic()
-        if self._live.shown and now - self._ticked >= TICK_SECONDS:
+        live = self._screen is not None and self._screen.live
+        if live and now - self._ticked >= TICK_SECONDS:
             self._ticked, self._workers = now, f"{busy} of {slots} workers busy"
             self._show()
 
     def close(self) -> None:
         """Take the live lines off the terminal."""
-        self._live.close()
+        if self._screen is not None:
+            self._screen.close()
         self._gpu.close()
 
-    @abstractmethod
     def _show(self, instead: str = "") -> None:
         """Draw the lines; `instead` stands for the time left."""
+        view = self._view(instead)
+        if self._screen is None:
+            self._screen = Screen(self._console, view)
+        self._screen.show(view)
+
+    @abstractmethod
+    def _view(self, instead: str) -> View: ...
 
 
 class Progress(_Shown):
@@ -58,37 +64,26 @@ class Progress(_Shown):
     def __init__(self, status: SearchStatus, console: Console | None) -> None:
         super().__init__(console)
         self._status = status
-        self._said = 0
 
     def begin(self, rows: Iterable[Evaluation], headline: str) -> None:
         """Print the headline, and count the rows that a resumed search starts with."""
         status = self._status
-        for row in rows:
+        for row in _as_ended(rows):
             status.add(row)
-        self._said = status.done
         say(self._console, headline)
         if status.rows:
-            spent = f"{status.done} {status.unit} done"
+            spent = f"{status.done} {status.unit} done {status.time_text}"
             say(self._console, f"resumed with {spent}, {status.best_text}")
-        self._live = LiveLines(self._console, status.total)
         self._show("starting workers")
 
     def __call__(self, row: Evaluation) -> None:
         """Count a new row and show it."""
-        status = self._status
-        improved = status.add(row, time.monotonic())
-        if self._live.shown:
-            self._show()
-        elif improved or status.done - self._said >= max(1, status.total // LINES):
-            self._said = status.done
-            say(self._console, plain_line(status))
+        self._status.add(row)
+        self._show()
 
-    def _show(self, instead: str = "") -> None:
-        status = self._status
-        first = [status.amount_text, status.generation_text, self._workers]
-        first.append(instead or status.left_text(time.monotonic()))
-        more = status.best_text, joined(status.counts_text, self._gpu())
-        self._live.update(status.done, joined(*first), more)
+    def _view(self, instead: str) -> View:
+        shown = {"workers": self._workers, "memory": self._gpu(), "instead": instead}
+        return search_view(self._status, time.time(), **shown)
 
 
 class StudyProgress(_Shown):
@@ -104,110 +99,43 @@ class StudyProgress(_Shown):
         super().__init__(console)
         self._name, self._searches = name, searches
         self._statuses: dict[str, SearchStatus] = {}
-        self._finished = 0
-        self._said = 0.0
-        self._pace = Pace(40)
-        self._last = ""
+        self._rows: list[tuple[str, Evaluation]] = []
+        self._study = StudyStatus(name, searches, {})
 
     def follow(
         self, name: str, status: SearchStatus, rows: Iterable[Evaluation]
     ) -> Callable[[Evaluation], None]:
         """Make a listener for a search that is not finished; rows: those that it starts with."""
-        for row in rows:
-            status.add(row)
         self._statuses[name] = status
+        self._rows += [(name, row) for row in rows]
 
         def listen(row: Evaluation) -> None:
-            before = status.done
-            status.add(row)
-            self._pace.add(time.monotonic(), (status.done - before) / status.total)
-            self._last = name
-            self._note()
+            self._study.add(name, row)
+            self._show()
 
         return listen
 
     def begin(self) -> None:
         """Print the headline."""
-        self._finished = self._searches - len(self._statuses)
-        rows = sum(status.rows for status in self._statuses.values())
-        before = f", {self._finished} finished before" if self._finished else ""
-        before += f", {rows} evaluations of the others done" if rows else ""
+        study = self._study = StudyStatus(self._name, self._searches, self._statuses)
+        for name, row in sorted(self._rows, key=lambda item: item[1].finished_at):
+            study.add(name, row)
+        before = f", {study.finished} finished before" if study.finished else ""
+        before += f", {study.rows} evaluations of the others done" if study.rows else ""
         say(self._console, f"study {self._name}: {self._searches} searches{before}")
-        self._said = self._done
-        self._live = LiveLines(self._console, self._searches)
         self._show("starting workers")
 
     def finish(self, result: SearchResult) -> None:
         """Print the outcome of a search that `follow` was called for."""
-        self._finished += 1
         text = outcome_text(result, self._statuses[result.name].objective)
         say(self._console, f"{result.name}: {text}")
+        self._study.finish(result.name)
         self._show()
 
-    @property
-    def _done(self) -> float:
-        """The spent budgets of the open searches, in whole searches."""
-        return sum(s.done / s.total for s in self._statuses.values())
-
-    def _note(self) -> None:
-        if self._live.shown:
-            self._show()
-        elif self._done - self._said >= len(self._statuses) / LINES - 1e-9:
-            self._said = self._done
-            text = study_text(self._finished, self._searches, self._statuses.values())
-            say(self._console, f"{text}, {self._left_text()}")
-
-    def _show(self, instead: str = "") -> None:
-        text = study_text(self._finished, self._searches, self._statuses.values())
-        first = joined(text, self._workers, instead or self._left_text())
-        last = self._statuses.get(self._last)
-        now = f"{self._last}: {last.amount_text}, {last.best_text}" if last else ""
-        done = self._searches - len(self._statuses) + self._done
-        self._live.update(done, first, (now, self._gpu()))
-
-    def _left_text(self) -> str:
-        return study_left_text(self._pace, self._statuses.values(), time.monotonic())
+    def _view(self, instead: str) -> View:
+        shown = {"workers": self._workers, "memory": self._gpu(), "instead": instead}
+        return self._study.view(time.time(), **shown)
 
 
-def plain_line(status: SearchStatus, now: float | None = None) -> str:
-    """The status of a search in one line of a log."""
-    parts = (status.amount_text, status.best_text, status.counts_text, status.left_text(now))
-    return ", ".join(part for part in parts if part)
-
-
-def study_text(finished: int, searches: int, open_ones: Iterable[SearchStatus]) -> str:
-    """Number of finished searches of a study, and of the rows of those that were open."""
-    rows = sum(status.rows for status in open_ones)
-    text = f"{finished} of {searches} searches finished"
-    return f"{text}, {rows} evaluations" if rows else text
-
-
-def study_left_text(pace: Pace, open_ones: Iterable[SearchStatus], now: float | None) -> str:
-    """The time left for a study's open searches.
-
-    Args:
-        pace: the pace, in budgets of whole searches.
-        open_ones: the open searches.
-        now: the time, by the clock of the pace; None for the time of the last row.
-    """
-    left = sum(status.left / status.total for status in open_ones)
-    seconds = pace.seconds_left(left, now)
-    if not left:
-        return "testing the last models"
-    return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
-
-
-def outcome_text(result: SearchResult, objective: Metric) -> str:
-    """The outcome of a search in one line, by its objective; by accuracy beside a loss."""
-    best, test = result.validation_scores, result.test_scores
-    found = "no evaluation succeeded" if best is None else f"validation {objective.text(best)}"
-    metric = METRICS["accuracy"] if objective is LOSS else objective
-    tested = ""
-    if test is not None and metric.value(test) is not None:
-        tested = f", test {metric.text(test)}"
-    return f"{found}{tested} ({result.evaluations} evaluations)"
-
-
-def joined(*parts: str) -> str:
-    """Join the parts that are not empty to one line of a terminal."""
-    return " · ".join(part for part in parts if part)
+def _as_ended(rows: Iterable[Evaluation]) -> list[Evaluation]:
+    return sorted(rows, key=lambda row: row.finished_at)

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
-from itertools import pairwise
 from typing import Literal
 
+from revo_ray.monitor.pace import Pace
 from revo_ray.objective import METRICS
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.working_time import WorkingTime
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.words import duration, plan_text
-
-BREAK_SECONDS = 60.0
-"""A longer gap between rows was an interruption, if it is also far longer than most gaps."""
-
-
-class Pace:
-    """Measures how fast a budget is spent, from the last rows.
-
-    Evaluations that were stopped early, or answered from the ledger, count with the time that they
-    took. So the estimate holds for the usual mixture of whole and quick evaluations.
-
-    Args:
-        window: number of last rows that count; two generations, to include the waits between them.
-    """
-
-    def __init__(self, window: int = 20) -> None:
-        self._rows: deque[tuple[float, float]] = deque(maxlen=max(window, 20) + 1)
-
-    def add(self, at: float, cost: float) -> None:
-        """Note the time of a row, later than the last one, and its part of the budget."""
-        self._rows.append((at, cost))
-
-    def seconds_left(self, budget: float, now: float | None = None) -> float | None:
-        """Estimate the seconds that the rest of the budget takes; None if there are too few rows.
-
-        Args:
-            budget: the part of the budget that is left.
-            now: the time, by the clock of `add`; None for the time of the last row.
-        """
-        rows = sorted(self._rows)
-        gaps = [later[0] - earlier[0] for earlier, later in pairwise(rows)]
-        spent = sum(cost for _, cost in rows[1:])
-        if spent <= 0:
-            return None
-        usual = statistics.median([gap for gap in gaps if gap > 0] or [0.0])
-        times = [usual if gap > max(20 * usual, BREAK_SECONDS) else gap for gap in gaps]
-        each = sum(times) / spent
-        since = 0.0 if now is None else max(0.0, now - rows[-1][0])
-        # If the next row is late, the rows after it still take their whole time.
-        return max(0.0, each * budget - min(since, each))
 
 
 class SearchStatus:
@@ -77,7 +36,10 @@ class SearchStatus:
         self._head = head
         self.rows = 0
         self.best: Evaluation | None = None
-        self.pace = Pace(2 * self._population)
+        self.clock = WorkingTime()
+        self.ended = 0.0
+        """Time at which the last row ended, in seconds since 1970."""
+        self._pace = Pace(max(20, 3 * self._population))
         self._epochs = 0
         self._counts = dict.fromkeys(("failed", "stopped early", "answered from the ledger"), 0)
         self._ahead: set[int] = set()
@@ -101,16 +63,8 @@ class SearchStatus:
         """The part of the budget that is not spent."""
         return max(0, self.total - self.done)
 
-    def add(self, row: Evaluation, at: float | None = None) -> bool:
-        """Count a row.
-
-        Args:
-            row: the row.
-            at: the time at which it came; None leaves it out of the pace.
-
-        Returns:
-            Whether it is the best so far.
-        """
+    def add(self, row: Evaluation) -> float:
+        """Count a row, in the order in which rows end; returns the working time that it adds."""
         self.rows += 1
         self._epochs += row.epochs
         self._counts["failed"] += not (self.objective.counts(row) or row.status == "stopped")
@@ -121,12 +75,27 @@ class SearchStatus:
         while self._next in self._ahead:
             self._ahead.remove(self._next)
             self._next += 1
-        if at is not None:
-            self.pace.add(at, 1 if self.unit == "evaluations" else row.epochs)
-        improved = self.objective.is_better(row, self.best)
-        if improved:
+        seconds = self.clock.add(row)
+        self.ended = max(self.ended, row.finished_at)
+        self._pace.add(seconds, 1 if self.unit == "evaluations" else row.epochs)
+        if self.objective.is_better(row, self.best):
             self.best = row
-        return improved
+        return seconds
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the first generation has ended, so that the time left can be estimated."""
+        return self._next >= self._population
+
+    @property
+    def so_far_text(self) -> str:
+        """The working time so far, `4m 10s so far`; empty without rows."""
+        return f"{duration(self.clock.seconds)} so far" if self.rows else ""
+
+    @property
+    def time_text(self) -> str:
+        """The working time so far, `in 4m 10s`; empty without rows."""
+        return f"in {duration(self.clock.seconds)}" if self.rows else ""
 
     @property
     def amount_text(self) -> str:
@@ -163,12 +132,22 @@ class SearchStatus:
         return ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
 
     def left_text(self, now: float | None = None) -> str:
-        """The time left, or the work that follows the last row.
+        """The time left, or the work that follows the last row; empty if nothing is known.
 
         Args:
-            now: the time, by the clock of `add`; None for the time of the last row.
+            now: seconds since 1970; None for the time of the last row.
         """
         if not self.left:
             return "testing the result" if self.best else "done"
-        seconds = self.pace.seconds_left(self.left, now)
-        return "time left not known yet" if seconds is None else f"{duration(seconds)} left"
+        if not self.is_measured:
+            return self._unmeasured
+        found = self._pace.left(self.left, max(0.0, (now or self.ended) - self.ended))
+        return "" if found is None else found.text
+
+    @property
+    def _unmeasured(self) -> str:
+        if self._budgets["evaluations"] <= self._population:
+            return ""
+        if self.rows and not self._generations:
+            return f"time left after {self._population} evaluations"
+        return "time left after generation 1"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from revo_ray.monitor.live import LiveLines
 from revo_ray.monitor.terminal import say
-from revo_ray.monitor.watched import View, Watched, missing_text, open_watched
+from revo_ray.monitor.view import Screen
+from revo_ray.monitor.watched import End, Watched, missing_text, open_watched
 from revo_ray.storage import Storage
 
 
@@ -20,11 +20,11 @@ def watch(
     once: bool = False,
     every: float = 2.0,
     unread: Callable[[], bool] = lambda: False,
-) -> None:
-    """Show the status of a search or a study until it is done.
+) -> End | None:
+    """Show a search or a study until it has finished, stopped or died.
 
-    On a terminal the lines are drawn again in place; elsewhere a line is printed when something
-    has changed.
+    On a terminal the lines are drawn again in place. In a log there are lines like those of the
+    search itself.
 
     Args:
         directory: path or URI of the run directory; it need not exist yet.
@@ -33,6 +33,9 @@ def watch(
         every: seconds between two looks.
         unread: whether nobody reads the console any more; then it ends.
 
+    Returns:
+        The end of the search or study; None if it was not waited for.
+
     Raises:
         UserError: there can be no search at that place.
         OSError: the storage cannot be reached.
@@ -40,44 +43,51 @@ def watch(
     storage = Storage(directory)
     seen = open_watched(storage)
     if once:
-        say(console, missing_text(storage)) if seen is None else _print(seen.look(), console)
-        return
+        if seen is None:
+            say(console, missing_text(storage))
+        else:
+            _show_once(seen, console)
+        return None
     if seen is None:
         say(console, f"{missing_text(storage)}; waiting for one")
     while seen is None:
         time.sleep(every)
         if unread():
-            return
+            return None
         seen = open_watched(storage)
-    _follow(seen, console, every, unread)
+    return _follow(seen, console, every, unread)
 
 
-def _print(view: View, console: Console) -> None:
-    for line in (view.first, *view.more):
+def _show_once(seen: Watched, console: Console) -> None:
+    look = seen.look()
+    say(console, seen.headline)
+    for line in (*look.events, look.view.first, *look.view.more):
         if line:
             say(console, line)
 
 
-def _follow(seen: Watched, console: Console, every: float, unread: Callable[[], bool]) -> None:
-    view = seen.look()
-    said, complained = "", False
-    live = LiveLines(console, view.total)
+def _follow(
+    seen: Watched, console: Console, every: float, unread: Callable[[], bool]
+) -> End | None:
+    look = seen.look()
+    say(console, seen.headline)
+    screen, complained = Screen(console, look.view, says_first=True), False
     try:
         while True:
-            live.update(view.done, view.first, view.more)
-            if not live.shown and view.plain != said:
-                said = view.plain
-                say(console, said)
-            if view.finished or unread():
-                break
+            for line in look.events:
+                say(console, line)
+            if look.end is not None:
+                screen.leave(look.view)
+                return look.end
+            screen.show(look.view)
+            if unread():
+                return None
             time.sleep(every)
             try:
-                view, complained = seen.look(), False
+                look, complained = seen.look(), False
             except OSError as error:
                 if not complained:
                     say(console, f"{error}; trying again")
                 complained = True
     finally:
-        live.close()
-    if console.is_terminal:
-        _print(view, console)
+        screen.close()

@@ -8,35 +8,73 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from revo_ray.errors import UserError
-from revo_ray.monitor.progress import joined, outcome_text, plain_line, study_left_text
-from revo_ray.monitor.status import Pace, SearchStatus
+from revo_ray.monitor.status import SearchStatus
+from revo_ray.monitor.study_status import StudyStatus
+from revo_ray.monitor.view import View, headline, joined, outcome_text, search_view
 from revo_ray.rundir import Evaluation, RunDirectory, SearchResult, StudyDirectory
+from revo_ray.rundir.holder import Holder
+from revo_ray.rundir.ledger import MAX_ERRORS
+from revo_ray.rundir.working_time import machines, working_seconds
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 from revo_ray.words import duration
 
 LATELY = 20
 """Number of last rows from which the busy workers are estimated."""
+ABSENT = 2
+"""Number of looks without a running process after which a search has ended."""
 
 
 @dataclass(frozen=True)
-class View:
+class End:
+    """The end of a search or a study.
+
+    Attributes:
+        text: how it ended.
+        complete: whether its budget, or `search.stop_after`, is spent.
+        resumable: whether `--resume` goes on.
+    """
+
+    text: str
+    complete: bool
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class Look:
     """One look at a search or a study.
 
     Attributes:
-        done, total: the spent budget and the whole one.
-        first: the line beside the bar.
-        more: the lines below the bar.
-        plain: the same in one line of a log; it changes with the rows alone, not with the clock.
-        finished: whether nothing more will come.
+        view: its lines.
+        events: lines about what has happened since the last look.
+        end: None while a process runs it.
     """
 
-    done: float
-    total: float
-    first: str
-    more: Sequence[str]
-    plain: str
-    finished: bool = False
+    view: View
+    events: Sequence[str] = ()
+    end: End | None = None
+
+
+class _Watched:
+    """Knows whether a process still runs a search or a study.
+
+    Args:
+        folder: its folder.
+    """
+
+    def __init__(self, folder: Storage) -> None:
+        self._holder = Holder(folder)
+        self._absent = 0
+
+    def _is_left(self) -> bool:
+        """Whether no process runs it; ask before its files are read, which are final then."""
+        self._absent = 0 if self._holder.is_there else self._absent + 1
+        return self._absent > 0
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether it was left for long enough: a scheduler may just start it again."""
+        return self._absent >= ABSENT
 
 
 def open_watched(storage: Storage) -> Watched | None:
@@ -46,8 +84,7 @@ def open_watched(storage: Storage) -> Watched | None:
         UserError: there can be none at that place.
         OSError: the storage cannot be reached.
     """
-    if storage.local is not None and storage.local.exists() and not storage.local.is_dir():
-        raise UserError(f"{storage.uri} is a file; name the run directory of a search or a study")
+    refuse_file(storage)
     run, study = RunDirectory(storage), StudyDirectory(storage)
     if study.exists:
         return WatchedStudy(study)
@@ -70,6 +107,16 @@ def open_watched(storage: Storage) -> Watched | None:
     return None
 
 
+def refuse_file(storage: Storage) -> None:
+    """Make sure that a folder is none of this disk's files.
+
+    Raises:
+        UserError: it is.
+    """
+    if storage.local is not None and storage.local.exists() and not storage.local.is_dir():
+        raise UserError(f"{storage.uri} is a file; name the run directory of a search or a study")
+
+
 def _above(storage: Storage) -> Storage | None:
     """The folder that must exist before a run directory is made: its parent, or the bucket."""
     if storage.local is not None:
@@ -86,7 +133,7 @@ def missing_text(storage: Storage) -> str:
     return f"{storage.uri} {what}: no search or study has begun there"
 
 
-class WatchedSearch:
+class WatchedSearch(_Watched):
     """A search that may run anywhere.
 
     Args:
@@ -94,8 +141,10 @@ class WatchedSearch:
     """
 
     def __init__(self, run: RunDirectory) -> None:
+        super().__init__(run.storage)
         self._run = run
         self._config = run.config().config
+        self.headline = headline(self._config)
         self._begin()
 
     def _begin(self) -> None:
@@ -103,6 +152,7 @@ class WatchedSearch:
         self.result: SearchResult | None = None
         self._tail = self._run.tail()
         self._lately: deque[Evaluation] = deque(maxlen=LATELY)
+        self._errors: dict[int, str] = {}
 
     def read_new(self) -> list[Evaluation]:
         """Count the new rows, and return them in the order in which they ended."""
@@ -114,7 +164,9 @@ class WatchedSearch:
         for row in rows:
             if row.status == "stopped" and self._config.search.budget == "epochs":
                 self.status.unit = "epochs"  # a method of a plugin stops early, too
-            self.status.add(row, row.finished_at)
+            if row.status == "error":
+                self._errors[row.evaluation] = row.error or ""
+            self.status.add(row)
             self._lately.append(row)
         result = self._run.outcome()
         self.result = result if result and result.evaluations == self.status.rows else None
@@ -125,36 +177,44 @@ class WatchedSearch:
         """Whether the whole budget is spent, and the result written."""
         return self.result is not None and self.result.spends(self._config.search.evaluations)
 
-    def look(self) -> View:
+    def look(self) -> Look:
         """Read the new rows.
 
         Raises:
             UserError: something in the run directory is damaged.
             OSError: the storage cannot be reached.
         """
+        is_left = self._is_left()
         self.read_new()
         status, now = self.status, time.time()
-        name = self._config.name
-        if self.finished and self.result is not None:
-            text = f"{name}: done, {outcome_text(self.result, status.objective)}"
-            best = status.best_text
-            return View(1, 1, text, [best, status.counts_text], f"{text}, {best}", finished=True)
-        if not status.rows:
-            text = f"{name}: {status.amount_text}, no evaluation has ended yet"
-            return View(0, status.total, text, [], text)
-        ended = max(row.finished_at for row in self._lately)
-        since = f"last evaluation ended {duration(max(0.0, now - ended))} ago"
-        amount, busy = status.amount_text, _busy_text(self._lately)
-        left, plain = status.left_text(now), f"{name}: {plain_line(status)}"
-        if self.result is not None and self.result.stopped_by == "time":
-            left = f"stopped by search.stop_after, {outcome_text(self.result, status.objective)}"
-            plain = f"{name}: {amount}, {left}"
-        first = joined(f"{name}: {amount}", status.generation_text, busy, left, since)
-        more = [status.best_text, status.counts_text]
-        return View(status.done, status.total, first, more, plain)
+        if self.finished or is_left:
+            end = self._end()
+            view = search_view(status, instead=end.text)
+            return Look(view, end=end if self.finished or self._has_ended else None)
+        workers = _busy_text(self._lately)
+        if status.rows:
+            since = duration(max(0.0, now - status.ended))
+            workers = joined(workers, f"last evaluation ended {since} ago")
+        return Look(search_view(status, now, workers=workers))
+
+    def _end(self) -> End:
+        """The end of the search, if no process runs it."""
+        if self.result is not None and self.result.stopped_by is not None:
+            text = outcome_text(self.result, self.status.objective)
+            if self.finished:
+                return End(f"finished, {text}", complete=True, resumable=False)
+            return End(f"stopped by search.stop_after, {text}", complete=True, resumable=True)
+        for first in sorted(self._errors):
+            run = range(first, first + MAX_ERRORS)
+            if all(number in self._errors for number in run):
+                cause = f"the last one with: {self._errors[run[-1]]}"
+                text = f"stopped: evaluations {run[0]} to {run[-1]} all failed, {cause}"
+                return End(text, complete=False, resumable=True)
+        text = "stopped or killed before its end: no process runs it"
+        return End(text, complete=False, resumable=True)
 
 
-class WatchedStudy:
+class WatchedStudy(_Watched):
     """A study that may run anywhere.
 
     Args:
@@ -162,61 +222,47 @@ class WatchedStudy:
     """
 
     def __init__(self, study: StudyDirectory) -> None:
+        super().__init__(study.storage)
         config = study.config()
         searches = config.searches()
-        self._name = config.name
+        self.headline = f"study {config.name}: {len(searches)} searches"
         self._open = {search.name: study.run(search.name) for search in searches}
-        self._count = len(self._open)
-        self._unbegun = {search.name: status_of(search) for search in searches}
         self._begun: dict[str, WatchedSearch] = {}
-        self._finished: dict[str, str] = {}
-        self._pace = Pace(40)
-        self._rows = 0
-        self._last = ""
+        statuses = {search.name: status_of(search) for search in searches}
+        self._study = StudyStatus(config.name, len(searches), statuses)
 
-    def look(self) -> View:
+    def look(self) -> Look:
         """Read the new rows of the searches that are not finished.
 
         Raises:
             UserError: something in a run directory is damaged.
             OSError: the storage cannot be reached.
         """
-        ended: list[tuple[float, float, str]] = []
-        for name, run in list(self._open.items()):
+        is_left = self._is_left()
+        new: list[tuple[str, Evaluation]] = []
+        for name, run in self._open.items():
             if name not in self._begun:
                 if not run.exists:
                     continue
                 self._begun[name] = WatchedSearch(run)
-            search = self._begun[name]
-            before = search.status.done
-            rows = search.read_new()
-            spent = (search.status.done - before) / search.status.total
-            ended += [(row.finished_at, spent / len(rows), name) for row in rows]
-            self._rows += len(rows)
-            if search.finished and search.result is not None:
-                self._finished[name] = outcome_text(search.result, search.status.objective)
+            new += [(name, row) for row in self._begun[name].read_new()]
+        for name, row in sorted(new, key=lambda item: item[1].finished_at):
+            self._study.add(name, row)
+        events = []
+        for name, search in self._begun.items():
+            if name in self._open and search.finished and search.result is not None:
+                text = outcome_text(search.result, search.status.objective)
+                events.append(f"{name}: {text}")
+                self._study.finish(name)
                 del self._open[name]
-        for at, cost, name in sorted(ended):
-            self._pace.add(at, cost)
-            self._last = name
-        return self._view()
-
-    def _view(self) -> View:
-        known = self._unbegun | {name: search.status for name, search in self._begun.items()}
-        statuses = [known[name] for name in self._open]
-        done = len(self._finished) + sum(s.done / s.total for s in statuses)
-        text = f"study {self._name}: {len(self._finished)} of {self._count} searches finished"
-        text += f", {self._rows} evaluations"
+        end = None
         if not self._open:
-            lines = [f"{name}: {outcome}" for name, outcome in self._finished.items()]
-            return View(done, self._count, text, lines, text, finished=True)
-        more = []
-        if (last := self._begun.get(self._last)) is not None and self._last in self._open:
-            more.append(f"{self._last}: {last.status.amount_text}, {last.status.best_text}")
-        more += [f"{name}: {outcome}" for name, outcome in list(self._finished.items())[-3:]]
-        left = study_left_text(self._pace, statuses, time.time())
-        plain = joined(text, study_left_text(self._pace, statuses, None), *more[:1])
-        return View(done, self._count, joined(text, left), more, plain)
+            end = End("finished", complete=True, resumable=False)
+        elif is_left:
+            text = "stopped or killed before its end: no process runs it"
+            end = End(text, complete=False, resumable=True)
+        view = self._study.view(time.time(), instead="" if end is None else end.text)
+        return Look(view, events, end if not self._open or self._has_ended else None)
 
 
 Watched = WatchedSearch | WatchedStudy
@@ -231,12 +277,10 @@ def status_of(config: SearchConfig) -> SearchStatus:
 
 def _busy_text(rows: Sequence[Evaluation]) -> str:
     """Mean number of workers that trained at once lately; no ledger knows which train now."""
-    trained = [row for row in rows if row.seconds > 0 and row.started_at > 0]
-    if len(trained) < 2:
+    trained = [row for row in rows if row.seconds > 0]
+    seconds = working_seconds(trained)
+    if len(trained) < 2 or seconds <= 0:
         return ""
-    span = max(r.finished_at for r in trained) - min(r.started_at for r in trained)
-    if span <= 0:
-        return ""
-    machines = len({row.node for row in trained})
-    busy = f"about {sum(row.seconds for row in trained) / span:.1f} workers busy lately"
-    return f"{busy} on {machines} machines" if machines > 1 else busy
+    busy = f"about {sum(row.seconds for row in trained) / seconds:.1f} workers busy"
+    count = machines(trained)
+    return f"{busy} on {count} machines" if count > 1 else busy

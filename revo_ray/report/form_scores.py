@@ -68,12 +68,9 @@ def explained_columns(outcome: SearchOutcome) -> str:
     images = outcome.result.splits.get("test")
     many = f" for {counted(images, 'test image')}" if images else ""
     parts = [
-        "Test: images that neither training nor any choice saw; looks count how often a form was "
-        f"tested. The interval is{many}: it covers the luck of these images, not that of another "
-        "training.",
-        "Cross-fitted: each fifth of the validation images is answered by the form that the other "
-        "four fifths choose (a dash: not measured).",
-        "Validation: the images that each form was chosen by, so this score flatters it.",
+        f"Test: unseen images; looks count the tests; the interval is{many}. Validation chose the "
+        "form, so it flatters; cross-fitted corrects for that: each fifth is answered by the "
+        "choice of the others.",
     ]
     if "plain" in outcome.result.forms:
         parts.append(plain_text(outcome))

@@ -205,6 +205,7 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
         "out (zero_method=wilcox); differences of equal size share their mean rank."
     )
     *titles, last = [metric.metric.title for metric in study.metrics]
+    yield f"The reference is {study.reference}: {study.rule}."
     yield (
         "p (Holm) is corrected for comparing several methods with one reference. "
         f"{', '.join(titles)} and {last} measure the same searches and are not corrected for each "

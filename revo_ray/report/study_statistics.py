@@ -38,6 +38,7 @@ class StudyStatistics:
     Attributes:
         alpha: error probability up to which a difference counts as decided.
         reference: method that the others are compared with.
+        rule: the rule that chose it.
         methods: methods with at least one finished search; `waiting` are the others.
         finished, searches: number of finished searches, and of all.
         seeds: fewest and most finished searches of one method in one cell.
@@ -47,6 +48,7 @@ class StudyStatistics:
 
     alpha: float
     reference: str
+    rule: str
     methods: list[str]
     waiting: list[str]
     finished: int
@@ -81,7 +83,9 @@ def study_statistics(
         raise UserError(f"alpha is {alpha:g}; it must lie between 0 and 1")
     known = methods_of(outcomes)
     methods = methods_of(o for o in outcomes if o.done and o.test is not None)
+    rule = "it was named with --reference"
     if reference is None:
+        rule = "the first REVO method by name with a finished search, else the first method"
         reference = next((m for pool in (methods, known) for m in pool if is_revo(m)), known[0])
     elif reference not in known:
         raise UserError(f"no method {reference!r} in this study; there are {', '.join(known)}")
@@ -90,6 +94,7 @@ def study_statistics(
     return StudyStatistics(
         alpha=alpha,
         reference=reference,
+        rule=rule,
         methods=methods,
         waiting=[method for method in known if method not in methods],
         finished=sum(outcome.done for outcome in outcomes),

@@ -12,6 +12,7 @@ from revo_ray.report.grid import Cell, Column, Grid, table_markdown, to_markdown
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.pages.page import Block, Section
 from revo_ray.rundir import Directory, Evaluation, RunDirectory
+from revo_ray.rundir.working_time import machines, working_seconds
 from revo_ray.uris import folder_name
 from revo_ray.words import counted, cut, duration, without_home
 
@@ -153,17 +154,13 @@ def _costs(rows: Sequence[Evaluation]) -> list[Cell]:
 
 
 def _time_text(rows: Sequence[Evaluation]) -> str:
-    """Time from the first start to the last end, by the clocks of the workers."""
-    timed = [row for row in rows if row.finished_at > 0]
-    if not timed:
+    """The working time, by the clocks of the workers."""
+    seconds = working_seconds(rows)
+    if not seconds:
         return ""
-    first, last = min(r.started_at for r in timed), max(r.finished_at for r in timed)
-    nodes = {row.node for row in timed if row.node}
-    machines = f" on {counted(len(nodes), 'machine')}" if nodes else ""
-    return (
-        f"From the first start to the last end {duration(last - first)}{machines}, interruptions "
-        "included."
-    )
+    count = machines(rows)
+    where = f" on {counted(count, 'machine')}" if count else ""
+    return f"Working time: {duration(seconds)}{where}. Pauses between interruptions do not count."
 
 
 def _table(grid: Grid) -> str:

@@ -6,9 +6,11 @@ import resource
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from rich.console import Console
@@ -20,11 +22,13 @@ from revo_ray.monitor.progress import Progress, StudyProgress
 from revo_ray.monitor.status import SearchStatus
 from revo_ray.monitor.terminal import say
 from revo_ray.monitor.trackers import check_trackers
+from revo_ray.monitor.view import headline
+from revo_ray.run.open_choice import with_choice
 from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.study_directory import StudyDirectory
-from revo_ray.search.core.dry_run import DryRun
+from revo_ray.search.core.dry_run import DryRun, ThisMachine
 from revo_ray.search.core.paths import check_paths
 from revo_ray.search.core.prepare import TORCH, Preparation, resolve
 from revo_ray.search.core.refused import leaving_nothing
@@ -34,9 +38,12 @@ from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.search.ray.cluster import connected, this_machine, trial_resources
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.halving import make_halving
+from revo_ray.search.ray.resources import TrialResources
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
+from revo_ray.search.ray.timing import RayWorkers
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
+from revo_ray.words import duration
 
 T = TypeVar("T")
 
@@ -46,6 +53,7 @@ def run_search(
     *,
     address: str | None = None,
     resume: bool = False,
+    time: timedelta | None = None,
     plugin_path: Sequence[str | Path] = (),
     console: Console | None = None,
 ) -> SearchResult:
@@ -56,6 +64,9 @@ def run_search(
         address: None for an embedded Ray on this machine (or the job's own cluster inside a Ray
             job), `auto` or a URL to join a cluster.
         resume: go on where the run directory stands; also right where there is nothing yet.
+        time: time that a search of own images may take, for a configuration that was loaded from a
+            path of images: image size, epochs and evaluations are chosen to fit. None: 5 minutes.
+            A resumed search keeps what was chosen.
         plugin_path: folders with plugins that the configuration may name, beside those that are
             installed. Their code is run; no file records these folders.
         console: where progress is shown; None shows none.
@@ -69,6 +80,7 @@ def run_search(
         >>> from revo_ray import SearchConfig, run_search          # doctest: +SKIP
         >>> result = run_search(SearchConfig.load("config.yaml"))  # doctest: +SKIP
     """
+    began = monotonic()
     stop_after = StopAfter(config.search.stop_after, teller(console))
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals())
@@ -77,6 +89,13 @@ def run_search(
         stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
         connect = cache(lambda: _connect(address, stack))
+
+        def workers() -> RayWorkers:
+            connect()
+            return RayWorkers(_needs(config.resources, console), config.resources)
+
+        choice = with_choice(config, preparation, workers, time, began, console)
+        config, chosen_at = choice.config, monotonic()
         preparation.check(config)
         if preparation.finished(config) is None:
             connect()
@@ -95,6 +114,9 @@ def run_search(
                 "search.stop_after passed before an evaluation ended; allow more time, and go on "
                 "with --resume"
             )
+        if choice.seconds is not None and results[config.name].stopped_by == "budget":
+            took = duration(monotonic() - chosen_at)
+            say(console, f"it took {took}; about {duration(choice.seconds)} were estimated")
         return results[config.name]
 
 
@@ -162,6 +184,7 @@ def dry_run(
     config: SearchConfig,
     *,
     resume: bool = False,
+    time: timedelta | None = None,
     plugin_path: Sequence[str | Path] = (),
     console: Console | None = None,
 ) -> DryRun:
@@ -172,19 +195,24 @@ def dry_run(
     Args:
         config: the search or the study.
         resume: whether it would go on where the run directory stands.
+        time: see `run_search`.
         plugin_path: see `run_search`.
         console: where the progress of the images is shown; None shows none.
 
     Raises:
         UserError: the configuration, the data, the model or the run directory is wrong.
     """
+    began = monotonic()
     check_trackers(config.trackers)
     with ExitStack() as stack:
         stack.enter_context(trusting(plugin_path))
         stack.enter_context(leaving_nothing(config.storage))
         if not isinstance(config, StudyConfig):
-            found = DryRun(_preparation(config.storage, resume, console, stack))
-            found.add(config)
+            preparation = _preparation(config.storage, resume, console, stack)
+            workers = partial(ThisMachine, config.resources)
+            choice = with_choice(config, preparation, workers, time, began, console)
+            found = DryRun(preparation, promised=choice.seconds)
+            found.add(choice.config)
             return found
         check_paths(config)
         _refuse_second(StudyDirectory.of(config), config, resume)
@@ -293,10 +321,7 @@ def _run(
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
             state.task["node"] = this_machine()
-        needs = trial_resources(resources)
-        waits = needs.check()
-        if waits:
-            say(console, waits)
+        needs = _needs(resources, console)
         limit = resources.max_concurrent
 
         def stop_or_show(busy: int, slots: int) -> None:
@@ -305,6 +330,18 @@ def _run(
 
         run_experiment(open_states, needs, limit, finish, ray_stays=ray_stays, tick=stop_or_show)
     return {name: result for name, result in results.items() if result is not None}
+
+
+def _needs(resources: ResourcesConfig, console: Console | None) -> TrialResources:
+    """Resources of an evaluation; says so if it has to wait for a machine.
+
+    Raises:
+        UserError: no machine of the cluster has them.
+    """
+    needs = trial_resources(resources)
+    if waits := needs.check():
+        say(console, waits)
+    return needs
 
 
 def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
@@ -346,8 +383,7 @@ def _headline(state: SearchState, preparation: Preparation) -> str:
     splits = preparation.splits(config)
     skipped = f" ({len(table.skipped)} skipped)" if table.skipped else ""
     return (
-        f"{config.method.name}: {config.model.name} on {config.data.source}, "
-        f"{len(state.units)} units, "
+        f"{headline(config)}, {len(state.units)} units, "
         f"{len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
-        f"images to train/validate/test on{skipped}, {state.budget} {state.budget_unit}"
+        f"images to train/validate/test on{skipped}"
     )

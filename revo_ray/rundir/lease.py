@@ -146,6 +146,11 @@ class Lease:
         return _parse(content).get("token") == self._identity["token"]
 
 
+def names_a_dead_process(content: bytes) -> bool:
+    """Whether the holder in a lease was a process of this machine and has ended."""
+    return _is_dead(_parse(content))
+
+
 def refuse_if_alive(storage: Storage, say: Say | None = None, patience: float = PATIENCE) -> None:
     """Return when nobody holds a folder: at once, or after watching a lease that does not change.
 

@@ -17,6 +17,8 @@ from revo_ray.rundir.evaluation import SCHEMA, Evaluation, read_row, seal_row
 from revo_ray.storage import Storage
 
 TABLE = "ledger.parquet"
+MAX_ERRORS = 3
+"""Errors in a row, in proposal order, that stop the search."""
 
 
 class Ledger:

@@ -15,6 +15,10 @@ from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
 
+FILE = ".lock"
+GLANCE = 0.5
+"""Seconds to wait for a lock, because `Holder` takes it for an instant."""
+
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of disks that have no file locks."""
 
@@ -99,11 +103,13 @@ class RunLock:
 
 
 def _lock_file(storage: Storage) -> FileLock:
-    file = storage.own_path(".lock")
+    file = storage.own_path(FILE)
     assert file is not None
     folder = file.parent
     # A soft lock would outlive the process that is killed.
-    lock = FileLock(file, timeout=0, thread_local=False, fallback_to_soft=False)
+    lock = FileLock(
+        file, timeout=GLANCE, poll_interval=0.02, thread_local=False, fallback_to_soft=False
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from revo_ray.errors import UserError
 from revo_ray.objective import LOSS, Metric, Scores
 from revo_ray.rundir.evaluation import Count, Evaluation, Seconds
+from revo_ray.rundir.working_time import working_seconds
 from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 from revo_ray.words import without_home
@@ -55,6 +56,7 @@ class SearchResult:
         evaluations: ledger rows; `statuses` counts them by status.
         epochs, images, device_seconds: cost of all evaluations together.
         wall_seconds: from this command's start to its end; a resumed run counts its last part.
+        working_seconds: working time of all parts, without pauses between them; see `WorkingTime`.
         cold_starts: workers that had to load torch, network and data in this part.
         stopped_by: `budget` if that was spent, `time` if `search.stop_after` had passed, None if
             the search has not ended.
@@ -87,6 +89,7 @@ class SearchResult:
     splits: dict[str, Count] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     explained: dict[str, Any] | None = None
+    working_seconds: Seconds = 0.0
 
     @classmethod
     def of_rows(
@@ -107,6 +110,7 @@ class SearchResult:
             wall_seconds=0.0,
             cold_starts=0,
             stopped_by=None,
+            working_seconds=round(working_seconds(rows), 3),
         )
 
     def spends(self, evaluations: int) -> bool:

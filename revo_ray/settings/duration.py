@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 
 def _read(value: Any, read: ValidatorFunctionWrapHandler) -> timedelta:
@@ -27,3 +33,19 @@ def _read(value: Any, read: ValidatorFunctionWrapHandler) -> timedelta:
 
 Duration = Annotated[timedelta, Field(gt=timedelta(0)), WrapValidator(_read)]
 """A positive duration."""
+
+
+def read_time(text: str) -> timedelta:
+    """Read a positive duration.
+
+    Raises:
+        ValueError: the text is none; the message says how to write one.
+    """
+    try:
+        return _DURATION.validate_python(text)
+    except ValidationError as error:
+        cause = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{text!r}: {cause}") from None
+
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)

@@ -91,6 +91,7 @@ def _read_text(source: str | Path | None, kind: Kind) -> tuple[str, str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         hint = did_you_mean([f"preset:{near}" for near in nearest(path.stem, preset_names(kind))])
+        hint = hint or "; give a YAML file, a path of images or preset:NAME"
         raise UserError(
             f"cannot read the configuration {shown(str(path))}: {reason}{hint}"
         ) from None

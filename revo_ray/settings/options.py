@@ -30,7 +30,7 @@ Bounds = Annotated[tuple[Positive, Positive], BeforeValidator(_two), AfterValida
 
 @dataclass(frozen=True)
 class ByOptimizer:
-    """Marks an option whose default depends on `train.optimizer`. None stands for that default.
+    """Marks an option whose default depends on `train.optimizer`. None stands for that default::
 
         lr: Annotated[float, ByOptimizer(sgd=0.1, adamw=1e-3)] = Field(None, validate_default=True)
 

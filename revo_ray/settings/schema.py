@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +24,7 @@ from revo_ray.objective import METRICS, Metric, MetricName
 from revo_ray.settings.duration import Duration
 from revo_ray.settings.limits import LARGEST, LARGEST_SIDE, MAX_PIXELS
 from revo_ray.settings.loading import explain, read_values
+from revo_ray.settings.open_keys import open_keys
 from revo_ray.uris import LONGEST_NAME
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,9 +47,9 @@ class ModelConfig(Section):
     name: str = "timm/tf_efficientnet_lite0"
     """`timm/NAME` or `torchvision/NAME`; `revo-ray models` lists them."""
     weights: str = "pretrained"
-    """`pretrained`, `pretrained:NAME` for a variant of torchvision's or timm's, `none`, a `.pth`,
-    `.ckpt` or `.safetensors` file (`FILE#KEY`: one of several state dicts in it), or `package:NAME`
-    for weights that an installed Python package holds."""
+    """`pretrained`, or `pretrained:NAME` for a variant of torchvision's or timm's; `none`; or a
+    `.pth`, `.ckpt` or `.safetensors` file. `FILE#KEY` is one of several state dicts in a file,
+    `package:NAME` the weights that an installed Python package holds."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """SHA-256 that the file of the weights must have, as `recorded.sha256` shows it. None: any."""
     granularity: Literal["layer", "block", "stage"] = "layer"
@@ -65,7 +66,8 @@ class DataConfig(Section):
     """The images, and how they are split into training, validation and test images."""
 
     source: str = "digits"
-    """Reader of the data set; `revo_ray/data/sources/` has them."""
+    """Kind of the data set: `folder`, `csv`, `parquet`, `ham10000`, `busi`, `leaves`, `srsmas`,
+    `fashion-mnist` or `digits`."""
     root: str | None = None
     """Path or URI of the data set, which pyarrow.fs opens. None for sources that need no files."""
     image_size: int = Field(64, ge=8, le=LARGEST_SIDE)
@@ -80,7 +82,8 @@ class DataConfig(Section):
     """An image that declares more cannot be used, unless it is a JPEG, which is read at a reduced
     scale. The default takes up to 1.5 GB of memory, however many cores decode."""
     columns: dict[Literal["image", "label", "split", "group"], str] = {}
-    """Columns of a table by other names than these four. In a csv their case does not count."""
+    """Columns of a table by other names than `image`, `label`, `split` and `group`, as in
+    `{image: id_code}`. In a csv their case does not count."""
     image_pattern: str = "{}"
     """Path or URI of an image, with `{}` for what its cell says, such as `train_images/{}.png`; a
     path is relative to the table."""
@@ -172,8 +175,7 @@ class TrainConfig(Section):
     batch_size: int = Field(32, ge=2, le=LARGEST)
     """Images per step. A last batch of one image joins the batch before it."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """Optimizer, with one learning rate per unit. The paper uses sgd, which learns far less in few
-    steps."""
+    """One learning rate per unit. The paper uses sgd, which learns far less in few steps."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """SGD momentum. The paper uses 0."""
     decay_all: bool = False
@@ -212,8 +214,7 @@ class TrainConfig(Section):
     cuda_graphs: bool = False
     """true: a GPU gets each step's forward and backward pass at once, where that changes no bit."""
     validate_epochs: Literal["last", "every"] = "last"
-    """last: validate after the last epoch, the only one that the search reads. every: validate
-    after each epoch."""
+    """last: validate after the last epoch, which the search reads. every: after each epoch."""
     cache_mb: int = Field(64, ge=0, le=LARGEST)
     """Memory per worker for cached features of frozen layers, used only where caching changes no
     bit of any result. 0 turns the cache off."""
@@ -371,6 +372,23 @@ class SearchConfig(Section):
         return storage
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _open: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def open_keys(self) -> frozenset[str]:
+        """Keys that a search of images chooses; see `run_search`."""
+        return self._open
+
+    def filled_in(self, chosen: Mapping[str, Any]) -> Self:
+        """The configuration with dotted keys at the chosen values, and none left open."""
+        sections: dict[str, dict[str, Any]] = {}
+        for key, value in chosen.items():
+            section, _, name = key.partition(".")
+            sections.setdefault(section, {})[name] = value
+        new = {name: getattr(self, name).model_copy(update=u) for name, u in sections.items()}
+        filled = self.model_copy(update=new)
+        filled._open = frozenset()
+        return filled
 
     @classmethod
     def load(cls, source: str | Path | None = None, overrides: Iterable[str] = ()) -> Self:
@@ -392,6 +410,8 @@ class SearchConfig(Section):
         except ValidationError as error:
             raise UserError(explain(error, cls, origins)) from None
         config._origins.update(origins)
+        if cls.KIND == "search":
+            config._open = open_keys(source, values, origins)
         return config
 
     def locate(self, error: UserError) -> str:

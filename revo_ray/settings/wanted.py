@@ -164,6 +164,8 @@ def _range(place: Place) -> str:
     """` from 0 to 1`, for a number with such limits."""
     if place.type is str and _limit(place, "min_length"):
         return " that is not empty"
+    if place.type is datetime.timedelta:
+        return ""
     ge, gt, le, lt = (_limit(place, name) for name in ("ge", "gt", "le", "lt"))
     if lt is not None and place.type is int:
         le, lt = lt - 1, None

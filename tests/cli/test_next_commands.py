@@ -160,7 +160,7 @@ def test_commands_end_with_the_next_ones(here: Path, typed: Any) -> None:
 
 
 def test_lists_and_a_watched_search_lead_on(here: Path) -> None:
-    (watched,) = next_commands.after_watch(str(here / "run"))
+    (watched,) = next_commands.after_watch(str(here / "run"), resumable=False)
     assert parsed(words_of(watched))["directory"] == "run"
     (model,) = next_commands.after_models("timm/resnet18.a1_in1k")
     assert parsed(words_of(model))["overrides"] == ["model.name=timm/resnet18.a1_in1k"]

@@ -16,9 +16,6 @@ from revo_ray.search.ray import assignments
 from tests.cluster.cheap import machines, most_at_once
 from tests.end_to_end.cli import Cli
 
-# Beside other tests with Ray, workers of these died at times without a cause; alone they pass.
-pytestmark = [pytest.mark.nightly, pytest.mark.slow]
-
 PLUGINS = str(Path(__file__).parent / "plugins")
 OWN = {
     "plugins": "[hungry]",

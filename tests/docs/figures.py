@@ -27,7 +27,14 @@ from pathlib import Path
 
 from benchmarks.record import RESULTS, ROOT, Result, read_all
 
-MEASURED = {"README.md": ("Measured", "Does it win?"), "docs/does-it-win.md": ("Studies",)}
+MEASURED = {
+    "README.md": ("Does it win?",),
+    "docs/measured.md": ("Searchers", "Whole searches", "Parts of a training"),
+    "docs/does-it-win.md": (
+        *("Today's defaults", "Earlier defaults and the quick start", "Every method"),
+        *("One choice at a time", "Ensembles and soups", "The part of luck", "Older recipes"),
+    ),
+}
 """Sections in which a fraction needs no unit to be a figure."""
 WORDS = {
     **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
@@ -191,10 +198,10 @@ def said(text: str, about: str) -> frozenset[str]:
 
 
 def all_blocks(root: Path = ROOT) -> list[Block]:
-    """The blocks of README and of docs, without the pages that are made of results alone."""
-    paths = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    """The blocks of README and of docs, without the pages that programs write."""
+    paths = [*sorted(root.glob("*.md")), *sorted((root / "docs").glob("*.md"))]
     pages = {path.relative_to(root).as_posix(): path.read_text() for path in paths}
-    for made in ("docs/results.md", "docs/models.md"):
+    for made in ("docs/results.md", "docs/models.md", "docs/configuration.md"):
         pages.pop(made, None)
     return [block for page, text in pages.items() for block in blocks(page, text)]
 

@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, the example runs, the versions agree, the API builds."""
+"""The documents: links lead somewhere, the example runs, the versions agree."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from packaging.specifiers import SpecifierSet
 
 from revo_ray.errors import UserError
@@ -21,7 +22,7 @@ from revo_ray.methods import make_method
 from revo_ray.settings.schema import MethodConfig, SearchOptions
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 UNITS: Any = [SimpleNamespace(name=f"unit{number}", head=number == 7) for number in range(8)]
 
 
@@ -42,16 +43,32 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
-def test_the_example_of_writing_a_method_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (ROOT / "docs/writing-a-method.md").read_text()
-    (code,) = re.findall(r"```python\n(# tapered\.py\n.*?)```", text, flags=re.S)
-    (tmp_path / "tapered.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    plugins = ["baselines", "tapered"]
+def snippet(page: str, name: str) -> str:
+    """The program of a page that begins with its file name."""
+    found = re.findall(
+        rf"<!-- tested -->\n```python\n(# {re.escape(name)}\n.*?)```",
+        (ROOT / "docs" / page).read_text(),
+        flags=re.S,
+    )
+    (code,) = found
+    return str(code)
 
-    config = MethodConfig.model_validate({"name": "tapered", "high": -0.5})
+
+@pytest.mark.parametrize(
+    ("page", "plugin", "name"),
+    [
+        ("writing-a-method.md", "tapered", "tapered"),
+        ("writing-an-algorithm.md", "climbing", "climbing"),
+    ],
+)
+def test_a_method_in_a_page_proposes_the_same_for_any_number_of_workers(
+    page: str, plugin: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{plugin}.py").write_text(snippet(page, f"{plugin}.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = ["baselines", plugin]
+
+    config = MethodConfig.model_validate({"name": name, "high": -0.5})
     method = make_method(config, plugins)
     space = method.space(UNITS)
     options = SearchOptions(evaluations=23, population=5, lookahead=2, seed=3)
@@ -75,6 +92,13 @@ def test_the_example_of_writing_a_method_works(
     assert samples[0] == samples[1]
     assert len(samples[0]) == 23
 
+
+def test_a_mistake_in_the_options_of_a_page_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tapered.py").write_text(snippet("writing-a-method.md", "tapered.py"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = ["baselines", "tapered"]
     with pytest.raises(UserError, match=r"must be below method\.high"):
         make_method(MethodConfig.model_validate({"name": "tapered", "low": 0.2}), plugins)
     with pytest.raises(UserError, match=r"did you mean method\.high"):
@@ -90,7 +114,7 @@ def makes_check() -> CodeType:
     return compile(program, "Makefile", "exec")
 
 
-def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everybody_names_the_same_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = SpecifierSet(project["project"]["requires-python"])
     minors = [minor for minor in range(30) if f"3.{minor}" in wanted]
@@ -108,19 +132,11 @@ def test_everybody_names_the_same_versions_of_python(monkeypatch: pytest.MonkeyP
         said = re.findall(r"needs? (?:only )?Python (\S+) to ([\d.]+)", (ROOT / page).read_text())
         assert set(said) == {(first, last)}, page
 
+    version = project["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
     tool = project["tool"]
     assert tool["ruff"]["target-version"] == f"py{first.replace('.', '')}"
     image = (ROOT / "cluster/Containerfile").read_text()
     assert all(base in wanted for base in re.findall(r"/python:([\d.]+)", image))
-
-
-@pytest.mark.nightly
-def test_the_api_reference_builds_without_a_warning(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "docs/api.py"), str(tmp_path / "api")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stderr == ""
-    text = (tmp_path / "api/revo_ray/rundir/evaluation.html").read_text()
-    assert "One point of an evaluation" in text
-    assert (tmp_path / "api/index.html").exists()
-    assert "run_search" in (tmp_path / "api/revo_ray.html").read_text()

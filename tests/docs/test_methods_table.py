@@ -1,4 +1,4 @@
-"""The table of methods in `docs/method.md` says what the code does by default."""
+"""The table of methods in `docs/methods.md` says what the code does by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNITS: Any = [SimpleNamespace(name=f"unit{n}", head=n == 4) for n in range(5)]
 
 def table() -> dict[str, dict[str, str]]:
     heading = "## Free and frozen values of each method"
-    text = (ROOT / "docs/method.md").read_text().partition(heading)[2]
+    text = (ROOT / "docs/methods.md").read_text().partition(heading)[2].partition("\n## ")[0]
     head, _, *rows = re.findall(r"^\|(.*)\|$", text, flags=re.M)
     names, *lines = ([cell.strip() for cell in row.split(" | ")] for row in (head, *rows))
     cells = [dict(zip(names, line, strict=True)) for line in lines]

@@ -1,4 +1,4 @@
-"""Each example of `docs/cmamv-search.md` does what the page says."""
+"""Each example of `docs/cmamv-search.md`, and that of the README, does what its page says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+from ray import tune
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "cmamv-search.md"
+README = ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,17 @@ def test_every_example_has_a_test() -> None:
     names = re.findall(r"^# (\w+)\.py$", PAGE.read_text(), flags=re.M)
     assert names == ["plain", "with_torch", "resume", "points"]
     assert PAGE.read_text().count("<!-- tested -->") == PAGE.read_text().count("```python")
+
+
+@pytest.mark.nightly
+def test_the_lines_of_the_readme(folder: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.S | re.M)
+    (lines,) = [block for block in blocks if "CMAMVSearch" in block]
+    names: dict[str, Any] = {"train": lambda config: tune.report({"loss": config["lr"]})}
+    exec(lines.replace("num_samples=30", "num_samples=4"), names)
+    found = names["tuner"].fit()
+    assert len(found) == 4
+    assert {*found.get_best_result("loss", "min").config} == {"lr", "norm"}
 
 
 @pytest.mark.nightly

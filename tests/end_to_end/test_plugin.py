@@ -1,4 +1,4 @@
-"""The README's method of one's own, installed from another package by entry point."""
+"""The method of one's own in docs/methods.md, installed from another package by entry point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,12 @@ py-modules = ["two_rates"]
 """
 
 
-def test_the_method_of_twenty_lines_runs_from_another_package(
+def test_the_pages_method_runs_from_another_package(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (ROOT / "docs/writing-a-method.md").read_text()
+    page = (ROOT / "docs/methods.md").read_text()
     (code,) = re.findall(r"```python\n(# two_rates\.py\n.*?)```", page, flags=re.S)
-    entry_point = textwrap.dedent(re.findall(r"```toml\n(.*?)```", page, flags=re.S)[0])
+    (entry_point,) = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
     assert code.count("\n") < 30
     package = tmp_path / "package"
     package.mkdir()

@@ -1,4 +1,5 @@
-"""Every command of the README and of docs/ is run: here on a small network, or by the test named.
+"""Every command of README, docs/ and the pages beside them is run: here on a small network, or by
+the test named.
 
 A command that is new in a `console` block belongs into `HERE`, with what makes it small, or into
 `ELSEWHERE`.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,14 +22,16 @@ from PIL import Image
 
 from revo_ray.cli.main import main
 from revo_ray.settings.study import StudyConfig
-from tests.data.layouts import fashion_mnist_files, unpacked
 from tests.end_to_end.cli import ROOT
 
 RESULTS = ROOT / "docs/results.md"
 """Its commands are those of the benchmarks, which `make results` copies from their records."""
 CLUSTER = ROOT / "docs/cluster.md"
 """Its commands are parsed by `tests/cluster/test_files.py`, and run by others there."""
-PAGES = (ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS, CLUSTER}))
+PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    *sorted({*(ROOT / "docs").glob("*.md")} - {RESULTS, CLUSTER}),
+)
 
 SEARCH = (
     "model.name=timm/test_efficientnet",
@@ -40,30 +44,27 @@ STUDY = (
     *("study.methods=[revo-continuous, full]", "study.data=[digits]"),
     *("study.models=[]", "study.fractions=[0.05]", "study.seeds=[0]"),
 )
-FASHION = "data.root=fashion"
-SEEDS = ("train.epochs=1",)
 
+PHOTOS = (*SEARCH, "train.batch_size=16")
 HERE: dict[str, tuple[str, ...]] = {
     "revo-ray data inspect photos": (),
-    "revo-ray search photos --set name=mine --set search.evaluations=20": SEARCH,
-    "revo-ray report revo_results/mine": (),
-    "revo-ray predict revo_results/mine photos/": (),
+    "revo-ray search photos": PHOTOS,
+    "revo-ray report revo_results/photos": (),
+    "revo-ray predict revo_results/photos new/": (),
+    "revo-ray export revo_results/photos --to safetensors --out model": (),
     "revo-ray search": SEARCH,
+    "revo-ray report revo_results/quickstart": (),
     "revo-ray search config.yaml --resume": SEARCH,
+    "revo-ray watch revo_results/digits-resnet": (),
     "revo-ray study preset:quick": STUDY,
     "revo-ray report revo_results/quick": (),
     "revo-ray watch revo_results/quickstart": (),
-    "revo-ray train config.yaml --plan revo_results/digits-resnet/best/plan.json": SEARCH,
+    "revo-ray train config.yaml --plan revo_results/digits-resnet/best/plan.json "
+    "--out trained": SEARCH,
     "revo-ray data inspect config.yaml": (),
     "revo-ray methods": (),
     "revo-ray models resnet18": (),
     "revo-ray --version": (),
-    "revo-ray data inspect --set data.source=fashion-mnist --set data.max_images=3000": (FASHION,),
-    "revo-ray search --set name=fashion --set data.source=fashion-mnist "
-    "--set data.max_images=3000 --set search.evaluations=20": (*SEARCH, FASHION),
-    "revo-ray export revo_results/quickstart --to safetensors --out digits": (),
-    "revo-ray predict revo_results/quickstart photos/ --out answers.csv": (),
-    "revo-ray train revo_results/quickstart --with-validation --seeds 3 --out again": SEEDS,
 }
 """Commands in the order in which they are run, each with the overrides that make it small."""
 
@@ -73,12 +74,27 @@ ANSWERS = "tests/model/test_answers.py"
 REFIT = "tests/model/test_refit.py"
 INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
+NEWCOMER = "tests/end_to_end/test_newcomer.py::test_the_lines_of_the_readme_in_an_empty_environment"
 ELSEWHERE = {
+    "python3 -m venv .venv && . .venv/bin/activate": NEWCOMER,
+    "pip install .[demo]": NEWCOMER,
+    "pip wheel --no-deps --wheel-dir dist .": "tests/end_to_end/test_wheel.py"
+    "::test_it_holds_every_file_of_the_project_under_two_names",
+    "pip install --require-hashes -r locks/cluster.txt && pip install --no-deps .": "tests/cluster"
+    "/test_container.py::test_the_installed_package_is_the_wheel",
+    "tensorboard --logdir revo_results/quickstart/tensorboard": "tests/monitor/tensorboard"
+    "/test_browser.py::test_it_opens_on_the_layout",
+    "revo-ray search config.yaml --address auto --resume": "tests/end_to_end/test_nodes.py"
+    "::test_the_other_machine_copies_the_table_once",
+    "revo-ray search photos/": "tests/end_to_end/test_own_images.py"
+    "::test_photographs_of_12_megapixels_take_the_promised_time",
     "revo-ray --install-completion": "tests/cli/test_completion.py"
     "::test_bash_completes_commands_options_presets_and_keys",
     "revo-ray data inspect photos/": f"{INSPECT}::test_a_path_takes_the_place_of_a_configuration",
     "revo-ray data inspect photos.zip": f"{INSPECT}"
     "::test_a_path_takes_the_place_of_a_configuration",
+    "revo-ray data inspect labels.csv": "tests/docs/test_writing_a_source.py"
+    "::test_the_table_of_the_page_is_read",
     "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
     "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/twins/test_policy.py"
     "::test_all_pairs_are_listed_and_names_are_to_the_letter",
@@ -92,14 +108,15 @@ ELSEWHERE = {
     "--set data.on_bad_image=skip --set data.near_duplicates=drop --set data.min_per_class=100 "
     "--set data.max_images=1000 --set train.epochs=2 --set search.evaluations=4 "
     "--set search.population=4": CLIP_ART,
-    "make demo": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
-    "make test": "tests/end_to_end/test_readme.py::test_make_runs_what_the_readme_says",
+    **dict.fromkeys(
+        ("make test-fast", "make lint", "make format"),
+        "tests/end_to_end/test_readme.py::test_make_runs_what_the_page_of_contributing_says",
+    ),
+    "make docs": "tests/docs/test_site.py::site",
     "make results": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "make stale": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "python -m benchmarks.searcher --out benchmarks/results/searcher.json": "tests/benchmarks"
     "/test_smoke.py::test_it_prints_its_line",
-    "sudo apt install dataset-fashion-mnist": "tests/data/sources/test_fashion_mnist.py"
-    "::test_images_labels_and_classes_are_those_of_torchvision",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
     "/test_search.py::test_the_number_of_workers_changes_nothing",
     "revo-ray search config.yaml --resume --set search.evaluations=200": "tests/end_to_end"
@@ -108,6 +125,8 @@ ELSEWHERE = {
     "/test_search.py::test_without_time_a_longer_search_tests_its_best_again_and_can_go_on",
     "revo-ray search config.yaml --dry-run": "tests/cli/test_dry_run.py"
     "::test_a_search_is_counted_as_it_would_run",
+    "revo-ray search config.yaml --dry-run --set resources.gpus_per_trial=0.5": "tests/search"
+    "/core/test_dry_run.py::test_memory_is_said_where_evaluations_share_a_gpu",
     "revo-ray search config.yaml --plugin-path .": "tests/end_to_end/test_study.py"
     "::test_a_search_that_cannot_go_on_stops_no_other",
     "revo-ray study study.yaml --resume": "tests/end_to_end/test_study.py"
@@ -118,10 +137,6 @@ ELSEWHERE = {
     "::test_the_searchs_exit_status_is_passed_on",
     "revo-ray watch s3://bucket/searches/run?region=eu-west-1 --once": "tests/monitor/test_watch.py"
     "::test_rows_are_read_once_also_from_an_object_store",
-    "revo-ray export revo_results/quickstart --to onnx --out digits.onnx": f"{EXPORTS}"
-    "::test_export_says_what_it_wrote_and_checked",
-    "revo-ray export revo_results/quickstart --to torch-export --out digits.pt2": f"{EXPORTS}"
-    "::test_export_says_what_it_wrote_and_checked",
     "revo-ray predict revo_results/run photos/": f"{ANSWERS}"
     "::test_lines_are_the_same_on_the_terminal_and_in_a_file",
     "revo-ray predict revo_results/run photos.zip a.png --top 3 --format json": f"{EXPORTS}"
@@ -178,6 +193,13 @@ def test_make_runs_what_the_readme_says() -> None:
     assert all(word.startswith(options) for word in test.split())
 
 
+def test_make_runs_what_the_page_of_contributing_says() -> None:
+    assert '-m "not slow and not nightly"' in made("test-fast")
+    programs = [Path(line.split()[0]).name for line in made("lint").splitlines()]
+    assert programs[-4:] == ["ruff", "ruff", "mypy", "lint-imports"]
+    assert "ruff check --fix" in made("format")
+
+
 def made(target: str) -> str:
     """The commands that make would run."""
     command = ["make", "--dry-run", "--no-print-directory", target]
@@ -203,7 +225,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Iterator[
         for number in range(60):
             pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(made / "photos" / label / f"{number}.png")
-    unpacked(fashion_mnist_files(300, 50), made / "fashion")
+    shutil.copytree(made / "photos", made / "new")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         yield made
@@ -222,11 +244,10 @@ def test_a_command_does_what_it_says(
     shown = capsys.readouterr()
     assert end.value.code == 0, shown.out + shown.err
     left = {
-        "revo-ray report revo_results/mine": "revo_results/mine/report/index.html",
+        "revo-ray report revo_results/photos": "revo_results/photos/report/index.html",
         "revo-ray search": "revo_results/quickstart/result.json",
         "revo-ray search config.yaml --resume": "revo_results/digits-resnet/best/plan.json",
         "revo-ray report revo_results/quick": "revo_results/quick/report/index.html",
-        "revo-ray export revo_results/quickstart --to safetensors --out digits": "digits",
-        "revo-ray predict revo_results/quickstart photos/ --out answers.csv": "answers.csv",
+        "revo-ray export revo_results/photos --to safetensors --out model": "model/README.md",
     }
     assert (folder / left.get(command, ".")).exists()

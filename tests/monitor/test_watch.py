@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import shlex
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from rich.console import Console
 
 from revo_ray.cli.main import main
+from revo_ray.cli.next_commands import after_watch
 from revo_ray.errors import UserError
 from revo_ray.monitor.watch import watch
-from revo_ray.monitor.watched import open_watched
+from revo_ray.monitor.watched import End, open_watched
+from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.holder import Holder
 from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import StudyDirectory
@@ -50,7 +59,7 @@ def finish(state: SearchState) -> SearchResult:
 def look(storage: Storage) -> str:
     seen = open_watched(storage)
     assert seen is not None
-    return seen.look().plain
+    return seen.look().view.plain
 
 
 def shown_by(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -65,18 +74,24 @@ def test_once_says_where_a_search_stands(
 ) -> None:
     state = begin(Storage(str(tmp_path)))
     run(state, rows=16)
-    assert shown_by(["watch", str(tmp_path), "--once"], monkeypatch) == 0
+    with state.run.lock():
+        assert shown_by(["watch", str(tmp_path), "--once"], monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
-    # Each took 2.5 of 10 seconds: a quarter of a worker.
-    begins = (
-        r"shot: 16/30 evaluations · generation 2 of 3 · about 0.3 workers busy lately · 2m 10s left"
+    assert lines[0] == "shot: revo-binary, timm/tf_efficientnet_lite0 on digits, 30 evaluations"
+    # Each took 2.5 of 4 seconds.
+    assert lines[1] == "16/30 evaluations · generation 2 of 3"
+    second = (
+        r"1m 02s so far · about \d+s left( \(.*\))? · about 0.6 workers busy · "
+        r"last evaluation ended \d+h \d\dm ago$"
     )
-    assert re.match(begins + r" · last evaluation ended \d+h \d\dm ago$", lines[0])
+    assert re.match(second, lines[2])
     best = state.best
     assert best is not None
-    assert lines[1].startswith(f"best validation loss {best.val_loss:.4f}, accuracy")
-    assert f"(#{best.evaluation}: {best.unit_lrs.count(0)} of 21 units frozen" in lines[1]
-    assert lines[2] == "2 failed"
+    assert lines[3].startswith(f"best validation loss {best.val_loss:.4f}, accuracy")
+    assert f"(#{best.evaluation}: {best.unit_lrs.count(0)} of 21 units frozen" in lines[3]
+    assert lines[4] == "2 failed"
+    assert shown_by(["watch", str(tmp_path), "--once"], monkeypatch) == 0
+    assert "stopped or killed before its end" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -119,27 +134,33 @@ def test_nothing_there_yet_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").write_text("")
     watch(str(tmp_path / "run"), console, once=True)
-    RunDirectory(str(tmp_path / "run")).write_config(SearchConfig.load(None, ["name=run"]), {}, {})
-    watch(str(tmp_path / "run"), console, once=True)
+    run = RunDirectory(str(tmp_path / "run"))
+    run.write_config(SearchConfig.load(None, ["name=run"]), {}, {})
+    with run.lock():
+        watch(str(tmp_path / "run"), console, once=True)
     assert console.file.getvalue().splitlines() == [
         f"{tmp_path}/run does not exist yet: no search or study has begun there",
         f"{tmp_path}/run is empty: no search or study has begun there",
-        "run: 0/100 evaluations, no evaluation has ended yet",
+        "run: revo-continuous, timm/tf_efficientnet_lite0 on digits, 100 evaluations",
+        "0/100 evaluations",
+        "time left after generation 1",
+        "no result yet",
     ]
 
 
 @contextmanager
-def watching(uri: str, console: Console) -> Iterator[None]:
+def watching(uri: str, console: Console) -> Iterator[list[End | None]]:
     """Watch beside what happens in the block, and see the end."""
-    thread = threading.Thread(target=watch, args=(uri, console), kwargs={"every": 0.02})
+    ends: list[End | None] = []
+    thread = threading.Thread(target=lambda: ends.append(watch(uri, console, every=0.02)))
     thread.start()
-    yield
-    thread.join(timeout=60)
+    yield ends
+    thread.join(timeout=30)
     assert not thread.is_alive()
 
 
 def wait_for(console: Console, text: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 20
     while text not in console.file.getvalue():
         assert time.monotonic() < deadline, console.file.getvalue()
         time.sleep(0.01)
@@ -147,22 +168,164 @@ def wait_for(console: Console, text: str) -> None:
 
 def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=60)
-    with watching(str(tmp_path / "shot"), console):
-        wait_for(console, "does not exist yet")
-        state = begin(Storage(str(tmp_path / "shot")))
-        wait_for(console, "no evaluation has ended yet")
-        for rows in (1, 7, 4):
-            run(state, rows=rows)
-            wait_for(console, f"shot: {len(state.ledger)}/30 evaluations, best validation")
-        finish(state)
+    run_directory = RunDirectory(str(tmp_path / "shot"))
+    with watching(run_directory.uri, console) as ends:
+        wait_for(console, "no search or study has begun there")
+        with run_directory.lock():
+            state = begin(run_directory.storage)
+            wait_for(console, "0/30 evaluations, no result yet, time left after generation 1")
+            for rows in (1, 7, 4):
+                run(state, rows=rows)
+                wait_for(console, f"{len(state.ledger)}/30 evaluations in ")
+            finish(state)
     lines = console.file.getvalue().splitlines()
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", console.file.getvalue())
     assert len(lines) == len(set(lines)), "a line was repeated, though nothing changed"
     best = state.best
     assert best is not None
-    assert lines[-1].startswith(
-        f"shot: done, validation loss {best.val_loss:.4f}, test accuracy 0.875 (30 evaluations), "
+    told = f"finished, validation loss {best.val_loss:.4f}, test accuracy 0.875 (30 evaluations)"
+    assert lines[-1].endswith(told)
+    assert ends == [End(told, complete=True, resumable=False)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("killed", "stopped or killed before its end: no process runs it"),
+        ("errors", "stopped: evaluations 4 to 6 all failed, the last one with: ValueError: broken"),
+        ("time", "stopped by search.stop_after, validation loss"),
+    ],
+)
+@pytest.mark.parametrize("place", ["disk", pytest.param("store", marks=pytest.mark.slow)])
+def test_a_search_that_nobody_runs_any_more_has_ended(
+    tmp_path: Path, ends: str, told: str, place: str
+) -> None:
+    with ExitStack() as stack:
+        uri = str(tmp_path / "shot")
+        if place == "store":
+            uri = stack.enter_context(object_store())("results/shot")
+        storage = Storage(uri)
+        lock = stack.enter_context(RunLock(storage, settle=0.1, heartbeat=0.5, patience=2))
+        state = begin(storage)
+        run(state, rows=4)
+        console = Console(file=io.StringIO(), width=60)
+        with watching(uri, console) as found:
+            wait_for(console, "4/30 evaluations")
+            time.sleep(0.3)
+            assert not found, "it ended although the search is held"
+            for number in (4, 5, 6) if ends == "errors" else ():
+                error = {"status": "error", "error": "ValueError: broken"}
+                state.ledger.append(Evaluation(evaluation=number, sample={}, **error))
+            if ends == "time":
+                result = state.run.outcome_so_far(state.config)
+                state.run.write_outcome(replace(result, stopped_by="time", test_looks=1))
+            lock.close()
+    (end,) = found
+    assert end is not None
+    assert end.text.startswith(told)
+    assert (end.complete, end.resumable) == (ends == "time", True)
+    assert end.text in console.file.getvalue().splitlines()[-1]
+
+
+def test_the_exit_status_says_whether_it_was_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = begin(Storage(str(tmp_path / "shot")))
+    run(state, rows=4)
+    every = ["--every", "0.1"]
+    assert shown_by(["watch", str(tmp_path / "shot"), *every], monkeypatch) == 3
+    shown = capsys.readouterr().out
+    assert "search" in shown
+    assert "--resume" in shown.splitlines()[-2]
+    finish(state)
+    assert shown_by(["watch", str(tmp_path / "shot"), *every], monkeypatch) == 0
+    assert "--resume" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_lease_that_nobody_renews_belongs_to_a_dead_process() -> None:
+    with object_store() as uri:
+        storage = Storage(uri("results/shot"))
+        lease = {"token": "0" * 32, "host": "elsewhere", "pid": 7, "kernel": "another"}
+        holder = Holder(storage, patience=0.5)
+        assert not holder.is_there
+        storage.write(".lease", json.dumps(lease | {"count": 1}).encode())
+        assert holder.is_there
+        time.sleep(0.3)
+        storage.write(".lease", json.dumps(lease | {"count": 2}).encode())
+        assert holder.is_there
+        time.sleep(0.3)
+        assert holder.is_there, "it was renewed 0.3 s ago"
+        time.sleep(0.6)
+        assert not holder.is_there
+        assert Holder(storage.child("search")).is_there, "a study's lease covers its searches"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_lock_of_a_process_is_seen_without_taking_it(tmp_path: Path, killed: bool) -> None:
+    holder = Holder(Storage(str(tmp_path)))
+    assert not holder.is_there
+    assert not list(tmp_path.iterdir()), "a look makes no file"
+    program = (
+        "import sys\n"
+        "from revo_ray.rundir.lock import RunLock\n"
+        "from revo_ray.storage import Storage\n"
+        "with RunLock(Storage(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
     )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    with Popen(words, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert all(holder.is_there for _ in range(5))
+        if killed:
+            process.kill()
+    assert not holder.is_there
+
+
+def test_a_search_begins_while_others_watch(tmp_path: Path) -> None:
+    holder, stop = Holder(Storage(str(tmp_path))), threading.Event()
+
+    def look_all_the_time() -> None:
+        while not stop.wait(0.002):
+            assert holder.is_there in (True, False)
+
+    watchers = [threading.Thread(target=look_all_the_time) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    try:
+        for _ in range(50):
+            RunLock(Storage(str(tmp_path))).close()
+    finally:
+        stop.set()
+        for watcher in watchers:
+            watcher.join()
+
+
+@pytest.mark.parametrize("kind", ["search", "study"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_command_to_go_on_names_the_same_run_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, moved: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load: type[SearchConfig] = SearchConfig
+    if kind == "search":
+        config = SearchConfig.load(None, ["name=shot", "storage=./there"])
+        RunDirectory.of(config).write_config(config, {}, {})
+    else:
+        load, study = StudyConfig, {"methods": ["random"]}
+        made = StudyConfig.model_validate({"name": "shot", "storage": "there", "study": study})
+        StudyDirectory.of(made).write_config(made)
+    if moved:
+        (tmp_path / "there").rename(tmp_path / "here")
+    folder = tmp_path / ("here" if moved else "there") / "shot"
+    (_, go_on), _ = after_watch(str(folder), resumable=True)
+    words = shlex.split(go_on)
+    file = words[words.index(kind) + 1]
+    assert "--resume" in words
+    found = load.load(file, [w for before, w in pairwise(words) if before == "--set"])
+    assert RunDirectory.of(found).uri == str(folder)
 
 
 @pytest.mark.slow
@@ -185,13 +348,15 @@ def test_rows_are_read_once_also_from_an_object_store(monkeypatch: pytest.Monkey
         assert seen is not None
         for rows in (3, 2):
             run(state, rows=rows)
-            assert f"{len(state.ledger)}/30 evaluations" in seen.look().plain
+            assert f"{len(state.ledger)}/30 evaluations" in seen.look().view.plain
             seen.look()
         ledger = [path for path in read if path.startswith(Ledger.FOLDER)]
         assert sorted(ledger) == [f"ledger/{n:06d}.json" for n in range(5)]
         finish(state)
-        assert seen.look().finished
-        assert look(storage).startswith("shot: done, validation loss")
+        end = seen.look().end
+        assert end is not None
+        assert end.complete
+        assert "finished, validation loss" in look(storage)
 
 
 def test_rows_that_are_taken_back_do_not_count(tmp_path: Path) -> None:
@@ -199,11 +364,11 @@ def test_rows_that_are_taken_back_do_not_count(tmp_path: Path) -> None:
     run(state, rows=6)
     seen = open_watched(Storage(str(tmp_path)))
     assert seen is not None
-    assert "6/30" in seen.look().plain
+    assert "6/30" in seen.look().view.plain
     state.ledger.remove([4, 5])
-    assert seen.look().plain == look(Storage(str(tmp_path)))
+    assert seen.look().view.plain == look(Storage(str(tmp_path)))
     (tmp_path / "ledger" / "000004.json").write_text("{")  # torn
-    assert "4/30" in seen.look().plain
+    assert "4/30" in seen.look().view.plain
 
 
 def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
@@ -219,17 +384,19 @@ def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
     StudyDirectory(folder).write_config(config)
     console = Console(file=io.StringIO(), width=60)
     first, second = (search.name for search in config.searches())
-    with watching(folder.uri, console):
-        wait_for(console, "study both: 0 of 2 searches finished, 0 evaluations")
+    with watching(folder.uri, console) as ends, StudyDirectory(folder).lock():
+        wait_for(console, "0 of 2 searches finished")
         state = begin(folder.child(first))
-        run(state, rows=5)
-        wait_for(console, f"5 evaluations · 9m 10s left · {first}: 5/30 evaluations, best")
+        run(state, rows=15)
+        wait_for(console, "0 of 2 searches finished, 15 evaluations in 58s, about 2m 45s left")
         finish(state)
-        wait_for(console, "1 of 2 searches finished, 30 evaluations · 5m 00s left")
+        wait_for(console, "1 of 2 searches finished, 30 evaluations in 1m 58s, about ")
         finish(begin(folder.child(second)))
-    assert console.file.getvalue().splitlines()[-1] == (
-        "study both: 2 of 2 searches finished, 60 evaluations"
-    )
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "study both: 2 searches"
+    assert f"{first}: validation loss" in console.file.getvalue()
+    assert lines[-1].startswith("2 of 2 searches finished, 60 evaluations in ")
+    assert ends == [End("finished", complete=True, resumable=False)]
 
 
 def test_a_result_that_is_older_than_the_ledger_is_not_the_end(tmp_path: Path) -> None:
@@ -237,34 +404,36 @@ def test_a_result_that_is_older_than_the_ledger_is_not_the_end(tmp_path: Path) -
     state.run.write_outcome(replace(finish(state), evaluations=20))
     seen = open_watched(Storage(str(tmp_path)))
     assert seen is not None
-    assert not seen.look().finished
-    assert "testing the result" in look(Storage(str(tmp_path)))
+    with state.run.lock():
+        assert seen.look().end is None
+        assert "testing the result" in look(Storage(str(tmp_path)))
 
 
-def test_a_search_that_ran_out_of_time_is_not_done(tmp_path: Path) -> None:
+def test_a_search_that_goes_on_after_its_time_has_not_ended(tmp_path: Path) -> None:
     state = begin(Storage(str(tmp_path)))
     run(state, rows=16)
     result = state.run.outcome_so_far(state.config)
     state.run.write_outcome(replace(result, test=TEST, stopped_by="time", test_looks=1))
     seen = open_watched(Storage(str(tmp_path)))
     assert seen is not None
-    view = seen.look()
-    assert "16/30 evaluations, stopped by search.stop_after, validation loss" in view.plain
-    assert "test accuracy 0.875 (16 evaluations)" in view.first
-    assert not view.finished  # the next command goes on
-    run(state, rows=1)
-    assert "17/30 evaluations, best validation loss" in seen.look().plain
-    finish(state)
-    assert seen.look().finished
+    with state.run.lock():
+        assert seen.look().end is None
+        run(state, rows=1)
+        assert "17/30 evaluations in 1m 06s, best validation loss" in seen.look().view.plain
+        finish(state)
+        end = seen.look().end
+        assert end is not None
+        assert end.complete
 
 
 def test_another_objective_is_shown(tmp_path: Path) -> None:
     state = begin(Storage(str(tmp_path)), "search.objective=balanced_accuracy")
     run(state, rows=4)
-    assert "4/30 evaluations, best validation balanced accuracy 0." in look(state.run.storage)
+    shown = look(state.run.storage)
+    assert "4/30 evaluations in 14s, best validation balanced accuracy 0." in shown
     finish(state)
     shown = look(state.run.storage)
     assert state.best is not None
     value = state.best.scores.balanced_accuracy
-    assert shown.startswith(f"shot: done, validation balanced accuracy {value:.3f}, test")
-    assert "test balanced accuracy 0.850 (30 evaluations), best validation balanced" in shown
+    assert f"finished, validation balanced accuracy {value:.3f}, test balanced" in shown
+    assert "test balanced accuracy 0.850 (30 evaluations)" in shown

@@ -94,7 +94,7 @@ def load_backbone(
     try:
         backbone = _load(name, weights, num_classes, seed, image_size, file)
     except ImageSizeError as error:
-        raise error.with_nearest(lambda size: _takes_whole(name, size)) from None
+        raise error.with_nearest(lambda size: takes_whole(name, size)) from None
     if sha256 is not None and backbone.weights_sha256 != sha256:
         found = backbone.weights_sha256 or "none, they are random"
         raise UserError(
@@ -117,7 +117,7 @@ def check_image_size(backbone: Backbone, image_size: int, use: FirstUse) -> None
     try:
         check_border(backbone.name, image_size, use)
     except ImageSizeError as error:
-        raise error.with_nearest(lambda size: _takes_whole(backbone.name, size)) from None
+        raise error.with_nearest(lambda size: takes_whole(backbone.name, size)) from None
 
 
 def _load(
@@ -128,7 +128,7 @@ def _load(
     image_size: int | None,
     file: Path | None = None,
 ) -> Backbone:
-    library, known_name = _split_name(name)
+    library, known_name = split_name(name)
     # `torch.manual_seed` would also seed the GPUs' generators, which would have to be put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -143,7 +143,7 @@ def _load(
     return backbone
 
 
-def _takes_whole(name: str, image_size: int) -> bool:
+def takes_whole(name: str, image_size: int) -> bool:
     """Whether a model takes images of a size; it is built without memory for its weights."""
     try:
         with torch.device("meta"):
@@ -182,7 +182,7 @@ def state_without(model: nn.Module, modules: Sequence[str]) -> Mapping[str, Tens
     return cast(Mapping[str, Tensor], state)
 
 
-def _split_name(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """The library of a model and its own name for it; an error names similar models."""
     library, _, model = name.partition("/")
     if library == "torchvision":

@@ -99,17 +99,27 @@ def _tagged(name: str, tag: str | None) -> str:
     return f"{architecture}.{tag}"
 
 
-def _pretrained(name: str) -> tuple[nn.Module, Weights]:
-    """A model that timm built and filled with its own weights, downloaded if they are not here."""
+def configured(name: str) -> Any:
+    """timm's configuration of a model's weights.
+
+    Raises:
+        UserError: it has none.
+    """
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise weights_error(f"timm/{name} has no pretrained weights; give a file")
+    return config
+
+
+def _pretrained(name: str) -> tuple[nn.Module, Weights]:
+    """A model that timm built and filled with its own weights, downloaded if they are not here."""
+    config = configured(name)
     place = config.hf_hub_id or config.url
     # Without the file's name timm asks the hub about it every time: half a minute of retries on a
     # node without a network.
-    file = _hub_file(config)
+    file = hub_file(config)
     overlay = None if file is None else {"file": str(file)}
-    missing = None if file is not None else _why_missing(config)
+    missing = None if file is not None else why_missing(config)
     try:
         with _offline(missing is not None):
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
@@ -119,14 +129,14 @@ def _pretrained(name: str) -> tuple[nn.Module, Weights]:
             f"cannot get the pretrained weights of timm/{name} ({missing or first_line(error)}); "
             f"{_way_out(config)}"
         ) from None
-    file = file or _hub_file(config)
+    file = file or hub_file(config)
     sha256 = _tensors_sha256(model.state_dict()) if file is None else file_sha256(file)
     # The cache keeps a file of the Hub as snapshots/COMMIT/NAME.
     revision = None if file is None else file.parent.name
     return model, Weights(None, f"timm {place}", sha256, revision)
 
 
-def _hub_file(config: Any) -> Path | None:
+def hub_file(config: Any) -> Path | None:
     """The weights in the Hugging Face cache, if they are one plain safetensors file."""
     name = _hub_name(config)
     plain = config.hf_hub_id and "@" not in config.hf_hub_id and not config.custom_load
@@ -136,7 +146,7 @@ def _hub_file(config: Any) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _why_missing(config: Any) -> str | None:
+def why_missing(config: Any) -> str | None:
     """Why the server of a model's weights cannot be asked for them; None if it answers.
 
     The hub's client tries again for a minute, and torch's waits for a server that says nothing.

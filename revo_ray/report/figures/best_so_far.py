@@ -16,6 +16,7 @@ from scipy import stats
 
 from revo_ray.objective import Metric
 from revo_ray.report.figures.chart import FLOATS, Chart
+from revo_ray.report.figures.genes import left_out_text
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.scores import is_share
 from revo_ray.report.style import MUTED, looks, styled
@@ -102,15 +103,14 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     if run.swept:
         _draw_sweep(axes, run, best)
     numbers = [row.evaluation + 1 for row in rows]
-    axes.step(numbers, best, where="post", lw=2.2, label=run.method, **look.line)
+    axes.step(numbers, best, where="post", lw=2.2, label="best so far", **look.line)
     axes.set(xlabel="evaluations", ylim=(bottom, top))
     style_values(axes, objective)
     axes.set_xlim(0.5, max(len(rows), 2) + 0.5)
-    figure.legend(
-        loc="outside upper left", ncols=3 if failed or run.swept or len(run.method) > 24 else 4
-    )
-    caption = f"The best validation {objective.title} after each evaluation. "
-    caption += _sweep_text(run) + _comparison_text(run, random, draws)
+    _draw_beyond(axes, succeeded, values, bottom, top)
+    figure.legend(loc="outside upper left", ncols=4)
+    parts = (_sweep_text(run), _comparison_text(run, random, draws), _unseen_text(run, succeeded))
+    caption = " ".join(filter(None, parts))
     return Chart("best-so-far", "Best so far", caption, figure, _curve_rows(run, best, bands))
 
 
@@ -138,6 +138,23 @@ def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
     quantiles = QUANTILES[::-1] if is_share(objective) else QUANTILES
     curves = (best_of_draws(values.tolist(), quantile) for quantile in quantiles)
     return dict(zip(("low", "median", "high"), curves, strict=True))
+
+
+def _draw_beyond(
+    axes: Axes, rows: Sequence[Evaluation], values: FLOATS, bottom: float, top: float
+) -> None:
+    """Mark the evaluations that lie beyond the axis at its edge."""
+    for beyond, edge, marker in ((values > top, top, "^"), (values < bottom, bottom, "v")):
+        numbers = [row.evaluation + 1 for row, out in zip(rows, beyond, strict=True) if out]
+        if numbers:
+            axes.plot(numbers, [edge] * len(numbers), marker, color=MUTED, ms=4, clip_on=False,
+                      label=f"{len(numbers)} beyond the axis")  # fmt: skip
+
+
+def _unseen_text(run: Run, succeeded: Sequence[Evaluation]) -> str:
+    """Count the evaluations that are no mark in the figure."""
+    failed = [row for row in run.rows if row.status in ("error", "diverged")]
+    return left_out_text([run], [*succeeded, *failed])
 
 
 def _draw_sweep(axes: Axes, run: Run, best: FLOATS) -> None:
@@ -170,34 +187,20 @@ def _sweep_text(run: Run) -> str:
     if not run.swept:
         return ""
     count = min(run.config.search.population, run.config.search.evaluations)
-    return (
-        f"The first {count} evaluations (circles) are a sweep: one rate for "
-        "all units in each, evenly spaced over the range. The search begins at the best of them. "
-    )
+    return f"Circles: the sweep, the first {count} evaluations, with one rate for all units."
 
 
 def _comparison_text(run: Run, random: Run | None, draws: Sequence[Evaluation]) -> str:
     """Meaning and limits of the grey line and band."""
     if run.config.method.name == "random":
-        return "This search is random itself: its proposals do not learn from each other."
-    if run.swept and not random:
-        return "It has no random search to compare it with: add one to a study."
+        return "This search is random itself."
     if len(draws) < 2:
-        return "It has no uninformed proposals to compare it with: add a random search to a study."
-    band = (
-        "Grey line and band: median and 10–90 % range of the best of as many draws, over all "
-        "orders of the draws"
-    )
+        return "A study with a random search would show one beside it."
+    source = "proposals from before it had learnt"
     if random is not None:
-        return (
-            f"{band}: the draws of {random.outcome.name}, random search on the same images. The "
-            "band closes where every order has used all draws."
-        )
-    return (
-        f"No random search stands beside this one. {band}: its own {len(draws)} proposals from "
-        "before it had learnt anything. The dotted line only extends them; it is no forecast."
-        + _later_text(run, draws)
-    )
+        source = f"draws of {random.outcome.name}"
+    band = f"Grey: the best of as many of the {len(draws)} {source}, median and 10–90 %."
+    return band if random is not None else band + _later_text(run, draws)
 
 
 def _later_text(run: Run, draws: Sequence[Evaluation]) -> str:
@@ -212,10 +215,7 @@ def _later_text(run: Run, draws: Sequence[Evaluation]) -> str:
     # U counts the pairs in which the later proposal costs more.
     share = 1 - test.statistic / (len(costs) * len(first))
     p = "p < 0.001" if test.pvalue < 0.001 else f"p = {test.pvalue:.2g}"
-    return (
-        f" A later proposal beats one of these in {100 * share:.0f} % of all pairs (one-sided "
-        f"Mann–Whitney {p}; 50 % would be chance)."
-    )
+    return f" Later proposals beat these in {100 * share:.0f} % of pairs (Mann–Whitney {p})."
 
 
 def _curve_rows(run: Run, best: FLOATS, bands: Bands) -> list[dict[str, Any]]:

@@ -60,10 +60,7 @@ def confusion_chart(explained: Explained) -> Chart | None:
         for true in range(count)
         for predicted in range(count)
     ]
-    caption = (
-        "Number of test images by true class (rows) and predicted class (columns). Colour: share "
-        "of the true class's images; a perfect result has numbers on the diagonal only."
-    )
+    caption = "Number of test images by true and predicted class. Colour: share of the true class."
     if not named:
         caption += " The numbers beside it are those of the table of classes."
     return Chart("confusion", "Confusion matrix", caption, figure, rows)

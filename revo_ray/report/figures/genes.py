@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +27,13 @@ class Genes:
 
     Attributes:
         names: names of the genes.
-        values: array `rows × genes`.
+        values: array `rows × genes`. The gene of a unit stands for the unit's learning rate.
         ranks: rank of the objective within the row's search, from 0 (best) to 1.
         searches: index of each row's search.
         powers: genes whose values are powers of ten.
+        frozen: genes of rates that some rows freeze; those stand one power below all others.
         objective: the metric that the searches optimise.
-        note: a sentence on rows that are left out, with a space before it; or empty.
+        note: a sentence that counts the rows that are left out, and says why; or empty.
     """
 
     names: list[str]
@@ -39,6 +41,7 @@ class Genes:
     ranks: FLOATS
     searches: NDArray[np.int64]
     powers: frozenset[str] = frozenset()
+    frozen: frozenset[str] = frozenset()
     objective: Metric = LOSS
     note: str = ""
 
@@ -49,7 +52,7 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
     Diverged evaluations rank last. Errors, evaluations that a scheduler stopped, repeats of a
     genome, and sweeps, which move all rates at once, say nothing about a gene and are left out.
     """
-    rows, searches, ranks = [], [], []
+    rows, searches, ranks = list[Evaluation](), list[int](), list[float]()
     for index, run in enumerate(runs):
         known = run.rows[len(run.swept) :]
         own = [row for row in known if _is_evidence(row, run.objective)]
@@ -60,17 +63,58 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
         costs = [run.objective.rank_of(row)[0] for row in own]
         ranks += list((stats.rankdata(costs) - 1) / (len(own) - 1))
     keys = [key for key in (rows[0].sample if rows else {}) if all(key in r.sample for r in rows)]
-    columns = {key: _numbers([row.sample[key] for row in rows]) for key in keys}
+    columns = {key: _column(key, rows, runs[0].units) for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
     if not columns:
         return None
-    powers = frozenset(key for key, column in columns.items() if _spans_decades(column))
+    rates = {key for key in columns if _is_rate(key, rows, runs[0].units)}
+    powers = frozenset(k for k, c in columns.items() if k in rates or _spans_decades(c))
     logs = [_powers(c) if key in powers else c for key, c in columns.items()]
-    values, objective = np.stack(logs, axis=1), runs[0].objective
-    note = " A sweep moves all rates at once and is left out." if any(r.swept for r in runs) else ""
     return Genes(
-        list(columns), values, np.array(ranks), np.array(searches), powers, objective, note
+        names=list(columns),
+        values=np.stack(logs, axis=1),
+        ranks=np.array(ranks),
+        searches=np.array(searches),
+        powers=powers,
+        frozen=frozenset(key for key in powers if not columns[key].all()),
+        objective=runs[0].objective,
+        note=left_out_text(runs, rows),
     )
+
+
+def left_out_text(runs: Sequence[Run], drawn: Sequence[Evaluation]) -> str:
+    """Count the evaluations that a figure leaves out, by reason; empty if it shows all."""
+    kept = set(map(id, drawn))
+    swept = {id(row) for run in runs for row in run.swept}
+    counts = Counter(
+        "of the sweep" if id(row) in swept else _REASONS.get(row.status, "without a score")
+        for run in runs
+        for row in run.rows
+        if id(row) not in kept
+    )
+    if not counts:
+        return ""
+    return f"Left out: {', '.join(f'{count} {why}' for why, count in counts.items())}."
+
+
+_REASONS = {
+    "error": "with an error",
+    "stopped": "stopped early",
+    "cached": "repeated",
+    "diverged": "diverged",
+}
+
+
+def _is_rate(key: str, rows: Sequence[Evaluation], units: Sequence[str]) -> bool:
+    """Whether a gene is the rate of a unit, and not a choice to freeze it."""
+    return key in units and any(isinstance(row.sample[key], float) for row in rows)
+
+
+def _column(key: str, rows: Sequence[Evaluation], units: Sequence[str]) -> FLOATS:
+    """A gene's values in the unit of a configuration: rates, where the gene is one."""
+    if _is_rate(key, rows, units):
+        return np.array([row.unit_lrs[units.index(key)] for row in rows], dtype=np.float64)
+    return _numbers([row.sample[key] for row in rows])
 
 
 def _is_evidence(row: Evaluation, objective: Metric) -> bool:

@@ -104,8 +104,10 @@ def _measure(genes: Genes, rng: np.random.Generator) -> Importance:
 
 
 @styled()
-def importance_chart(importance: Importance, name: str, title: str) -> Chart:
-    """Draw the most important genes with their intervals, and the range that chance reaches."""
+def importance_chart(importance: Importance, name: str, title: str) -> Chart | None:
+    """Draw the most important genes with their intervals; None if the ledger decides on no gene."""
+    if not importance.decided:
+        return None
     order, names = importance.order[:SHOWN], importance.genes.names
     longest = max(len(names[gene]) for gene in order)
     size = 5.6 + 0.07 * min(longest, 40), 1.2 + 0.24 * len(order)
@@ -147,27 +149,24 @@ def importance_chart(importance: Importance, name: str, title: str) -> Chart:
 
 
 def importance_text(importance: Importance) -> str:
-    """The caption: what the ledger says about its genes, and how far to trust it."""
-    count, genes = importance.genes.values.shape
-    title = importance.genes.objective.title
-    shown = f"{min(SHOWN, genes)} of {genes} genes" if genes > SHOWN else f"{genes} genes"
-    mean, low, high = (f"{100 * value:.0f}".replace("-", "−") for value in importance.explained)
-    learnt = (
-        f"Extremely randomised trees that learnt from {count} evaluations explain {mean} % of the "
-        f"variance of the {title}'s rank in other evaluations (90 % interval {low} … {high} %)."
-    )
-    if importance.explained[1] <= 0:
-        verdict = "That may be nothing: this ledger cannot tell which genes mattered."
-    elif not importance.decided:
-        verdict = "No gene stands out from chance: the ledger cannot tell which genes mattered."
-    else:
-        names = [importance.genes.names[gene] for gene in importance.decided]
-        verdict = f"Told apart from chance: {', '.join(names)}."
+    """The caption: the decided genes, and the meaning of the marks."""
+    genes = len(importance.genes.names)
+    shown = f"{min(SHOWN, genes)} of {genes} genes"
     return (
-        f"{learnt} {verdict} Dots and lines: mean and 90 % bootstrap interval ({shown}). Shaded: "
-        f"reached by chance, in 19 of 20 shuffled ledgers. Arrows: the {title} rises (↑) or falls "
-        "(↓) with the gene. Genes that vary together share their importance: the figure describes "
-        f"the ledger, not causes.{importance.genes.note}"
+        f"Filled: {len(importance.decided)} decided genes; {shown} shown. Lines: 90 % bootstrap "
+        f"intervals. Shaded: chance. ↑: the {importance.genes.objective.title} rises with the "
+        f"gene. Related genes share importance. {importance.genes.note}".strip()
+    )
+
+
+def undecided_text(importance: Importance) -> str:
+    """The reason why no importance is shown."""
+    count, genes = importance.genes.values.shape
+    mean, low, high = (f"{100 * value:.0f}".replace("-", "−") for value in importance.explained)
+    return (
+        f"{count} evaluations cannot tell which of {genes} genes mattered: no gene stands out from "
+        f"chance. Trees that learnt from them explain {mean} % of the variance of other "
+        f"evaluations' ranks (90 % interval {low} … {high} %)."
     )
 
 

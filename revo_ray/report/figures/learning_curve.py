@@ -38,9 +38,8 @@ def learning_chart(run: Run) -> Chart | None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     after = "after each epoch" if len(losses) > 1 else "after the last epoch"
     caption = (
-        f"Evaluation {best.evaluation}, the best model. Training: mean loss of the epoch's images "
-        "as they were trained on, with augmentation and the like if there is any. Validation: "
-        f"{after}."
+        f"Evaluation {best.evaluation}, the best model. Training: mean loss during the epoch, with "
+        f"augmentation. Validation: {after}."
     )
     rows = [{"epoch": p.epoch, "train_loss": p.train_loss} | p.scores.columns for p in best.curve]
     return Chart("learning-curve", "Learning curve", caption, figure, rows)

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.chart import Chart
+from revo_ray.report.figures.genes import left_out_text
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import Outcomes, objectives_of
 from revo_ray.report.scores import drawn_score
@@ -57,10 +58,9 @@ def chosen_chart(run: Run) -> Chart | None:
     return Chart(
         "validation-test",
         "Validation against test",
-        f"Validation {metric.title} of {len(known)} evaluations. The one with the best validation "
-        f"{run.objective.title} was chosen and tested. The best of many on the same "
-        "validation images is partly luck, so its validation score is optimistic; its test score "
-        "is not.",
+        f"Validation {metric.title} of {len(known)} evaluations. The best of many is partly luck: "
+        "its validation score is optimistic, its test score is not. "
+        f"{left_out_text([run], [row for row, _ in known])}".strip(),
         figure,
         table,
     )
@@ -114,8 +114,8 @@ def optimism_chart(outcomes: Outcomes) -> Chart | None:
         "validation-test",
         "Validation against test",
         f"Best model of each finished search. Below the dotted line, validation {metric.title} is "
-        "higher than test: the best of many on the same images is partly luck. On average it is "
-        f"{abs(mean):.1f} points {'above' if mean > 0 else 'below'} the test's.",
+        f"higher than test; on average it is {abs(mean):.1f} points "
+        f"{'above' if mean > 0 else 'below'}.",
         figure,
         rows,
     )

@@ -36,56 +36,72 @@ def parallel_chart(
         units: units of the network; genes with other names belong to no depth.
         name, title: name and title of the chart.
     """
-    axes_values, why = _choose(genes, importance, units)
+    axes_values, logs, why = _choose(genes, importance, units)
     objective = genes.objective
     count = len(genes.ranks)
     if count < 3 or not axes_values or len(set(genes.ranks)) < 2:
         return None
-    powers = genes.powers
-    labels = [f"log10 {name}" if name in powers else name for name in axes_values]
-    labels.append(f"rank of the {objective.title}")
+    labels = [*axes_values, f"rank of the {objective.title}"]
     columns = np.stack([*axes_values.values(), genes.ranks], axis=1)
     low, high = columns.min(axis=0), columns.max(axis=0)
     places = (columns - low) / np.where(high > low, high - low, 1)
     places[:, -1] = 1 - genes.ranks  # the best at the top
-    figure = Figure(figsize=(max(5.5, 1.6 + 1.05 * len(labels)), 4.3), layout="constrained")
+    figure = Figure(figsize=(max(5.5, 1.6 + 1.05 * len(labels)), 4.6), layout="constrained")
     axes = figure.add_subplot()
     order = np.argsort(-genes.ranks, kind="stable")  # draw the best over the others
     if count > LINES:
         drawn = np.random.default_rng(0).choice(count, LINES, replace=False)
         order = order[np.isin(order, drawn) | (genes.ranks[order] == 0)]
     lines = [np.column_stack([np.arange(len(labels)), places[row]]) for row in order]
-    colours = matplotlib.colormaps[f"{SCALE}_r"](genes.ranks[order] * 0.95)
+    colours = line_colours(genes.ranks[order])
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, alpha=0.65))
     bests = [row for row in order if genes.ranks[row] == 0]
     for row in bests:
         axes.plot(places[row], "o-", color=VERMILLION, lw=2, ms=4, zorder=4)
-    _draw_axes(axes, labels, low, high)
+    ends = [
+        (
+            "frozen" if name in genes.frozen else _end(low[place], name in logs),
+            _end(high[place], name in logs),
+        )
+        for place, name in enumerate(axes_values)
+    ]
+    _draw_axes(axes, labels, [*ends, ("worst", "best")])
     rows = [
         {"search": int(genes.searches[row])}
-        | {label: float(values[row]) for label, values in axes_values.items()}
+        | {
+            name: float(10 ** values[row] if name in logs else values[row])
+            for name, values in axes_values.items()
+        }
         | {f"{objective.name}_rank": float(genes.ranks[row])}
         for row in range(count)
     ]
-    thinned = f", of which {LINES} are drawn" if count > LINES else ""
-    best = "the best is orange" if len(bests) == 1 else "the best of each search is orange"
+    thinned = f"{LINES} of {count}" if count > LINES else f"{count}"
+    best = "the best" if len(bests) == 1 else "the best of each search"
     return Chart(
         name,
         title,
-        f"Each line is one of {count} evaluations{thinned}; dark lines are good, {best}. The "
-        f"{objective.title} is ranked within its search. {why}{genes.note}",
+        f"{thinned} evaluations, one line each: yellow is bad, purple is good, orange is {best}. "
+        f"{why} {genes.note}".strip(),
         figure,
         rows,
     )
 
 
-def _draw_axes(axes: Axes, labels: Sequence[str], low: FLOATS, high: FLOATS) -> None:
+def line_colours(ranks: FLOATS) -> FLOATS:
+    """Colours of lines by rank: purple for 0, the best, to yellow for 1."""
+    return np.array(matplotlib.colormaps[SCALE](ranks * 0.95))
+
+
+def _end(value: float, is_power: bool) -> str:
+    """The value at an end of an axis; of a rate with two digits."""
+    return f"{10**value:.1e}".replace("e-0", "e-") if is_power else f"{value:.3g}"
+
+
+def _draw_axes(axes: Axes, labels: Sequence[str], ends: Sequence[tuple[str, str]]) -> None:
     """Draw a vertical axis for each gene, with its range, and one for the rank."""
-    for place in range(len(labels)):
+    for place, (low, high) in enumerate(ends):
         axes.axvline(place, color=INK, lw=0.8, zorder=3)
-        ends = ("worst", "best") if place == len(labels) - 1 else (low[place], high[place])
-        for y, value, side in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
-            text = value if isinstance(value, str) else f"{value:.3g}".replace("-", "−")
+        for y, text, side in ((-0.03, low, "top"), (1.03, high, "bottom")):
             axes.text(place, y, text, ha="center", va=side, fontsize=7.5,
                       bbox={"facecolor": "white", "lw": 0, "pad": 0.8}, zorder=5)  # fmt: skip
     axes.set(xlim=(-0.35, len(labels) - 0.65), ylim=(-0.1, 1.1))
@@ -98,27 +114,30 @@ def _draw_axes(axes: Axes, labels: Sequence[str], low: FLOATS, high: FLOATS) -> 
 
 def _choose(
     genes: Genes, importance: Importance | None, units: Sequence[str]
-) -> tuple[dict[str, FLOATS], str]:
-    """The values of each axis by name, and the reason for the choice."""
+) -> tuple[dict[str, FLOATS], frozenset[str], str]:
+    """The values of each axis by name, the names of axes of rates, and the reason for the choice.
+
+    Axes of rates are powers of ten.
+    """
     columns = dict(zip(genes.names, genes.values.T, strict=True))
     if len(columns) <= MOST:
-        return columns, "All genes are shown."
+        return columns, genes.powers, "All genes are shown."
     decided = importance.decided if importance else []
     if importance and len(decided) >= FEW:
         chosen = sorted(importance.order[:MOST])
         return (
             {genes.names[gene]: genes.values[:, gene] for gene in chosen},
-            f"The {len(chosen)} most important of {len(columns)} genes are shown, from input to "
-            "head.",
+            genes.powers,
+            f"Axes: the {len(chosen)} most important of {len(columns)} genes.",
         )
     parts = _depths([name for name in units if name in columns])
     means = {name: np.mean([columns[unit] for unit in own], axis=0) for name, own in parts.items()}
     others = [name for name in columns if name not in units][: MOST - len(means)]
     means |= {name: columns[name] for name in others}
-    return means, (
-        f"Too few of the {len(columns)} genes are beyond chance: each axis is the mean of the "
-        "genes of neighbouring units, from input to head."
-    )
+    logs = {name for name, own in parts.items() if set(own) <= genes.powers}
+    kind = "geometric mean rate" if logs else "mean gene"
+    reason = f"Axes: {kind} of neighbouring units, input to head."
+    return means, frozenset(logs | (genes.powers & set(others))), reason
 
 
 def _depths(units: Sequence[str]) -> dict[str, list[str]]:

@@ -50,9 +50,8 @@ def plan_chart(run: Run) -> Chart | None:
     axes.grid(axis="y", visible=False)
     uniform = len(known) > 1 and known.min() == known.max()
     caption = (
-        f"Plan of evaluation {best.evaluation}, from the network's input at the top to its new "
-        f"head. {len(stay)} of {count} units are frozen (open circles): they keep their pretrained "
-        "weights and BatchNorm statistics. Shaded bands are blocks or stages."
+        f"Evaluation {best.evaluation}, from the input at the top to the new head. Open circles: "
+        f"{len(stay)} of {count} units are frozen. Bands: blocks or stages."
     )
     caption += " All units that train have the same rate." if uniform else ""
     caption += " Its policy changes these rates while it trains." if best.plan.get("policy") else ""

@@ -62,16 +62,15 @@ def radar_chart(outcomes: Outcomes) -> Chart | None:
         ]
     add_legend(figure, look, methods)
     how = (
-        "Each axis goes from the worst method near the centre to the best on the rim, as in the "
-        "paper: the numbers at an axis say how small the difference may be."
+        "Each axis goes from the worst method, near the centre, to the best; its numbers are the "
+        "range."
         if all_radars
         else "A radar needs three data sets or fractions, so the scores stand on lines."
     )
     return Chart(
         "radar",
         "Methods over data sets",
-        f"Test AUC of finished searches, mean over the seeds (the paper's figure 1). {how} The "
-        "statistics say which differences are more than chance.",
+        f"Test AUC of finished searches, mean over seeds (paper, figure 1). {how}",
         figure,
         rows,
     )

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from revo_ray.report.figures.chart import FLOATS, Chart, slug
+from revo_ray.report.figures.genes import left_out_text
 from revo_ray.report.figures.network import depth_axis
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import BLUE, MUTED, SCALE, SEQUENCE, log_ticks, styled
@@ -59,13 +60,11 @@ def rates_by_depth(run: Run) -> Chart | None:
         for row in _quartile_rows(part, run.units)
     ]
     caption = (
-        f"Median and middle half of each unit's rate along the network: blue in the best {count} "
-        "plans of this search, grey in all others. Where blue leaves grey, good plans differ."
+        f"Median and middle half of each unit's rate: blue for the best {count} plans, grey for "
+        f"the others. {left_out_text([run], ended)}".strip()
     )
-    if run.swept:
-        caption += " The sweep's plans, of one rate each, are left out."
     if some_frozen:
-        caption += " Frozen units count in the share below, not in the median."
+        caption += " Frozen units count only in the share below."
     return Chart("rates-by-depth", "Rates by depth", caption, figure, rows)
 
 
@@ -109,11 +108,10 @@ def rates_over(runs: Sequence[Run], by: str, figure_number: int) -> Chart | None
     return Chart(
         f"rates-by-{by}-{slug(identity.method)}-{slug(identity.model)}",
         f"Rates by {what}: {identity.method}, {identity.model}",
-        f"Learning rates of the best plans by {what}, as in the paper's figure {figure_number}. "
-        "Left: median and middle half over searches, along the network. Right: all units (box: "
-        "middle half, whiskers: 5–95 %)."
-        + (" Frozen units count in the share below, not above." if some_frozen else "")
-        + f" n counts searches; {pooled} are pooled.",
+        f"Rates of the best plans (paper, figure {figure_number}). Left: median and middle half. "
+        "Right: all units, whiskers 5–95 %. "
+        + ("Frozen units count only in the share. " if some_frozen else "")
+        + f"n counts searches; {pooled} are pooled.",
         figure,
         rows,
     )

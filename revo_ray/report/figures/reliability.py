@@ -37,10 +37,9 @@ def reliability_chart(explained: Explained) -> Chart | None:
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     below.xaxis.set_major_formatter(PercentFormatter(1))
     caption = (
-        "Test images by the probability of their predicted class, and the share of them that is "
-        "right. Below the dotted line the result is surer than it is right, above it less sure. "
-        f"The expected calibration error, the mean distance from the line over the images, is "
-        f"{100 * calibration.error:.1f} points. Small points hold few images and are mostly luck."
+        "Below the dotted line the result is surer than it is right. Expected calibration error: "
+        f"{100 * calibration.error:.1f} points, the mean distance from the line. Small points "
+        "hold few images."
     )
     rows = [
         {"from": start, "to": end} | vars(b)

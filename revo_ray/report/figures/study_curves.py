@@ -49,10 +49,9 @@ def study_curves(runs: Sequence[Run]) -> Chart | None:
     return Chart(
         "best-so-far",
         "Best so far",
-        f"The best validation {objectives_text({o for _, o in panels})} by epochs of training, "
-        "mean over the seeds, from where every seed has one. The axis counts epochs because "
-        "methods that stop evaluations early make more evaluations for the same cost. Random "
-        f"search {random} among the methods.",
+        f"Best validation {objectives_text({o for _, o in panels})} by epochs of training, mean "
+        "over seeds, from where every seed has one. Methods that stop early make more evaluations "
+        f"of as many epochs. Random search {random} among them.",
         figure,
         [{column: row.get(column) for column in columns} for row in rows],
     )

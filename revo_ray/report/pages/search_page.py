@@ -6,7 +6,12 @@ from revo_ray.errors import UserError
 from revo_ray.objective import METRICS
 from revo_ray.report.figures.best_so_far import search_curve
 from revo_ray.report.figures.genes import read_genes
-from revo_ray.report.figures.importance import LEAST_ROWS, importance_chart, measure
+from revo_ray.report.figures.importance import (
+    LEAST_ROWS,
+    importance_chart,
+    measure,
+    undecided_text,
+)
 from revo_ray.report.figures.optimism import chosen_chart
 from revo_ray.report.figures.parallel import parallel_chart
 from revo_ray.report.figures.plans import plan_chart
@@ -41,9 +46,9 @@ def search_page(run: Run) -> Page:
         warnings=_warnings(run),
         sections=[
             result_section(run),
+            Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             forms_section(run),
             *error_sections(run),
-            Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             Section("plan", "The best plan", charts=[plan_chart(run), rates_by_depth(run)]),
             _genes(run),
             Section("optimism", "Validation against test", _score_table(run), charts=[luck]),
@@ -89,7 +94,8 @@ def _genes(run: Run) -> Section:
         )
         return Section("genes", title, text, charts=[parallel])
     chart = importance_chart(importance, "importance", title)
-    return Section("genes", title, charts=[chart, parallel])
+    text = "" if importance.decided else undecided_text(importance)
+    return Section("genes", title, text, charts=[chart, parallel])
 
 
 def _score_table(run: Run) -> str:

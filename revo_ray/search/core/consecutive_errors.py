@@ -6,10 +6,7 @@ from typing import Any
 
 from revo_ray.errors import SearchError
 from revo_ray.evolve.proposals import Proposals
-from revo_ray.rundir.ledger import Ledger
-
-MAX_ERRORS = 3
-"""Errors in a row, in proposal order, that stop the search."""
+from revo_ray.rundir.ledger import MAX_ERRORS, Ledger
 
 
 def stop_after_errors(ledger: Ledger, evaluation: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePosixPath
@@ -14,8 +16,10 @@ from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.search.core.own_images import Measured
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.shared_gpu import gpu_memory_line
+from revo_ray.search.core.time_budget import FORWARD
 from revo_ray.search.core.winners import find_warm_start, first_space
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig, TrainConfig
 
@@ -23,8 +27,8 @@ if TYPE_CHECKING:
     from revo_ray.finetune.network.backbone import Backbone
     from revo_ray.finetune.network.units import Unit
 
-FORWARD = 1 / 3
-"""Time of an image's forward pass, as a part of its step: the backward pass takes twice as long."""
+START_S = 8.0
+"""Seconds in which a worker starts and imports its libraries, where none is asked."""
 SMALL_RATE = 1e-12
 """A learning rate that trains, and at which nothing diverges."""
 TIMED = ("batch_size", "optimizer", "augment", "precision", "seed")
@@ -65,6 +69,7 @@ class DryRun:
         workers: evaluations that this machine runs at the same time.
         warm_starts: the winners with which searches begin, in a few words each.
         gpu_memory: a line on the memory that evaluations need which share a GPU, by network.
+        promised: estimated time of a search whose settings were fitted to a time.
     """
 
     preparation: Preparation
@@ -77,6 +82,7 @@ class DryRun:
     workers: int = 1
     warm_starts: set[str] = field(default_factory=set)
     gpu_memory: dict[str, str] = field(default_factory=dict)
+    promised: float | None = None
     _units: dict[Any, list[Unit]] = field(default_factory=dict)
     _per_image: dict[Any, float] = field(default_factory=dict)
     _tried: set[str] = field(default_factory=set)
@@ -149,26 +155,57 @@ class DryRun:
         return self.preparation.early_stopping(method, config) is not None
 
 
+class ThisMachine:
+    """Evaluations of this process's machine, without Ray; see `own_images.Workers`."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        import torch
+
+        self._resources, self.count = resources, _workers(resources)
+        wanted = resources.device != "cpu" and resources.gpus_per_trial != 0
+        self.gpu = wanted and torch.cuda.is_available()
+
+    def time_steps(
+        self, model: str, classes: int, sizes: Sequence[int], train: TrainConfig, at_once: int
+    ) -> Measured:
+        """Time a training step in this process, alone."""
+        from revo_ray.finetune.training.assemble import pick_device
+        from revo_ray.finetune.training.step_time import time_steps
+
+        device = pick_device(self._resources.device, holds_gpu=self.gpu)
+        with _threads(self._resources.cpus_per_trial):
+            return Measured(time_steps(model, classes, sizes, train, device), START_S)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Give torch the threads of an evaluation for a while."""
+    import torch
+
+    from revo_ray.finetune.training.assemble import use_threads
+
+    before = torch.get_num_threads()
+    use_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _time_step(
     config: SearchConfig, backbone: Backbone, units: list[Unit], table: Table, splits: Splits
 ) -> float:
     """Seconds of a training step in which every unit trains, after one that was not timed."""
-    import torch
-
-    from revo_ray.finetune.training.assemble import pick_device, use_threads
+    from revo_ray.finetune.training.assemble import pick_device
     from revo_ray.finetune.training.tuner import FineTuner
 
     keys = {name: getattr(config.train, name) for name in TIMED}
     train = TrainConfig(epochs=3, batch_norm="running", **keys)  # the last would be validated
     few = Splits(splits.train[: train.batch_size], splits.validation[:1], splits.test[:1])
     device = pick_device(config.resources.device, holds_gpu=config.resources.gpus_per_trial != 0)
-    threads = torch.get_num_threads()
-    use_threads(config.resources.cpus_per_trial)
-    try:
+    with _threads(config.resources.cpus_per_trial):
         tuner = FineTuner(backbone, units, table, few, train, device=device)
         epochs = list(islice(tuner.run(Plan((SMALL_RATE,) * len(units))), 2))
-    finally:
-        torch.set_num_threads(threads)
     if epochs[-1].diverged:
         raise UserError(
             f"{backbone.name} with these weights has no finite loss", key="model.weights"

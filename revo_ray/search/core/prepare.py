@@ -129,13 +129,7 @@ class Preparation:
         Raises:
             UserError: as `check`, but for a run directory that is in use.
         """
-        check_paths(config)
-        run = RunDirectory.of(config)
-        if not self.resume and run.has_rows:
-            raise UserError(
-                f"{run.uri} already holds a search; go on with --resume (resume=True), or "
-                f"choose another name with --set name={config.name}-2"
-            )
+        run = self.refuse_second(config)
         resolved, method = resolve(config)
         if run.has_rows:
             resolved = _with_recorded_fraction(resolved, run)
@@ -145,6 +139,21 @@ class Preparation:
             resolved = _with_fraction(resolved, train_fraction(given, resolved.data))
         self.splits(resolved)
         return resolved, method
+
+    def refuse_second(self, config: SearchConfig) -> RunDirectory:
+        """The run directory of a search, which no other one has begun, unless it is resumed.
+
+        Raises:
+            UserError: another one has, or a path is relative inside a Ray job.
+        """
+        check_paths(config)
+        run = RunDirectory.of(config)
+        if not self.resume and run.has_rows:
+            raise UserError(
+                f"{run.uri} already holds a search; go on with --resume (resume=True), or "
+                f"choose another name with --set name={config.name}-2"
+            )
+        return run
 
     def state(self, config: SearchConfig) -> SearchState:
         """A search's state, after `check`.

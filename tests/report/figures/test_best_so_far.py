@@ -42,7 +42,7 @@ def test_a_sweep_is_marked_with_its_best_and_stands_for_no_draws(
         assert "best of the sweep" not in lines
     assert not [label for label in lines if "draws" in label]
     assert {row["uninformed_median"] for row in chart.rows} == {None}
-    assert "The first 10 evaluations (circles) are a sweep" in chart.caption
+    assert "the sweep, the first 10 evaluations" in chart.caption
     write_evolved(tmp_path, "drawn")
     chart = search_curve(load_run(RunDirectory(str(tmp_path / "drawn"))))
     assert chart is not None

@@ -9,7 +9,12 @@ from scipy import stats
 
 from revo_ray.objective import METRICS
 from revo_ray.report.figures.genes import Genes
-from revo_ray.report.figures.importance import importance_text, measure
+from revo_ray.report.figures.importance import (
+    importance_chart,
+    importance_text,
+    measure,
+    undecided_text,
+)
 
 
 def planted(rows: int, noise: float, seed: int = 0) -> Genes:
@@ -26,7 +31,7 @@ def test_planted_genes_are_found_with_their_direction() -> None:
     assert set(found.decided) == {4, 11}
     assert found.directions[4] > 0.2
     assert found.directions[11] < -0.2
-    assert "Told apart from chance: gene 4, gene 11" in importance_text(found)
+    assert "2 decided genes" in importance_text(found)
 
 
 def test_directions_are_those_of_the_objective() -> None:
@@ -36,14 +41,15 @@ def test_directions_are_those_of_the_objective() -> None:
     assert found is not None
     assert found.directions[4] < -0.2
     assert found.directions[11] > 0.2
-    assert "the balanced accuracy rises (↑)" in importance_text(found)
+    assert "↑: the balanced accuracy rises" in importance_text(found)
 
 
 def test_a_ledger_of_noise_cannot_tell() -> None:
     found = measure(planted(60, 1000.0))
     assert found is not None
     assert found.decided == []
-    assert "cannot tell" in importance_text(found)
+    assert "cannot tell" in undecided_text(found)
+    assert importance_chart(found, "importance", "") is None
     assert measure(planted(19, 0.1)) is None
 
 
