@@ -64,6 +64,10 @@ class Breeding:
     ) -> None:
         self.population_size = population_size
         self._space, self._count, self._sigma = space, elites, sigma
+        self._variables: dict[str, Real] = {}
+        for name, variable in space.items():
+            assert isinstance(variable, Real)
+            self._variables[name] = variable
         self._mutation = 1 / len(space) if mutation is None else mutation
         self._rng = np.random.default_rng(seed)
         self._elites: list[tuple[Individual, float]] = []
@@ -71,7 +75,7 @@ class Breeding:
     def ask(self) -> Individual:
         """The next child; in the first generation, a random individual."""
         genes = self._breed() if self._elites else self._rng.random(len(self._space))
-        places = zip(self._space.items(), genes.tolist(), strict=True)
+        places = zip(self._variables.items(), genes.tolist(), strict=True)
         return Individual({name: each.from_unit(gene) for (name, each), gene in places}, genes)
 
     def tell(self, solutions: Sequence[tuple[Individual, float]]) -> None:

@@ -30,7 +30,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 import tempfile
 import time
@@ -39,7 +38,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy import stats
 
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, percent, revo_ray
@@ -49,8 +47,8 @@ from revo_ray.errors import SearchError
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.train import train_plan
 from revo_ray.objective import LOSS
+from revo_ray.report import paired_tests
 from revo_ray.report.figures.best_so_far import best_so_far
-from revo_ray.report.paired_tests import holm
 from revo_ray.report.scores import ACCURACY
 from revo_ray.rundir import Evaluation
 
@@ -176,14 +174,12 @@ def figures(searches: Sequence[Search]) -> Figures:
     return found
 
 
-def difference(gains: Sequence[float]) -> Figures:
-    """A mean difference with its t interval, and p of the t test."""
-    if len(set(gains)) < 2:
-        return {"mean": mean(gains), "low": None, "high": None, "visible": None, "p": None}
-    test = stats.ttest_1samp(gains, 0)
-    low, high = test.confidence_interval(0.95)
-    line = {"mean": mean(gains), "low": round(low, 2), "high": round(high, 2)}
-    return line | {"visible": round((high - low) / 2, 2), "p": round(float(test.pvalue), 4)}
+def difference(groups: Sequence[Sequence[float]]) -> Figures:
+    """The mean difference of one cell or several, with its t interval and p."""
+    found = paired_tests.difference(groups)
+    values = {"mean": found.mean, "low": found.low, "high": found.high, "visible": found.visible}
+    line = {name: None if value is None else round(value, 2) for name, value in values.items()}
+    return line | {"p": None if found.p is None else round(found.p, 5)}
 
 
 def gains_of(cells: Mapping[str, Figures]) -> Iterator[tuple[str, str, list[float]]]:
@@ -199,46 +195,30 @@ def differences(cells: Mapping[str, Figures]) -> Figures:
     """Differences by cell, with p corrected for the rivals of the cell."""
     found: Figures = {}
     for cell, way, gains in gains_of(cells):
-        found.setdefault(cell, {})[way] = difference(gains)
+        found.setdefault(cell, {})[way] = difference([gains])
     for ways in found.values():
         correct(ways)
     return found
 
 
 def together(cells: Mapping[str, Figures]) -> Figures:
-    """Means over all cells that have a rival, each cell with the same weight.
-
-    The variance of the mean is the sum of those of the cells' means; its degrees of freedom are
-    those of Satterthwaite (Biometrics Bulletin 2, 1946).
-    """
+    """Means over all cells that have a rival, each cell with the same weight."""
     by_way: dict[str, list[list[float]]] = {}
     for _, way, gains in gains_of(cells):
-        if len(set(gains)) > 1:
-            by_way.setdefault(way, []).append(gains)
-    found = {way: over_cells(own) for way, own in by_way.items() if len(own) > 1}
+        by_way.setdefault(way, []).append(gains)
+    found = {
+        way: {"cells": len(own), "pairs": sum(map(len, own)), **difference(own)}
+        for way, own in by_way.items()
+        if len(own) > 1
+    }
     correct(found)
     return found
-
-
-def over_cells(gains: Sequence[Sequence[float]]) -> Figures:
-    """The mean over cells of their mean differences."""
-    value = statistics.mean(statistics.mean(own) for own in gains)
-    parts = [statistics.variance(own) / len(own) / len(gains) ** 2 for own in gains]
-    squares = [part**2 / (len(own) - 1) for part, own in zip(parts, gains, strict=True)]
-    error, freedom = math.sqrt(sum(parts)), sum(parts) ** 2 / sum(squares)
-    half = float(stats.t.ppf(0.975, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
-    return {
-        **{"cells": len(gains), "pairs": sum(map(len, gains)), "mean": round(value, 2)},
-        **{"low": round(value - half, 2), "high": round(value + half, 2)},
-        **{"visible": round(half, 2), "p": round(p, 5)},
-    }
 
 
 def correct(found: Mapping[str, Figures]) -> None:
     """Add Holm's p, corrected for the number of rivals."""
     tested = [own for own in found.values() if own["p"] is not None]
-    for own, p in zip(tested, holm([own["p"] for own in tested]), strict=True):
+    for own, p in zip(tested, paired_tests.holm([own["p"] for own in tested]), strict=True):
         own["p_holm"] = round(p, 5)
 
 

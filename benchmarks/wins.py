@@ -4,7 +4,7 @@ Reads finished searches of studies (`benchmarks/studies/`), prints a table in Ma
 to FOLDER: `table.md`, the same; `searches.csv`, a row for each search with what it cost and the
 SHA-256 of its genomes; `curves.csv`, each method's mean best validation loss by epochs spent, and
 `curves.svg`. Test scores are in percent, mean ± standard deviation over seeds. A difference is
-paired by cell (data, fraction) and seed, in points, with its bootstrap interval (95 %); of several
+paired by cell (data, fraction) and seed, in points, with its t interval (95 %); of several
 cells there is one for each, and one over all pairs.
 
     python -m benchmarks.wins FOLDER STUDY_DIRECTORY… [--reference full]
@@ -30,7 +30,7 @@ from revo_ray.objective import LOSS, Metric
 from revo_ray.report.csv_tables import to_csv
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.outcomes import SearchOutcome, load_outcomes
-from revo_ray.report.paired_tests import bootstrap_interval, signed_rank
+from revo_ray.report.paired_tests import difference
 from revo_ray.report.scores import ACCURACY, AUC
 from revo_ray.report.style import figure_bytes, looks, styled
 from revo_ray.rundir import Evaluation, open_directory
@@ -122,7 +122,7 @@ def table(searches: Sequence[Search], reference: str) -> list[dict[str, str]]:
                 texts += [_difference(here, method, known, m) for m in METRICS]
         texts += [_difference(own, method, known, m) for m in METRICS]
         gains = _gains(searches, method, known, ACCURACY)
-        p, _ = signed_rank(np.array(gains))
+        p = difference([gains]).p if gains else None
         wins = f"{sum(g > 0 for g in gains)}/{sum(g < 0 for g in gains)}"
         tested = "" if p is None else f", p {p:.2g}"
         texts.append("" if method == reference else wins + tested)
@@ -162,8 +162,8 @@ def _difference(
     gains = _gains(searches, method, reference, metric)
     if not gains or method in {search.method for search in reference.values()}:
         return ""
-    low, high, _ = bootstrap_interval(np.array(gains))
-    interval = f" [{low:+.1f}, {high:+.1f}]" if low is not None and any(gains) else ""
+    found = difference([gains])
+    interval = "" if found.low is None else f" [{found.low:+.1f}, {found.high:+.1f}]"
     return f"{_mean(gains):+.2f}{interval}"
 
 

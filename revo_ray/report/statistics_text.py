@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from revo_ray.report.grid import MISSING, Cell, Column, Grid, to_markdown
-from revo_ray.report.paired_tests import RESAMPLES, Comparison, pairs_needed, smallest_p
+from revo_ray.report.paired_tests import Comparison
 from revo_ray.report.ranking import Ranking, blocks_needed, smallest_friedman_p
 from revo_ray.report.study_statistics import MetricStatistics, StudyStatistics
 from revo_ray.words import counted
 
 FEW = 10
-"""Number of pairs or blocks below which the text calls an approximation rough."""
+"""Number of blocks below which the text calls an approximation rough."""
 
 
 def to_text(study: StudyStatistics, figure: str | None = None) -> str:
@@ -31,10 +30,10 @@ def _paragraphs(study: StudyStatistics, figure: str | None) -> Iterator[str]:
     if len(study.methods) < 2:
         yield "Nothing can be compared before two methods have finished searches."
         return
-    yield _one_cell(study)
+    first = study.metrics[0]
+    yield "\n".join(f"- {sentence(c, study, first.metric.title)}" for c in first.comparisons)
     for metric in study.metrics:
         yield to_markdown(_comparison_grid(study, metric)).rstrip()
-        yield from _cannot_decide(metric.comparisons, study.alpha)
         yield to_markdown(_rank_grid(metric)).rstrip()
         yield "One block a seed: " + _ranking_text(metric.ranking)
         yield "Stricter, one block a cell: " + _ranking_text(metric.ranking_by_cell)
@@ -59,42 +58,24 @@ def _progress(study: StudyStatistics) -> str:
     return text
 
 
-def _one_cell(study: StudyStatistics) -> str:
-    """The strongest claim that the seeds of one cell allow."""
-    seeds, needed = study.seeds[1], pairs_needed(study.alpha)
-    start = (
-        f"**Inside one cell** there are {counted(seeds, 'seed')}: the smallest possible two-sided "
-        f"p of a Wilcoxon test is {_p(smallest_p(seeds))}"
-    )
-    pooled = (
-        f"The tests below pool all {study.cells} cells."
-        if study.cells > 1
-        else "There is no other cell to pool it with."
-    )
-    if seeds >= needed:
-        return f"{start}, so a large difference could show there. {pooled}"
-    return (
-        f"{start}, however large the difference. So no single cell of the tables shows that one "
-        f"method is better than another: that takes at least {needed} seeds (alpha "
-        f"{study.alpha:g}). {pooled}"
-    )
-
-
 def _comparison_grid(study: StudyStatistics, metric: MetricStatistics) -> Grid:
     names = ["pairs", "better / equal / worse", "mean difference"]
-    names += [f"{100 * (1 - study.alpha):g} % interval", "p", "p (Holm)"]
+    names += [f"{100 * (1 - study.alpha):g} % interval", "visible", "p", "p (Holm)"]
     columns = [Column("method", numbers=False), *map(Column, names)]
     columns.append(Column("verdict", numbers=False))
     rows = []
     for c in metric.comparisons:
-        bounds = c.low is not None and c.high is not None
-        texts = [c.method, str(c.pairs), f"{c.wins} / {c.ties} / {c.losses}", _points(c.mean)]
-        texts.append(f"{_points(c.low)} … {_points(c.high)}" if bounds else MISSING)
-        texts += [_p(c.p), _p(c.p_holm), verdict(c, study.alpha)]
+        found = c.difference
+        texts = [c.method, str(c.pairs), f"{c.wins} / {c.ties} / {c.losses}", _points(found.mean)]
+        bounds = found.low is not None and found.high is not None
+        texts.append(f"{_points(found.low)} … {_points(found.high)}" if bounds else MISSING)
+        texts.append(_points(found.visible).replace("+", "±"))
+        texts += [_p(found.p), _p(c.p_holm), verdict(c, study.alpha)]
         rows.append([Cell(text) for text in texts])
     caption = (
         f"Test {metric.metric.title} minus that of {study.reference}, in percentage points, paired "
-        "by model, data set, fraction and seed; better, equal and worse count the pairs."
+        "by model, data set, fraction and seed; better, equal and worse count the pairs. Visible: "
+        "the smallest difference that so many pairs can show."
     )
     title = f"{metric.metric.title}: every method against {study.reference}"
     return Grid(title, caption, columns, rows)
@@ -102,35 +83,30 @@ def _comparison_grid(study: StudyStatistics, metric: MetricStatistics) -> Grid:
 
 def verdict(comparison: Comparison, alpha: float) -> str:
     """The result of a comparison in a few words: `better`, `not decided`, …"""
-    if comparison.pairs == 0 or comparison.p_holm is None:
+    if comparison.pairs == 0:
         return "no pairs yet"
     if comparison.ties == comparison.pairs:
         return "equal in every pair"
-    if comparison.least_p_holm > alpha:
+    if comparison.p_holm is None:
         return "cannot be decided"
     if comparison.p_holm > alpha:
         return "not decided"
-    assert comparison.mean is not None
-    if comparison.direction * comparison.mean <= 0:
-        return "differs; which is better depends on the measure"
-    return "better" if comparison.direction > 0 else "worse"
+    return "better" if (comparison.difference.mean or 0.0) > 0 else "worse"
 
 
-def _cannot_decide(comparisons: list[Comparison], alpha: float) -> Iterator[str]:
-    """Name the comparisons with too few pairs for any verdict, and the number they need."""
-    small: dict[tuple[int, int, float], list[str]] = defaultdict(list)
-    count = sum(comparison.p is not None for comparison in comparisons)
-    for c in comparisons:
-        if c.p is not None and c.ties < c.pairs and c.least_p_holm > alpha:
-            small[c.pairs, c.pairs - c.ties, c.least_p_holm].append(c.method)
-    for (pairs, differ, least), methods in small.items():
-        which = counted(pairs, "pair") if differ == pairs else f"{differ} of {pairs} pairs differ"
-        corrected = f"; corrected for {count} comparisons, {_p(least)}" if count > 1 else ""
-        yield (
-            f"**These data cannot decide** about {', '.join(methods)}: {which}, so the smallest "
-            f"possible two-sided p is {_p(smallest_p(differ))}{corrected}, whatever the scores "
-            f"say. It takes {pairs_needed(alpha, count)} pairs that differ in each comparison."
-        )
+def sentence(comparison: Comparison, study: StudyStatistics, title: str) -> str:
+    """A comparison as a plain sentence, from the reference's side."""
+    found, other = comparison.difference, comparison.method
+    if found.mean is None:
+        return f"{study.reference} and {other} have no seed in common yet."
+    start = f"{study.reference} has {_points(-found.mean)} points of test {title} against {other}"
+    if found.visible is None:
+        return f"{start}; one pair decides nothing."
+    seeds = counted(comparison.pairs, "pair")
+    decided = {"better": "it is worse", "worse": "it is better"}.get(
+        verdict(comparison, study.alpha), "not decided"
+    )
+    return f"{start} (± {_points(found.visible).lstrip('+')}, {seeds}): {decided}."
 
 
 def _rank_grid(metric: MetricStatistics) -> Grid:
@@ -178,7 +154,7 @@ def _ranking_text(ranking: Ranking) -> str:
 def _friedman_text(ranking: Ranking) -> str:
     count, blocks = len(ranking.methods), ranking.blocks
     if ranking.p is None:
-        why = "for two methods see Wilcoxon's" if count == 2 else "one block has nothing to test"
+        why = "for two methods see the t test" if count == 2 else "one block has nothing to test"
         return f"No Friedman test: {why}."
     least = smallest_friedman_p(count, blocks)
     text = f"Friedman's test: χ² = {ranking.statistic:.2f}, p = {_p(ranking.p)}"
@@ -194,34 +170,25 @@ def _friedman_text(ranking: Ranking) -> str:
 
 
 def _reading(study: StudyStatistics) -> Iterator[str]:
-    comparisons = [c for metric in study.metrics for c in metric.comparisons]
     yield (
-        "p is how often chance alone would give differences as one-sided as these if two methods "
-        f"did equally well; up to {study.alpha:g} counts as decided. “Not decided” does not mean "
-        "equal: these data do not show a difference."
+        "p is the chance of a mean difference this far from 0 if two methods did equally well; up "
+        f"to {study.alpha:g} counts as decided. “Not decided” does not mean equal: these data do "
+        "not show a difference."
     )
     yield (
-        "p is Wilcoxon's signed-rank test, two-sided and exact. Pairs with equal scores are left "
-        "out (zero_method=wilcox); differences of equal size share their mean rank."
+        "Intervals and p are those of the paired t test. Over several cells each cell has the same "
+        "weight, and the degrees of freedom are Satterthwaite's."
     )
     *titles, last = [metric.metric.title for metric in study.metrics]
-    yield f"The reference is {study.reference}: {study.rule}."
     yield (
         "p (Holm) is corrected for comparing several methods with one reference. "
         f"{', '.join(titles)} and {last} measure the same searches and are not corrected for each "
         "other."
     )
-    percentile = sum(comparison.interval == "percentile" for comparison in comparisons)
-    yield (
-        f"The interval of the mean difference is a bootstrap over pairs: {RESAMPLES:,} resamples, "
-        "seeded, bias-corrected and accelerated (BCa)"
-        + (f"; {percentile} by percentiles because BCa is not defined" if percentile else "")
-        + f". With fewer than {FEW} pairs it is usually too narrow."
-    )
     yield (
         "Seeds and fractions of one data set share images, so blocks and pairs depend on each "
         "other: the tests predict new seeds on these data sets, not new data sets. One block a "
-        "cell is stricter. Methods and reasons: Demšar, JMLR 7 (2006)."
+        "cell is stricter. Ranks: Demšar, JMLR 7 (2006)."
     )
 
 

@@ -113,10 +113,11 @@ def _metric_statistics(
         if (value := outcome.score(metric)) is not None:
             scores[outcome.identity.method][outcome.block] = value
     blocks = list(dict.fromkeys(outcome.block for outcome in outcomes))
-    cells = list(dict.fromkeys(outcome.cell for outcome in outcomes))
+    cells_of = {outcome.block: outcome.cell for outcome in outcomes}
+    cells = list(dict.fromkeys(cells_of.values()))
     return MetricStatistics(
         metric=metric,
-        comparisons=compare(scores, reference, alpha=alpha),
+        comparisons=compare(scores, cells_of, reference, alpha=alpha),
         ranking=rank_methods(scores, blocks, alpha),
         ranking_by_cell=rank_methods(average_repeats(scores, blocks), cells, alpha),
     )

@@ -33,7 +33,7 @@ from packaging.version import Version
 from PIL.JpegImagePlugin import JpegImageFile
 from psutil import Process
 from safetensors.torch import load_file
-from scipy.stats import t, ttest_ind
+from scipy.stats import t
 
 from benchmarks import (
     ablations,
@@ -427,26 +427,6 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["together"]["full"]["mean"] == pytest.approx(sum(means) / 2, abs=0.01)
     assert joined["together"]["full"]["pairs"] == 6
-
-
-def test_the_mean_over_cells_is_welchs() -> None:
-    """Two cells are a difference of two means, but for signs: scipy's test of unequal variances."""
-    first, second = [1.0, 2.5, 3.0, 0.5], [-2.0, -1.0, -4.5, -3.0, -2.5, 1.0]
-    found = cells.over_cells([first, second])
-    test = ttest_ind(first, [-each for each in second], equal_var=False)
-    low, high = test.confidence_interval(0.95)
-    assert found["p"] == pytest.approx(test.pvalue, abs=1e-5)
-    assert found["low"] == pytest.approx(low / 2, abs=0.006)
-    assert found["high"] == pytest.approx(high / 2, abs=0.006)
-
-
-def test_eight_pairs_see_what_the_page_says() -> None:
-    """With a deviation of 2.2 points, 8 pairs see 1.84 points, and 46 see 0.65."""
-    for pairs, visible in ((8, 1.84), (46, 0.65)):
-        gains = [-1.0, 1.0] * (pairs // 2)
-        scale_to = 2.2 / stdev(gains)
-        found = cells.difference([5 + scale_to * gain for gain in gains])
-        assert found["visible"] == pytest.approx(visible, abs=0.01)
 
 
 def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

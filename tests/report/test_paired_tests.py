@@ -2,79 +2,68 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from revo_ray.report.paired_tests import (
-    bootstrap_interval,
-    compare,
-    holm,
-    pairs_needed,
-    signed_rank,
-    smallest_p,
-)
+from revo_ray.report.paired_tests import Difference, compare, difference, holm
 
 RNG = np.random.default_rng(7)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 12, 30, 50])
-def test_wilcoxon_of_distinct_differences_is_scipys_exact_one(count: int) -> None:
-    for shift in (0.0, 0.7):
-        values = RNG.normal(shift, 1, count)
-        expected = stats.wilcoxon(values, method="exact").pvalue
-        assert signed_rank(values)[0] == pytest.approx(expected, rel=1e-9)
+@pytest.mark.parametrize("count", [2, 3, 8, 30])
+@pytest.mark.parametrize("alpha", [0.05, 0.1])
+def test_one_cell_is_the_paired_t_test(count: int, alpha: float) -> None:
+    reference = RNG.normal(0.8, 0.05, count)
+    method = reference + RNG.normal(0.02, 0.03, count)
+    test = stats.ttest_rel(method, reference)
+    low, high = test.confidence_interval(1 - alpha)
+    found = difference([list(method - reference)], alpha)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.p == pytest.approx(test.pvalue)
+    assert found.mean == pytest.approx(np.mean(method - reference))
 
 
-@pytest.mark.parametrize("count", [2, 4, 6, 8])
-def test_wilcoxon_with_ties_and_zeros_is_scipys_permutation_of_all_signs(count: int) -> None:
-    for _ in range(3):
-        values = RNG.integers(-2, 4, count).astype(float)
-        values[0] = 1.0  # scipy has no answer where every difference is 0
-        expected = stats.wilcoxon(
-            values, zero_method="wilcox", method=stats.PermutationMethod(n_resamples=2**count)
-        ).pvalue
-        assert signed_rank(values)[0] == pytest.approx(expected, rel=1e-9)
+def test_the_mean_of_two_cells_is_welchs() -> None:
+    """Two cells are a difference of two means, but for signs: scipy's test of unequal variances."""
+    first, second = list(RNG.normal(1, 1, 4)), list(RNG.normal(-2, 3, 7))
+    test = stats.ttest_ind(first, [-each for each in second], equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    found = difference([first, second])
+    assert found.p == pytest.approx(test.pvalue)
+    assert (found.low, found.high) == (pytest.approx(low / 2), pytest.approx(high / 2))
+    assert found.mean == pytest.approx((np.mean(first) + np.mean(second)) / 2)
 
 
-def test_wilcoxon_of_many_tied_differences_is_near_the_normal_approximation() -> None:
-    values = np.round(RNG.normal(0.2, 1, 120), 1)
-    assert signed_rank(values)[0] == pytest.approx(
-        stats.wilcoxon(values, zero_method="wilcox", method="asymptotic").pvalue, rel=0.02
-    )
+def test_each_cell_has_the_same_weight() -> None:
+    assert difference([[1.0, 3.0], [10.0, 12.0, 11.0, 11.0]]).mean == pytest.approx(6.5)
 
 
-def test_wilcoxon_has_a_direction_and_answers_where_there_is_nothing_to_test() -> None:
-    assert signed_rank(np.array([3.0, -1.0, 2.0]))[1] == 1
-    assert signed_rank(np.array([-3.0, 1.0, 2.0]))[1] == 0
-    assert signed_rank(np.array([-3.0, 1.0]))[1] == -1
-    assert signed_rank(np.zeros(4)) == (1.0, 0)
-    assert signed_rank(np.zeros(0)) == (None, 0)
+def test_the_interval_covers_what_it_says() -> None:
+    """Over three cells of unequal spread and size, which pooled pairs would not."""
+    covered, rounds = 0, 1000
+    for _ in range(rounds):
+        cells = [list(RNG.normal(1, s, n)) for s, n in ((0.5, 4), (2, 5), (1, 8))]
+        found = difference(cells)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low < 1 < found.high
+    assert 0.93 < covered / rounds < 0.99
 
 
-def test_the_interval_is_scipys_paired_bootstrap() -> None:
-    reference = RNG.normal(0.8, 0.05, 20)
-    method = reference + RNG.gamma(2, 0.01, 20)
-    expected = stats.bootstrap(
-        (method, reference),
-        lambda a, b, axis: np.mean(a - b, axis=axis),
-        paired=True,
-        confidence_level=0.9,
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    low, high, kind = bootstrap_interval(method - reference, alpha=0.1, seed=3)
-    assert (low, high, kind) == (pytest.approx(expected.low), pytest.approx(expected.high), "BCa")
+@pytest.mark.parametrize(("pairs", "visible"), [(8, 1.84), (46, 0.65)])
+def test_the_smallest_difference_that_pairs_can_show(pairs: int, visible: float) -> None:
+    gains = [-1.0, 1.0] * (pairs // 2)
+    scaled = [5 + 2.2 * gain / np.std(gains, ddof=1) for gain in gains]
+    assert difference([scaled]).visible == pytest.approx(visible, abs=0.01)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_the_interval_where_bca_is_not_defined() -> None:
-    with pytest.warns(stats.DegenerateDataWarning):  # so scipy has none
-        found = stats.bootstrap((np.zeros(4),), np.mean, method="BCa").confidence_interval
-    assert math.isnan(found.low)
-    assert bootstrap_interval(np.zeros(4)) == (0.0, 0.0, "percentile")
-    assert bootstrap_interval(np.array([0.1])) == (None, None, None)
+def test_differences_without_an_interval() -> None:
+    assert difference([]) == Difference()
+    assert difference([[0.1]]) == Difference(0.1)
+    assert difference([[0.0, 0.0, 0.0]]) == Difference(0.0)
+    single = [[1.0], [2.0], [4.0]]  # a cell with one seed has no spread of its own
+    assert difference(single) == difference([[1.0, 2.0, 4.0]])
 
 
 def test_holm_rejects_what_the_step_down_procedure_does() -> None:
@@ -91,48 +80,21 @@ def test_holm_rejects_what_the_step_down_procedure_does() -> None:
     assert holm([]) == []
 
 
-@pytest.mark.parametrize("comparisons", [1, 2, 5, 8])
-@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1])
-def test_the_least_p_is_what_scipy_gives_for_differences_of_one_sign(
-    comparisons: int, alpha: float
-) -> None:
-    needed = pairs_needed(alpha, comparisons)
-    for count in (needed - 1, needed):
-        least = stats.wilcoxon(np.arange(1.0, count + 1), method="exact").pvalue
-        assert smallest_p(count) == pytest.approx(least)
-        assert (comparisons * least <= alpha) == (count == needed)
-
-
-def test_three_five_and_six_seeds() -> None:
-    assert [smallest_p(seeds) for seeds in (3, 5, 6)] == [0.25, 0.0625, 0.03125]
-    assert pairs_needed(0.05) == 6
-
-
 def test_comparisons_pair_by_block_and_count_their_family() -> None:
     scores = {
         "ours": {0: 0.8, 1: 0.7, 2: 0.9, 3: 0.6},
-        "worse": {3: 0.5, 2: 0.8, 1: 0.6, 7: 0.0},
+        "worse": {3: 0.5, 2: 0.8, 1: 0.61, 7: 0.0},
         "mixed": {0: 0.1 + 0.7, 1: 0.8, 2: 0.8},  # 0.1 + 0.7 is not 0.8 to the last bit
         "absent": {},
     }
-    worse, mixed, absent = compare(scores, "ours")
-    assert (worse.pairs, worse.wins, worse.ties, worse.losses) == (3, 0, 0, 3)
-    assert worse.mean == pytest.approx(-0.1)
-    assert worse.direction == -1
+    cells = dict.fromkeys((0, 1, 2, 3, 7), "cell")
+    worse, mixed, absent = compare(scores, cells, "ours")
+    assert (worse.pairs, worse.cells, worse.wins, worse.ties, worse.losses) == (3, 1, 0, 0, 3)
+    assert worse.difference == difference([[-0.1, -0.1, -0.09]])
     assert (mixed.pairs, mixed.wins, mixed.ties, mixed.losses) == (3, 1, 1, 1)
-    assert (worse.p, worse.p_holm, worse.least_p, worse.least_p_holm) == (0.25, 0.5, 0.25, 0.5)
-    assert (mixed.least_p, mixed.least_p_holm) == (0.5, 0.5)
-    assert (absent.pairs, absent.p, absent.p_holm, absent.mean) == (0, None, None, None)
-
-
-def test_no_data_get_below_the_least_p() -> None:
-    for _ in range(20):
-        scores = {
-            name: {block: RNG.normal(shift, 0.2) for block in range(count)}
-            for name, shift, count in (("ref", 0, 9), ("a", 1, 5), ("b", 2, 9), ("c", 0, 3))
-        }
-        for comparison in compare(scores, "ref"):
-            assert comparison.p is not None
-            assert comparison.p_holm is not None
-            assert comparison.least_p <= comparison.p + 1e-12
-            assert comparison.least_p_holm <= comparison.p_holm + 1e-12
+    assert worse.difference.p is not None
+    assert worse.p_holm == pytest.approx(2 * worse.difference.p)
+    assert mixed.p_holm == mixed.difference.p
+    assert (absent.pairs, absent.difference, absent.p_holm) == (0, Difference(), None)
+    apart = dict(zip(cells, "aabbb", strict=True))
+    assert compare(scores, apart, "ours")[1].cells == 2

@@ -13,7 +13,7 @@ from scipy import stats
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
-from revo_ray.report.statistics_text import to_text, verdict
+from revo_ray.report.statistics_text import verdict
 from revo_ray.report.study_report import StudyReport, study_report, write_report
 from revo_ray.rundir import open_directory
 from revo_ray.storage import Storage
@@ -71,18 +71,22 @@ def test_the_report_is_written_beside_the_searches(small: Path) -> None:
     assert {path: Path(path).read_bytes() for path in paths} == before
 
 
-def test_three_seeds_of_one_cell_are_said_to_decide_nothing(small: Path) -> None:
+def test_a_study_opens_with_a_plain_sentence_on_each_rival(small: Path) -> None:
     report = report_on(small)
-    text = report.markdown
-    assert "there are 3 seeds: the smallest possible two-sided p of a Wilcoxon test is 0.25" in text
-    assert "**These data cannot decide** about full, last: 3 pairs" in text
-    assert "corrected for 2 comparisons, 0.5" in text
-    assert "It takes 7 pairs that differ" in text  # 2 × 2 / 2^7 < 0.05 < 2 × 2 / 2^6
-    for metric in report.statistics.metrics:
-        assert [verdict(c, 0.05) for c in metric.comparisons] == ["cannot be decided"] * 2
-    assert "| worse |" not in text
-    assert "| better |" not in text
-    assert "1 complete block." in text
+    lines = report.markdown.splitlines()
+    first = report.statistics.metrics[0]
+    assert len(first.comparisons) == 2
+    for comparison in first.comparisons:
+        mean, visible = comparison.difference.mean, comparison.difference.visible
+        assert mean is not None
+        assert visible is not None
+        gain = f"{-100 * mean:+.1f}".replace("-", "−")
+        end = {"better": "it is worse", "worse": "it is better"}.get(verdict(comparison, 0.05))
+        assert (
+            f"- revo-binary has {gain} points of test {first.metric.title} against "
+            f"{comparison.method} (± {100 * visible:.1f}, 3 pairs): {end or 'not decided'}."
+        ) in lines
+    assert any("1 complete block." in line for line in lines)
 
 
 def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
@@ -94,16 +98,18 @@ def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
         assert verdict(comparisons["last"], 0.05) == "worse"
         for method, comparison in comparisons.items():
             differences = [score(method, *b) - score("revo-binary", *b) for b in blocks]
-            assert comparison.pairs == 16
-            assert comparison.mean == pytest.approx(np.mean(differences))
-            assert comparison.p == pytest.approx(stats.wilcoxon(differences).pvalue)
+            by_cell = np.array(differences).reshape(4, 4)
+            assert (comparison.pairs, comparison.cells) == (16, 4)
+            assert comparison.difference.mean == pytest.approx(np.mean(differences))
+            error = np.sqrt(np.mean(np.var(by_cell, axis=1, ddof=1) / 4) / 4)
+            assert comparison.difference.visible is not None
+            assert 2.1 < comparison.difference.visible / error < 3.2  # t of 3 to 12 degrees
         table = [[score(method, *b) for b in blocks] for method in METHODS]
         assert metric.ranking.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
         cells = np.array(table).reshape(3, 4, 4).mean(axis=2)
-        by_cell = metric.ranking_by_cell
-        assert by_cell.blocks == 4
-        assert by_cell.p == pytest.approx(stats.friedmanchisquare(*cells).pvalue)
-    assert "cannot decide" not in to_text(report.statistics)
+        strict = metric.ranking_by_cell
+        assert strict.blocks == 4
+        assert strict.p == pytest.approx(stats.friedmanchisquare(*cells).pvalue)
 
 
 def test_the_numbers_are_in_the_json(decisive: Path) -> None:
@@ -155,8 +161,8 @@ def test_a_figure_that_no_longer_holds_goes(tmp_path: Path) -> None:
 def test_two_methods_are_compared_without_friedman(tmp_path: Path) -> None:
     write_grid(tmp_path, ["last", "revo-binary"], score, seeds=range(6))
     text = report_on(tmp_path).markdown
-    assert "for two methods see Wilcoxon's" in text
-    assert "| worse |" in text  # 6 pairs of one sign: p = 0.031
+    assert "for two methods see the t test" in text
+    assert "| worse |" in text
 
 
 def test_one_search_alone_has_a_report(tmp_path: Path) -> None:
