@@ -76,6 +76,7 @@ CASES: list[tuple[Prepare, list[str]]] = [
     (nothing, ["search", "--dry-run", *SET, "--set", "model.weights=pretrained"]),
     # run directory
     (searched, ["search", *SET, "--set", "name=run"]),
+    (searched, ["search", "{}/run"]),
     (searched, ["search", *SET, *RUN, "--set", "train.epochs=20", "--resume"]),
     (lambda folder: (folder / "file").touch(), ["search", "--set", "storage={}/file"]),
     (edited, ["report", "{}/run"]),
