@@ -1,7 +1,7 @@
 """The objective of a search: the metrics of a result, their directions, and which result is better.
 
-A metric has a name in `MetricName`, a field in `Scores` and an entry in `METRICS`; other modules add
-its sum (`finetune.training.metrics`), its columns (`rundir.evaluation`) and its interval
+A metric has a name in `MetricName`, a field in `Scores` and an entry in `METRICS`; other modules
+add its sum (`finetune.training.metrics`), its columns (`rundir.evaluation`) and its interval
 (`combine.explanation`). All else follows: the keys of `search.objective`, the value that a searcher
 is told, and the order of results. No other module compares metrics.
 """
