@@ -1,16 +1,17 @@
 """The objective of a search: the metrics of a result, their directions, and which result is better.
 
-A metric is one entry of `METRICS` and one field of `Scores`. Everything else follows from them: the
-ledger's columns, the keys of `search.objective`, the value that a searcher is told, and the order
-of results. No other module compares metrics.
+A metric has a name in `MetricName`, a field in `Scores` and an entry in `METRICS`; other modules
+add its sum (`finetune.training.metrics`), its columns (`rundir.evaluation`) and its interval
+(`combine.explanation`). All else follows: the keys of `search.objective`, the value that a searcher
+is told, and the order of results. No other module compares metrics.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 MetricName = Literal["loss", "balanced_accuracy", "accuracy", "auc", "macro_f1"]
 """Values of `search.objective`."""
@@ -169,6 +170,7 @@ METRICS: dict[MetricName, Metric] = {
 }
 """Every metric, in the order in which tables show them."""
 
+assert {*METRICS} == {*get_args(MetricName)} == {field.name for field in fields(Scores)}
 LOSS = METRICS["loss"]
 
 

@@ -113,7 +113,7 @@ def after_report(directory: Directory, page: str) -> list[Step]:
         return steps
     folder = shown_path(run.uri)
     more = _train(run) if alone else ("one of its searches", shown_command("report", folder))
-    return [*steps, more, _predict(folder)]
+    return [*steps, more, _predict(folder), *([_export(folder)] if alone else [])]
 
 
 def after_inspect(config: str | None, overrides: Sequence[str] | None) -> list[Step]:

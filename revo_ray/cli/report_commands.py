@@ -10,6 +10,7 @@ import typer
 
 from revo_ray.cli.console import out, say
 from revo_ray.cli.next_commands import Step, after_report, after_watch, show_next
+from revo_ray.cli.search_result import show_forms
 from revo_ray.cli.streams import unread
 from revo_ray.errors import UserError
 from revo_ray.rundir import Directory, RunDirectory, open_directory
@@ -55,7 +56,9 @@ def report(
 
 
 def show_report(folder: Storage, reference: str | None = None) -> list[Step]:
-    """Write the report of a search or a study, and print its text and where it lies.
+    """Write the report of a search or a study, and print its place.
+
+    A study's tables and statistics are printed too; of a search, the scores of its forms.
 
     Returns:
         The commands to type next.
@@ -66,7 +69,10 @@ def show_report(folder: Storage, reference: str | None = None) -> list[Step]:
 
     found = study_report(_reported(folder), reference=reference)
     written = write_report(found)
-    out.print(WholeTables(found.markdown, hyperlinks=False), crop=False)
+    if not isinstance(found.directory, RunDirectory):
+        out.print(WholeTables(found.markdown, hyperlinks=False), crop=False)
+    elif found.outcomes[0].result.forms:
+        show_forms(found.directory)
     figures = write_page(found)
     paths = (divided(uri)[0] for uri in written)  # without the options of an object store
     tables = ", ".join(path.rpartition("/")[2] for path in paths if "/figures/" not in path)

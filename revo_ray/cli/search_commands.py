@@ -15,7 +15,7 @@ import typer
 
 from revo_ray.cli.console import errors, located, progress, say, tell
 from revo_ray.cli.dry_run_text import show_dry_run
-from revo_ray.cli.next_commands import configured, plugin_words, show_next
+from revo_ray.cli.next_commands import configured, plugin_words, show_next, shown_path
 from revo_ray.cli.parameters import (
     Address,
     AsJson,
@@ -57,6 +57,7 @@ def search(
     """Search for the best layer-wise learning rates, and keep the best model."""
     if evaluations is not None:
         overrides = [*(overrides or []), f"search.evaluations={evaluations}"]
+    _refuse_run_directory(config)
     settings = SearchConfig.load(config, overrides or [])
     if dry_run:
         _show_dry_run(settings, config, overrides, resume, plugin_path, time)
@@ -84,6 +85,17 @@ def search(
         )
 
 
+def _refuse_run_directory(config: str | None) -> None:
+    """Refuse the folder of a search in the place of images.
+
+    Raises:
+        UserError: it is one; the message has the file to name.
+    """
+    if config is not None and Path(config).is_dir() and (run := RunDirectory(config)).is_search:
+        file = shown_path(run.storage.child(run.CONFIG).uri)
+        raise UserError(f"{config!r} is the run directory of a search; name {file} with --resume")
+
+
 def _show_dry_run(
     settings: SearchConfig,
     config: str | None,
@@ -93,7 +105,7 @@ def _show_dry_run(
     time: timedelta | None = None,
 ) -> None:
     show_dry_run(settings, resume, plugin_path or (), time)
-    more = (*plugin_words(plugin_path), *_time_words(time))
+    more = (*plugin_words(plugin_path), *_time_words(time), *(["--resume"] if resume else []))
     show_next([("start it", configured(settings.KIND, config, overrides, *more))])
 
 

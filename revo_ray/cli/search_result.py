@@ -59,7 +59,7 @@ def show_result(
     out.print(grid)
     run = RunDirectory(result.directory)
     if result.forms:
-        _show_forms(run)
+        show_forms(run)
     for note in result.notes:
         say(note)
     _show_files(run, result.form)
@@ -76,7 +76,7 @@ def status_counts(result: SearchResult) -> str:
     return ", ".join(f"{count} {status}" for status, count in result.statuses.items())
 
 
-def _show_forms(run: RunDirectory) -> None:
+def show_forms(run: RunDirectory) -> None:
     """Print a row for each form of the result."""
     from revo_ray.report.form_scores import form_grid, plain_text, shown_metrics
     from revo_ray.report.outcomes import load_outcomes

@@ -219,8 +219,9 @@ class TrainConfig(Section):
     """Memory per worker for cached features of frozen layers, used only where caching changes no
     bit of any result. 0 turns the cache off."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that an evaluation may take; after them its worker is killed, three times at most. A
-    worker's first evaluation gets five minutes more, for loading. None: no limit."""
+    """Seconds that an evaluation may take, as 600 for ten minutes. Its worker is then killed; after
+    the third time its row is `error`. A worker's first evaluation gets five minutes more, for
+    loading. None: no limit."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the new classifier, the data order, the augmentation and dropout."""
 

@@ -156,7 +156,7 @@ def test_commands_end_with_the_next_ones(here: Path, typed: Any) -> None:
     status, out = typed("report", "run")
     assert status == 0
     assert "next: look at it" in out
-    assert out.endswith("revo-ray predict run IMAGES\n")
+    assert out.endswith("revo-ray export run --to safetensors --out run-exported\n")
 
 
 def test_lists_and_a_watched_search_lead_on(here: Path) -> None:

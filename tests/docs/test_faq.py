@@ -76,6 +76,7 @@ CASES: list[tuple[Prepare, list[str]]] = [
     (nothing, ["search", "--dry-run", *SET, "--set", "model.weights=pretrained"]),
     # run directory
     (searched, ["search", *SET, "--set", "name=run"]),
+    (searched, ["search", "{}/run"]),
     (searched, ["search", *SET, *RUN, "--set", "train.epochs=20", "--resume"]),
     (lambda folder: (folder / "file").touch(), ["search", "--set", "storage={}/file"]),
     (edited, ["report", "{}/run"]),
@@ -130,7 +131,8 @@ def placeholders(text: str, folder: Path) -> str:
 def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder without a network for weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
     return tmp_path
 
 

@@ -32,7 +32,7 @@ def result(folder: Path, name: str = "speed", **changed: Any) -> dict[str, Resul
 
 def figures(text: str, *, measured: bool = False) -> list[str]:
     """The figures of one page."""
-    heading = "## Measured\n\n" if measured else ""
+    heading = "## Does it win?\n\n" if measured else ""
     return [
         figure.text for block in blocks("README.md", heading + text) for figure in block.figures()
     ]

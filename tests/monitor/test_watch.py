@@ -160,7 +160,7 @@ def watching(uri: str, console: Console) -> Iterator[list[End | None]]:
 
 
 def wait_for(console: Console, text: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while text not in console.file.getvalue():
         assert time.monotonic() < deadline, console.file.getvalue()
         time.sleep(0.01)

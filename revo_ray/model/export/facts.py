@@ -136,13 +136,19 @@ def data_entries(recorded: RecordedConfig, splits: Mapping[str, int]) -> list[tu
     entries += [
         ("training images", _fraction(data.train_fraction)),
         ("validation, test", f"{data.validation_fraction:g}, {data.test_fraction:g} of all"),
-        ("splits", f"{plain(data.splits)}, seed {data.seed}"),
+        ("splits", f"{_splits(data.splits)}, seed {data.seed}"),
     ]
     if data.max_images is not None:
         entries.append(("images at most", data.max_images))
     if sha256.get("table"):
         entries.append(("SHA-256 of the image table", code(str(sha256["table"]))))
     return entries
+
+
+def _splits(splits: object) -> str:
+    if splits == "given":
+        return "those of the data set, and drawn at random where it has none"
+    return "drawn at random" if splits == "drawn" else plain(splits)
 
 
 def _fraction(fraction: float | str) -> str:

@@ -45,7 +45,8 @@ def facts_of_run(run: RunDirectory, form: Form | None) -> Facts:
     classes = len(stored.card["classes"])
     about = (
         f"{code(config.model.name)}, fine-tuned on {data_name(config)} to classify images into "
-        f"{classes} classes. revo-ray searched for a learning rate for each of its {units} units. "
+        f"{classes} classes. revo-ray compared {counted(result.evaluations, 'fine-tuning')} with "
+        f"different learning rates for its {counted(units, 'unit')}. "
         + _chosen(stored, config.search.metric)
         + (f" **The search is not finished** ({unfinished})." if unfinished else "")
         + bf16_note(config)
@@ -75,6 +76,11 @@ def _subject(stored: StoredForm) -> str:
 def _chosen(stored: StoredForm, objective: Metric) -> str:
     """A sentence that says how a form was chosen."""
     subject, by = _subject(stored), f"validation {objective.title}"
+    if stored.name in ("ensemble", "soup") and len(stored.members) == 1:
+        return (
+            f"The weights are those of evaluation {next(iter(stored.members))}: no other one made "
+            f"the {stored.name} better on the validation images."
+        )
     return {
         "best": f"The weights are those of {subject}, which had the best {by}.",
         "plain": f"The weights are those of {subject}, which had the best {by} of all that had one "
@@ -117,8 +123,8 @@ def _scores_of(stored: StoredForm, result: SearchResult, objective: Metric) -> s
             f"{chosen}; the test images were seen "
             f"{times(result.test_looks)}, the last time by this model."
             if len(result.forms) <= 1
-            else f"{chosen}. It saw the test images "
-            f"{times(result.test_looks)}, {times(looks)} for this model. Numbers in parentheses "
+            else f"{chosen}. This model was tested {times(looks)}; with the other forms of the "
+            f"search, the test images were seen {times(result.test_looks)}. Numbers in parentheses "
             "are 95 % intervals for so many test images."
         )
     return score_table(rows) + "\n\n" + note

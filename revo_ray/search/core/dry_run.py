@@ -148,9 +148,14 @@ class DryRun:
             proposals = method.searcher(first_space(method, units, warm), config.search)
             if (proposal := proposals.ask()) is not None:
                 try:
-                    method.plan(proposal.sample, units)
+                    plan = method.plan(proposal.sample, units)
                 except ValueError as error:
                     raise UserError(f"{method.name} makes no valid plan: {error}") from None
+                if len(plan.unit_lrs) != len(units):
+                    raise UserError(
+                        f"{method.name} makes no valid plan: it has {len(plan.unit_lrs)} rates for "
+                        f"{len(units)} units"
+                    )
             self._tried.add(key)
         return self.preparation.early_stopping(method, config) is not None
 

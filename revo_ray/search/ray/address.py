@@ -8,6 +8,7 @@ from pathlib import Path
 
 from revo_ray.errors import UserError
 from revo_ray.search.ray.internals import address_file, process_addresses
+from revo_ray.search.ray.private_folder import PATHS
 
 CHOSEN = "RAY_ADDRESS"
 """Variable with which a user, or Ray's job server, names the cluster that `auto` means."""
@@ -28,7 +29,7 @@ def resolve(address: str | None) -> str | None:
     file = address_file()
     if file is not None and os.path.lexists(file):
         return _read(file, trusted)
-    found = process_addresses(trusted)
+    found = process_addresses(trusted, PATHS)  # not the embedded Ray of a search
     if found is None:  # this Ray lacks the means, and has said so
         return address
     if len(found) != 1:

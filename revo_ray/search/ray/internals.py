@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -303,11 +304,12 @@ def address_file() -> Path | None:
     return file and Path(file(None))
 
 
-def process_addresses(users: set[int]) -> set[str] | None:
+def process_addresses(users: set[int], private: re.Pattern[str]) -> set[str] | None:
     """Addresses of the clusters that processes of some users take part in.
 
     Args:
         users: their ids.
+        private: a part of the paths of clusters that are left out.
 
     Returns:
         each as host:port; None if Ray does not tell.
@@ -318,6 +320,7 @@ def process_addresses(users: set[int]) -> set[str] | None:
     flag, found = "--gcs-address=", set()
     for process in psutil.process_iter(["uids", "cmdline"]):
         uids, words = process.info["uids"], " ".join(process.info["cmdline"] or ()).split()
-        if uids is not None and uids.effective in users:
+        ours = uids is not None and uids.effective in users
+        if ours and not any(private.search(word) for word in words):
             found |= {word.removeprefix(flag) for word in words if word.startswith(flag)}
     return found - {"", "None"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -21,6 +22,9 @@ from revo_ray.errors import UserError
 PREFIX = "rr-"
 SESSIONS = "r"
 """The folder below, which Ray itself opens to all. Short names leave room for those of sockets."""
+
+PATHS = re.compile(rf"/{PREFIX}[^/]{{8}}/{SESSIONS}(?=/|$)")
+"""Found in each path below such a folder."""
 
 SOCKET = "/rr-12345678/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 LONGEST = 107 - len(SOCKET)

@@ -129,7 +129,7 @@ def test_the_card_tells_data_plan_budget_and_scores(
     cells["accuracy"] += " (0.2500–0.7500)"
     assert f"| test | {' | '.join(cells.values())} |" in card
     assert "| validation, cross-fitted | 1.6250 | 0.4375 | – | – | – |" in card
-    assert "It saw the test images 3 times, once for this model." in card
+    assert "This model was tested once; with the other forms of the search, the test" in card
     splits = ", ".join(
         f"{result['splits'][key]} {name}"
         for key, name in (("train", "training"), ("validation", "validation"), ("test", "test"))

@@ -30,6 +30,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def parts(folder: Path) -> tuple[list[OfflineRun], dict[int, OfflineRun]]:
     """The runs of the search, and those of its evaluations."""
+    deadline = time.monotonic() + 30  # W&B's own process writes the files
+    while not all(run.run for run in offline_runs(folder)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     runs = offline_runs(folder)
     children = [run for run in runs if run.run.job_type == "evaluation"]
     numbers = {int(run.config["evaluation"]): run for run in children}

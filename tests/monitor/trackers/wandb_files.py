@@ -39,7 +39,7 @@ class OfflineRun:
     """The content of one offline run.
 
     Attributes:
-        run: its message, with id, display name, group and so on.
+        run: its message, with id, display name, group and so on; None before it is written.
         config, summary: as they are at its end.
         history: the logged points.
         files: paths of files that it uploads.
@@ -48,6 +48,7 @@ class OfflineRun:
     """
 
     def __init__(self, file: Path) -> None:
+        self.run: Any = None
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ import pytest
 from revo_ray.errors import UserError
 from revo_ray.search.ray import address, internals
 from revo_ray.search.ray.address import CHOSEN, resolve
+from revo_ray.search.ray.private_folder import PATHS, private_folder
 
 
 @pytest.fixture(autouse=True)
@@ -54,11 +55,24 @@ def test_links_and_folders_are_refused(note: Path, tmp_path: Path) -> None:
 def test_without_a_note_one_process_must_show_it(
     found: set[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address, "process_addresses", lambda users: found)
+    monkeypatch.setattr(address, "process_addresses", lambda users, private: found)
     with pytest.raises(UserError, match=said):
         resolve("auto")
-    monkeypatch.setattr(address, "process_addresses", lambda users: {"a:1"})
+    monkeypatch.setattr(address, "process_addresses", lambda users, private: {"a:1"})
     assert resolve("auto") == "a:1"
+
+
+def test_the_embedded_ray_of_a_search_is_no_cluster(tmp_path: Path) -> None:
+    with private_folder() as folder:
+        words = ["import sys; sys.stdin.read()", "--gcs-address=10.9.8.7:6543"]
+        words.append(f"--raylet-name={folder}/session_1/sockets/raylet")
+        process = subprocess.Popen([sys.executable, "-c", *words], stdin=subprocess.PIPE)
+        try:
+            owner = Path(f"/proc/{process.pid}").stat().st_uid
+            assert "10.9.8.7:6543" not in (internals.process_addresses({owner}, PATHS) or ())
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_processes_of_others_are_not_asked() -> None:
@@ -66,8 +80,8 @@ def test_processes_of_others_are_not_asked() -> None:
     process = subprocess.Popen([sys.executable, "-c", *words], stdin=subprocess.PIPE)
     try:
         owner = Path(f"/proc/{process.pid}").stat().st_uid
-        assert "10.9.8.7:6543" in (internals.process_addresses({owner}) or ())
-        assert internals.process_addresses({owner + 1}) == set()
+        assert "10.9.8.7:6543" in (internals.process_addresses({owner}, PATHS) or ())
+        assert internals.process_addresses({owner + 1}, PATHS) == set()
     finally:
         process.kill()
         process.wait()

@@ -15,6 +15,7 @@ from ray.tune.execution import class_cache
 
 from revo_ray.search.ray import internals
 from revo_ray.search.ray.internals import NAMES
+from revo_ray.search.ray.private_folder import PATHS
 
 
 class Controller:
@@ -107,7 +108,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], Any]] = {
     **{name: (set_apart, {other: other != name for other in APART}) for name in APART},
     internals.CONFIG: (internals.read_environment_anew, None),
     internals.ADDRESS_FILE: (internals.address_file, None),
-    internals.PROCESSES: (lambda: internals.process_addresses({0}), None),
+    internals.PROCESSES: (lambda: internals.process_addresses({0}, PATHS), None),
 }
 """What uses each name, and its answer where the name is missing."""
 
@@ -141,7 +142,7 @@ def test_this_ray_lacks_no_name(
     assert limits_told() == 2
     assert set_apart() == dict.fromkeys(APART, True)
     assert internals.address_file() is not None
-    assert internals.process_addresses(set()) == set()
+    assert internals.process_addresses(set(), PATHS) == set()
     assert not TELLS_UPLOADS or walked()
     assert not caplog.records
 
