@@ -32,6 +32,13 @@ Config = Annotated[
         metavar="CONFIG.yaml", help="A file or preset:NAME.", autocompletion=complete_study
     ),
 ]
+Images = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[IMAGES]",
+        help="A folder, an archive or a table of images, in place of those of the configuration.",
+    ),
+]
 OptionalConfig = Annotated[
     str | None,
     typer.Argument(

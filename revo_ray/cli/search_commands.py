@@ -22,6 +22,7 @@ from revo_ray.cli.parameters import (
     Config,
     DryRun,
     Evaluations,
+    Images,
     OptionalConfig,
     Overrides,
     PluginPath,
@@ -33,6 +34,7 @@ from revo_ray.cli.upload_text import show_upload
 from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.terminal import CleanStream
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.images_argument import images_overrides
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
 from revo_ray.storage import Storage
@@ -103,9 +105,15 @@ def _show_dry_run(
     resume: bool,
     plugin_path: list[Path] | None,
     time: timedelta | None = None,
+    images: str | None = None,
 ) -> None:
     show_dry_run(settings, resume, plugin_path or (), time)
-    more = (*plugin_words(plugin_path), *_time_words(time), *(["--resume"] if resume else []))
+    more = (
+        *([images] if images else []),
+        *plugin_words(plugin_path),
+        *_time_words(time),
+        *(["--resume"] if resume else []),
+    )
     show_next([("start it", configured(settings.KIND, config, overrides, *more))])
 
 
@@ -115,6 +123,7 @@ def _time_words(time: timedelta | None) -> list[str]:
 
 def study(
     config: Config,
+    images: Images = None,
     overrides: Overrides = None,
     address: Address = None,
     resume: Annotated[
@@ -125,12 +134,13 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
-    settings = StudyConfig.load(config, overrides or [])
+    own = [] if images is None else images_overrides(images, config)
+    settings = StudyConfig.load(config, [*own, *(overrides or [])])
+    more = [*([images] if images else []), *plugin_words(plugin_path)]
     if dry_run:
-        _show_dry_run(settings, config, overrides, resume, plugin_path)
+        _show_dry_run(settings, config, overrides, resume, plugin_path, images=images)
         return
     folder = Storage(settings.storage).child(settings.name)
-    more = plugin_words(plugin_path)
     with _resumable(settings, config, overrides, address, *more):
         from revo_ray.run import run_study
 

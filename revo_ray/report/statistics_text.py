@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from revo_ray.report.grid import MISSING, Cell, Column, Grid, to_markdown
 from revo_ray.report.paired_tests import Comparison
 from revo_ray.report.ranking import Ranking, blocks_needed, smallest_friedman_p
+from revo_ray.report.scores import ACCURACY
 from revo_ray.report.study_statistics import MetricStatistics, StudyStatistics
 from revo_ray.words import counted
 
@@ -30,7 +31,7 @@ def _paragraphs(study: StudyStatistics, figure: str | None) -> Iterator[str]:
     if len(study.methods) < 2:
         yield "Nothing can be compared before two methods have finished searches."
         return
-    first = study.metrics[0]
+    first = next((m for m in study.metrics if m.metric == ACCURACY), study.metrics[0])
     yield "\n".join(f"- {sentence(c, study, first.metric.title)}" for c in first.comparisons)
     for metric in study.metrics:
         yield to_markdown(_comparison_grid(study, metric)).rstrip()

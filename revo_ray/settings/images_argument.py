@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from revo_ray.errors import UserError
 from revo_ray.uris import divided
+from revo_ray.words import shown
 
 PRESET = "preset:own-images"
 """Configuration of images that are given without one."""
@@ -49,6 +51,24 @@ def images_settings(argument: str) -> dict[str, Any] | None:
     name = re.sub("[^A-Za-z0-9._-]+", "-", stem).strip("-._")
     named = {"name": name} if name else {}
     return {**named, "data": {"source": source, "root": argument}}
+
+
+def images_overrides(argument: str, config: str) -> list[str]:
+    """Overrides that put the images at a path or URI into a study.
+
+    Args:
+        argument: the path or URI.
+        config: the study. One that is a preset is named after the images and the preset.
+
+    Raises:
+        UserError: it is no path of images.
+    """
+    found = images_settings(argument)
+    if found is None:
+        raise UserError(f"{shown(argument)}: give a folder, an archive or a table of images")
+    texts = [f"data.{key}={value}" for key, value in found["data"].items()]
+    preset = config.removeprefix("preset:")
+    return texts + [f"name={found['name']}-{preset}"] * (preset != config and "name" in found)
 
 
 def _holds_tables(folder: Path) -> bool:

@@ -76,6 +76,8 @@ INSPECT = "tests/cli/test_inspection_text.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 NEWCOMER = "tests/end_to_end/test_newcomer.py::test_the_lines_of_the_readme_in_an_empty_environment"
 ELSEWHERE = {
+    "revo-ray study preset:compare photos": "tests/end_to_end/test_study.py"
+    "::test_own_images_are_compared",
     "python3 -m venv .venv && . .venv/bin/activate": NEWCOMER,
     "pip install .[demo]": NEWCOMER,
     "pip wheel --no-deps --wheel-dir dist .": "tests/end_to_end/test_wheel.py"

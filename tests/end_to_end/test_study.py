@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.end_to_end.cli import SMALL, Cli
+from tests.end_to_end.photos import write_photos
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 
@@ -210,3 +211,17 @@ def test_a_mistake_in_one_combination_is_named_before_anything_is_written(
     assert len(wrong.stderr.splitlines()) == 1
     assert "-fulll-s0: method.name: no method 'fulll'; did you mean full?" in wrong.stderr
     assert not (tmp_path / "all" / "study.yaml").exists()
+
+
+def test_own_images_are_compared(cli: Cli) -> None:
+    """`study preset:compare IMAGES` ends with a sentence on each rival."""
+    write_photos(cli.folder / "photos", counts={"temple": 20, "flower": 20}, size=(80, 60))
+    small = ("model.name=timm/test_efficientnet", "model.weights=none", "data.image_size=32")
+    short = ("train.epochs=1", "search.evaluations=4", "search.population=4", "study.seeds=[0, 1]")
+    words = [word for item in (*small, *short) for word in ("--set", item)]
+    done = cli.run("study", "preset:compare", "photos", *words, small=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = " ".join(done.stdout.split())
+    for rival in ("full", "random"):
+        assert re.search(rf"revo-continuous has \S+ points of test accuracy against {rival}", text)
+    assert (cli.folder / "photos-compare/report/index.html").exists()

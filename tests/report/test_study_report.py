@@ -13,6 +13,7 @@ from scipy import stats
 
 from revo_ray.cli.main import main
 from revo_ray.errors import UserError
+from revo_ray.report.scores import ACCURACY
 from revo_ray.report.statistics_text import verdict
 from revo_ray.report.study_report import StudyReport, study_report, write_report
 from revo_ray.rundir import open_directory
@@ -74,7 +75,7 @@ def test_the_report_is_written_beside_the_searches(small: Path) -> None:
 def test_a_study_opens_with_a_plain_sentence_on_each_rival(small: Path) -> None:
     report = report_on(small)
     lines = report.markdown.splitlines()
-    first = report.statistics.metrics[0]
+    (first,) = [m for m in report.statistics.metrics if m.metric == ACCURACY]
     assert len(first.comparisons) == 2
     for comparison in first.comparisons:
         mean, visible = comparison.difference.mean, comparison.difference.visible

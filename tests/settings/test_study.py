@@ -13,6 +13,7 @@ from revo_ray.run import run_study
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.paths import JOB
 from revo_ray.search.core.prepare import resolve
+from revo_ray.settings.images_argument import images_overrides
 from revo_ray.settings.presets import preset_names
 from revo_ray.settings.schema import MethodConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -108,12 +109,25 @@ def test_what_a_study_wrote_is_the_same_study(seeds: list[int], tmp_path: Path) 
     assert again.searches() == made.searches()
 
 
+def test_images_take_the_place_of_those_of_a_study(tmp_path: Path) -> None:
+    (tmp_path / "my photos/cat").mkdir(parents=True)
+    own = images_overrides(str(tmp_path / "my photos"), "preset:compare")
+    study = StudyConfig.load("preset:compare", own)
+    assert study.name == "my-photos-compare"
+    assert {search.data.root for search in study.searches()} == {str(tmp_path / "my photos")}
+    assert {search.data.train_fraction for search in study.searches()} == {"rest"}
+    assert not any(text.startswith("name=") for text in images_overrides(str(tmp_path), "a.yaml"))
+    with pytest.raises(UserError, match="photoz': give a folder, an archive or a table"):
+        images_overrides("photoz", "preset:compare")
+
+
 def test_the_studies_that_ship() -> None:
     sizes = {
         name: len(StudyConfig.load(f"preset:{name}").searches()) for name in preset_names("study")
     }
     cells = 4 * 4 * 3  # data sets × fractions × seeds
     assert sizes == {
+        "compare": 9,
         "quick": 22,
         "table1": 10 * cells,
         "table1-paper": 7 * cells,

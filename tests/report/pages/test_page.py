@@ -127,7 +127,7 @@ def test_what_a_study_has_is_on_its_page(reported: Path) -> None:
             assert f"{kind}-{method}-{model}" in found
     shared = ("radar", "best-so-far", "critical-difference", "validation-test")
     assert {*shared, f"best-plans-{model}"} <= found
-    for words in ("mean ± sample standard deviation", "Wilcoxon", "what a search cost"):
+    for words in ("mean ± sample standard deviation", "paired t test", "what a search cost"):
         assert words in text
     assert "revo-ray study study.yaml --set name=study-again" in text
 
