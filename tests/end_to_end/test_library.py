@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -17,7 +19,8 @@ from revo_ray import SearchConfig, SearchResult, run_search
 from revo_ray.errors import Interrupted, UserError
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.storage import Storage
-from tests.end_to_end.cli import SMALL
+from tests.end_to_end.cli import ROOT, SMALL
+from tests.end_to_end.photos import write_photos
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,6 +89,23 @@ def test_a_finished_search_is_checked_before_its_result_is_given(tmp_path: Path)
     mended = run_search(config(tmp_path, *small), resume=True)
     assert (mended.best, mended.test) == (first.best, first.test)
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+def test_the_lines_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docs/library.md`, one block after the other, on a small network."""
+    page = (ROOT / "docs/library.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.S | re.M)
+    assert len(blocks) == 3
+    small = [*SMALL, "storage=revo_results", "name=from-python", "search.evaluations=4"]
+    blocks[0] = blocks[0].replace('["name=from-python", "search.evaluations=20"]', repr(small))
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos", counts={"temple": 2, "flower": 2}, size=(80, 60))
+    here: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, here)
+    assert here["result"].evaluations == 4
+    assert here["answers"].probabilities.shape == (4, 10)
+    assert here["row"].evaluation == 3
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import json
 import re
 import shutil
 import time
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.end_to_end.cli import Cli
+from tests.end_to_end.cli import ROOT, Cli
 from tests.end_to_end.photos import write_photos
 
 pytestmark = pytest.mark.slow
@@ -101,3 +102,17 @@ def seconds(text: str) -> int:
         int(number) * {"s": 1, "m": 60, "h": 3600}[unit]
         for number, unit in re.findall(r"(\d+)([smh])", text)
     )
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_the_lines_of_the_page_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docs/own-images.md`, from Python, in less time."""
+    page = (ROOT / "docs/own-images.md").read_text()
+    (lines,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.S | re.M)
+    write_photos(cli.folder / "photos", {"temple": 20, "flower": 20}, (320, 240))
+    monkeypatch.chdir(cli.folder)
+    names: dict[str, Any] = {}
+    exec(lines.replace("minutes=30", "minutes=1"), names)
+    assert names["result"].best["val_loss"] < 0.7
+    assert (cli.folder / "revo_results/photos/config.yaml").exists()

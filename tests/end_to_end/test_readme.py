@@ -181,6 +181,34 @@ def test_each_command_has_a_test() -> None:
     assert not gone, "no page has these any more"
 
 
+SNIPPETS = {
+    "README.md": ("tests/model/test_load.py", "tests/end_to_end/test_cmamv_page.py"),
+    "docs/cmamv-search.md": ("tests/end_to_end/test_cmamv_page.py",) * 4,
+    "docs/library.md": ("tests/end_to_end/test_library.py",) * 3,
+    "docs/methods.md": ("tests/end_to_end/test_plugin.py",),
+    "docs/own-images.md": ("tests/end_to_end/test_own_images.py",),
+    "docs/taking-away.md": ("tests/model/test_load.py",),
+    "docs/trackers.md": ("tests/end_to_end/test_trackers.py",),
+    "docs/writing-a-method.md": ("tests/docs/test_docs.py",),
+    "docs/writing-a-source.md": ("tests/docs/test_writing_a_source.py",) * 2,
+    "docs/writing-an-algorithm.md": ("tests/docs/test_docs.py",),
+}
+"""The file that runs each block of Python of a page, in their order."""
+
+
+def test_each_block_of_python_is_run_by_a_test() -> None:
+    found = {}
+    for page in PAGES:
+        blocks = re.findall(r"^```python\n", page.read_text(), flags=re.M)
+        if blocks:
+            found[page.relative_to(ROOT).as_posix()] = len(blocks)
+    assert found == {page: len(tests) for page, tests in SNIPPETS.items()}
+    for page, tests in SNIPPETS.items():
+        for test in tests:
+            text = (ROOT / test).read_text()
+            assert Path(page).name in text or "README" in text, f"{test} does not read {page}"
+
+
 @pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
 def test_the_test_that_is_named_is_there(test: str) -> None:
     path, _, function = test.partition("::")
