@@ -21,6 +21,7 @@ from revo_ray.search.core.time_budget import (
     largest,
     limits,
 )
+from revo_ray.settings.duration import time_text
 from revo_ray.settings.schema import ModelConfig, SearchConfig, TrainConfig
 from revo_ray.words import counted, duration, listed
 
@@ -223,16 +224,8 @@ def _lines(
     if not fits:
         few = work.seconds > seconds / 2
         yield (
-            f"         --time {_time(limit)} leaves less, and there is no smaller plan"
+            f"         --time {time_text(limit)} leaves less, and there is no smaller plan"
             + ("" if few else "; --set data.max_images=N takes fewer images")
         )
     elif grows:
-        yield f"         --time {_time(3 * limit)} would buy {listed(grows, 'or')}"
-
-
-def _time(limit: timedelta) -> str:
-    """A time as `--time` takes it: `90s`, `5m`, `2h`."""
-    seconds = round(limit.total_seconds())
-    if seconds % 60:
-        return f"{seconds}s"
-    return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"
+        yield f"         --time {time_text(3 * min(limit, timedelta.max // 3))} would buy {listed(grows, 'or')}"
