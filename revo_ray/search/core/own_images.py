@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from revo_ray.data.glance import Glance, glance
+from revo_ray.rundir.recorded_config import check_images
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import resolve
 from revo_ray.search.core.time_budget import (
@@ -77,8 +78,10 @@ def recorded_choice(config: SearchConfig, run: RunDirectory) -> Choice:
     """Take the open keys from the configuration that a run directory records.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, of other images, or does not fit the keys that are set.
     """
+    if not run.has_rows:  # else the table's checksum says whether the images are the same
+        check_images(run.storage, config)
     recorded = run.config().config
     return Choice(config.filled_in({key: attrgetter(key)(recorded) for key in config.open_keys}))
 

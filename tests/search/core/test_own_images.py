@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
+from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
+from revo_ray.run.open_choice import with_choice
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.own_images import Choice, Measured, choose, recorded_choice
+from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.time_budget import Plan, Work, largest, limits
+from revo_ray.search.ray.halving import make_halving
 from revo_ray.settings.open_keys import OPEN
 from revo_ray.settings.schema import SearchConfig, TrainConfig
 from tests.end_to_end.photos import write_photos
@@ -128,12 +134,12 @@ def test_a_short_time_says_that_it_is_not_enough(photos: Path) -> None:
     assert "no smaller plan" in choice.lines[-1]
 
 
+def never() -> Workers:
+    raise AssertionError("asked a worker")
+
+
 def test_wrong_images_are_told_before_a_worker_is_asked(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-
-    def never() -> Workers:
-        raise AssertionError("asked a worker")
-
     config = SearchConfig.load(str(tmp_path))
     with pytest.raises(UserError, match="no image lies in"):
         choose(config, never, MINUTE, time.monotonic())
@@ -149,3 +155,34 @@ def test_a_resumed_search_reads_the_choice(photos: Path, tmp_path: Path) -> None
     assert again.seconds is None
     other = SearchConfig.load(str(photos), [f"storage={tmp_path}", "train.epochs=77"])
     assert recorded_choice(other, run).config.train.epochs == 77  # for the check to refuse
+
+
+def test_a_wrong_method_is_told_before_a_worker_is_asked(photos: Path, tmp_path: Path) -> None:
+    config = SearchConfig.load(str(photos), [f"storage={tmp_path}", "method.name=nope"])
+    with ExitStack() as stack:
+        preparation = Preparation(
+            str(tmp_path), False, stack, prepare_table=prepare_table, early_stopping=make_halving
+        )
+        with pytest.raises(UserError, match=r"method\.name"):
+            with_choice(config, preparation, never, None, time.monotonic(), None)
+
+
+def test_a_choice_that_does_not_fit_the_users_keys_is_refused(photos: Path, tmp_path: Path) -> None:
+    config = SearchConfig.load(str(photos), [f"storage={tmp_path}"])
+    run = RunDirectory.of(config)
+    run.write_config(config.filled_in({"train.epochs": 1}), {}, {})
+    later = SearchConfig.load(str(photos), [f"storage={tmp_path}", "train.warmup_epochs=2"])
+    with pytest.raises(UserError, match=r"warmup_epochs.*--set"):
+        recorded_choice(later, run)
+
+
+def test_the_choice_for_other_images_is_not_taken(photos: Path, tmp_path: Path) -> None:
+    config = SearchConfig.load(str(photos), [f"storage={tmp_path}"])
+    run = RunDirectory.of(config)
+    run.write_config(SearchConfig.load(overrides=[f"storage={tmp_path}", "name=p"]), {}, {})
+    with pytest.raises(UserError, match=r"other settings: data\.root .*data\.source \('digits'"):
+        recorded_choice(config, run)
+    run.write_config(config.filled_in({}), {}, {})
+    relative = os.path.relpath(photos)
+    again = SearchConfig.load(relative + "/", [f"storage={tmp_path}"])
+    assert not recorded_choice(again, run).config.open_keys  # the same folder in other words
