@@ -43,7 +43,6 @@ from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 from revo_ray.search.ray.timing import RayWorkers
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
-from revo_ray.words import duration
 
 T = TypeVar("T")
 
@@ -96,7 +95,7 @@ def run_search(
             return RayWorkers(needs(), config.resources)
 
         choice = with_choice(config, preparation, workers, time, began, console)
-        config, chosen_at = choice.config, monotonic()
+        config = choice.config
         preparation.check(config)
         if preparation.finished(config) is None:
             connect()
@@ -115,9 +114,10 @@ def run_search(
                 "search.stop_after passed before an evaluation ended; allow more time, and go on "
                 "with --resume"
             )
-        if choice.seconds is not None and results[config.name].stopped_by == "budget":
-            took = duration(monotonic() - chosen_at)
-            say(console, f"it took {took}; about {duration(choice.seconds)} were estimated")
+        if results[config.name].stopped_by == "budget" and (
+            took := choice.took(monotonic() - began)
+        ):
+            say(console, took)
         return results[config.name]
 
 

@@ -149,9 +149,9 @@ def check_config(
     before = flat(SearchConfig().model_dump(mode="json")) | flat(recorded)
     old, new = before[MAY_GROW], now[MAY_GROW]
     grown = isinstance(old, int) and new > old
-    keys = before.keys() | now.keys()
+    every = before.keys() | now.keys()
     free = {*MAY_CHANGE, *([MAY_GROW] if grown else [])}
-    _refuse_changes(storage, before, now, keys - free)
+    _refuse_changes(storage, before, now, every - free)
     sha256 = provenance.get("sha256")
     if not isinstance(sha256, dict):
         raise _damaged(storage)

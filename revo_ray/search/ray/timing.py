@@ -71,8 +71,8 @@ class RayWorkers:
                 )
             raise SearchError(f"cannot time a step of {model} on a worker: {cause}") from None
         finally:
-            for answer in waiting:
-                ray.cancel(answer, force=True)
+            for reference in waiting:
+                ray.cancel(reference, force=True)
         for answer in found:
             if answer.lacks_memory is not None:
                 raise StepMemoryError(*answer.lacks_memory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import ray
@@ -24,8 +23,8 @@ WAIT_S = 8.0
 
 
 @pytest.fixture(scope="module")
-def workers(one_ray: None) -> Iterator[RayWorkers]:
-    yield RayWorkers(TrialResources(1, 0), ResourcesConfig(device="cpu"))
+def workers(one_ray: None) -> RayWorkers:
+    return RayWorkers(TrialResources(1, 0), ResourcesConfig(device="cpu"))
 
 
 def test_too_large_a_batch_is_told_in_a_line_with_the_keys_to_lower(workers: RayWorkers) -> None:
