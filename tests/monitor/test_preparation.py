@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from revo_ray.data.files import stored_file
 from revo_ray.data.image_records import Finding, Topic
 from revo_ray.data.table import image_table as table_module
 from revo_ray.monitor.preparation import prepare_and_show, table_progress
@@ -32,7 +33,10 @@ def test_a_log_gets_a_line_at_the_start_and_one_at_the_end(tmp_path: Path) -> No
     assert len(lines) == 2
 
 
-def test_images_that_were_read_before_are_counted(tmp_path: Path) -> None:
+def test_images_that_were_read_before_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
     source = write_photos(tmp_path / "p", {"temple": 6, "flower": 4}, (64, 48))
     config = DataConfig(source="folder", root=str(source), image_size=16, train_fraction="rest")
     (source / "temple" / "IMG_0000.jpg").rename(tmp_path / "later.jpg")
