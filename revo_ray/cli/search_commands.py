@@ -34,6 +34,7 @@ from revo_ray.cli.upload_text import show_upload
 from revo_ray.errors import SearchError, UserError
 from revo_ray.monitor.terminal import CleanStream
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.duration import time_text
 from revo_ray.settings.images_argument import images_overrides
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -118,7 +119,7 @@ def _show_dry_run(
 
 
 def _time_words(time: timedelta | None) -> list[str]:
-    return [] if time is None else ["--time", f"{time.total_seconds():g}s"]
+    return [] if time is None else ["--time", time_text(time)]
 
 
 def study(

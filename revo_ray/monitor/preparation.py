@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.monitor.terminal import say
 from revo_ray.settings.schema import DataConfig
-from revo_ray.words import duration
+from revo_ray.words import counted, duration
 
 
 def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
@@ -48,10 +48,11 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
         if began is None:
             began, images = time.monotonic(), total
             if console is not None and console.is_terminal:
-                bar.add_task("", total=total)
+                bar.add_task("", total=total, completed=done)
                 bar.start()
             else:
-                say(console, f"preparing {total} images")
+                known = f", {done} of them known" if done else ""
+                say(console, f"preparing {counted(total, 'image')}{known}")
         for task in bar.task_ids:
             bar.update(task, completed=done)
         if bar.task_ids and done == total:
@@ -63,7 +64,7 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
         if bar.task_ids:  # else it was not started, and to stop it would print an empty line
             bar.stop()
     if began is not None:
-        say(console, f"prepared {images} images in {duration(time.monotonic() - began)}")
+        say(console, f"prepared {counted(images, 'image')} in {duration(time.monotonic() - began)}")
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from rich.console import Console
 
 from revo_ray.errors import UserError
 from revo_ray.monitor.terminal import say
-from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.own_images import TIME, Choice, Workers, choose, recorded_choice
-from revo_ray.search.core.prepare import Preparation
+from revo_ray.search.core.prepare import Preparation, resolve
 from revo_ray.settings.schema import SearchConfig
 
 
@@ -26,7 +25,8 @@ def with_choice(
     """The configuration with its open keys chosen, or read where a resumed search recorded them.
 
     Raises:
-        UserError: a time is given and nothing is open, or as `choose` and `Preparation.check`.
+        UserError: a time is given and nothing is open, or as `resolve`, `choose` and
+            `Preparation.check`.
     """
     if not config.open_keys:
         if limit is not None:
@@ -35,8 +35,8 @@ def with_choice(
                 "configuration has settings of its own; search.stop_after ends a search in time"
             )
         return Choice(config)
-    preparation.refuse_second(config)
-    run = RunDirectory.of(config)
+    run = preparation.refuse_second(config)
+    resolve(config)  # a mistake in the method, before Ray starts
     if preparation.resume and run.exists:
         return recorded_choice(config, run)
     say(console, "looking at the images, and timing a training step")

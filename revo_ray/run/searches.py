@@ -43,7 +43,6 @@ from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 from revo_ray.search.ray.timing import RayWorkers
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
-from revo_ray.words import duration
 
 T = TypeVar("T")
 
@@ -89,13 +88,14 @@ def run_search(
         stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
         connect = cache(lambda: _connect(address, stack))
+        needs = cache(partial(_needs, config.resources, console))
 
         def workers() -> RayWorkers:
             connect()
-            return RayWorkers(_needs(config.resources, console), config.resources)
+            return RayWorkers(needs(), config.resources)
 
         choice = with_choice(config, preparation, workers, time, began, console)
-        config, chosen_at = choice.config, monotonic()
+        config = choice.config
         preparation.check(config)
         if preparation.finished(config) is None:
             connect()
@@ -107,16 +107,17 @@ def run_search(
         stack.callback(progress.close)
         state.listeners.append(progress)
         progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], stop_after, config.resources, connect, console, progress.tick)
+        results = _run([state], stop_after, config.resources, connect, needs, progress.tick)
         hand_over(trackers, results, teller(console))
         if config.name not in results:
             raise SearchError(
                 "search.stop_after passed before an evaluation ended; allow more time, and go on "
                 "with --resume"
             )
-        if choice.seconds is not None and results[config.name].stopped_by == "budget":
-            took = duration(monotonic() - chosen_at)
-            say(console, f"it took {took}; about {duration(choice.seconds)} were estimated")
+        if results[config.name].stopped_by == "budget" and (
+            took := choice.took(monotonic() - began)
+        ):
+            say(console, took)
         return results[config.name]
 
 
@@ -174,7 +175,8 @@ def run_study(
         progress.begin()
         opened, tick = list(states.values()), progress.tick
         resources, finish = config.resources, progress.finish
-        results |= _run(opened, stop_after, resources, connect, console, tick, finish)
+        needs = partial(_needs, resources, console)
+        results |= _run(opened, stop_after, resources, connect, needs, tick, finish)
         ended = {name: result for name, result in results.items() if result is not None}
         hand_over(trackers, ended, teller(console))
         return list(ended.values())
@@ -300,7 +302,7 @@ def _run(
     stop_after: StopAfter,
     resources: ResourcesConfig,
     connect: Callable[[], bool],
-    console: Console | None,
+    needs: Callable[[], TrialResources],
     tick: Callable[[int, int], None],
     finished: Callable[[SearchResult], None] = lambda result: None,
 ) -> dict[str, SearchResult]:
@@ -321,14 +323,14 @@ def _run(
         ray_stays = connect()  # done already, but for a finished search that proved damaged
         for state in open_states:
             state.task["node"] = this_machine()
-        needs = _needs(resources, console)
+        wanted = needs()
         limit = resources.max_concurrent
 
         def stop_or_show(busy: int, slots: int) -> None:
             stop_after.check(open_states)
             tick(busy, slots)
 
-        run_experiment(open_states, needs, limit, finish, ray_stays=ray_stays, tick=stop_or_show)
+        run_experiment(open_states, wanted, limit, finish, ray_stays=ray_stays, tick=stop_or_show)
     return {name: result for name, result in results.items() if result is not None}
 
 

@@ -66,7 +66,7 @@ class SearchResult:
         form: `search.result`, the form that load, predict and export take.
         forms: the forms that were made and tested: `best`, `ensemble`, `soup`, `plain`.
         splits: number of images in each split.
-        notes: reasons why a form was not made.
+        notes: reasons why a form was not made, and evaluations that share the best score.
         explained: what `form` got right and wrong on the test images, see `combine.explanation`.
     """
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -148,18 +149,9 @@ def check_config(
     before = flat(SearchConfig().model_dump(mode="json")) | flat(recorded)
     old, new = before[MAY_GROW], now[MAY_GROW]
     grown = isinstance(old, int) and new > old
-    differ = [
-        f"{key} ({before.get(key)!r}, now {now.get(key)!r}"
-        + ("; it may only grow)" if key == MAY_GROW else ")")
-        for key in sorted(before.keys() | now.keys())
-        if key not in MAY_CHANGE and before.get(key) != now.get(key)
-        if not (key == MAY_GROW and grown)
-    ]
-    if differ:
-        raise UserError(
-            f"the search in {storage.uri} was started with other settings: {', '.join(differ)}; "
-            "set them back, or choose another name"
-        )
+    every = before.keys() | now.keys()
+    free = {*MAY_CHANGE, *([MAY_GROW] if grown else [])}
+    _refuse_changes(storage, before, now, every - free)
     sha256 = provenance.get("sha256")
     if not isinstance(sha256, dict):
         raise _damaged(storage)
@@ -177,6 +169,44 @@ def check_config(
                 f"(SHA-256 {sha256.get(what)}, now {checksum}); put it back, or choose another name"
             )
     return grown
+
+
+def check_images(storage: Storage, config: SearchConfig) -> None:
+    """Compare the place of the images with the recorded one, of a search that has no rows yet.
+
+    Raises:
+        UserError: it is another place, or the recorded configuration is damaged.
+    """
+    before, now = (
+        {"data.source": data.source, "data.root": data.root and _absolute(data.root)}
+        for data in (read_config(storage).config.data, config.data)
+    )
+    _refuse_changes(storage, before, now, before)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def _refuse_changes(
+    storage: Storage, before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]
+) -> None:
+    """Refuse a resumed search in which keys differ from the recorded ones.
+
+    Raises:
+        UserError: naming them.
+    """
+    differ = [
+        f"{key} ({before.get(key)!r}, now {now.get(key)!r}"
+        + ("; it may only grow)" if key == MAY_GROW else ")")
+        for key in sorted(keys)
+        if before.get(key) != now.get(key)
+    ]
+    if differ:
+        raise UserError(
+            f"the search in {storage.uri} was started with other settings: {', '.join(differ)}; "
+            "set them back, or choose another name"
+        )
 
 
 def check_plan(uri: str, unit_rules: int) -> None:

@@ -48,4 +48,16 @@ def read_time(text: str) -> timedelta:
         raise ValueError(f"{text!r}: {cause}") from None
 
 
+def time_text(time: timedelta) -> str:
+    """Format a duration as `read_time` takes it: `90s`, `5m`, `2h`, `0.25s`."""
+    seconds, rest = divmod(time, timedelta(seconds=1))
+    if rest and seconds < 2**32:
+        return f"{seconds}.{rest.microseconds:06d}".rstrip("0") + "s"
+    if seconds >= 2**32:  # pydantic reads no more with a unit
+        return str(seconds)
+    if seconds % 60:
+        return f"{seconds}s"
+    return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"
+
+
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)

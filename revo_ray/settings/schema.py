@@ -381,14 +381,20 @@ class SearchConfig(Section):
         return self._open
 
     def filled_in(self, chosen: Mapping[str, Any]) -> Self:
-        """The configuration with dotted keys at the chosen values, and none left open."""
-        sections: dict[str, dict[str, Any]] = {}
+        """The configuration with dotted keys at the chosen values, and none left open.
+
+        Raises:
+            UserError: a value does not fit the others.
+        """
+        values = self.model_dump()
         for key, value in chosen.items():
             section, _, name = key.partition(".")
-            sections.setdefault(section, {})[name] = value
-        new = {name: getattr(self, name).model_copy(update=u) for name, u in sections.items()}
-        filled = self.model_copy(update=new)
-        filled._open = frozenset()
+            values[section][name] = value
+        try:
+            filled = type(self).model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(error, type(self), self._origins)) from None
+        filled._origins.update(self._origins)
         return filled
 
     @classmethod

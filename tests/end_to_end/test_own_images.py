@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from revo_ray.search.ray.resources import TrialResources
 from tests.end_to_end.cli import ROOT, Cli
 from tests.end_to_end.photos import write_photos
 
@@ -21,7 +22,10 @@ SHORT = ("--time", "20s", "--evaluations", "4")
 
 
 @pytest.mark.usefixtures("one_ray")
-def test_what_is_chosen_is_recorded_and_a_resumed_search_keeps_it(cli: Cli) -> None:
+def test_what_is_chosen_is_recorded_and_a_resumed_search_keeps_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrialResources, "check", lambda _: "waiting for a machine")
     photos = str(write_photos(cli.folder / "my photos", {"temple": 20, "flower": 8}, (320, 240)))
     run = cli.folder / "my-photos"
     settings = NETWORK | {"search__population": "4", "train__epochs": "2"}
@@ -29,8 +33,9 @@ def test_what_is_chosen_is_recorded_and_a_resumed_search_keeps_it(cli: Cli) -> N
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert "16 to train, 6 to validate, 6 to test" in said
+    assert said.count("waiting for a machine") == 1
     assert re.search(r"time: +about \d+s from now", said)
-    assert re.search(r"it took \d+s; about \d+s were estimated", said)
+    assert re.search(r"it took \d+s; about \d+s were estimated; .* in all, of --time 20s", said)
     recorded = yaml.safe_load((run / "config.yaml").read_text())
     train = recorded["train"]
     assert (train["class_weights"], train["batch_size"]) == ("balanced", 8)
@@ -88,7 +93,7 @@ def test_photographs_of_12_megapixels_take_the_promised_time(cli: Cli) -> None:
     done = cli.run_alone("search", str(photos), "--time", "2m", small=False, forks=False)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr
-    said = re.search(r"it took (.*); about (.*) were estimated", done.stdout + done.stderr)
+    said = re.search(r"it took (.*?); about (.*?) were estimated", done.stdout + done.stderr)
     assert said
     real, promised = (seconds(text) for text in said.groups())
     assert promised / 2 < real < promised * 2

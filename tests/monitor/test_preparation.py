@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from revo_ray.data.files import stored_file
 from revo_ray.data.image_records import Finding, Topic
 from revo_ray.data.table import image_table as table_module
 from revo_ray.monitor.preparation import prepare_and_show, table_progress
 from revo_ray.settings.schema import DataConfig
+from tests.end_to_end.photos import write_photos
 
 CONFIG = DataConfig(image_size=8, max_images=300)
 NO_GROUP = Finding(Topic.GROUPS, "[no] group is known")
@@ -29,6 +31,21 @@ def test_a_log_gets_a_line_at_the_start_and_one_at_the_end(tmp_path: Path) -> No
     assert lines[0] == "preparing 300 images"
     assert re.fullmatch(r"prepared 300 images in \d+s", lines[1])
     assert len(lines) == 2
+
+
+def test_images_that_were_read_before_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_file, "RECENT_NS", 0)
+    source = write_photos(tmp_path / "p", {"temple": 6, "flower": 4}, (64, 48))
+    config = DataConfig(source="folder", root=str(source), image_size=16, train_fraction="rest")
+    (source / "temple" / "IMG_0000.jpg").rename(tmp_path / "later.jpg")
+    prepare_and_show(config, tmp_path / "tables", None)
+    (tmp_path / "later.jpg").rename(source / "temple" / "IMG_0000.jpg")
+    prepare_and_show(config, tmp_path / "tables", Console(file=(stream := io.StringIO())))
+    first, second, *_ = stream.getvalue().splitlines()
+    assert first == "preparing 10 images, 9 of them known"
+    assert second.startswith("prepared 10 images in")
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revo_ray.errors import UserError
+from revo_ray.settings.duration import read_time, time_text
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
 
@@ -50,3 +51,16 @@ def test_it_comes_back_from_a_written_configuration(text: str) -> None:
     config = SearchConfig.load(None, [f"search.stop_after={text}"])
     written = yaml.safe_dump(config.model_dump(mode="json"))
     assert SearchConfig.model_validate(yaml.safe_load(written)).search == config.search
+
+
+@given(
+    st.timedeltas(timedelta(microseconds=1), timedelta(days=49_000))
+    | st.integers(1, 10**13).map(lambda seconds: timedelta(seconds=seconds))
+)
+def test_a_time_that_is_printed_reads_back(time: timedelta) -> None:
+    assert read_time(time_text(time)) == time
+
+
+@pytest.mark.parametrize("text", ["300h", "2m", "90s", "1.5s", "45m", "61s", "7199s"])
+def test_a_time_is_printed_in_its_largest_whole_unit(text: str) -> None:
+    assert time_text(read_time(text)) == text

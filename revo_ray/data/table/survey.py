@@ -142,7 +142,8 @@ class Survey:
         Args:
             records: records of all pictures.
             rows: their rows, as `find` returns them.
-            progress: called with the number of pictures done and of those to look at.
+            progress: called with the number of pictures done and of all; those that need no look
+                are done from the start.
 
         Returns:
             The problems of pictures that cannot be used, by position. Such a picture has a row if
@@ -156,8 +157,14 @@ class Survey:
         self._spool.make_room(len(todo))
         free = 1 + self._database.execute("SELECT coalesce(max(id), 0) FROM pictures").fetchone()[0]
         committed = time.monotonic()
+        before = len(records) - len(todo)
+
+        def report(done: int, _: int) -> None:
+            if progress is not None:
+                progress(before + done, len(records))
+
         looked_at = decode_all(
-            lambda i: self._look(records[i]), todo.tolist(), progress, self._config.image_size
+            lambda i: self._look(records[i]), todo.tolist(), report, self._config.image_size
         )
         try:
             with closing(looked_at):

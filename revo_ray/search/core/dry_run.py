@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
 from revo_ray.errors import UserError
-from revo_ray.finetune.plan import Plan
 from revo_ray.methods import Method
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.own_images import Measured
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 START_S = 8.0
 """Seconds in which a worker starts and imports its libraries, where none is asked."""
-SMALL_RATE = 1e-12
-"""A learning rate that trains, and at which nothing diverges."""
 TIMED = ("batch_size", "optimizer", "augment", "precision", "seed")
 """Keys of `train:` that the time of a step depends on, and the seed."""
 
@@ -69,7 +65,8 @@ class DryRun:
         workers: evaluations that this machine runs at the same time.
         warm_starts: the winners with which searches begin, in a few words each.
         gpu_memory: a line on the memory that evaluations need which share a GPU, by network.
-        promised: estimated time of a search whose settings were fitted to a time.
+        promised: estimated time of a search whose settings were fitted to a time; no other step is
+            timed then.
     """
 
     preparation: Preparation
@@ -132,10 +129,12 @@ class DryRun:
                 gpu_bytes = _gpu_bytes()
                 if line := gpu_memory_line(config, backbone, table, splits, gpu_bytes):
                     self.gpu_memory.setdefault(model.name, line)
-                images = min(config.train.batch_size, len(splits.train))
-                seconds = _time_step(config, backbone, units, table, splits)
-                self._per_image[timed] = seconds / images
-                self.steps.setdefault(model.name, (seconds, images))
+                self._per_image[timed] = 0.0
+                if self.promised is None:  # else the steps were timed before
+                    images = min(config.train.batch_size, len(splits.train))
+                    seconds = _time_step(config, backbone, units, table, splits)
+                    self._per_image[timed] = seconds / images
+                    self.steps.setdefault(model.name, (seconds, images))
         return self._units[key], self._per_image[timed]
 
     def _try(self, config: SearchConfig, method: Method, units: list[Unit]) -> bool:
@@ -200,22 +199,15 @@ def _threads(count: int) -> Iterator[None]:
 def _time_step(
     config: SearchConfig, backbone: Backbone, units: list[Unit], table: Table, splits: Splits
 ) -> float:
-    """Seconds of a training step in which every unit trains, after one that was not timed."""
+    """Seconds of a training step as an evaluation takes it, see `step_time.time_step`."""
     from revo_ray.finetune.training.assemble import pick_device
-    from revo_ray.finetune.training.tuner import FineTuner
+    from revo_ray.finetune.training.step_time import time_step
 
-    keys = {name: getattr(config.train, name) for name in TIMED}
-    train = TrainConfig(epochs=3, batch_norm="running", **keys)  # the last would be validated
+    train = TrainConfig(**{name: getattr(config.train, name) for name in TIMED})
     few = Splits(splits.train[: train.batch_size], splits.validation[:1], splits.test[:1])
     device = pick_device(config.resources.device, holds_gpu=config.resources.gpus_per_trial != 0)
     with _threads(config.resources.cpus_per_trial):
-        tuner = FineTuner(backbone, units, table, few, train, device=device)
-        epochs = list(islice(tuner.run(Plan((SMALL_RATE,) * len(units))), 2))
-    if epochs[-1].diverged:
-        raise UserError(
-            f"{backbone.name} with these weights has no finite loss", key="model.weights"
-        )
-    return epochs[1].seconds - epochs[0].seconds
+        return time_step(backbone, units, table, few, train, device)
 
 
 def _gpu_bytes() -> int | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from revo_ray.data.glance import Glance, glance
+from revo_ray.finetune.training.exhausted import StepMemoryError
+from revo_ray.rundir.recorded_config import check_images
 from revo_ray.rundir.run_directory import RunDirectory
-from revo_ray.search.core.prepare import resolve
+from revo_ray.search.core.choice_lines import plan_lines, time_lines
 from revo_ray.search.core.time_budget import (
     IMBALANCED,
     Limits,
@@ -21,11 +23,14 @@ from revo_ray.search.core.time_budget import (
     largest,
     limits,
 )
+from revo_ray.settings.duration import time_text
 from revo_ray.settings.schema import ModelConfig, SearchConfig, TrainConfig
-from revo_ray.words import counted, duration, listed
+from revo_ray.words import duration
 
 TIME = timedelta(minutes=5)
 """Time of a search of own images that names none."""
+LEAST_BATCH = 4
+"""Images of a batch that is not halved again, where memory holds no larger one."""
 
 
 class Measured(NamedTuple):
@@ -54,7 +59,11 @@ class Workers(Protocol):
     def time_steps(
         self, model: str, classes: int, sizes: Sequence[int], train: TrainConfig, at_once: int
     ) -> Measured:
-        """Time a training step, as `step_time.time_steps`, on so many workers at once."""
+        """Time a training step, as `step_time.time_steps`, on so many workers at once.
+
+        Raises:
+            StepMemoryError: it needs more memory than there is.
+        """
 
 
 @dataclass(frozen=True)
@@ -65,19 +74,34 @@ class Choice:
         config: with the chosen values.
         lines: for people: what was chosen, and why.
         seconds: estimated time of the search from here on; None if the choice was made before.
+        used: seconds that the command had taken when the choice was made.
+        limit: time that the command may take.
     """
 
     config: SearchConfig
     lines: tuple[str, ...] = ()
     seconds: float | None = None
+    used: float = 0.0
+    limit: timedelta = TIME
+
+    def took(self, seconds: float) -> str | None:
+        """A line on the time of the whole command, beside the estimate; None without one."""
+        if self.seconds is None:
+            return None
+        return (
+            f"it took {duration(seconds - self.used)}; about {duration(self.seconds)} were "
+            f"estimated; {duration(seconds)} in all, of --time {time_text(self.limit)}"
+        )
 
 
 def recorded_choice(config: SearchConfig, run: RunDirectory) -> Choice:
     """Take the open keys from the configuration that a run directory records.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, of other images, or does not fit the keys that are set.
     """
+    if not run.has_rows:  # else the table's checksum says whether the images are the same
+        check_images(run.storage, config)
     recorded = run.config().config
     return Choice(config.filled_in({key: attrgetter(key)(recorded) for key in config.open_keys}))
 
@@ -105,21 +129,17 @@ def choose(
         "train.class_weights": "balanced" if images.imbalance >= IMBALANCED else "none",
     }
     chosen |= {key: value for key, value in simple.items() if key in left}
-    partly = config.filled_in(chosen)
-    population = config.search.population
-    bounds = _bounds(config, partly.train.batch_size, images, own_size, own.gpu)
-    ends, train = dict.fromkeys((bounds.sizes[0], bounds.sizes[-1])), partly.train
-    at_once = min(own.count, population, bounds.evaluations[1])
-    steps, start = own.time_steps(partly.model.name, images.classes, [*ends], train, at_once)
-    if not steps.keys() >= ends.keys():  # the network takes no smaller images than its own
-        bounds = replace(bounds, sizes=bounds.sizes[-1:])
+    wanted = config.filled_in(chosen)
+    partly, bounds, measured = _timed(own, config, wanted, images, own_size)
+    counts = images.train, images.validation, images.test
     work = Work(
-        *(images.train, images.validation, images.test),
-        steps,
-        *(own.count, population),
-        seconds=start + images.seconds * (images.train + images.validation + images.test),
+        *counts,
+        measured.steps,
+        *(own.count, config.search.population),
+        seconds=measured.start + images.seconds * sum(counts),
     )
-    seconds = limit.total_seconds() - (time.monotonic() - began)
+    used = time.monotonic() - began
+    seconds = limit.total_seconds() - used
     plan, bounds = _largest(partly.model.name, bounds, work, seconds)
     fitted = {
         "data.image_size": plan.image_size,
@@ -127,10 +147,42 @@ def choose(
         "search.evaluations": plan.evaluations,
     }
     done = partly.filled_in({key: value for key, value in fitted.items() if key in left})
-    promised = work.seconds_of(plan)
-    fits = promised <= seconds
-    lines = _lines(done, images, where, work, plan, bounds, promised, limit, fits)
-    return Choice(done, tuple(lines), promised)
+    lines = [*plan_lines(done, images, where, work, plan, bounds, used)]
+    if partly.train.batch_size < wanted.train.batch_size:
+        lines.append(f"         memory does not hold batches of {wanted.train.batch_size}")
+    lines += time_lines(done, work, plan, bounds, used, limit)
+    return Choice(done, tuple(lines), work.seconds_of(plan), used, limit)
+
+
+def _timed(
+    own: Workers, config: SearchConfig, partly: SearchConfig, images: Glance, own_size: int
+) -> tuple[SearchConfig, Limits, Measured]:
+    """Time a step at the smallest and the largest image size.
+
+    An open batch size is halved while memory does not hold the batch; then sizes are left out.
+
+    Returns:
+        The configuration `partly` and the limits, as far as memory allows, and the times.
+    """
+    batch, model = partly.train.batch_size, partly.model.name
+    bounds = _bounds(config, batch, images, own_size, own.gpu)
+    at_once = min(own.count, config.search.population, bounds.evaluations[1])
+    while True:
+        ends = [*dict.fromkeys((bounds.sizes[0], bounds.sizes[-1]))]
+        try:
+            measured = own.time_steps(model, images.classes, ends, partly.train, at_once)
+        except StepMemoryError as error:
+            if "train.batch_size" in config.open_keys and batch > LEAST_BATCH:
+                partly = partly.filled_in({"train.batch_size": batch // 2})
+                return _timed(own, config, partly, images, own_size)
+            sizes = tuple(size for size in bounds.sizes if size < error.size)
+            if not sizes:
+                raise
+            bounds = replace(bounds, sizes=sizes)
+            continue
+        if not measured.steps.keys() >= {*ends}:  # it takes no smaller images than its own
+            bounds = replace(bounds, sizes=bounds.sizes[-1:])
+        return partly, bounds, measured
 
 
 def _network(config: SearchConfig) -> tuple[dict[str, Any], str, int]:
@@ -177,62 +229,3 @@ def _largest(name: str, bounds: Limits, work: Work, seconds: float) -> tuple[Pla
             return plan, bounds
         sizes = tuple(size for size in bounds.sizes if size != plan.image_size)
         bounds = replace(bounds, sizes=sizes)
-
-
-def _lines(
-    config: SearchConfig,
-    images: Glance,
-    where: str,
-    work: Work,
-    plan: Plan,
-    bounds: Limits,
-    seconds: float,
-    limit: timedelta,
-    fits: bool,
-) -> Iterator[str]:
-    """Say what was chosen, how long it will take, and what would change it."""
-    train = config.train
-    count = images.train + images.validation + images.test
-    yield (
-        f"images:  {counted(count, 'image')} of {images.classes} classes, {images.train} to train, "
-        f"{images.validation} to validate, {images.test} to test"
-    )
-    yield f"network: {config.model.name}, weights {where or config.model.weights}"
-    if where:
-        yield "         `revo-ray models` lists other networks; --set model.name=NAME takes one"
-    extras = [f"augment {train.augment}"] * (train.augment != "none")
-    extras += ["class weights balanced"] * (train.class_weights == "balanced")
-    yield (
-        f"plan:    {counted(plan.evaluations, 'evaluation')} of {counted(plan.epochs, 'epoch')}, "
-        f"images of {plan.image_size} px, batches of {train.batch_size}"
-        + "".join(f", {extra}" for extra in extras)
-    )
-    if resolve(config)[0].has_sweep and plan.evaluations <= work.population:
-        yield (
-            "         all of them are plain fine-tuning, with one rate for all layers; layers get "
-            f"rates of their own from evaluation {work.population + 1} on"
-        )
-    step = work.per_image(plan.image_size) * train.batch_size
-    yield (
-        f"time:    about {duration(seconds)} from now: a step takes {1000 * step:,.0f} ms, "
-        f"{min(work.workers, work.population)} at a time"
-    )
-    grows = ["larger images"] * (plan.image_size < bounds.sizes[-1])
-    grows += ["more epochs"] * (plan.epochs < bounds.epochs[1])
-    grows += ["more evaluations"] * (plan.evaluations < bounds.evaluations[1])
-    if not fits:
-        few = work.seconds > seconds / 2
-        yield (
-            f"         --time {_time(limit)} leaves less, and there is no smaller plan"
-            + ("" if few else "; --set data.max_images=N takes fewer images")
-        )
-    elif grows:
-        yield f"         --time {_time(3 * limit)} would buy {listed(grows, 'or')}"
-
-
-def _time(limit: timedelta) -> str:
-    """A time as `--time` takes it: `90s`, `5m`, `2h`."""
-    seconds = round(limit.total_seconds())
-    if seconds % 60:
-        return f"{seconds}s"
-    return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from revo_ray.finetune.training.exhausted import Memory
 from revo_ray.settings.schema import SearchConfig
 
 MAX_DEATHS = 3
 """Workers that one evaluation may lose before its row says error."""
-
-Memory = Literal["device", "machine"]
-"""Memory that ran out: a GPU's, or a machine's."""
 
 NAMES: dict[Memory, str] = {"device": "GPU", "machine": "machine"}
 

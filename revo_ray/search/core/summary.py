@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from revo_ray.combine.explanation import explain, score_intervals
 from revo_ray.errors import UserError
-from revo_ray.objective import Scores
+from revo_ray.objective import LOSS, Metric, Scores
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.forms import FORMS, Form
 from revo_ray.rundir.outcome import FormResult, SearchResult
 from revo_ray.rundir.predictions import ScoredImages
@@ -49,7 +50,7 @@ def write_result(state: SearchState) -> SearchResult:
         warm_start=tuple(state.config.search.warm_start),
         form=form,
         forms=forms,
-        notes=tuple(state.forms.notes),
+        notes=(*state.forms.notes, *tie_notes(rows, state.objective)),
         splits=state.splits,
         explained=_explained(state, form, images) if forms and images is not None else None,
     )
@@ -57,6 +58,20 @@ def write_result(state: SearchState) -> SearchResult:
     state.ledger.write_parquet()
     state.run.write_outcome(result)
     return result
+
+
+def tie_notes(rows: Sequence[Evaluation], objective: Metric) -> Iterator[str]:
+    """Say so if the validation images do not tell the best evaluations apart."""
+    ranks = [objective.rank_of(row)[:2] for row in rows if objective.has_weights(row)]
+    tied = ranks.count(min(ranks)) if ranks else 0
+    metric = "loss" if objective is LOSS else f"{objective.title} and loss"
+    if tied > 1:
+        yield (
+            f"{tied} evaluations share the best validation {metric}; the earliest was taken. More "
+            "validation images would tell them apart."
+        )
+    elif ranks and min(ranks)[1] == 0:
+        yield "The best validation loss is 0. More validation images would tell evaluations apart."
 
 
 def _form_results(state: SearchState, images: ScoredImages) -> Iterator[tuple[str, FormResult]]:

@@ -6,8 +6,9 @@ The rules, in full (docs/own-images.md has them for users):
 - An evaluation makes about 100 steps, in 3 to 10 epochs.
 - The smallest plan has one generation of evaluations, a third of the epochs, and the smallest
   images: 64 px on a CPU, the network's own size on a GPU.
-- More time buys, in this order: images of 128 px, a second generation, all epochs, images of the
-  network's own size, and generations up to 100 evaluations.
+- More time buys, in this order: a second generation, which is the first that varies the rates of
+  layers, images of 128 px, all epochs, images of the network's own size, and generations up to 100
+  evaluations.
 - Images are not enlarged: the size is at most the first one that is no smaller than theirs.
 
 Every step of that order makes a plan larger and none smaller, so more time never gives less.
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Sides of images in pixels; networks halve them five times."""
 GOOD_SIZE = 128
-"""Images are brought to this size before anything else."""
+"""Images are brought to this size before the epochs grow."""
 STEPS = 100
 EPOCHS = (3, 10)
 EVALUATIONS = 100
@@ -138,12 +139,12 @@ def plans(limits: Limits, population: int = 10) -> Iterator[Plan]:
     """Plans within the limits, each at least as large as the one before in every setting."""
     plan = Plan(limits.sizes[0], limits.epochs[0], limits.evaluations[0])
     yield plan
-    for size in limits.sizes[1:]:
-        if size <= GOOD_SIZE:
-            yield (plan := replace(plan, image_size=size))
     more = range(plan.evaluations + population, limits.evaluations[1] + 1, population)
     for evaluations in more[:1]:
         yield (plan := replace(plan, evaluations=evaluations))
+    for size in limits.sizes[1:]:
+        if size <= GOOD_SIZE:
+            yield (plan := replace(plan, image_size=size))
     for epochs in range(plan.epochs + 1, limits.epochs[1] + 1):
         yield (plan := replace(plan, epochs=epochs))
     for size in limits.sizes:

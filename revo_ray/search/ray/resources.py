@@ -9,7 +9,7 @@ import ray
 from ray import tune
 
 from revo_ray.errors import UserError
-from revo_ray.search.core.retries import Memory
+from revo_ray.finetune.training.exhausted import Memory
 from revo_ray.search.ray.autoscaler import refuses
 
 

@@ -18,9 +18,9 @@ from ray import tune
 
 from revo_ray.data.shared_files import SharedFile, fetch, original
 from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.exhausted import exhausted_memory
 from revo_ray.objective import METRICS
 from revo_ray.search.core.evaluation_files import store
-from revo_ray.search.core.retries import Memory
 from revo_ray.search.core.worker_plugins import policy_here
 from revo_ray.settings.schema import DataConfig, ModelConfig, TrainConfig
 
@@ -164,27 +164,6 @@ def free_memory() -> None:
     _tuners.clear()
     gc.collect()
     torch.cuda.empty_cache()  # does nothing where no GPU was used
-
-
-_LACKS_MEMORY = (
-    *("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"),
-    "unable to find an engine to execute this computation",  # cuDNN, without room for any
-)
-
-
-def exhausted_memory(error: BaseException) -> Memory | None:
-    """The memory that ran out, which may suffice the next time; None if the error is another one.
-
-    torch has no class of its own for the machine's memory, nor for that of a GPU which does not
-    hold a process's context or cuBLAS's workspace.
-    """
-    import torch
-
-    text = str(error) if isinstance(error, RuntimeError) else ""
-    lacks = any(words in text for words in _LACKS_MEMORY)
-    if isinstance(error, torch.OutOfMemoryError) or (lacks and ("CUDA" in text or "cuDNN" in text)):
-        return "device"
-    return "machine" if isinstance(error, MemoryError) or "allocate memory" in text else None
 
 
 def describe(error: BaseException) -> str:

@@ -103,6 +103,16 @@ def test_each_network_is_timed_once_for_each_kind_of_step(
     assert [cell.searches for cell in dry.cells.values()] == [4]
 
 
+def test_a_search_with_a_promised_time_is_not_timed_again(
+    dry: DryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "_time_step", lambda *_: pytest.fail("timed a step"))
+    dry.promised = 60.0
+    dry.add(config_of(dry))
+    assert dry.evaluations == 7
+    assert dry.steps == {}
+
+
 def test_a_note_on_a_weight_file_is_said(
     dry: DryRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import pytest
@@ -78,6 +78,18 @@ def test_each_plan_takes_no_less_time_than_the_one_before(search: tuple[Limits, 
     bounds, work = search
     times = [work.seconds_of(plan) for plan in plans(bounds, work.population)]
     assert all(a <= b for a, b in pairwise(times))
+
+
+@given(searches(), seconds)
+def test_layers_vary_as_soon_as_two_generations_of_the_smallest_plan_fit(
+    search: tuple[Limits, Work], time: float
+) -> None:
+    bounds, work = search
+    first = largest(bounds, work, 0)
+    two = replace(first, evaluations=2 * work.population)
+    if two.evaluations <= bounds.evaluations[1]:
+        fits = work.seconds_of(two) <= time
+        assert (largest(bounds, work, time).evaluations >= two.evaluations) == fits
 
 
 @given(counts, st.sampled_from([96, 224, 300, 518]), st.none() | st.integers(1, 20_000))
