@@ -102,8 +102,8 @@ def against_plain_text(outcome: SearchOutcome) -> str:
     ours, theirs = value_in(made.test, metric), value_in(plain.test, metric)
     if ours is None or theirs is None:
         return ""
-    sign = "more" if ours > theirs else "less"
-    gain = f"{100 * abs(ours - theirs):.1f} points {sign}" if ours != theirs else "no more"
+    points = round(100 * (ours - theirs), 1)
+    gain = f"{abs(points):.1f} points {'more' if points > 0 else 'less'}" if points else "no more"
     return (
         f"Its test {metric.title} is {score_text(metric, ours)} against "
         f"{score_text(metric, theirs)} of plain fine-tuning, {gain}"
