@@ -87,6 +87,8 @@ def after_watch(uri: str, *, resumable: bool) -> list[Step]:
     above = folder.storage.parent
     if above is not None and Storage(settings.storage).uri != above.uri:  # it was relative or moved
         words += ["--set", f"storage={shown_path(above.uri)}"]
+    if (name := folder_name(folder.uri)) != settings.name:  # it was renamed
+        words += ["--set", f"name={name}"]
     return [("go on", shown_command(*words)), report]
 
 

@@ -87,7 +87,7 @@ def _reported(folder: Storage) -> Directory:
     Raises:
         UserError: there is none.
     """
-    from revo_ray.monitor.watched import missing_text, open_watched, refuse_file
+    from revo_ray.monitor.open_watched import missing_text, open_watched, refuse_file
 
     refuse_file(folder)
     directory = open_directory(folder)

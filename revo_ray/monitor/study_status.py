@@ -40,6 +40,10 @@ class StudyStatus:
         """Number of finished searches."""
         return self._searches - len(self._open)
 
+    def follow(self, name: str, status: SearchStatus) -> None:
+        """Take this status for an open search that has no rows yet."""
+        self._open[name] = status
+
     def add(self, name: str, row: Evaluation) -> None:
         """Count a row of an open search, in the order in which rows end."""
         status = self._open[name]

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from revo_ray.monitor.look import End
+from revo_ray.monitor.open_watched import missing_text, open_watched
 from revo_ray.monitor.terminal import say
 from revo_ray.monitor.view import Screen
-from revo_ray.monitor.watched import End, Watched, missing_text, open_watched
+from revo_ray.monitor.watched import Watched
 from revo_ray.storage import Storage
 
 

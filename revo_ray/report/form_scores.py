@@ -68,9 +68,9 @@ def explained_columns(outcome: SearchOutcome) -> str:
     images = outcome.result.splits.get("test")
     many = f" for {counted(images, 'test image')}" if images else ""
     parts = [
-        f"Test: unseen images; looks count the tests; the interval is{many}. Validation chose the "
-        "form, so it flatters; cross-fitted corrects for that: each fifth is answered by the "
-        "choice of the others.",
+        f"Test: unseen images; looks count the tests; the interval is{many}. Validation: the "
+        "images that chose the members, so their score flatters. Cross-fitted: the choice is made "
+        "on four fifths of the validation images and scored on the other fifth.",
     ]
     if "plain" in outcome.result.forms:
         parts.append(plain_text(outcome))
@@ -85,6 +85,38 @@ def plain_text(outcome: SearchOutcome) -> str:
         f"Plain fine-tuning has one learning rate for all layers{best_of}; the other forms were "
         f"chosen from all {counted(every, 'evaluation')} of the search."
     )
+
+
+def against_plain_text(outcome: SearchOutcome) -> str:
+    """Compare the result with plain fine-tuning in one sentence; empty if there is no other."""
+    forms, form = outcome.result.forms, outcome.result.form
+    made, plain = forms.get(form), forms.get("plain")
+    if made is None or plain is None or form == "plain":
+        return ""
+    if made.members == plain.members:
+        return (
+            "The result is plain fine-tuning: no plan with rates of its own for each layer was "
+            "better."
+        )
+    metric = drawn_score(outcome.objective)
+    ours, theirs = value_in(made.test, metric), value_in(plain.test, metric)
+    if ours is None or theirs is None:
+        return ""
+    points = round(100 * (ours - theirs), 1)
+    gain = f"{abs(points):.1f} points {'more' if points > 0 else 'less'}" if points else "no more"
+    return (
+        f"Its test {metric.title} is {score_text(metric, ours)} against "
+        f"{score_text(metric, theirs)} of plain fine-tuning, {gain}"
+        f"{_overlap_text(made.intervals.get(metric.name), plain.intervals.get(metric.name))}."
+    )
+
+
+def _overlap_text(ours: tuple[float, float] | None, theirs: tuple[float, float] | None) -> str:
+    if ours is None or theirs is None:
+        return ""
+    if max(ours[0], theirs[0]) > min(ours[1], theirs[1]):
+        return "; the 95 % intervals do not overlap"
+    return "; the 95 % intervals overlap: not decided by this search"
 
 
 def study_form_grid(outcomes: Outcomes, title: str) -> Grid | None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from revo_ray.errors import UserError
+from revo_ray.methods.genome import BASE_LR, GLOBAL_LR, TRAINS
+from revo_ray.methods.recipe import GENES, WEIGHT_DECAY
 from revo_ray.objective import Metric
 from revo_ray.report.outcomes import SearchOutcome, load_outcomes
 from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.settings.schema import SearchConfig
+
+NOT_UNITS = {BASE_LR, GLOBAL_LR, WEIGHT_DECAY, *GENES}
+"""Names of genes that belong to no unit."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,14 @@ class Run:
         rows: the ledger, in proposal order.
         units: names of the network's units, input to head; numbers if no file names them.
         torn: names of ledger files that were cut short and set aside.
+        is_named: whether `units` are names.
     """
 
     outcome: SearchOutcome
     rows: list[Evaluation]
     units: list[str]
     torn: list[str]
+    is_named: bool = True
 
     @property
     def config(self) -> SearchConfig:
@@ -86,8 +93,11 @@ def load_runs(outcomes: Iterable[SearchOutcome]) -> list[Run]:
             raise UserError(
                 f"{directory.ledger_uri} is damaged: its plans are for several networks"
             )
-        runs.append(Run(outcome, rows, _units(directory, rows), directory.torn_rows()))
-    return runs
+        count = max((len(row.unit_lrs) for row in rows), default=0)
+        names = _names(directory, rows, count)
+        units = names or [f"unit {number}" for number in range(1, count + 1)]
+        runs.append(Run(outcome, rows, units, directory.torn_rows(), bool(names)))
+    return _named_alike(runs)
 
 
 def load_run(directory: RunDirectory) -> Run:
@@ -101,10 +111,34 @@ def load_run(directory: RunDirectory) -> Run:
     return run
 
 
-def _units(directory: RunDirectory, rows: list[Evaluation]) -> list[str]:
-    count = max((len(row.unit_lrs) for row in rows), default=0)
+def _names(directory: RunDirectory, rows: list[Evaluation], count: int) -> list[str]:
+    """Names of the units, by the best model or else by a sample that has a gene for each."""
     try:
         names = [str(name) for name in directory.best.card()["units"]]
     except (UserError, TypeError):  # there is no best model yet, or it is damaged
         names = []
-    return names if len(names) == count else [f"unit {n}" for n in range(1, count + 1)]
+    if len(names) == count:
+        return names
+    sample = next((row.sample for row in rows if row.unit_lrs), {})
+    names = [key for key in sample if key not in NOT_UNITS and not key.startswith(TRAINS)]
+    return names if len(names) == count else []
+
+
+def _named_alike(runs: list[Run]) -> list[Run]:
+    """Give searches without names those of the first one of the same network that has them."""
+    known: dict[tuple[str, int], list[str]] = {}
+    for run in runs:
+        if run.is_named:
+            known.setdefault(_network(run), run.units)
+    return [
+        run
+        if run.is_named
+        else replace(run, units=found, is_named=True)
+        if (found := known.get(_network(run)))
+        else run
+        for run in runs
+    ]
+
+
+def _network(run: Run) -> tuple[str, int]:
+    return run.outcome.identity.model, len(run.units)

@@ -73,7 +73,7 @@ def study_statistics(
     Args:
         outcomes: the searches.
         reference: method that the others are compared with. None means the first revo method that
-            has a finished search, or else the first method.
+            has a finished search, or else the first other method that has one.
         alpha: error probability of the tests and intervals.
 
     Raises:
@@ -85,8 +85,8 @@ def study_statistics(
     methods = methods_of(o for o in outcomes if o.done and o.test is not None)
     rule = "it was named with --reference"
     if reference is None:
-        rule = "the first REVO method by name with a finished search, else the first method"
-        reference = next((m for pool in (methods, known) for m in pool if is_revo(m)), known[0])
+        rule = "the first REVO method by name with a finished search, else the first other with one"
+        reference = next(filter(is_revo, methods), (methods or known)[0])
     elif reference not in known:
         raise UserError(f"no method {reference!r} in this study; there are {', '.join(known)}")
     counts = Counter((o.cell, o.identity.method) for o in outcomes if o.done)

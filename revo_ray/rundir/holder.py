@@ -5,20 +5,30 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
+from typing import Literal
 
 from revo_ray.rundir.lease import FILE as LEASE
 from revo_ray.rundir.lease import PATIENCE, names_a_dead_process
 from revo_ray.rundir.lock import FILE as LOCK
+from revo_ray.rundir.machine import is_this_machine
+from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
+
+Held = Literal["held", "free", "unknown"]
+"""State of a folder; unknown if its disk shows the locks of other machines to none."""
+
+MOST_BYTES = 4096
+"""Most bytes that are read of a lock file."""
 
 
 class Holder:
     """Watches the lock or the lease of a folder.
 
     On a local or mounted disk a shared lock is tried for an instant; `RunLock` waits longer than
-    that. An object store has a lease: a holder that does not renew it for `patience` seconds is
-    dead. A lease of the folder above, that of a study, covers this folder too.
+    that. Some mounted disks keep locks to one machine, so a lock that another machine named itself
+    in is unknown if it can be taken here. An object store has a lease: a holder that does not
+    renew it for `patience` seconds is dead. A lease of the folder above, that of a study, covers
+    this folder too.
 
     Args:
         storage: the folder.
@@ -32,16 +42,17 @@ class Holder:
         """The last content of each lease, and the time at which it was new."""
 
     @property
-    def is_there(self) -> bool:
+    def state(self) -> Held:
         """Whether a process holds the folder, as far as can be told.
 
         Raises:
-            OSError: the storage is unreachable.
+            OSError: the object store is unreachable.
         """
         if self._storage.local is not None:
-            return _is_locked(str(self._storage.local / LOCK))
+            return _lock_state(str(self._storage.local / LOCK))
         above = self._storage.parent
-        return any(self._has_lease(each) for each in (self._storage, above) if each is not None)
+        found = [self._has_lease(each) for each in (self._storage, above) if each is not None]
+        return "held" if any(found) else "free"
 
     def _has_lease(self, storage: Storage) -> bool:
         try:
@@ -58,19 +69,28 @@ class Holder:
         return now - since < self._patience
 
 
-def _is_locked(path: str) -> bool:
-    """Whether a process holds a lock file; a disk without locks has no searches either."""
+def _lock_state(path: str) -> Held:
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
-        return False
+        return "free"
+    except OSError:
+        return "unknown"
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return "unknown" if _names_another_machine(os.read(file, MOST_BYTES)) else "free"
     except BlockingIOError:
-        return True
+        return "held"
     except OSError:
-        return False
+        return "unknown"
     finally:
-        with suppress(OSError):
-            os.close(file)
-    return False
+        os.close(file)
+
+
+def _names_another_machine(content: bytes) -> bool:
+    """Whether the last holder was on another machine, and has not said that it ended."""
+    try:
+        named = read_json(content)
+    except ValueError:  # empty: it ended, or is of a version that named no machine
+        return False
+    return isinstance(named, dict) and not is_this_machine(named)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from revo_ray.errors import SearchError, UserError
+from revo_ray.rundir.machine import boot_id
 from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
@@ -239,9 +240,9 @@ def _is_dead(lease: dict[str, Any]) -> bool:
 
 def _kernel() -> str | None:
     """Boot ID and PID namespace: process numbers are comparable where both are equal."""
+    boot = boot_id()
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        return None if boot is None else f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return None
 

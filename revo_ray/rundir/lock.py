@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +16,7 @@ from filelock import FileLock, Timeout
 from revo_ray.errors import UserError
 from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_alive
 from revo_ray.rundir.ledger import Ledger
+from revo_ray.rundir.machine import this_machine
 from revo_ray.storage import Storage
 
 FILE = ".lock"
@@ -27,7 +31,8 @@ class RunLock:
     """Holds a run directory for this process until it is closed.
 
     On a local or mounted disk it is a file lock, which the kernel releases when the process ends,
-    however it ends. Other storages have no file locks and get a `Lease`.
+    however it ends. The file names the machine, because some mounted disks keep their locks to one
+    machine. Other storages have no file locks and get a `Lease`.
 
     Args:
         storage: the run directory; created if it does not exist.
@@ -95,6 +100,7 @@ class RunLock:
     def close(self) -> None:
         """Release the lock."""
         if self._file is not None:
+            _write_holder(self._file.lock_file, b"")
             self._file.release()
             self._file = None
         if self._lease is not None:
@@ -117,6 +123,7 @@ def _lock_file(storage: Storage) -> FileLock:
             lock.release()
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+        _write_holder(file, json.dumps(this_machine()).encode())
     except Timeout:
         raise UserError(
             f"another search is running in {storage.uri}; wait for it or stop it"
@@ -131,6 +138,14 @@ def _lock_file(storage: Storage) -> FileLock:
             f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
         ) from None
     return lock
+
+
+def _write_holder(file: str | os.PathLike[str], content: bytes) -> None:
+    """Name the holder in a lock file that this process holds; a full disk is no obstacle."""
+    with suppress(OSError):
+        descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
 
 
 def _delete_without_rows(folder: Path) -> None:

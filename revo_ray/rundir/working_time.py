@@ -27,7 +27,7 @@ class WorkingTime:
     def add(self, row: Evaluation) -> float:
         """Count a row; returns the seconds that it adds."""
         start, end = min(row.started_at, row.finished_at), row.finished_at
-        if end <= 0:  # a version that recorded no times
+        if start <= 0:  # a version that recorded no times, or not this one
             return 0.0
         first = bisect_left(self._spans, start - PAUSE_SECONDS, key=lambda span: span[1])
         last = bisect_right(self._spans, end + PAUSE_SECONDS, key=lambda span: span[0])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import pytest
 from rich.console import Console
@@ -22,10 +19,11 @@ from rich.console import Console
 from revo_ray.cli.main import main
 from revo_ray.cli.next_commands import after_watch
 from revo_ray.errors import UserError
+from revo_ray.monitor.look import End
+from revo_ray.monitor.open_watched import open_watched
+from revo_ray.monitor.view import View
 from revo_ray.monitor.watch import watch
-from revo_ray.monitor.watched import End, open_watched
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.holder import Holder
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
@@ -56,10 +54,27 @@ def finish(state: SearchState) -> SearchResult:
     return result
 
 
+def two_searches(folder: Storage) -> StudyConfig:
+    """Write the configuration of a study."""
+    config = StudyConfig.model_validate(
+        {
+            "name": "both",
+            "search": {"evaluations": 30},
+            "study": {"methods": ["revo-binary", "random"], "data": ["digits"]},
+        }
+    )
+    StudyDirectory(folder).write_config(config)
+    return config
+
+
 def look(storage: Storage) -> str:
+    return open_and_look(storage).plain
+
+
+def open_and_look(storage: Storage) -> View:
     seen = open_watched(storage)
     assert seen is not None
-    return seen.look().view.plain
+    return seen.look().view
 
 
 def shown_by(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -193,24 +208,30 @@ def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: P
     [
         ("killed", "stopped or killed before its end: no process runs it"),
         ("errors", "stopped: evaluations 4 to 6 all failed, the last one with: ValueError: broken"),
-        ("time", "stopped by search.stop_after, validation loss"),
+        ("time", "stopped by search.stop_after"),
     ],
 )
+@pytest.mark.parametrize("kind", ["search", "study"])
 @pytest.mark.parametrize("place", ["disk", pytest.param("store", marks=pytest.mark.slow)])
 def test_a_search_that_nobody_runs_any_more_has_ended(
-    tmp_path: Path, ends: str, told: str, place: str
+    tmp_path: Path, ends: str, told: str, kind: str, place: str
 ) -> None:
     with ExitStack() as stack:
         uri = str(tmp_path / "shot")
         if place == "store":
             uri = stack.enter_context(object_store())("results/shot")
-        storage = Storage(uri)
+        storage = folder = Storage(uri)
         lock = stack.enter_context(RunLock(storage, settle=0.1, heartbeat=0.5, patience=2))
-        state = begin(storage)
+        begun = "4/30 evaluations"
+        if kind == "study":
+            config = two_searches(storage)
+            folder = storage.child(config.searches()[0].name)
+            begun = "0 of 2 searches finished, 4 evaluations"
+        state = begin(folder)
         run(state, rows=4)
         console = Console(file=io.StringIO(), width=60)
         with watching(uri, console) as found:
-            wait_for(console, "4/30 evaluations")
+            wait_for(console, begun)
             time.sleep(0.3)
             assert not found, "it ended although the search is held"
             for number in (4, 5, 6) if ends == "errors" else ():
@@ -222,7 +243,7 @@ def test_a_search_that_nobody_runs_any_more_has_ended(
             lock.close()
     (end,) = found
     assert end is not None
-    assert end.text.startswith(told)
+    assert told in end.text
     assert (end.complete, end.resumable) == (ends == "time", True)
     assert end.text in console.file.getvalue().splitlines()[-1]
 
@@ -240,67 +261,6 @@ def test_the_exit_status_says_whether_it_was_complete(
     finish(state)
     assert shown_by(["watch", str(tmp_path / "shot"), *every], monkeypatch) == 0
     assert "--resume" not in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_lease_that_nobody_renews_belongs_to_a_dead_process() -> None:
-    with object_store() as uri:
-        storage = Storage(uri("results/shot"))
-        lease = {"token": "0" * 32, "host": "elsewhere", "pid": 7, "kernel": "another"}
-        holder = Holder(storage, patience=0.5)
-        assert not holder.is_there
-        storage.write(".lease", json.dumps(lease | {"count": 1}).encode())
-        assert holder.is_there
-        time.sleep(0.3)
-        storage.write(".lease", json.dumps(lease | {"count": 2}).encode())
-        assert holder.is_there
-        time.sleep(0.3)
-        assert holder.is_there, "it was renewed 0.3 s ago"
-        time.sleep(0.6)
-        assert not holder.is_there
-        assert Holder(storage.child("search")).is_there, "a study's lease covers its searches"
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_the_lock_of_a_process_is_seen_without_taking_it(tmp_path: Path, killed: bool) -> None:
-    holder = Holder(Storage(str(tmp_path)))
-    assert not holder.is_there
-    assert not list(tmp_path.iterdir()), "a look makes no file"
-    program = (
-        "import sys\n"
-        "from revo_ray.rundir.lock import RunLock\n"
-        "from revo_ray.storage import Storage\n"
-        "with RunLock(Storage(sys.argv[1])):\n"
-        "    print('held', flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    words = [sys.executable, "-c", program, str(tmp_path)]
-    with Popen(words, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        assert all(holder.is_there for _ in range(5))
-        if killed:
-            process.kill()
-    assert not holder.is_there
-
-
-def test_a_search_begins_while_others_watch(tmp_path: Path) -> None:
-    holder, stop = Holder(Storage(str(tmp_path))), threading.Event()
-
-    def look_all_the_time() -> None:
-        while not stop.wait(0.002):
-            assert holder.is_there in (True, False)
-
-    watchers = [threading.Thread(target=look_all_the_time) for _ in range(2)]
-    for watcher in watchers:
-        watcher.start()
-    try:
-        for _ in range(50):
-            RunLock(Storage(str(tmp_path))).close()
-    finally:
-        stop.set()
-        for watcher in watchers:
-            watcher.join()
 
 
 @pytest.mark.parametrize("kind", ["search", "study"])
@@ -326,6 +286,58 @@ def test_the_command_to_go_on_names_the_same_run_directory(
     assert "--resume" in words
     found = load.load(file, [w for before, w in pairwise(words) if before == "--set"])
     assert RunDirectory.of(found).uri == str(folder)
+
+
+@pytest.mark.parametrize("kind", ["search", "study"])
+def test_a_renamed_run_directory_goes_on_under_its_new_name(tmp_path: Path, kind: str) -> None:
+    load: type[SearchConfig] = SearchConfig if kind == "search" else StudyConfig
+    folder = Storage(str(tmp_path / "renamed"))
+    if kind == "search":
+        begin(folder)
+    else:
+        two_searches(folder)
+    (_, go_on), _ = after_watch(folder.uri, resumable=True)
+    words = shlex.split(go_on)
+    sets = [word for before, word in pairwise(words) if before == "--set"]
+    assert RunDirectory.of(load.load(words[words.index(kind) + 1], sets)).uri == folder.uri
+
+
+def test_a_study_that_prepares_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(str(tmp_path / "study"))
+    with RunLock(storage), RunLock(storage.child("first-search")):
+        storage.child("second-search").write("config.yaml", b"")
+        assert open_watched(storage) is None
+        assert shown_by(["watch", storage.uri, "--once"], monkeypatch) == 0
+        assert "is being prepared: no search or study has begun" in capsys.readouterr().out
+    with pytest.raises(UserError, match="name one of them"):
+        open_watched(storage)
+
+
+@pytest.mark.parametrize("kind", ["search", "study"])
+def test_where_locks_stay_on_their_machine_only_a_long_silence_is_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    storage = Storage(str(tmp_path / "shot"))
+    folder = (
+        storage if kind == "search" else storage.child(two_searches(storage).searches()[0].name)
+    )
+    state = begin(folder)
+    run(state, rows=3)
+    storage.write(".lock", b'{"host": "elsewhere", "boot": "another"}')
+    seen = open_watched(storage)
+    assert seen is not None
+    monkeypatch.setattr("revo_ray.monitor.look.SILENCE", 0.2)
+    assert [seen.look().end for _ in range(4)] == [None] * 4
+    time.sleep(0.3)
+    assert seen.look().end is None, "four times the 2.5 s of an evaluation are waited for"
+    monkeypatch.setattr("revo_ray.monitor.look.LONGEST", 0.1)
+    time.sleep(0.3)
+    assert seen.look().end is None, "it may just start again"
+    assert seen.look().end is not None
+    run(state, rows=1)
+    assert seen.look().end is None, "a new row: it lives"
 
 
 @pytest.mark.slow
@@ -359,29 +371,39 @@ def test_rows_are_read_once_also_from_an_object_store(monkeypatch: pytest.Monkey
         assert "finished, validation loss" in look(storage)
 
 
-def test_rows_that_are_taken_back_do_not_count(tmp_path: Path) -> None:
-    state = begin(Storage(str(tmp_path)))
+@pytest.mark.parametrize("kind", ["search", "study"])
+def test_rows_that_are_taken_back_do_not_count(tmp_path: Path, kind: str) -> None:
+    storage = folder = Storage(str(tmp_path))
+    first, before, after = folder, "6/30 evaluations", "4/30 evaluations"
+    if kind == "study":
+        one, other = (search.name for search in two_searches(storage).searches())
+        run(begin(folder.child(other)), rows=2)
+        first, before, after = folder.child(one), "8 evaluations", "6 evaluations"
+    state = begin(first)
     run(state, rows=6)
-    seen = open_watched(Storage(str(tmp_path)))
+    seen = open_watched(storage)
     assert seen is not None
-    assert "6/30" in seen.look().view.plain
+    assert before in seen.look().view.plain
     state.ledger.remove([4, 5])
-    assert seen.look().view.plain == look(Storage(str(tmp_path)))
-    (tmp_path / "ledger" / "000004.json").write_text("{")  # torn
-    assert "4/30" in seen.look().view.plain
+    assert seen.look().view == open_and_look(storage)
+    Storage(first.uri).write("ledger/000004.json", b"{")  # torn
+    assert after in seen.look().view.plain
+
+
+def test_a_method_that_stops_early_spends_epochs_in_a_study_too(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    config = two_searches(storage)
+    state = begin(storage.child(config.searches()[0].name), "search.budget=epochs")
+    stopped = {"status": "stopped", "epochs": 1, "started_at": 1.0, "finished_at": 2.0}
+    state.ledger.append(Evaluation(evaluation=0, sample={}, **stopped))
+    now_text = " ".join(open_and_look(storage).more)
+    assert "1/30 evaluations" not in now_text
+    assert re.search(r"1/\d+ epochs", now_text)
 
 
 def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
-    config = StudyConfig.model_validate(
-        {
-            "name": "both",
-            "storage": str(tmp_path),
-            "search": {"evaluations": 30},
-            "study": {"methods": ["revo-binary", "random"], "data": ["digits"]},
-        }
-    )
     folder = Storage(str(tmp_path)).child("both")
-    StudyDirectory(folder).write_config(config)
+    config = two_searches(folder)
     console = Console(file=io.StringIO(), width=60)
     first, second = (search.name for search in config.searches())
     with watching(folder.uri, console) as ends, StudyDirectory(folder).lock():
@@ -392,6 +414,8 @@ def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
         finish(state)
         wait_for(console, "1 of 2 searches finished, 30 evaluations in 1m 58s, about ")
         finish(begin(folder.child(second)))
+        wait_for(console, "2 of 2 searches finished")
+        assert not ends, "it is held: its process may carry on"
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "study both: 2 searches"
     assert f"{first}: validation loss" in console.file.getvalue()
@@ -421,9 +445,16 @@ def test_a_search_that_goes_on_after_its_time_has_not_ended(tmp_path: Path) -> N
         run(state, rows=1)
         assert "17/30 evaluations in 1m 06s, best validation loss" in seen.look().view.plain
         finish(state)
-        end = seen.look().end
-        assert end is not None
-        assert end.complete
+        assert seen.look().end is None, "it is held: its process may carry on"
+        state.run.record_growth(60)
+        assert "30/60 evaluations" in seen.look().view.plain
+        assert seen.look().end is None
+        state.run.record_growth(30)
+    seen = open_watched(Storage(str(tmp_path)))
+    assert seen is not None
+    end = seen.look().end
+    assert end is not None
+    assert end.complete
 
 
 def test_another_objective_is_shown(tmp_path: Path) -> None:

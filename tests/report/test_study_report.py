@@ -172,6 +172,28 @@ def test_one_search_alone_has_a_report(tmp_path: Path) -> None:
     assert str(tmp_path / "alone" / "report" / "tables.md") in paths
 
 
+@pytest.mark.parametrize(
+    ("finished", "waiting", "reference"),
+    [
+        (["full", "revo-binary", "revo-continuous"], [], "revo-binary"),
+        (["full", "revo-continuous"], ["revo-binary"], "revo-continuous"),
+        (["full", "last"], ["revo-binary", "first"], "full"),
+        (["last"], ["full"], "last"),
+    ],
+)
+def test_the_reference_is_chosen_by_the_rule_that_is_said(
+    tmp_path: Path, finished: list[str], waiting: list[str], reference: str
+) -> None:
+    write_grid(tmp_path, finished, lambda *_: 0.5, seeds=range(1))
+    for method in waiting:
+        settings = [f"method.name={method}", *place("digits", 0.05, 0)]
+        write_search(tmp_path, f"waiting-{method}", settings, losses=(), done=False)
+    statistics = report_on(tmp_path).statistics
+    assert statistics.reference == reference
+    rule = "the first REVO method by name with a finished search, else the first other with one"
+    assert statistics.rule == rule
+
+
 def test_a_wrong_reference_or_alpha_is_named(small: Path) -> None:
     with pytest.raises(UserError, match="no method 'revo' in this study; there are full, last"):
         report_on(small, reference="revo")

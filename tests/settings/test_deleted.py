@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from revo_ray.errors import UserError
-from revo_ray.monitor.watched import open_watched
+from revo_ray.monitor.open_watched import open_watched
 from revo_ray.rundir.recorded_config import check_config, read_config, write_config
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.settings.deleted import read_back

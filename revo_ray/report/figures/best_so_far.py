@@ -16,16 +16,18 @@ from scipy import stats
 
 from revo_ray.objective import Metric
 from revo_ray.report.figures.chart import FLOATS, Chart
-from revo_ray.report.figures.genes import left_out_text
+from revo_ray.report.figures.left_out import left_out_text
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.scores import is_share
-from revo_ray.report.style import MUTED, looks, styled
+from revo_ray.report.style import MUTED, VERMILLION, looks, styled
 from revo_ray.rundir import Evaluation
 
 Bands = dict[str, FLOATS]
 """Curves `low`, `median` and `high` of the best of n draws; empty with fewer than two draws."""
 
 QUANTILES = (0.1, 0.5, 0.9)
+LEAST = 1e-6
+"""Smallest loss that a log scale shows."""
 
 
 def best_so_far(rows: Sequence[Evaluation], objective: Metric) -> FLOATS:
@@ -84,15 +86,18 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
     draws = random.rows if random else [] if run.swept else run.uninformed
     bands = _bands(draws, objective)
     succeeded = [row for row in rows if objective.counts(row)]
-    failed = [row.evaluation + 1 for row in rows if row.status in ("error", "diverged")]
+    failed = [row.evaluation for row in rows if row.status in ("error", "diverged")]
     values = np.array([objective.value(row.scores) for row in succeeded], dtype=np.float64)
     curves = np.concatenate([best, bands.get("median", np.array([]))])
-    bottom, top = _limits(objective, values, curves)
+    least = least_shown(objective, np.concatenate([values, curves]))
+    shown, best_shown = np.maximum(values, least), np.maximum(best, least)
+    drawn, bands = bands, {name: np.maximum(own, least) for name, own in bands.items()}
+    bottom, top = _limits(objective, shown, np.maximum(curves, least))
 
     figure = Figure(figsize=(8.2, 4.1), layout="constrained")
     axes = figure.add_subplot()
-    numbers = [row.evaluation + 1 for row in succeeded]
-    axes.plot(numbers, values, ".", color=MUTED, alpha=0.55, ms=4, label="each evaluation")
+    numbers = [row.evaluation for row in succeeded]
+    axes.plot(numbers, shown, ".", color=MUTED, alpha=0.55, ms=4, label="each evaluation")
     if failed:
         edge = [bottom if is_share(objective) else top] * len(failed)
         axes.plot(failed, edge, "x", color=MUTED, ms=4, label="failed", clip_on=False)
@@ -101,17 +106,19 @@ def search_curve(run: Run, random: Run | None = None) -> Chart | None:
         name = "random search" if random else "uninformed draws"
         _draw_bands(axes, bands, name, len(rows))
     if run.swept:
-        _draw_sweep(axes, run, best)
-    numbers = [row.evaluation + 1 for row in rows]
-    axes.step(numbers, best, where="post", lw=2.2, label="best so far", **look.line)
-    axes.set(xlabel="evaluations", ylim=(bottom, top))
+        _draw_sweep(axes, run, best_shown, least)
+    numbers = [row.evaluation for row in rows]
+    axes.step(numbers, best_shown, where="post", lw=2.2, label="best so far", **look.line)
+    _draw_least(axes, succeeded, values, least)
+    axes.set(xlabel="evaluation", ylim=(bottom, top))
     style_values(axes, objective)
-    axes.set_xlim(0.5, max(len(rows), 2) + 0.5)
-    _draw_beyond(axes, succeeded, values, bottom, top)
+    axes.set_xlim(-0.5, max(len(rows), 2) - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _draw_worse(axes, succeeded, shown, bottom, top)
     figure.legend(loc="outside upper left", ncols=4)
     parts = (_sweep_text(run), _comparison_text(run, random, draws), _unseen_text(run, succeeded))
     caption = " ".join(filter(None, parts))
-    return Chart("best-so-far", "Best so far", caption, figure, _curve_rows(run, best, bands))
+    return Chart("best-so-far", "Best so far", caption, figure, _curve_rows(run, best, drawn))
 
 
 def style_values(axes: Axes, objective: Metric) -> None:
@@ -121,12 +128,34 @@ def style_values(axes: Axes, objective: Metric) -> None:
         return
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    spans_decades = high / max(low, 1e-12) > 10
-    locator = LogLocator(subs=(1.0, 2.0, 5.0)) if spans_decades else MaxNLocator(6)
+    spread = high / max(low, LEAST / 10)
+    subs = (1.0, 2.0, 5.0) if spread < 1000 else (1.0,)
+    locator = LogLocator(subs=subs, numticks=9) if spread > 10 else MaxNLocator(6)
     axes.yaxis.set_major_locator(FixedLocator(locator.tick_values(low, high)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(low, high)
+
+
+def least_shown(objective: Metric, values: FLOATS) -> float:
+    """The value at which smaller ones are drawn: a log scale has no place for a loss of 0.
+
+    It is half of the smallest loss above 0, and at least `LEAST`.
+    """
+    if is_share(objective):
+        return -math.inf
+    positive = values[np.isfinite(values) & (values > 0)]
+    half = float(positive.min()) / 2 if len(positive) else LEAST
+    return max(half, LEAST) if (values <= max(half, LEAST)).any() else half
+
+
+def _draw_least(axes: Axes, rows: Sequence[Evaluation], values: FLOATS, least: float) -> None:
+    """Mark the evaluations that are too good for a log scale, with the best of their values."""
+    numbers = [row.evaluation for row, value in zip(rows, values, strict=True) if value <= least]
+    if numbers:
+        text = f"best, {values.min():.2g}"
+        axes.plot(numbers, [least] * len(numbers), "*", color=VERMILLION, ms=8, clip_on=False,
+                  zorder=4, label=text)  # fmt: skip
 
 
 def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
@@ -140,15 +169,15 @@ def _bands(draws: Sequence[Evaluation], objective: Metric) -> Bands:
     return dict(zip(("low", "median", "high"), curves, strict=True))
 
 
-def _draw_beyond(
+def _draw_worse(
     axes: Axes, rows: Sequence[Evaluation], values: FLOATS, bottom: float, top: float
 ) -> None:
-    """Mark the evaluations that lie beyond the axis at its edge."""
+    """Mark the evaluations that are worse than the axis shows at its edge."""
     for beyond, edge, marker in ((values > top, top, "^"), (values < bottom, bottom, "v")):
-        numbers = [row.evaluation + 1 for row, out in zip(rows, beyond, strict=True) if out]
+        numbers = [row.evaluation for row, out in zip(rows, beyond, strict=True) if out]
         if numbers:
             axes.plot(numbers, [edge] * len(numbers), marker, color=MUTED, ms=4, clip_on=False,
-                      label=f"{len(numbers)} beyond the axis")  # fmt: skip
+                      label=f"{len(numbers)} worse than shown")  # fmt: skip
 
 
 def _unseen_text(run: Run, succeeded: Sequence[Evaluation]) -> str:
@@ -157,22 +186,22 @@ def _unseen_text(run: Run, succeeded: Sequence[Evaluation]) -> str:
     return left_out_text([run], [*succeeded, *failed])
 
 
-def _draw_sweep(axes: Axes, run: Run, best: FLOATS) -> None:
+def _draw_sweep(axes: Axes, run: Run, best: FLOATS, least: float) -> None:
     """Mark the evaluations of the sweep, and extend the best of them over the others."""
     count, objective = len(run.swept), run.objective
     shown = [row for row in run.swept if objective.counts(row)]
-    numbers = [row.evaluation + 1 for row in shown]
+    numbers = [row.evaluation for row in shown]
     values = np.array([objective.value(row.scores) for row in shown], dtype=np.float64)
-    axes.plot(numbers, values, "o", mec=MUTED, mfc="white", ms=5, label="sweep")
+    axes.plot(numbers, np.maximum(values, least), "o", mec=MUTED, mfc="white", ms=5, label="sweep")
     if np.isfinite(best[count - 1]):
-        axes.plot([count, len(best)], [best[count - 1]] * 2, ":", color=MUTED, lw=1.6,
+        axes.plot([count - 1, len(best) - 1], [best[count - 1]] * 2, ":", color=MUTED, lw=1.6,
                   label="best of the sweep")  # fmt: skip
 
 
 def _draw_bands(axes: Axes, bands: Bands, name: str, total: int) -> None:
     look = looks(["random"])["random"]
     low, middle, high = (curve[:total] for curve in bands.values())
-    n = np.arange(1, len(middle) + 1)
+    n = np.arange(len(middle))  # evaluation n is draw n + 1
     shown = np.isfinite(low) & np.isfinite(high)
     axes.fill_between(n[shown], low[shown], high[shown], color=look.colour, alpha=0.18, lw=0,
                       step="post", label=f"{name}, 10–90 %")  # fmt: skip
@@ -180,7 +209,7 @@ def _draw_bands(axes: Axes, bands: Bands, name: str, total: int) -> None:
     axes.step(n[shown], middle[shown], where="post", color=look.colour, lw=1.6,
               label=f"{name}, median")  # fmt: skip
     if shown.any() and len(middle) < total:
-        axes.plot([n[-1], total], [middle[-1]] * 2, ":", color=look.colour, lw=1.4)
+        axes.plot([n[-1], total - 1], [middle[-1]] * 2, ":", color=look.colour, lw=1.4)
 
 
 def _sweep_text(run: Run) -> str:
@@ -248,6 +277,6 @@ def _limits(objective: Metric, values: FLOATS, curves: FLOATS) -> tuple[float, f
         low = min(float(np.quantile(values, 0.05)), float(drawn.min()))
         high = max(float(drawn.max()), low + 0.01)
         return low - 0.08 * (high - low), high + 0.08 * (high - low)
-    low = max(float(drawn.min()), 1e-12)
+    low = float(drawn.min())
     high = max(float(np.quantile(values, 0.95)), float(drawn.max()), low * 1.2)
     return low / (high / low) ** 0.08, high * (high / low) ** 0.08

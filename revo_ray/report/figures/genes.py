@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from scipy import stats
 
 from revo_ray.objective import LOSS, Metric
 from revo_ray.report.figures.chart import FLOATS
+from revo_ray.report.figures.left_out import left_out_text
 from revo_ray.report.loaded_run import Run
 from revo_ray.rundir import Evaluation
 
@@ -31,7 +31,8 @@ class Genes:
         ranks: rank of the objective within the row's search, from 0 (best) to 1.
         searches: index of each row's search.
         powers: genes whose values are powers of ten.
-        frozen: genes of rates that some rows freeze; those stand one power below all others.
+        frozen: genes of rates that some rows freeze; those stand one power below all others. See
+            `trained`.
         objective: the metric that the searches optimise.
         note: a sentence that counts the rows that are left out, and says why; or empty.
     """
@@ -45,6 +46,13 @@ class Genes:
     objective: Metric = LOSS
     note: str = ""
 
+    def trained(self, name: str) -> FLOATS:
+        """A gene's values; NaN where its unit is frozen."""
+        column = self.values[:, self.names.index(name)]
+        if name not in self.frozen:
+            return column
+        return np.where(column == column.min(), np.nan, column)
+
 
 def read_genes(runs: Sequence[Run]) -> Genes | None:
     """The genes of searches with one space and one objective; None if no gene varies.
@@ -53,9 +61,10 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
     genome, and sweeps, which move all rates at once, say nothing about a gene and are left out.
     """
     rows, searches, ranks = list[Evaluation](), list[int](), list[float]()
+    units = next((run.units for run in runs if run.is_named), runs[0].units)
     for index, run in enumerate(runs):
         known = run.rows[len(run.swept) :]
-        own = [row for row in known if _is_evidence(row, run.objective)]
+        own = [row for row in known if _is_evidence(row, run.objective, len(units))]
         if len(own) < 2:
             continue
         rows += own
@@ -63,11 +72,11 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
         costs = [run.objective.rank_of(row)[0] for row in own]
         ranks += list((stats.rankdata(costs) - 1) / (len(own) - 1))
     keys = [key for key in (rows[0].sample if rows else {}) if all(key in r.sample for r in rows)]
-    columns = {key: _column(key, rows, runs[0].units) for key in keys}
+    columns = {key: _column(key, rows, units) for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
     if not columns:
         return None
-    rates = {key for key in columns if _is_rate(key, rows, runs[0].units)}
+    rates = {key for key in columns if _is_rate(key, rows, units)}
     powers = frozenset(k for k, c in columns.items() if k in rates or _spans_decades(c))
     logs = [_powers(c) if key in powers else c for key, c in columns.items()]
     return Genes(
@@ -82,29 +91,6 @@ def read_genes(runs: Sequence[Run]) -> Genes | None:
     )
 
 
-def left_out_text(runs: Sequence[Run], drawn: Sequence[Evaluation]) -> str:
-    """Count the evaluations that a figure leaves out, by reason; empty if it shows all."""
-    kept = set(map(id, drawn))
-    swept = {id(row) for run in runs for row in run.swept}
-    counts = Counter(
-        "of the sweep" if id(row) in swept else _REASONS.get(row.status, "without a score")
-        for run in runs
-        for row in run.rows
-        if id(row) not in kept
-    )
-    if not counts:
-        return ""
-    return f"Left out: {', '.join(f'{count} {why}' for why, count in counts.items())}."
-
-
-_REASONS = {
-    "error": "with an error",
-    "stopped": "stopped early",
-    "cached": "repeated",
-    "diverged": "diverged",
-}
-
-
 def _is_rate(key: str, rows: Sequence[Evaluation], units: Sequence[str]) -> bool:
     """Whether a gene is the rate of a unit, and not a choice to freeze it."""
     return key in units and any(isinstance(row.sample[key], float) for row in rows)
@@ -117,7 +103,9 @@ def _column(key: str, rows: Sequence[Evaluation], units: Sequence[str]) -> FLOAT
     return _numbers([row.sample[key] for row in rows])
 
 
-def _is_evidence(row: Evaluation, objective: Metric) -> bool:
+def _is_evidence(row: Evaluation, objective: Metric, units: int) -> bool:
+    if len(row.unit_lrs) != units:
+        return False
     return row.status == "diverged" or (row.status == "ok" and objective.counts(row))
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.chart import Chart
-from revo_ray.report.figures.genes import left_out_text
+from revo_ray.report.figures.left_out import left_out_text
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import Outcomes, objectives_of
 from revo_ray.report.scores import drawn_score

@@ -42,7 +42,8 @@ def parallel_chart(
     if count < 3 or not axes_values or len(set(genes.ranks)) < 2:
         return None
     labels = [*axes_values, f"rank of the {objective.title}"]
-    columns = np.stack([*axes_values.values(), genes.ranks], axis=1)
+    drawn_values = [_with_frozen(values) for values in axes_values.values()]
+    columns = np.stack([*drawn_values, genes.ranks], axis=1)
     low, high = columns.min(axis=0), columns.max(axis=0)
     places = (columns - low) / np.where(high > low, high - low, 1)
     places[:, -1] = 1 - genes.ranks  # the best at the top
@@ -60,18 +61,15 @@ def parallel_chart(
         axes.plot(places[row], "o-", color=VERMILLION, lw=2, ms=4, zorder=4)
     ends = [
         (
-            "frozen" if name in genes.frozen else _end(low[place], name in logs),
+            "frozen" if np.isnan(values).any() else _end(low[place], name in logs),
             _end(high[place], name in logs),
         )
-        for place, name in enumerate(axes_values)
+        for place, (name, values) in enumerate(axes_values.items())
     ]
     _draw_axes(axes, labels, [*ends, ("worst", "best")])
     rows = [
         {"search": int(genes.searches[row])}
-        | {
-            name: float(10 ** values[row] if name in logs else values[row])
-            for name, values in axes_values.items()
-        }
+        | {name: _plain(values[row], name in logs) for name, values in axes_values.items()}
         | {f"{objective.name}_rank": float(genes.ranks[row])}
         for row in range(count)
     ]
@@ -117,27 +115,54 @@ def _choose(
 ) -> tuple[dict[str, FLOATS], frozenset[str], str]:
     """The values of each axis by name, the names of axes of rates, and the reason for the choice.
 
-    Axes of rates are powers of ten.
+    Axes of rates are powers of ten; NaN where all units of an axis are frozen.
     """
-    columns = dict(zip(genes.names, genes.values.T, strict=True))
+    columns = {name: genes.trained(name) for name in genes.names}
     if len(columns) <= MOST:
         return columns, genes.powers, "All genes are shown."
     decided = importance.decided if importance else []
     if importance and len(decided) >= FEW:
         chosen = sorted(importance.order[:MOST])
         return (
-            {genes.names[gene]: genes.values[:, gene] for gene in chosen},
+            {genes.names[gene]: columns[genes.names[gene]] for gene in chosen},
             genes.powers,
             f"Axes: the {len(chosen)} most important of {len(columns)} genes.",
         )
     parts = _depths([name for name in units if name in columns])
-    means = {name: np.mean([columns[unit] for unit in own], axis=0) for name, own in parts.items()}
+    means, logs = dict[str, FLOATS](), set[str]()
+    for part, own in parts.items():
+        label = f"{part}*" if genes.frozen & set(own) else part
+        means[label] = _mean([columns[unit] for unit in own])
+        if set(own) <= genes.powers:
+            logs.add(label)
     others = [name for name in columns if name not in units][: MOST - len(means)]
     means |= {name: columns[name] for name in others}
-    logs = {name for name, own in parts.items() if set(own) <= genes.powers}
     kind = "geometric mean rate" if logs else "mean gene"
     reason = f"Axes: {kind} of neighbouring units, input to head."
+    if any(label.endswith("*") for label in means):
+        reason += " Star: without the units that are frozen."
     return means, frozenset(logs | (genes.powers & set(others))), reason
+
+
+def _mean(columns: Sequence[FLOATS]) -> FLOATS:
+    """Mean of several genes, without those that are NaN; NaN where all are."""
+    values = np.stack(columns)
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+
+
+def _with_frozen(values: FLOATS) -> FLOATS:
+    """The places on an axis: frozen units stand one power below all others."""
+    return np.nan_to_num(values, nan=float(np.nanmin(values)) - 1)
+
+
+def _plain(value: float, is_power: bool) -> float:
+    """The value of an axis as a table holds it; the rate of a frozen unit is 0."""
+    if np.isnan(value):
+        return 0.0
+    return float(10**value if is_power else value)
 
 
 def _depths(units: Sequence[str]) -> dict[str, list[str]]:

@@ -50,9 +50,11 @@ def plan_chart(run: Run) -> Chart | None:
     axes.grid(axis="y", visible=False)
     uniform = len(known) > 1 and known.min() == known.max()
     caption = (
-        f"Evaluation {best.evaluation}, from the input at the top to the new head. Open circles: "
-        f"{len(stay)} of {count} units are frozen. Bands: blocks or stages."
+        f"Evaluation {best.evaluation}, from the input at the top to the new head. "
+        "Bands: blocks or stages."
     )
+    if len(stay):
+        caption += f" Open circles: {len(stay)} of {count} units are frozen."
     caption += " All units that train have the same rate." if uniform else ""
     caption += " Its policy changes these rates while it trains." if best.plan.get("policy") else ""
     rows = [

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from revo_ray.report.figures.chart import FLOATS, Chart, slug
-from revo_ray.report.figures.genes import left_out_text
+from revo_ray.report.figures.left_out import left_out_text
 from revo_ray.report.figures.network import depth_axis
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.style import BLUE, MUTED, SCALE, SEQUENCE, log_ticks, styled

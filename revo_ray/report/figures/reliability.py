@@ -20,7 +20,7 @@ def reliability_chart(explained: Explained) -> Chart | None:
     bins = calibration.bins
     known = [(b.confidence, b.accuracy) for b in bins if b.count]
     edges = np.linspace(0, 1, len(bins) + 1)
-    figure = Figure(figsize=(4.8, 5.0), layout="constrained")
+    figure = Figure(figsize=(3.9, 4.4), layout="constrained")
     above, below = figure.subplots(2, height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color=INK, lw=1, label="as right as it is sure")
     above.plot(*zip(*known, strict=True), color=BLUE, alpha=0.35, lw=1.4)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from revo_ray.objective import Metric
-from revo_ray.report.figures.best_so_far import best_so_far, style_values
+from revo_ray.report.figures.best_so_far import best_so_far, least_shown, style_values
 from revo_ray.report.figures.chart import FLOATS, Chart
 from revo_ray.report.loaded_run import Run
 from revo_ray.report.outcomes import is_revo
@@ -63,19 +64,27 @@ def _draw_panel(
     """Draw each method's curve; the data of the curves."""
     rows: list[dict[str, Any]] = []
     column = f"best_{objective.column}"
-    for method in sorted({run.method for run in runs}):
-        own = [run for run in runs if run.method == method]
-        epochs, mean = _mean_curve(own, objective)
+    methods = sorted({run.method for run in runs})
+    owns = {method: [run for run in runs if run.method == method] for method in methods}
+    curves = {method: _mean_curve(own, objective) for method, own in owns.items()}
+    least = least_shown(objective, np.concatenate([mean for _, mean in curves.values()]))
+    for method, own in owns.items():
+        epochs, mean = curves[method]
         if len(mean) == 0:
             continue
+        shown = np.maximum(mean, least)
         thickness, order = (2.2, 3) if is_revo(method) else (1.4, 2)
-        axes.step(epochs, mean, where="post", lw=thickness, zorder=order, **look[method].line)
-        axes.plot(epochs[-1:], mean[-1:], look[method].marker, color=look[method].colour, ms=5)
+        axes.step(epochs, shown, where="post", lw=thickness, zorder=order, **look[method].line)
+        if mean[-1] <= least:
+            axes.annotate(f"{mean[-1]:.2g}", (epochs[-1], least), fontsize=7.5, ha="right",
+                          va="bottom", xytext=(-3, 2), textcoords="offset points")  # fmt: skip
+        axes.plot(epochs[-1:], shown[-1:], look[method].marker, color=look[method].colour, ms=5)
         rows += [
             {"method": method, "seeds": len(own), "epochs": int(e), column: float(m)}
             for e, m in zip(epochs, mean, strict=True)
         ]
     axes.set_xlabel("epochs spent")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style_values(axes, objective)
     return rows
 

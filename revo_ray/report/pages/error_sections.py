@@ -61,7 +61,7 @@ def _errors(run: Run, explained: Explained) -> Section:
     text = (
         f"The {title} labels {wrong:,} of {counted(explained.images, 'test image')} wrongly."
         if wrong
-        else f"The {title} labels all {explained.images:,} test images rightly."
+        else f"The {title} labels all {explained.images:,} test images correctly."
     )
     if chart is None and wrong:
         text += "\n\n" + _confusion_table(explained)

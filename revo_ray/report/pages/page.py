@@ -10,6 +10,7 @@ from importlib import metadata, resources
 
 from jinja2 import Environment, StrictUndefined, Template
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from revo_ray.report.figures.chart import Chart
@@ -17,6 +18,10 @@ from revo_ray.words import without_home
 
 FILE = "index.html"
 FIGURES = "figures"
+NARROW = 358
+"""Width of a telephone's screen without margins, in CSS pixels."""
+HINT = '<p class="swipe" aria-hidden="true">↔ swipe: wider than the screen</p>'
+"""Shown on narrow screens above pictures and tables that scroll sideways."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class Page:
             warnings=self.warnings,
             sections=self.shown,
             figures=FIGURES,
+            narrow=NARROW,
+            hint=Markup(HINT),
             version=metadata.version("revo-ray"),
         )
 
@@ -147,11 +154,30 @@ def to_html(markdown: str) -> Markup:
     return Markup(made.renderer.render(tokens, made.options, {}))
 
 
+def _table_open(renderer: object, tokens: Sequence[Token], place: int, *_: object) -> str:
+    hint = HINT if _width(tokens[place:]) > NARROW else ""
+    return f'{hint}<div class="scroll" tabindex="0"><table>'
+
+
+def _width(tokens: Sequence[Token]) -> int:
+    """About the width of the table that begins with these tokens, in CSS pixels."""
+    widest, column = dict[int, int](), 0
+    for token in tokens:
+        if token.type == "table_close":
+            break
+        if token.type == "tr_open":
+            column = 0
+        if token.type == "inline":
+            widest[column] = max(widest.get(column, 0), len(token.content))
+            column += 1
+    return sum(22 + 7 * letters for letters in widest.values())
+
+
 @cache
 def _markdown() -> MarkdownIt:
     made = MarkdownIt("commonmark", {"html": False}).enable("table")
     made.disable(["link", "image", "autolink", "reference", "html_block", "html_inline"])
-    made.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
+    made.add_render_rule("table_open", _table_open)
     made.add_render_rule("table_close", lambda *_: "</table></div>")
     return made
 

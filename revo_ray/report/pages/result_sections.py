@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from revo_ray.report.form_scores import (
     TITLES,
+    against_plain_text,
     explained_columns,
     form_grid,
     members_text,
@@ -34,7 +35,8 @@ def result_section(run: Run) -> Section:
         f"{recipe and f', with {recipe}'}."
     )
     if made is not None:
-        return Section("result", "Result", f"{_form_text(run, made)}\n\n{plan}", tiles=tiles)
+        parts = filter(None, (_form_text(run, made), against_plain_text(run.outcome), plan))
+        return Section("result", "Result", "\n\n".join(parts), tiles=tiles)
     tested = (
         "Its model was tested on images that the search never saw."
         if run.outcome.test
@@ -72,7 +74,7 @@ def _tiles_of(run: Run, made: FormResult) -> list[Tile]:
     tiles = []
     for m in headline_scores(run.objective):
         found = made.intervals.get(m.name)
-        note = f"95 %: {interval_text(m, found)}" if found else ""
+        note = f"95 %: {interval_text(m, found)}" if found else "no interval"
         tiles.append(Tile(f"test {m.title}", score_text(m, value_in(made.test, m)), note))
     splits = run.outcome.result.splits
     if splits:
@@ -93,6 +95,7 @@ def _form_text(run: Run, made: FormResult) -> str:
     on = f"{images:,} test images" if images else "test images"
     return (
         f"The result is the {title}{several}, as `search.result` says. It was tested "
-        f"{times(made.looks)} on {on} that no training and no choice saw. The range below each "
-        f"score is its 95 % interval for so many test images."
+        f"{times(made.looks)} on {on} that no training and no choice saw."
+        + " A range below a score is its 95 % interval for so many test images."
+        * bool(made.intervals)
     )

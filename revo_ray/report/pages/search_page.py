@@ -23,7 +23,7 @@ from revo_ray.report.pages.result_sections import forms_section, result_section
 from revo_ray.report.scores import headline_scores
 from revo_ray.report.text_sections import budget_section, failures_section, repeat_section
 from revo_ray.rundir import RunDirectory, StudyDirectory
-from revo_ray.words import number_text, times
+from revo_ray.words import counted, number_text, times
 
 GENOME_OPTIONS = {
     "revo-continuous": ("scale", "low", "high"),
@@ -37,7 +37,7 @@ def search_page(run: Run) -> Page:
     config, identity = run.config, run.outcome.identity
     lead = (
         f"A search of revo-ray: {identity.method} on {identity.model}, {identity.data}, "
-        f"{100 * identity.fraction:g} % of the images for training."
+        f"{_training_text(run)}."
     )
     luck = chosen_chart(run)
     return Page(
@@ -49,7 +49,7 @@ def search_page(run: Run) -> Page:
             Section("curve", "Best so far", charts=[search_curve(run, _random_beside(run))]),
             forms_section(run),
             *error_sections(run),
-            Section("plan", "The best plan", charts=[plan_chart(run), rates_by_depth(run)]),
+            _plan(run),
             _genes(run),
             Section("optimism", "Validation against test", _score_table(run), charts=[luck]),
             budget_section(run),
@@ -57,6 +57,29 @@ def search_page(run: Run) -> Page:
             repeat_section(run.outcome.directory, [run]),
         ],
     )
+
+
+def _training_text(run: Run) -> str:
+    """The images that the search trains on."""
+    if run.config.data.train_fraction not in ("rest", "auto"):
+        return f"{100 * run.outcome.identity.fraction:g} % of the images for training"
+    images = run.outcome.result.splits.get("train")
+    if images is None:
+        return "with all images for training that are neither for validation nor for the test"
+    return counted(images, "training image")
+
+
+def _plan(run: Run) -> Section:
+    """The best plan; one rate for all units is a sentence, and no figure."""
+    best, charts = run.best, [plan_chart(run), rates_by_depth(run)]
+    text = ""
+    if best is not None and len(best.unit_lrs) > 1 and len(set(best.unit_lrs)) == 1:
+        text = (
+            f"Evaluation {best.evaluation} trains all {len(best.unit_lrs)} units at one learning "
+            f"rate, {best.unit_lrs[0]:.2g}."
+        )
+        charts = charts[1:]
+    return Section("plan", "The best plan", text, charts=charts)
 
 
 def _warnings(run: Run) -> list[str]:

@@ -13,6 +13,7 @@ from revo_ray.report.figures.best_so_far import best_of_draws, search_curve
 from revo_ray.report.loaded_run import load_run
 from revo_ray.rundir import RunDirectory
 from tests.report.evolved import write_evolved
+from tests.report.studies import write_search
 
 
 @pytest.mark.parametrize("losses", [[3.0, 1.0, 2.0, 5.0, 4.0], [2.0, np.inf, 2.0, np.inf, 1.0]])
@@ -34,7 +35,7 @@ def test_a_sweep_is_marked_with_its_best_and_stands_for_no_draws(
     chart = search_curve(run)
     assert chart is not None
     lines = {str(line.get_label()): line for line in chart.figure.axes[0].lines}
-    swept = {row.evaluation + 1: row.val_loss for row in run.rows[:10] if row.val_loss is not None}
+    swept = {row.evaluation: row.val_loss for row in run.rows[:10] if row.val_loss is not None}
     assert dict(zip(*lines["sweep"].get_data(), strict=True)) == swept
     if swept:
         assert set(lines["best of the sweep"].get_ydata()) == {min(swept.values())}
@@ -47,3 +48,35 @@ def test_a_sweep_is_marked_with_its_best_and_stands_for_no_draws(
     chart = search_curve(load_run(RunDirectory(str(tmp_path / "drawn"))))
     assert chart is not None
     assert "sweep" not in chart.caption
+
+
+@pytest.mark.parametrize("losses", [[0.5, 0.0, 0.3], [0.5, 1e-9, 0.3], [0.0, 0.0, 0.0]])
+def test_a_loss_of_zero_is_the_best_mark_of_a_readable_axis(
+    tmp_path: Path, losses: list[float]
+) -> None:
+    write_search(tmp_path, "run", losses=losses)
+    run = load_run(RunDirectory(str(tmp_path / "run")))
+    chart = search_curve(run)
+    assert chart is not None
+    axes = chart.figure.axes[0]
+    low, high = axes.get_ylim()
+    assert low > 1e-7
+    assert [tick for tick in axes.get_yticks() if low <= tick <= high]
+    lines = {str(line.get_label()): line for line in axes.lines}
+    assert lines[f"best, {min(losses):.2g}"].get_ydata()[0] >= low
+    assert all(float(value) >= low for value in lines["best so far"].get_ydata())
+    assert not [label for label in lines if "worse" in label]
+    assert [row["best_val_loss"] for row in chart.rows] == list(np.minimum.accumulate(losses))
+
+
+@pytest.mark.parametrize("evaluations", [2, 4, 40])
+def test_evaluations_are_numbered_as_in_the_ledger(tmp_path: Path, evaluations: int) -> None:
+    write_evolved(tmp_path, "run", evaluations=evaluations)
+    run = load_run(RunDirectory(str(tmp_path / "run")))
+    chart = search_curve(run)
+    assert chart is not None
+    axes = chart.figure.axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    lines = {str(line.get_label()): line for line in axes.lines}
+    for label in ("each evaluation", "best so far"):
+        assert list(lines[label].get_xdata()) == [row.evaluation for row in run.rows]

@@ -29,6 +29,7 @@ from revo_ray.report.loaded_run import load_run
 from revo_ray.report.pages.error_sections import error_sections
 from revo_ray.report.pages.page import Page
 from revo_ray.report.pages.result_sections import forms_section, result_section
+from revo_ray.report.pages.search_page import search_page
 from revo_ray.report.pages.site import write_page
 from revo_ray.report.study_report import study_report, write_report
 from revo_ray.rundir import RunDirectory, StudyDirectory
@@ -186,7 +187,7 @@ def test_a_perfect_result_shows_no_errors(tmp_path: Path) -> None:
     labels = np.arange(40) % 4
     text = text_of(write_tested(tmp_path, "run", np.eye(4, dtype=np.float32)[labels] * 9, labels,
                                 "abcd"))  # fmt: skip
-    assert "The ensemble labels all 40 test images rightly." in text
+    assert "The ensemble labels all 40 test images correctly." in text
     assert pictures_of(text) == []
 
 
@@ -207,6 +208,59 @@ def test_the_forms_stand_beside_each_other(tmp_path: Path, form: Any) -> None:
     assert f"<span>test accuracy</span><b>{percent}</b><span>{interval}</span>" in text
     assert "40 train, 60 validation, 60 test" in text
     assert "for 60 test images" in text
+
+
+def spoilt(run: RunDirectory, **changes: Any) -> str:
+    """The page after a change of the form that is the result."""
+    outcome = run.outcome()
+    assert outcome is not None
+    forms = {"ensemble": replace(outcome.forms["ensemble"], **changes)}
+    run.write_outcome(replace(outcome, forms=outcome.forms | forms))
+    return text_of(run)
+
+
+def test_the_result_is_compared_with_plain_fine_tuning(tmp_path: Path) -> None:
+    logits, labels = random_answers(3, 60)
+    run = write_tested(tmp_path, "run", logits, labels, "abc")
+    outcome = run.outcome()
+    assert outcome is not None
+    plain = outcome.forms["plain"]
+    theirs = 100 * (plain.test["accuracy"] or 0.0)
+    better = {"test": plain.test | {"accuracy": theirs / 100 + 0.04}}
+    told = f"is {theirs + 4:.1f} % against {theirs:.1f} % of plain fine-tuning, 4.0 points more"
+    assert f"{told}; the 95 % intervals overlap: not decided" in spoilt(run, **better)
+    apart = {"intervals": {"accuracy": (0.999, 1.0)}}
+    assert f"{told}; the 95 % intervals do not overlap." in spoilt(run, **apart)
+    text = spoilt(run, intervals={})
+    assert f"{told}." in text
+    assert "A range below a score" not in text
+    assert text.count("<span>no interval</span>") == 3
+    same = "The result is plain fine-tuning: no plan with rates of its own for each layer was"
+    assert same not in text
+    text = spoilt(run, members=plain.members)
+    assert same in text
+    assert "of plain fine-tuning" not in text
+
+
+def test_a_plan_of_one_rate_is_a_sentence(tmp_path: Path) -> None:
+    rows = {"one": [0.02] * 3, "frozen": [0.02, 0.0, 0.02], "two": [0.02, 0.02, 0.01]}
+    for name, unit_lrs in rows.items():
+        write_search(tmp_path, name, losses=(0.9, 0.4, 0.5), unit_lrs=unit_lrs)
+        page = search_page(load_run(RunDirectory(str(tmp_path / name))))
+        (section,) = (section for section in page.shown if section.name == "plan")
+        said = "Evaluation 1 trains all 3 units at one learning rate, 0.02."
+        assert (section.text == said) == (name == "one")
+        assert ("best-plan" in {chart.name for chart in section.drawn}) == (name != "one")
+        for chart in section.drawn:
+            assert ("Open circles" in chart.caption) == (name == "frozen")
+
+
+def test_the_training_images_are_counted(tmp_path: Path) -> None:
+    answers = random_answers(3, 60)
+    for setting, told in (("rest", "40 training images."), ("0.25", "25 % of the images for")):
+        settings = [f"data.train_fraction={setting}"]
+        run = write_tested(tmp_path, f"run-{setting}", *answers, "abc", settings=settings)
+        assert told in search_page(load_run(run)).lead
 
 
 def test_a_search_without_these_files_has_no_such_sections(tmp_path: Path) -> None:

@@ -307,6 +307,29 @@ def test_a_browser_opens_it_without_a_complaint(
         assert chromium.requests() == [path.as_uri()]
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pictures_and_tables_that_scroll_say_so_on_a_telephone(
+    reported: Path, chromium: Browser, width: int
+) -> None:
+    """A hint stands above each that is clearly wider than the screen, and above no other."""
+    code = """
+        return Array.from(document.querySelectorAll('.picture, .scroll'), box => {
+            const hint = box.previousElementSibling;
+            const shown = hint && hint.className === 'swipe' && hint.offsetHeight > 0;
+            return [box.scrollWidth / box.clientWidth, Boolean(shown)];
+        })"""
+    for name in ("search", "study"):
+        chromium.open(reported / name / "report/index.html", width)
+        boxes = chromium.script(code)
+        assert boxes
+        if width == 1280:
+            assert not any(shown for _, shown in boxes)
+            continue
+        assert all(shown for ratio, shown in boxes if ratio > 1.1)
+        assert not any(shown for ratio, shown in boxes if ratio < 0.9)
+        assert any(ratio > 1.1 for ratio, _ in boxes)
+
+
 def test_it_is_dark_where_the_reader_wants_that(reported: Path, chromium: Browser) -> None:
     def lightness(of: str, what: str) -> float:
         code = f"return getComputedStyle(document.querySelector('{of}')).{what}"
