@@ -37,7 +37,9 @@ def open_watched(storage: Storage) -> Watched | None:
         )
     above = _above(storage)
     if above is not None and not above.exists():
-        raise UserError(f"no such folder {storage.uri!r}: there is no {above.uri!r}")
+        raise UserError(
+            f"no such folder {storage.uri!r}: there is no {above.uri!r}; start the search first"
+        )
     return None
 
 

@@ -149,5 +149,5 @@ class SearchStatus:
         if self._budgets["evaluations"] <= self._population:
             return ""
         if self.rows and not self._generations:
-            return f"time left after {self._population} evaluations"
-        return "time left after generation 1"
+            return f"time left known after {self._population} evaluations"
+        return "time left known after generation 1"

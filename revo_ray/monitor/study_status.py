@@ -87,6 +87,6 @@ class StudyStatus:
         if not left:
             return "testing the last models" if self._open else ""
         if not self._measured:
-            return "time left after generation 1"
+            return "time left known after generation 1"
         found = self._pace.left(left, max(0.0, (now or self._ended) - self._ended))
         return "" if found is None else found.text

@@ -105,7 +105,7 @@ def test_a_log_has_plain_lines(clock: Clock) -> None:
     best = f"best validation loss 0.5000, accuracy 0.667 (#0: {plan})"
     assert lines[1] == f"resumed with 1 evaluations done in 10s, {best}"
     assert len(lines) == 2 + 39 // 2
-    assert lines[2] == f"3/40 evaluations in 30s, {best}, time left after generation 1"
+    assert lines[2] == f"3/40 evaluations in 30s, {best}, time left known after generation 1"
     assert lines[-1] == f"39/40 evaluations in 6m 30s, {best}, 1 failed, about 10s left"
 
 
@@ -237,7 +237,7 @@ def test_a_method_without_generations_waits_for_as_many_evaluations() -> None:
     shown = status(40)
     for number in range(10):
         text = shown.left_text()
-        assert text == f"time left after {'generation 1' if not number else '10 evaluations'}"
+        assert text == f"time left known after {'generation 1' if not number else '10 evaluations'}"
         shown.add(row(number, 0.5, ended=1e9 + number, seconds=1, generation=None))
     assert shown.left_text() == "about 30s left"
 
@@ -336,6 +336,7 @@ def test_a_study_says_how_far_it_is(clock: Clock, seen: bool) -> None:
     else:
         assert not CONTROL.search(found)
         assert (
-            "1 of 3 searches finished, 6 evaluations in 30s, time left after generation 1" in found
+            "1 of 3 searches finished, 6 evaluations in 30s, time left known after generation 1"
+            in found
         )
         assert "1 of 3 searches finished, 12 evaluations in 1m 00s, about 2m 15s left" in found

@@ -158,7 +158,7 @@ def test_nothing_there_yet_is_said(tmp_path: Path) -> None:
         f"{tmp_path}/run is empty: no search or study has begun there",
         "run: revo-continuous, timm/tf_efficientnet_lite0 on digits, 100 evaluations",
         "0/100 evaluations",
-        "time left after generation 1",
+        "time left known after generation 1",
         "no result yet",
     ]
 
@@ -188,7 +188,7 @@ def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: P
         wait_for(console, "no search or study has begun there")
         with run_directory.lock():
             state = begin(run_directory.storage)
-            wait_for(console, "0/30 evaluations, no result yet, time left after generation 1")
+            wait_for(console, "0/30 evaluations, no result yet, time left known after generation 1")
             for rows in (1, 7, 4):
                 run(state, rows=rows)
                 wait_for(console, f"{len(state.ledger)}/30 evaluations in ")
