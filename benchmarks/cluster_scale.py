@@ -45,7 +45,7 @@ from benchmarks.runs import clocked, revo_ray, rows_of
 from benchmarks.utilisation import make_proposals, simulate
 from revo_ray.evolve.proposals import MOST_AHEAD
 from revo_ray.methods import make_method
-from revo_ray.run.searches import show_in_tensorboard
+from revo_ray.run.shown import show_in_tensorboard
 from revo_ray.rundir import RunDirectory
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.record import begin
 from revo_ray.methods import make_method
-from revo_ray.run.searches import show_in_tensorboard
+from revo_ray.run.shown import show_in_tensorboard
 from revo_ray.rundir import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig

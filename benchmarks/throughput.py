@@ -31,7 +31,7 @@ from ray.tune.search import BasicVariantGenerator
 
 from benchmarks.record import begin
 from revo_ray.methods import make_method
-from revo_ray.run.searches import show_in_tensorboard
+from revo_ray.run.shown import show_in_tensorboard
 from revo_ray.rundir import Evaluation, RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import write_result

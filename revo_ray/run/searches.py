@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import resource
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import cache, partial
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -19,27 +17,27 @@ from revo_ray.errors import SearchError, UserError
 from revo_ray.methods.plugins import trusting
 from revo_ray.monitor.preparation import prepare_and_show
 from revo_ray.monitor.progress import Progress, StudyProgress
-from revo_ray.monitor.status import SearchStatus
 from revo_ray.monitor.terminal import say
 from revo_ray.monitor.trackers import check_trackers
-from revo_ray.monitor.view import headline
+from revo_ray.run.connection import connect, needed_resources
 from revo_ray.run.open_choice import with_choice
+from revo_ray.run.shown import headline_of, show_in_tensorboard, status_of
 from revo_ray.run.tracking import hand_over, open_trackers, show_in_trackers, track_finished
 from revo_ray.rundir.lock import RunLock
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.study_directory import StudyDirectory
 from revo_ray.search.core.dry_run import DryRun, ThisMachine
 from revo_ray.search.core.paths import check_paths
-from revo_ray.search.core.prepare import TORCH, Preparation, resolve
+from revo_ray.search.core.prepare import Preparation, resolve
 from revo_ray.search.core.refused import leaving_nothing
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.stop_after import StopAfter
 from revo_ray.search.core.summary import finished_result, write_result
-from revo_ray.search.ray.cluster import connected, this_machine, trial_resources
+from revo_ray.search.ray.cluster import this_machine
 from revo_ray.search.ray.experiment import run_experiment
 from revo_ray.search.ray.halving import make_halving
 from revo_ray.search.ray.resources import TrialResources
-from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
+from revo_ray.search.ray.stopping import stopping_on_signals
 from revo_ray.search.ray.timing import RayWorkers
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig
 from revo_ray.settings.study import StudyConfig
@@ -87,27 +85,27 @@ def run_search(
         kinds = check_trackers(config.trackers)
         stack.enter_context(leaving_nothing(config.storage))
         preparation = _preparation(config.storage, resume, console, stack)
-        connect = cache(lambda: _connect(address, stack))
-        needs = cache(partial(_needs, config.resources, console))
+        joined = cache(partial(connect, address, stack))
+        needs = cache(partial(needed_resources, config.resources, console))
 
         def workers() -> RayWorkers:
-            connect()
+            joined()
             return RayWorkers(needs(), config.resources)
 
         choice = with_choice(config, preparation, workers, time, began, console)
         config = choice.config
         preparation.check(config)
         if preparation.finished(config) is None:
-            connect()
+            joined()
         state = preparation.state(config)
         show_in_tensorboard(state)
         trackers = open_trackers(kinds, teller(console), stack)
         show_in_trackers(state, trackers)
-        progress = Progress(_status(state), console)
+        progress = Progress(status_of(state), console)
         stack.callback(progress.close)
         state.listeners.append(progress)
-        progress.begin(state.ledger, _headline(state, preparation))
-        results = _run([state], stop_after, config.resources, connect, needs, progress.tick)
+        progress.begin(state.ledger, headline_of(state, preparation))
+        results = _run([state], stop_after, config.resources, joined, needs, progress.tick)
         hand_over(trackers, results, teller(console))
         if config.name not in results:
             raise SearchError(
@@ -158,9 +156,9 @@ def run_study(
         results = _each(searches, preparation.finished)
         unfinished = [search for search in searches if results[search.name] is None]
         _each(unfinished, preparation.check)
-        connect = cache(lambda: _connect(address, stack))
+        joined = cache(partial(connect, address, stack))
         if unfinished:
-            connect()
+            joined()
         states = _each(unfinished, preparation.state)
         trackers = open_trackers(kinds, teller(console), stack)
         for result in results.values() if trackers else ():
@@ -171,12 +169,12 @@ def run_study(
             show_in_trackers(state, trackers, config.name)
         folder.write_config(config)
         for name, state in states.items():
-            state.listeners.append(progress.follow(name, _status(state), state.ledger))
+            state.listeners.append(progress.follow(name, status_of(state), state.ledger))
         progress.begin()
         opened, tick = list(states.values()), progress.tick
         resources, finish = config.resources, progress.finish
-        needs = partial(_needs, resources, console)
-        results |= _run(opened, stop_after, resources, connect, needs, tick, finish)
+        needs = partial(needed_resources, resources, console)
+        results |= _run(opened, stop_after, resources, joined, needs, tick, finish)
         ended = {name: result for name, result in results.items() if result is not None}
         hand_over(trackers, ended, teller(console))
         return list(ended.values())
@@ -251,23 +249,6 @@ def _preparation(
     )
 
 
-def show_in_tensorboard(state: SearchState) -> None:
-    """Write TensorBoard's files of a search, and add each new row to them."""
-    from revo_ray.monitor.tensorboard import write_tensorboard  # its protocol takes a second
-
-    on_row, on_told = write_tensorboard(
-        state.run,
-        state.ledger,
-        state.units,
-        state.method.space(state.units),
-        population=state.config.search.population,
-        evaluations=state.budget if state.budget_unit == "evaluations" else None,
-        distributions=state.proposals.distributions,
-    )
-    state.listeners.append(on_row)
-    state.followers.append(on_told)
-
-
 def teller(console: Console | None) -> Callable[[str], None] | None:
     """Print a line on the console, if there is one."""
     if console is None:
@@ -275,33 +256,11 @@ def teller(console: Console | None) -> Callable[[str], None] | None:
     return partial(say, console)
 
 
-def _connect(address: str | None, stack: ExitStack) -> bool:
-    """Connect to Ray, and import torch meanwhile; returns whether it was connected before.
-
-    A Ray that starts is waited for, some four seconds, and torch takes as many to import.
-    """
-    imports = threading.Thread(
-        target=_import_all, args=((*TORCH, "revo_ray.monitor.tensorboard"),), daemon=True
-    )
-    imports.start()
-    ray_stays = stack.enter_context(connected(address))
-    while imports.is_alive():
-        stop_if_asked()  # a signal that was lost as Ray forked may have left a lock behind
-        imports.join(0.1)
-    return ray_stays
-
-
-def _import_all(modules: Sequence[str]) -> None:
-    with suppress(Exception):  # whoever imports it next is told the same
-        for module in modules:
-            import_module(module)
-
-
 def _run(
     states: list[SearchState],
     stop_after: StopAfter,
     resources: ResourcesConfig,
-    connect: Callable[[], bool],
+    joined: Callable[[], bool],
     needs: Callable[[], TrialResources],
     tick: Callable[[int, int], None],
     finished: Callable[[SearchResult], None] = lambda result: None,
@@ -320,7 +279,7 @@ def _run(
 
     open_states = [state for state in states if results[state.config.name] is None]
     if open_states:
-        ray_stays = connect()  # done already, but for a finished search that proved damaged
+        ray_stays = joined()  # done already, but for a finished search that proved damaged
         for state in open_states:
             state.task["node"] = this_machine()
         wanted = needs()
@@ -332,18 +291,6 @@ def _run(
 
         run_experiment(open_states, wanted, limit, finish, ray_stays=ray_stays, tick=stop_or_show)
     return {name: result for name, result in results.items() if result is not None}
-
-
-def _needs(resources: ResourcesConfig, console: Console | None) -> TrialResources:
-    """Resources of an evaluation; says so if it has to wait for a machine.
-
-    Raises:
-        UserError: no machine of the cluster has them.
-    """
-    needs = trial_resources(resources)
-    if waits := needs.check():
-        say(console, waits)
-    return needs
 
 
 def _each(searches: list[SearchConfig], make: Callable[[SearchConfig], T]) -> dict[str, T]:
@@ -373,19 +320,3 @@ def _allow_files(searches: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _status(state: SearchState) -> SearchStatus:
-    head = next((index for index, unit in enumerate(state.units) if unit.head), -1)
-    return SearchStatus(state.config, state.budget_unit, head)
-
-
-def _headline(state: SearchState, preparation: Preparation) -> str:
-    config, table = state.config, preparation.table(state.config)
-    splits = preparation.splits(config)
-    skipped = f" ({len(table.skipped)} skipped)" if table.skipped else ""
-    return (
-        f"{headline(config)}, {len(state.units)} units, "
-        f"{len(splits.train)}/{len(splits.validation)}/{len(splits.test)} "
-        f"images to train/validate/test on{skipped}"
-    )

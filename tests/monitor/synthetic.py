@@ -7,7 +7,7 @@ from typing import Any
 
 from revo_ray.methods import make_method
 from revo_ray.objective import Scores
-from revo_ray.run.searches import show_in_tensorboard
+from revo_ray.run.shown import show_in_tensorboard
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig

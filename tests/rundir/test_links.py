@@ -18,7 +18,8 @@ from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.spool import Spool
 from revo_ray.errors import UserError
-from revo_ray.run.searches import run_study, show_in_tensorboard
+from revo_ray.run.searches import run_study
+from revo_ray.run.shown import show_in_tensorboard
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
