@@ -112,7 +112,10 @@ def test_once_says_where_a_search_stands(
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nowhere/run", "no such folder '{}/nowhere/run': there is no '{}/nowhere'"),
+        (
+            "nowhere/run",
+            "no such folder '{}/nowhere/run': there is no '{}/nowhere'; start the search first",
+        ),
         ("file", "{}/file is a file; name the run directory of a search or a study"),
         ("other", "{}/other holds neither a search nor a study (config.yaml or study.yaml), but x"),
         ("", "{} holds good; name one of them: {}/good"),
