@@ -399,6 +399,7 @@ def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert other["mean"] == pytest.approx(sum(a - b for a, b in pairs) / 2, abs=1e-3)
 
 
+@pytest.mark.nightly
 def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two ways are compared by seed; records of two cells give their mean; costs are kept."""
     monkeypatch.setattr(cells, "clocked", by_hand)

@@ -213,6 +213,7 @@ def test_a_mistake_in_one_combination_is_named_before_anything_is_written(
     assert not (tmp_path / "all" / "study.yaml").exists()
 
 
+@pytest.mark.nightly
 def test_own_images_are_compared(cli: Cli) -> None:
     """`study preset:compare IMAGES` ends with a sentence on each rival."""
     write_photos(cli.folder / "photos", counts={"temple": 20, "flower": 20}, size=(80, 60))
