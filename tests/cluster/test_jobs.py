@@ -133,6 +133,7 @@ def wait_for_rows(storage: Path, count: int, process: Any) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.nightly
 def test_a_job_that_was_stopped_and_submitted_again_has_the_undisturbed_ledger(
     head: Head, undisturbed: Cli, commands: Commands, tmp_path: Path
 ) -> None:

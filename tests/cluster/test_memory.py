@@ -110,6 +110,7 @@ def test_alone_on_its_gpu(address: str, cli: Cli, caplog: pytest.LogCaptureFixtu
     assert caplog.messages == [f"evaluation {number} {again}" for number in (ONCE, TWICE)]
 
 
+@pytest.mark.nightly
 def test_with_one_worker_that_waits_warm(address: str, cli: Cli) -> None:
     """The half of the GPU that it holds becomes free."""
     alone = {"resources__max_concurrent": "1", "method__seconds": "0"} | HALVES

@@ -21,7 +21,7 @@ PLANS = [
     ["driver-kill-at-tell", "torn-row", "worker-kill-busy", "clock-jump", "driver-terminate"],
     ["worker-kill-idle", "driver-freeze", "out-of-memory", "disk-full", "driver-kill-at-fsync"],
 ]
-"""A search each; `make nightly-faults` has the rest."""
+"""A search each, the first one nightly; `make nightly-faults` has all kinds."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def check(search: Search, verdict: Verdict, kinds: list[str]) -> None:
     assert verdict == Verdict(completed=True, equal=True, again=verdict.again)
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=" ".join)
+@pytest.mark.parametrize(
+    "plan", [pytest.param(PLANS[0], marks=pytest.mark.nightly), PLANS[1]], ids=" ".join
+)
 def test_faults_cost_nothing(lab: Lab, plan: list[str]) -> None:
     search, verdict = disturb(lab, plan, random.Random(0), lookahead="0")
     check(search, verdict, plan)
@@ -47,7 +49,10 @@ def test_faults_cost_nothing(lab: Lab, plan: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("in_store", "kinds"),
-    [(False, ["node-removal", "driver-kill"]), (True, ["store-unreachable"])],
+    [
+        (False, ["node-removal", "driver-kill"]),
+        pytest.param(True, ["store-unreachable"], marks=pytest.mark.nightly),
+    ],
     ids=["disk", "object store"],
 )
 def test_a_second_driver_is_refused_and_disturbs_nothing(

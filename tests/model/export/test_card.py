@@ -102,6 +102,7 @@ def run_cards(place: Path, models: list[Path], python: str = sys.executable) -> 
         assert np.ptp(wanted, axis=0).max() > 0.01
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_its_lines_label_pictures_of_all_modes_as_load_does(place: Path, exports: Exports) -> None:
     formats = itertools.product(MODELS, ("safetensors", "torch-export", "onnx"))
