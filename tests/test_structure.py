@@ -21,6 +21,7 @@ FILES_OF_A_RUN = re.compile(
 METRIC_COLUMN = re.compile(rf"val_({'|'.join(METRICS)})", re.IGNORECASE)
 COLUMN_PREFIX = re.compile(r"\bval_($|[{%])", re.IGNORECASE)
 """A string from which the name of a column is built: `val_`, `val_%s`, `val_{}`."""
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 NOUN_CLAUSE = re.compile(r"(What|Whose|Which|Where|Of|That which)\b(?!.*\?$)")
 
 MOST_FILES_WITH_COLUMNS = 6
@@ -63,10 +64,12 @@ def names_columns(text: str, *, program: bool) -> bool:
 
 
 def noun_clauses(source: str) -> list[str]:
-    """The first lines of docstrings that open with a noun clause, with their line numbers."""
+    """The sentences of docstrings that open with a noun clause, with their docstrings' lines."""
     lines = (
-        (node.lineno, node.value.strip().partition("\n")[0])
+        (node.lineno, sentence)
         for node in docstrings(ast.parse(source))
+        for paragraph in re.split(r"\n\s*\n", node.value)
+        for sentence in SENTENCE_END.split(" ".join(paragraph.split()))
     )
     return [f"{number}: {line}" for number, line in lines if NOUN_CLAUSE.match(line)]
 
@@ -95,6 +98,8 @@ def test_names_of_columns_are_found(source: str) -> None:
 def test_noun_clauses_are_found() -> None:
     source = '"""What it is."""\nx = 1\n"""Of SGD.\n"""\ny = 2\n"""What is it?"""\nz = "Of"'
     assert noun_clauses(source) == ["1: What it is.", "3: Of SGD."]
+    later = '"""A rate.\n\n    Of SGD,\n    it is one. Where it is none, none is.\n    """'
+    assert noun_clauses(later) == ["1: Of SGD, it is one.", "1: Where it is none, none is."]
 
 
 def test_only_rundir_names_the_files_of_a_run_directory() -> None:

@@ -15,7 +15,7 @@ _GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF)
 
 
 class _Stream(io.FileIO):
-    """The file of a standard stream. What cannot be written is dropped.
+    """The file of a standard stream. Text that cannot be written is dropped.
 
     Attributes:
         error: the first error, None if all was written.

@@ -154,7 +154,7 @@ class Model:
             images: one or any number of these: a path of an image file, or of a folder or archive
                 of images; an image of Pillow's, in any mode; an array (H, W), (H, W, 1), (H, W, 3)
                 or (H, W, 4) of uint8, uint16 or float from 0 to 1. An array (N, H, W, 3) holds N
-                images. Where the search had images of more than 8 bits, grey floats and integers
+                images. If the search had images of more than 8 bits, grey floats and integers
                 are values in its range of intensities.
 
         Returns:

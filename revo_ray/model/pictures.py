@@ -139,7 +139,7 @@ def image_of(pixels: NDArray[Any], *, ranged: bool) -> Image.Image:
     """An array as the image that a file of the same pixels would be.
 
     Grey pixels of 16 bits keep their values, colours of 16 bits lose their lower 8, as those of
-    files do. Floats are from 0 (black) to 1 (white). Where the model has a range of intensities,
+    files do. Floats are from 0 (black) to 1 (white). If the model has a range of intensities,
     grey floats and integers are values in it.
 
     Args:

@@ -56,8 +56,8 @@ KILLED = End("stopped or killed before its end: no process runs it", complete=Fa
 class Watching:
     """Knows whether a process still runs a search or a study.
 
-    Where that cannot be seen, because the disk shows no machine the locks of another, a process
-    without a new row for long counts as dead.
+    Some disks show no machine the locks of another. There a process without a new row for long
+    counts as dead.
 
     Args:
         folder: its folder.

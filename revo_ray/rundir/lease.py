@@ -31,7 +31,7 @@ HEARTBEAT = 5.0
 PATIENCE = 20.0
 """Seconds without a renewal after which others take a lease over."""
 SETTLE = 2.0
-"""Seconds between writing a lease and reading it back. Of two newcomers, the last to write wins."""
+"""Seconds between writing a lease and reading it back. The last of two newcomers to write wins."""
 
 Say = Callable[[str], None]
 

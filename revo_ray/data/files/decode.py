@@ -85,8 +85,8 @@ def square(
             decoded at a scale at which it has no more.
 
     Returns:
-        (3, S, S) uint8, RGB. Of an image of more than 8 bits, signed or float, its intensities
-        (1, S, S) float32, NaN where the image has no value; see `intensity.to_8_bits`.
+        (3, S, S) uint8, RGB. An image of more than 8 bits, signed or float, gives its
+        intensities, (1, S, S) float32, NaN where the image has no value; see `intensity.to_8_bits`.
 
     Raises:
         DecodeError: the image has too many pixels.

@@ -46,7 +46,7 @@ def is_dicom(data: bytes, ending: str) -> bool:
 def open_dicom(data: bytes) -> Image.Image:
     """The first frame of a DICOM file.
 
-    Colours become RGB. Of grey images the rescale or the modality table is applied; with a window
+    Colours become RGB. Grey images get the rescale or the modality table; with a window
     or a table of values of interest they have 8 bits, otherwise these are intensities (mode F)
     where the file has more than 8 bits. MONOCHROME1, whose low values are white, is inverted.
 

@@ -164,7 +164,7 @@ def _drop(
     """Positions of the images to keep: of each cluster the first by name.
 
     It is one of the given test images if the cluster has some, or else of the given validation
-    images, so that given test images stay what they are. Of a picture with two labels none is kept.
+    images, so that given test images stay what they are. A picture with two labels is dropped whole.
     """
     everyone = np.arange(len(records))
     clusters = twins.join(everyone)

@@ -22,7 +22,7 @@ class StepGraphs:
 
     A graph holds no rate and no weight, only where the weights are. So one capture serves every
     plan of a worker's life. A shape is captured when it is first met, and its graph is compared
-    with the plain pass then. Where a bit differs, the model draws random numbers, or CUDA refuses
+    with the plain pass then. If a bit differs, the model draws random numbers, or CUDA refuses
     the capture, batches of that shape take the plain pass for good.
 
     Args:

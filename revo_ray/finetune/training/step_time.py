@@ -46,7 +46,7 @@ def time_steps(
     Args:
         model: name of the network. Its weights are random.
         classes: number of classes.
-        sizes: image sizes. Of those that the network does not take, smaller ones are left out.
+        sizes: image sizes. Smaller ones that the network does not take are left out.
         train: settings of the training; the images of one batch are made up.
         device: the device to train on.
 

@@ -22,8 +22,8 @@ class FinalForms:
     """Says what workers have to do when a search ends.
 
     First they train the weights of kept rows and ensemble members again that are not stored. Then
-    one makes the soup, and each form is tested once. What is stored of an interrupted end is not
-    made again.
+    one makes the soup, and each form is tested once. Files that an interrupted end
+    stored are not made again.
 
     Args:
         run: the run directory.
