@@ -164,7 +164,8 @@ def _drop(
     """Positions of the images to keep: of each cluster the first by name.
 
     It is one of the given test images if the cluster has some, or else of the given validation
-    images, so that given test images stay what they are. A picture with two labels is dropped whole.
+    images, so that given test images stay what they are. No picture with two labels
+    is kept.
     """
     everyone = np.arange(len(records))
     clusters = twins.join(everyone)
