@@ -1,119 +1,114 @@
-"""Compares choices beside the method: granularity, population, optimiser, schedule, range, length.
+"""One choice at a time: optimiser, schedule, norms, granularity, and the paper's own recipe.
 
-Tuned full fine-tuning and `revo-continuous` on the network and the images of
-`studies/small-quickstart.yaml`, on three other seeds, with one choice changed at a time. Every
-search has 500 epochs. Prints a table in Markdown, one row a choice: the mean best validation loss,
-which is what a search sees, and the mean test accuracy in percent; writes FOLDER/table.md, and
-FOLDER/searches.csv with the SHA-256 of each search's genomes. What is finished is not run again.
+On cell A of `benchmarks.cells`, with seeds from 100 on, which the comparison there does not use.
+Each search has 100 evaluations. What is finished is not run again. Prints one JSON line:
+
+    choices      by choice and way: the mean validation loss of the best model, which is what a
+                 search sees, and its test accuracy in percent, by seed and on average
+    differences  test accuracy of a way less that of the same way at the defaults, or of `revo`
+                 there, paired by seed, with t intervals of 95 %
 
     python -m benchmarks.pretrain build/pretrained
-    python -m benchmarks.ablations FOLDER [--only block stage] [--seeds 100 101 102] [--set …]
+    python -m benchmarks.ablations [--only block cosine] [--seeds 100 101 102] [--set …]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks.record import SEARCHING, begin
-from benchmarks.runs import clocked, revo_ray
-from benchmarks.wins import Search, load, summary
-from revo_ray.report.csv_tables import to_csv
+import yaml
 
-MEASURES = (*SEARCHING, "benchmarks/wins.py", "benchmarks/studies/small-quickstart.yaml")
-STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
-REVO = {"name": "revo-continuous", "high": -1}
-FULL = {"name": "full", "halving": "none"}
-REVO_SGD = {"name": "revo-continuous", "high": 0}
+from benchmarks.cells import (
+    MAIN,
+    OURS,
+    Figures,
+    Settings,
+    difference,
+    merged,
+    searched,
+    settings_of,
+)
+from benchmarks.record import ROOT, SEARCHING, begin
+from benchmarks.scale import WEIGHTS, mean, use_weights
+from benchmarks.searches import Search
+from revo_ray.report.scores import ACCURACY
 
-SGD = "train.optimizer=sgd"
-VARIANTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
-    "quickstart": ([REVO, FULL], []),
-    "block": ([REVO], ["model.granularity=block"]),
-    "stage": ([REVO], ["model.granularity=stage"]),
-    "population-5": ([REVO], ["search.population=5"]),
-    "population-20": ([REVO], ["search.population=20"]),
-    "rates-to-1": ([REVO | {"high": 0}], []),
-    "rates-from-1e-3": ([REVO | {"low": -3}], []),
-    "ten-epochs": ([REVO, FULL], ["train.epochs=10", "search.evaluations=50"]),
-    "cosine": ([REVO, FULL], ["train.schedule=cosine"]),
-    "running-statistics": ([REVO, FULL], ["train.batch_norm=running"]),
-    "momentum": ([REVO_SGD, FULL], [SGD, "train.momentum=0.9"]),
-    "plain-sgd": ([REVO_SGD, FULL], [SGD]),
+MEASURES = (
+    *(*SEARCHING, "revo_ray/presets"),
+    *("benchmarks/cells.py", "benchmarks/scale.py", "benchmarks/searches.py"),
+)
+BOTH: dict[str, Settings] = {way: MAIN[way] for way in (OURS, "full")}
+PRESETS = ROOT / "revo_ray" / "presets"
+PAPER: dict[str, Settings] = {
+    name: yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    for name in ("paper-continuous", "paper-binary")
 }
-"""The methods that run, and what is set beside the study's own keys."""
+SGD = {"optimizer": "sgd", "momentum": 0.0}
+CHOICES: dict[str, tuple[Settings, dict[str, Settings]]] = {
+    "defaults": ({}, BOTH),
+    "block": ({"model": {"granularity": "block"}}, {OURS: MAIN[OURS]}),
+    "cosine": ({"train": {"schedule": "cosine"}}, BOTH),
+    "running-statistics": ({"train": {"batch_norm": "running"}}, BOTH),
+    "momentum": ({"train": {**SGD, "momentum": 0.9}}, BOTH),
+    "plain-sgd": ({"train": SGD}, BOTH),
+    "paper": (
+        {"train": PAPER["paper-binary"]["train"]},
+        {
+            **BOTH,
+            "revo-binary": {"method": {"name": "revo-binary"}},
+            **{name: {"method": preset["method"]} for name, preset in PAPER.items()},
+        },
+    ),
+}
+"""What is set beside the settings of the cell, and the ways that run with it."""
 
 
-def run(label: str, seeds: Sequence[int], folder: Path, extra: Sequence[str]) -> list[Search]:
-    """The searches of a variant, finished."""
-    methods, settings = VARIANTS[label]
-    command = revo_ray(
-        "study",
-        f"name={label}",
-        f"storage={folder}",
-        f"study.methods={json.dumps(methods)}",
-        f"study.seeds={list(seeds)}",
-        "study.fractions=[0.05]",
-        *settings,
-        *extra,
-        preset=str(STUDY),
-    )
-    clocked([*command, "--resume"])
-    return load(folder / label)
+def figures(searches: list[Search]) -> Figures:
+    """Scores of the best models of one way."""
+    losses = [s.outcome.validation.loss or 0.0 for s in searches if s.outcome.validation]
+    accuracies = [search.score(ACCURACY) for search in searches]
+    return {
+        "mean_loss": mean(losses),
+        "accuracy": [round(each, 3) for each in accuracies],
+        "mean_accuracy": mean(accuracies),
+    }
 
 
-def figures(searches: Sequence[Search]) -> dict[str, dict[str, float]]:
-    """Mean validation loss and test accuracy in percent of each method of a variant."""
-    found = {}
-    for method in ("revo-continuous", "full"):
-        own = [search.outcome for search in searches if search.method == method]
-        losses = [each.validation.loss or 0.0 for each in own if each.validation]
-        accuracies = [100 * (each.test.accuracy or 0.0) for each in own if each.test]
-        if own:
-            loss, accuracy = statistics.mean(losses), statistics.mean(accuracies)
-            found[method] = {"loss": round(loss, 3), "accuracy": round(accuracy, 1)}
+def differences(choices: Mapping[str, Figures]) -> Figures:
+    """Of each choice to the defaults; of a way that does not run there, to `revo`."""
+    usual, found = choices.get("defaults", {}), Figures()
+    for choice, ways in choices.items():
+        for way, own in ways.items():
+            beside = usual.get(way, usual.get(OURS))
+            if choice != "defaults" and beside:
+                pairs = zip(own["accuracy"], beside["accuracy"], strict=True)
+                found.setdefault(choice, {})[way] = difference([[a - b for a, b in pairs]])
     return found
 
 
-def row(label: str, found: dict[str, dict[str, float]]) -> str:
-    """A row of the table."""
-    texts = [label]
-    for method in ("revo-continuous", "full"):
-        own = found.get(method)
-        texts += [f"{own['loss']:.3f}", f"{own['accuracy']:.1f}"] if own else ["", ""]
-    return "| " + " | ".join(texts) + " |"
-
-
 def main() -> None:
-    """Run what is not finished, print the table, write the files."""
+    """Run what is not finished, print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--only", nargs="+", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
+    parser.add_argument("--weights", default=str(WEIGHTS), help="of the digits' network")
     parser.add_argument("--runs", type=Path, default=Path("revo_results/ablations"))
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="KEY=VALUE, of all")
     arguments, record = begin(parser, "ablations", MEASURES)
-    head = ["choice", "`revo-continuous`: loss", "acc.", "`full`: loss", "acc."]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    print("\n".join(lines), flush=True)
-    rows: list[dict[str, Any]] = []
-    choices: dict[str, dict[str, dict[str, float]]] = {}
+    use_weights(arguments.weights)
+    seeds, runs = arguments.seeds, arguments.runs.absolute()
+    choices: dict[str, Figures] = {}
     revisions: set[str | None] = set()
-    for label in arguments.only:
-        searches = run(label, arguments.seeds, arguments.runs.absolute(), arguments.settings)
-        choices[label] = figures(searches)
-        revisions |= {search.revision for search in searches}
-        lines.append(row(label, choices[label]))
-        print(lines[-1], flush=True)
-        rows += [{"choice": label} | summary(search) for search in searches]
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    (arguments.folder / "table.md").write_text("\n".join(lines) + "\n")
-    (arguments.folder / "searches.csv").write_text(to_csv(rows))
-    record.write({"choices": choices}, arguments.seeds, revisions)
+    for choice in arguments.only:
+        own, ways = CHOICES[choice]
+        for way, method in ways.items():
+            settings = merged(settings_of("A"), own, method)
+            found = searched(f"{choice}-{way}", settings, way, seeds, runs, arguments.settings)
+            choices.setdefault(choice, {})[way] = figures(found)
+            revisions |= {search.revision for search in found}
+    record.finish({"choices": choices, "differences": differences(choices)}, seeds, revisions)
 
 
 if __name__ == "__main__":

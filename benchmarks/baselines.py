@@ -30,10 +30,10 @@ from scipy import stats
 
 from benchmarks.record import SEARCHING, begin, spans
 from benchmarks.runs import clocked, revo_ray
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.report.scores import ACCURACY, AUC
 
-MEASURES = (*SEARCHING, "benchmarks/wins.py")
+MEASURES = (*SEARCHING, "benchmarks/searches.py")
 WEIGHTS = Path("build/pretrained/fashion_test_byobnet.safetensors")
 TUNED = ("full", "first", "last", "layer-decay", "auto-rgn")
 METHODS = (*TUNED, "set-encoding", "random")

@@ -43,7 +43,7 @@ from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, percent, revo_ray
 from benchmarks.scale import AFTER, DIGITS, WEIGHTS, mean, use_weights
 from benchmarks.scale import CELLS as SCALE
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.errors import SearchError
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.train import train_plan
@@ -132,14 +132,35 @@ def run(
     cell: str, way: str, seeds: Sequence[int], runs: Path, settings: Sequence[str]
 ) -> list[Search]:
     """The finished searches of a way in a cell, in the order of the seeds."""
-    name = f"{cell}-{way}"
-    values: dict[str, Any] = merged(settings_of(cell), WAYS["all"][way])
-    methods = [{**values.pop("method"), "label": way}]
-    values |= {"name": name, "storage": str(runs)}
-    values |= {"study": {"methods": methods, "seeds": [*seeds]}}
+    values = merged(settings_of(cell), WAYS["all"][way])
+    return searched(f"{cell}-{way}", values, way, seeds, runs, settings)
+
+
+def searched(
+    name: str,
+    values: Mapping[str, Mapping[str, Any]],
+    label: str,
+    seeds: Sequence[int],
+    runs: Path,
+    settings: Sequence[str],
+) -> list[Search]:
+    """The searches of one method, finished, in the order of the seeds.
+
+    Args:
+        name: of their study, a folder in `runs`.
+        values: sections of the configuration, with `method`.
+        label: of the method.
+        seeds: one for each search.
+        runs: the folder of the studies.
+        settings: `KEY=VALUE` that come last.
+    """
+    own: dict[str, Any] = {key: each for key, each in values.items() if key != "method"}
+    methods = [{**values["method"], "label": label}]
+    own |= {"name": name, "storage": str(runs)}
+    own |= {"study": {"methods": methods, "seeds": [*seeds]}}
     with tempfile.TemporaryDirectory(prefix="revo-") as folder:
         file = Path(folder) / "study.yaml"
-        file.write_text(yaml.safe_dump(values))
+        file.write_text(yaml.safe_dump(own))
         clocked([*revo_ray("study", *settings, preset=str(file)), "--resume"])
     found = [s for s in load(runs / name) if s.outcome.config.search.seed in seeds]
     return sorted(found, key=lambda search: search.outcome.config.search.seed)

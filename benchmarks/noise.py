@@ -1,12 +1,12 @@
 """How much of a search's best is luck: its winner, trained again with other seeds.
 
-Each finished search of a study has a best plan. Here it is fine-tuned again, on the same images,
-with other seeds of the new head and the data order. `selected` is what the search saw: the best of
+Each finished search has a best plan. Here it is fine-tuned again, on the same images, with other
+seeds of the new head and the data order. `selected` is what the search saw: the best of
 all its evaluations; `again` the mean over the seeds, `spread` their standard deviation. All are
 means over the searches of a method. `luck` is `again` less `selected`: what of the best validation
 loss does not come again. Prints one JSON line.
 
-    python -m benchmarks.noise STUDY_DIRECTORY [--seeds 10] [--methods full revo-continuous …]
+    python -m benchmarks.noise STUDY_DIRECTORY… [--seeds 10] [--methods full revo …]
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 
-MEASURES = (*SEARCHING, "benchmarks/wins.py")
+MEASURES = (*SEARCHING, "benchmarks/searches.py")
 FIRST_SEED = 1000
 """Far from those of studies."""
 
@@ -66,20 +66,24 @@ def averaged(found: Sequence[dict[str, float]]) -> dict[str, float]:
 def main() -> None:
     """Train the winners again, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("study", type=Path)
+    parser.add_argument("studies", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", nargs="*", help="labels; all where none is named")
     arguments, record = begin(parser, "noise", MEASURES)
     torch.set_num_threads(1)
-    searches = load(arguments.study)
-    methods = arguments.methods or list(dict.fromkeys(each.method for each in searches))
+    searches = {study: load(study) for study in arguments.studies}
+    methods = arguments.methods or dict.fromkeys(s.method for own in searches.values() for s in own)
     line: dict[str, Any] = {"seeds": arguments.seeds, "methods": {}}
     for method in methods:
-        own = [each for each in searches if each.method == method]
-        found = [again(arguments.study, each, arguments.seeds) for each in own]
-        line["methods"][method] = {"searches": len(own), **averaged(found)}
+        found = [
+            again(study, search, arguments.seeds)
+            for study, own in searches.items()
+            for search in own
+            if search.method == method
+        ]
+        line["methods"][method] = {"searches": len(found), **averaged(found)}
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
-    record.finish(line, seeds, [search.revision for search in searches])
+    record.finish(line, seeds, [s.revision for own in searches.values() for s in own])
 
 
 if __name__ == "__main__":

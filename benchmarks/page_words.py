@@ -17,14 +17,11 @@ BENCHMARKS = {
         "Releases of Python, torch and Ray",
         "The tests of each promise, run in an environment of these releases.",
     ),
-    "wins": (
-        "Layer-wise evolution against tuned full fine-tuning",
-        "Test scores in percent, mean ± standard deviation over seeds. A difference is paired "
-        "by seed, in points, with its 95 % bootstrap interval.",
-    ),
     "ablations": (
         "One choice at a time",
-        "The mean best validation loss, and test accuracy in percent.",
+        "On cell A of the six: the mean best validation loss, and test accuracy in percent by "
+        "seed. Differences are to the defaults, in points, paired by seed, with their 95 % t "
+        "intervals.",
     ),
     "baselines": (
         "Every baseline at a small budget",
@@ -79,10 +76,6 @@ BENCHMARKS = {
         "Winners under other seeds",
         "The best validation loss that a search saw, and the mean of the same plan under other "
         "seeds.",
-    ),
-    "luck": (
-        "Cures for a lucky best",
-        "Several seeds an evaluation, a second look at the best, and averaged weights.",
     ),
     "pretrain": (
         "The small pretrained network",

@@ -27,10 +27,10 @@ from scipy.stats import ttest_rel
 
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.methods.recipe import GENES
 
-MEASURES = (*SEARCHING, "benchmarks/wins.py", "benchmarks/studies/small-quickstart.yaml")
+MEASURES = (*SEARCHING, "benchmarks/searches.py", "benchmarks/studies/small-quickstart.yaml")
 STUDY = Path(__file__).parent / "studies" / "small-quickstart.yaml"
 REFERENCE = "rates"
 

@@ -37,12 +37,12 @@ import yaml
 from benchmarks.baselines import interval
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 
-MEASURES = (*SEARCHING, "benchmarks/wins.py")
+MEASURES = (*SEARCHING, "benchmarks/searches.py")
 WEIGHTS = Path("build/pretrained/fashion_test_byobnet.safetensors")
 OURS = "wide"
 WAYS: dict[str, dict[str, Any]] = {

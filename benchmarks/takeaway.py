@@ -37,7 +37,7 @@ from benchmarks.baselines import interval
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import percent
 from benchmarks.scale import OURS, WAYS, WEIGHTS, run, use_weights
-from benchmarks.wins import Search
+from benchmarks.searches import Search
 from revo_ray.data.shared_files import tables_folder
 from revo_ray.data.table.image_table import prepare_table, split_table
 from revo_ray.errors import SearchError
@@ -50,7 +50,7 @@ from revo_ray.rundir.outcome import FormResult
 
 MEASURES = (
     *(*SEARCHING, "revo_ray/combine", "revo_ray/model", "revo_ray/rundir"),
-    *("benchmarks/wins.py", "benchmarks/scale.py"),
+    *("benchmarks/searches.py", "benchmarks/scale.py"),
 )
 METHODS = {"full": WAYS["full"], "random": WAYS["random"], "revo-continuous": WAYS[OURS]}
 CELLS = ("digits", "digits-long", "fashion")

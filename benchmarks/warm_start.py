@@ -30,13 +30,13 @@ import yaml
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, revo_ray
 from benchmarks.scale import CELLS, difference, mean
-from benchmarks.wins import Search, load
+from benchmarks.searches import Search, load
 from revo_ray.objective import LOSS
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 
 MEASURES = (
-    *(*SEARCHING, "benchmarks/wins.py", "benchmarks/scale.py"),
+    *(*SEARCHING, "benchmarks/searches.py", "benchmarks/scale.py"),
     *("revo_ray/presets/quickstart.yaml", "revo_ray/rundir/warm_start.py"),
 )
 COLD, WARM = "cold", "warm"

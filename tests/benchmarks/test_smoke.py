@@ -73,7 +73,6 @@ ARGUMENTS = {
     "conformance": ("--searchers", "CMAMVSearch", "OptunaSearch", "--groups", SETTINGS),
     "head": ("--model", "timm/test_byobnet", "--epochs", "2", "--turns", "1"),
     "ledger": ("--evaluations", "20"),
-    "luck": ("--seeds", "0", "--trainings", "11", "--plans", "4", "--set", *TINY),
     "models": ("--families", "torchvision/squeezenet"),
     "memory": ("--model", "timm/test_byobnet", "--evaluations", "11", "--epochs", "1"),
     "optimisers": ("--skip", "tune", "tpe", "--proposals-seeds", "1", "--evaluations", "20"),
@@ -83,7 +82,6 @@ ARGUMENTS = {
     "throughput": ("--evaluations", "10", "--concurrent", "2", "--repeats", "1"),
     "utilisation": ("--workers", "2", "--generations", "2", "--repeats", "1"),
 }
-IN_TEST_WINS = {"noise", "wins"}
 
 Printed = Callable[..., str]
 
@@ -116,7 +114,7 @@ def test_every_program_has_a_smoke_test() -> None:
         if "\ndef main()" in path.read_text()
     } - {"page", "stale"}  # they measure nothing: tests/docs/test_results.py
     own = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    assert programs <= own | ARGUMENTS.keys() | IN_TEST_WINS
+    assert programs <= own | ARGUMENTS.keys() | {"noise"}  # in test_noise.py
 
 
 @pytest.mark.parametrize(
@@ -348,19 +346,22 @@ def test_study(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ablations(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A study under other keys, with the methods that it is compared with."""
-    monkeypatch.setattr(ablations, "clocked", by_hand)
-    out = printed(
-        *("ablations", str(tmp_path / "out"), "--only", "cosine", "--seeds", "0"),
-        *("--runs", str(tmp_path / "runs"), "--set", *TINY, "search.evaluations=1"),
-    )
-    *_, row = out.splitlines()
-    assert row == (tmp_path / "out" / "table.md").read_text().splitlines()[-1]
-    _, label, *figures, _ = row.split("|")
-    assert label.strip() == "cosine"
-    assert all(0 < float(figure) <= 100 for figure in figures)
-    assert len(figures) == 4
-    assert (tmp_path / "out" / "searches.csv").read_text().count("cosine") == 2
+    """A choice is compared with the defaults; what does not run there is compared with `revo`."""
+    monkeypatch.setattr(cells, "clocked", by_hand)
+    chosen, ways = ablations.CHOICES["paper"]
+    few = {way: ways[way] for way in ("full", "paper-continuous")}
+    monkeypatch.setitem(ablations.CHOICES, "paper", (chosen, few))
+    words = ("--only", "defaults", "paper", "--weights", "none", "--seeds", "3", "4")
+    tiny = ("--runs", str(tmp_path), "--set", "search.evaluations=2", *TINY)
+    line = last_line(printed("ablations", *words, *tiny))
+    assert line["choices"].keys() == {"defaults", "paper"}
+    usual, paper = (line["choices"][choice] for choice in ("defaults", "paper"))
+    assert line["differences"].keys() == {"paper"}
+    for way, beside in (("full", "full"), ("paper-continuous", "revo")):
+        pairs = zip(paper[way]["accuracy"], usual[beside]["accuracy"], strict=True)
+        gain = sum(a - b for a, b in pairs) / 2
+        assert line["differences"]["paper"][way]["mean"] == pytest.approx(gain, abs=0.006)
+        assert paper[way]["mean_loss"] > 0
 
 
 def test_baselines(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -476,20 +477,21 @@ def test_variants(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert sum(row["cost"] for row in rows) >= 21
 
 
-@pytest.mark.parametrize("label", ablations.VARIANTS)
+@pytest.mark.parametrize("choice", ablations.CHOICES)
 def test_every_ablation_is_a_study(
-    label: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    choice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found: list[SearchConfig] = []
-
     monkeypatch.setattr(
-        ablations, "clocked", lambda command: found.extend(searches_of(command[3], command[4:]))
+        cells, "clocked", lambda command: found.extend(searches_of(command[3], command[4:]))
     )
-    monkeypatch.setattr(ablations, "load", lambda folder: [])
-    ablations.run(label, [0, 1], tmp_path, [])
-    methods, _ = ablations.VARIANTS[label]
-    assert len(found) == 2 * len(methods)
-    assert {config.search.evaluations * config.train.epochs for config in found} == {500}
+    monkeypatch.setattr(cells, "load", lambda folder: [])
+    own, ways = ablations.CHOICES[choice]
+    for way, method in ways.items():
+        values = cells.merged(cells.settings_of("A"), own, method)
+        cells.searched(f"{choice}-{way}", values, way, [0, 1], tmp_path, [])
+    assert len(found) == 2 * len(ways)
+    assert {config.search.evaluations for config in found} == {100}
 
 
 def test_recipe(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
