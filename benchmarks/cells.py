@@ -4,9 +4,9 @@
     B  the same, 20 % of the digits                     E  EfficientNet-Lite1, clip art, 8 classes
     C  A with 50 epochs                                 F  D with SGD and momentum 0.9
 
-No method stops evaluations early, so that equal evaluations are equal epochs. `--ways others` adds
-methods that are compared on A and D only; `strong` is a plain recipe whose rate comes from ten
-evaluations. Prints one JSON line:
+No method stops evaluations early, so that equal evaluations are equal epochs. `--ways others` runs
+methods that are compared on A and D only, `--ways last strong` these two; `strong` is a plain
+recipe whose rate comes from ten evaluations. Prints one JSON line:
 
     cells        by cell and way: test accuracy in percent by seed of the best model and of the
                  ensemble, with means, and the best validation loss after 20, 50 and 100 evaluations
@@ -18,7 +18,7 @@ evaluations. Prints one JSON line:
                  again and tested; `one` is a single fine-tuning at a usual rate
 
 Finished searches are not run again; `--minutes` begins no further study after so long. A cell has a
-record of its own, and `--together` makes one of these:
+record of its own, and `--together` compares over all of these:
 
     python -m benchmarks.pretrain build/pretrained
     python -m benchmarks.cells A --out benchmarks/results/cells/a.json
@@ -105,7 +105,8 @@ OTHERS: dict[str, Settings] = {
     },
     "biotune": {"method": {"name": "biotune"}, "model": {"granularity": "block"}},
 }
-WAYS = {"main": MAIN, "others": OTHERS, "all": MAIN | OTHERS}
+WAYS = MAIN | OTHERS
+GROUPS = {"main": MAIN, "others": OTHERS, "all": WAYS}
 COUNTS = (1, 10, 20, 50, 100)
 USUAL = {"adamw": 1e-3, "sgd": 1e-2}
 """Rate of a single fine-tuning that nobody tuned."""
@@ -132,7 +133,7 @@ def run(
     cell: str, way: str, seeds: Sequence[int], runs: Path, settings: Sequence[str]
 ) -> list[Search]:
     """The finished searches of a way in a cell, in the order of the seeds."""
-    values = merged(settings_of(cell), WAYS["all"][way])
+    values = merged(settings_of(cell), WAYS[way])
     return searched(f"{cell}-{way}", values, way, seeds, runs, settings)
 
 
@@ -281,17 +282,18 @@ def joined(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
     return found
 
 
-def line_of(cells: Mapping[str, Figures], costs: Mapping[str, Figures]) -> Figures:
-    """The figures of some cells."""
-    own = {"cells": cells, "differences": differences(cells), "together": together(cells)}
-    return {**own, "cost": costs}
+def compared(cells: Mapping[str, Figures]) -> Figures:
+    """Differences by cell, and over all of them."""
+    return {"differences": differences(cells), "together": together(cells)}
 
 
 def main() -> None:
     """Run what is not finished, compare, print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cells", nargs="*", help="of A to F; none: all")
-    parser.add_argument("--ways", choices=WAYS, default="main")
+    parser.add_argument(
+        "--ways", nargs="+", choices=[*GROUPS, *WAYS], default=["main"], metavar="WAY"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the cell's, from 0 on")
     parser.add_argument("--weights", default=str(WEIGHTS), help="of the digits' network")
     parser.add_argument("--runs", type=Path, default=Path("revo_results/cells"))
@@ -304,26 +306,28 @@ def main() -> None:
     if arguments.together:
         records = [json.loads(file.read_text()) for file in arguments.together]
         revisions = {revision for each in records for revision in each["searches"]}
-        parts = [joined([each["line"][key] for each in records]) for key in ("cells", "cost")]
-        record.finish(line_of(*parts), [], revisions)
+        cells = joined([each["line"]["cells"] for each in records])
+        record.finish(compared(cells), [], revisions)
         return
     use_weights(arguments.weights)
+    ways = dict.fromkeys(way for name in arguments.ways for way in GROUPS.get(name, [name]))
     began, runs = time.monotonic(), arguments.runs.absolute()
-    cells: dict[str, Figures] = {}
+    found: dict[str, Figures] = {}
     costs: dict[str, Figures] = {}
     searches: list[Search] = []
     for cell in arguments.cells or CELLS:
         seeds = arguments.seeds or range(CELLS[cell][1])
-        for way in WAYS[arguments.ways]:
+        for way in ways:
             if time.monotonic() - began > 60 * arguments.minutes:
                 sys.exit(f"{cell}, {way} and what follows: not begun; run the same command again")
             own = run(cell, way, seeds, runs, arguments.settings)
-            cells.setdefault(cell, {})[way] = figures(own)
+            found.setdefault(cell, {})[way] = figures(own)
             if way in ("full", OURS):
                 costs.setdefault(cell, {})[way] = cost(own, runs / "again" / cell / way)
             searches += own
     seen = {search.outcome.config.search.seed for search in searches}
-    record.finish(line_of(cells, costs), seen, {search.revision for search in searches})
+    line = {"cells": found, **compared(found), "cost": costs}
+    record.finish(line, seen, {search.revision for search in searches})
 
 
 if __name__ == "__main__":

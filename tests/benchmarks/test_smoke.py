@@ -404,7 +404,7 @@ def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two ways are compared by seed; records of two cells give their mean; costs are kept."""
     monkeypatch.setattr(cells, "clocked", by_hand)
-    monkeypatch.setitem(cells.WAYS, "main", {way: cells.MAIN[way] for way in ("full", "revo")})
+    monkeypatch.setitem(cells.GROUPS, "main", ["full", "revo"])
     monkeypatch.setattr(cells, "COUNTS", (1, 5))
     tiny = ("--set", "search.evaluations=5", "search.population=4", *TINY)
     files = [tmp_path / f"{cell}.json" for cell in "AB"]
@@ -425,7 +425,7 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     again = last_line(printed("cells", *words, *tiny))
     assert again["cost"] == lines["B"]["cost"]
     joined = last_line(printed("cells", "--together", *map(str, files)))
-    assert joined["cells"] == lines["A"]["cells"] | lines["B"]["cells"]
+    assert joined["differences"] == lines["A"]["differences"] | lines["B"]["differences"]
     means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["together"]["full"]["mean"] == pytest.approx(sum(means) / 2, abs=0.01)
     assert joined["together"]["full"]["pairs"] == 6

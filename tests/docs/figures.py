@@ -5,7 +5,7 @@ count of a count (`16 of 18`), and in the sections of MEASURED also a bare fract
 backed if its block names a result whose revision is clean, and a number of that result rounds to
 it. A block is a paragraph, a list item, a heading, a row of a table, or a comment after a command.
 
-- A block names a result in backticks: `searcher`, or `small-defaults` for `wins/small-defaults`.
+- A block names a result in backticks: `searcher`, or `a` for `cells/a`.
 - A table's rows also have the names of the paragraph before it.
 - `<!-- results: searcher -->` in a block, or on the line before it, names without being seen.
 - `<!-- settings: 5 seconds, 20 % -->` there says that these numbers were chosen, not measured;
@@ -31,8 +31,7 @@ MEASURED = {
     "README.md": ("Does it win?",),
     "docs/measured.md": ("Searchers", "Whole searches", "Parts of a training"),
     "docs/does-it-win.md": (
-        *("Today's defaults", "Earlier defaults and the quick start", "Every method"),
-        *("One choice at a time", "Ensembles and soups", "The part of luck", "Older recipes"),
+        *("Six cells", "What it costs", "Ensembles and soups", "Other recipes"),
     ),
 }
 """Sections in which a fraction needs no unit to be a figure."""
@@ -122,7 +121,7 @@ class Block:
 
     def unbacked(self, results: Mapping[str, Result]) -> list[Figure]:
         """The figures that no result with a clean revision backs, of those that it names."""
-        named = (results.get(name) or results.get(f"wins/{name}") for name in self.names)
+        named = (results.get(name) or results.get(f"cells/{name}") for name in self.names)
         known = {n for result in named if result and not result.doubt for n in numbers(result)}
         return [figure for figure in self.figures() if not figure.backed_by(known)]
 

@@ -113,7 +113,7 @@ def test_a_figure_that_its_result_does_not_have_is_not_backed(tmp_path: Path) ->
 
 
 def test_a_study_is_named_without_its_folder(tmp_path: Path) -> None:
-    assert lacking("Busy for 96 % (`small`).", result(tmp_path, "wins/small")) == []
+    assert lacking("Busy for 96 % (`small`).", result(tmp_path, "cells/small")) == []
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_the_page_is_that_of_the_records() -> None:
 
 
 def test_every_result_is_on_the_page_with_its_command_and_revision(repository: Path) -> None:
-    known = {"old": measured(repository, "old"), "wins/new": measured(repository, "wins/new")}
+    known = {"old": measured(repository, "old"), "cells/new": measured(repository, "cells/new")}
     page = text(known)
     for name, result in known.items():
         assert f"### {name}\n" in page
