@@ -14,6 +14,7 @@ recipe whose rate comes from ten evaluations. Prints one JSON line:
                  95 %, p of the t test, and `visible`: half of the interval's width
     together     the mean over cells of these, with an interval by Welch and Satterthwaite, and p
                  corrected for the number of rivals (Holm)
+    ensembles    the same two, of the ensembles
     cost         test accuracy of the best of the first 1, 10, 20, 50, 100 evaluations, trained
                  again and tested; `one` is a single fine-tuning at a usual rate
 
@@ -194,29 +195,29 @@ def difference(groups: Sequence[Sequence[float]]) -> Figures:
     return line | {"p": None if found.p is None else round(found.p, 5)}
 
 
-def gains_of(cells: Mapping[str, Figures]) -> Iterator[tuple[str, str, list[float]]]:
-    """Cell, rival, and the test accuracies of ours less the rival's, of the seeds of both."""
+def gains_of(cells: Mapping[str, Figures], score: str) -> Iterator[tuple[str, str, list[float]]]:
+    """Cell, rival, and the scores of ours less the rival's, of the seeds of both."""
     for cell, ways in cells.items():
         for way, own in ways.items():
-            if way != OURS and OURS in ways:
-                pairs = zip(ways[OURS]["accuracy"], own["accuracy"], strict=False)
+            if way != OURS and score in ways.get(OURS, {}) and score in own:
+                pairs = zip(ways[OURS][score], own[score], strict=False)
                 yield cell, way, [a - b for a, b in pairs]
 
 
-def differences(cells: Mapping[str, Figures]) -> Figures:
+def differences(cells: Mapping[str, Figures], score: str) -> Figures:
     """Differences by cell, with p corrected for the rivals of the cell."""
     found: Figures = {}
-    for cell, way, gains in gains_of(cells):
+    for cell, way, gains in gains_of(cells, score):
         found.setdefault(cell, {})[way] = difference([gains])
     for ways in found.values():
         correct(ways)
     return found
 
 
-def together(cells: Mapping[str, Figures]) -> Figures:
+def together(cells: Mapping[str, Figures], score: str) -> Figures:
     """Means over all cells that have a rival, each cell with the same weight."""
     by_way: dict[str, list[list[float]]] = {}
-    for _, way, gains in gains_of(cells):
+    for _, way, gains in gains_of(cells, score):
         by_way.setdefault(way, []).append(gains)
     found = {
         way: {"cells": len(own), "pairs": sum(map(len, own)), **difference(own)}
@@ -283,8 +284,12 @@ def joined(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
 
 
 def compared(cells: Mapping[str, Figures]) -> Figures:
-    """Differences by cell, and over all of them."""
-    return {"differences": differences(cells), "together": together(cells)}
+    """Differences by cell, and over all of them; of the best models, and of the ensembles."""
+
+    def of(score: str) -> Figures:
+        return {"differences": differences(cells, score), "together": together(cells, score)}
+
+    return of("accuracy") | {"ensembles": of("ensemble")}
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ BENCHMARKS = {
         "Six cells at the defaults",
         "Test accuracy in percent by seed, of the best model and of the ensemble. Differences are "
         "of `revo`, the defaults, to each other way, in points, paired by seed, with their 95 % t "
-        "intervals; `visible` is half of an interval's width, the smallest difference that so many "
+        "intervals. `visible` is half of an interval's width: the smallest difference that so many "
         "pairs can show. `p_holm` is corrected for the number of rivals. `together` gives each "
         "cell the same weight. `cost` has the test accuracy of the best of the first evaluations.",
     ),

@@ -429,6 +429,8 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["together"]["full"]["mean"] == pytest.approx(sum(means) / 2, abs=0.01)
     assert joined["together"]["full"]["pairs"] == 6
+    best = [lines[cell]["ensembles"]["differences"][cell]["full"]["mean"] for cell in "AB"]
+    assert joined["ensembles"]["together"]["full"]["mean"] == pytest.approx(sum(best) / 2, abs=0.01)
 
 
 def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

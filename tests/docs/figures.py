@@ -31,7 +31,7 @@ MEASURED = {
     "README.md": ("Does it win?",),
     "docs/measured.md": ("Searchers", "Whole searches", "Parts of a training"),
     "docs/does-it-win.md": (
-        *("Six cells", "What it costs", "Ensembles and soups", "Other recipes"),
+        *("Six cells", "Accuracy for the cost", "Ensembles and soups", "Other recipes"),
     ),
 }
 """Sections in which a fraction needs no unit to be a figure."""
