@@ -4,7 +4,8 @@ Each finished search has a best plan. Here it is fine-tuned again, on the same i
 seeds of the new head and the data order. `selected` is what the search saw: the best of
 all its evaluations; `again` the mean over the seeds, `spread` their standard deviation. All are
 means over the searches of a method. `luck` is `again` less `selected`: what of the best validation
-loss does not come again. Prints one JSON line.
+loss does not come again. `differences` are of the mean test accuracies under the other seeds, `revo`
+less each other method, paired by search, with t intervals of 95 %. Prints one JSON line.
 
     python -m benchmarks.noise STUDY_DIRECTORY… [--seeds 10] [--methods full revo …]
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.cells import OURS, difference
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
 from benchmarks.searches import Search, load
@@ -74,14 +76,22 @@ def main() -> None:
     searches = {study: load(study) for study in arguments.studies}
     methods = arguments.methods or dict.fromkeys(s.method for own in searches.values() for s in own)
     line: dict[str, Any] = {"seeds": arguments.seeds, "methods": {}}
+    accuracies: dict[str, dict[tuple[str, str], float]] = {}
     for method in methods:
-        found = [
-            again(study, search, arguments.seeds)
+        found = {
+            search.pair: again(study, search, arguments.seeds)
             for study, own in searches.items()
             for search in own
             if search.method == method
-        ]
-        line["methods"][method] = {"searches": len(found), **averaged(found)}
+        }
+        line["methods"][method] = {"searches": len(found), **averaged([*found.values()])}
+        accuracies[method] = {pair: each["again_test_accuracy"] for pair, each in found.items()}
+    ours = accuracies.pop(OURS, {})
+    line["differences"] = {
+        method: difference([[ours[pair] - own[pair] for pair in ours.keys() & own.keys()]])
+        for method, own in accuracies.items()
+        if ours.keys() & own.keys()
+    }
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
     record.finish(line, seeds, [s.revision for own in searches.values() for s in own])
 
