@@ -4,7 +4,7 @@ Each finished search has a best plan. Here it is fine-tuned again, on the same i
 seeds of the new head and the data order. `selected` is what the search saw: the best of
 all its evaluations; `again` the mean over the seeds, `spread` their standard deviation. All are
 means over the searches of a method. `luck` is `again` less `selected`: what of the best validation
-loss does not come again. `differences` are of the mean test accuracies under the other seeds, `revo`
+loss does not come again. `differences` are of the mean test accuracies under other seeds, `revo`
 less each other method, paired by search, with t intervals of 95 %. Prints one JSON line.
 
     python -m benchmarks.noise STUDY_DIRECTORY… [--seeds 10] [--methods full revo …]
