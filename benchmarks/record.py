@@ -27,6 +27,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("torch", "torchvision", "timm", "ray", "cmaes", "hyperopt", "optuna", "numpy")
 PRODUCTS = ("benchmarks/results", "docs/results.md", "docs/models.md")
 """Files that are made of records. No figure depends on them."""
+WRITES = ("--out", "--runs")
+"""Options that name a file or a folder of this machine, and change no figure."""
 KERNELS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that choose a CPU's kernels, and so the last digits."""
 
@@ -127,12 +129,12 @@ class Record:
 
 
 def command(module: str, words: Sequence[str]) -> str:
-    """The command line to repeat a benchmark, without `--out`."""
+    """The command line to repeat a benchmark, without the options that say where it writes."""
     kept, skipped = [], False
     for word in words:
-        if not skipped and not word.startswith("--out"):
+        if not skipped and not word.startswith(WRITES):
             kept.append(word)
-        skipped = word == "--out"
+        skipped = word in WRITES
     chosen = [f"{name}={os.environ[name]}" for name in KERNELS if name in os.environ]
     return shlex.join([*chosen, "python", "-m", module, *kept])
 

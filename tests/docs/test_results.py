@@ -113,7 +113,17 @@ def test_code_from_another_folder_has_no_revision(
 
 def test_the_command_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
-    words = ["--set", "a=[1, 2]", "--out", "x.json", "--seeds", "3", "--out=x.json"]
+    words = [
+        "--set",
+        "a=[1, 2]",
+        "--out",
+        "x.json",
+        "--seeds",
+        "3",
+        "--out=x.json",
+        "--runs",
+        "/tmp/x",
+    ]
     expected = "ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.a --set 'a=[1, 2]' --seeds 3"
     assert command("benchmarks.a", words) == expected
 
@@ -144,6 +154,11 @@ def test_every_benchmark_makes_a_record() -> None:
         assert f'begin(parser, "{name}", MEASURES)' in programs[name]
     printing = {name for name, source in programs.items() if "print(json.dumps" in source}
     assert printing == PARTS | {"record", "gpu"}  # that one prints a line for each of its parts
+
+
+def test_no_record_names_a_path_of_the_machine_that_made_it() -> None:
+    commands = [line for result in read_all().values() for line, _ in result.runs]
+    assert not [each for each in commands if re.search(r"(?<![\w.])/", each)]
 
 
 def test_the_page_is_that_of_the_records() -> None:
