@@ -1,7 +1,7 @@
 """One choice at a time: optimiser, schedule, norms, granularity, and the paper's own recipe.
 
 On cell A of `benchmarks.cells`, with seeds from 100 on, which the comparison there does not use.
-Each search has 100 evaluations. What is finished is not run again. Prints one JSON line:
+Each search has 100 evaluations. Finished searches are not run again. Prints one JSON line:
 
     choices      by choice and way: the mean validation loss of the best model, which is what a
                  search sees, and its test accuracy in percent, by seed and on average
@@ -62,7 +62,7 @@ CHOICES: dict[str, tuple[Settings, dict[str, Settings]]] = {
         },
     ),
 }
-"""What is set beside the settings of the cell, and the ways that run with it."""
+"""Settings of a choice, beside those of the cell, and the ways that run with it."""
 
 
 def figures(searches: list[Search]) -> Figures:
@@ -77,7 +77,7 @@ def figures(searches: list[Search]) -> Figures:
 
 
 def differences(choices: Mapping[str, Figures]) -> Figures:
-    """Of each choice to the defaults; of a way that does not run there, to `revo`."""
+    """Each choice less the defaults; a way that does not run there is compared with `revo`."""
     usual, found = choices.get("defaults", {}), Figures()
     for choice, ways in choices.items():
         for way, own in ways.items():

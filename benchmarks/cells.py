@@ -54,7 +54,10 @@ from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 from revo_ray.rundir import Evaluation
 
-MEASURES = (*SEARCHING, "revo_ray/combine", "revo_ray/model", "benchmarks/scale.py")
+MEASURES = (
+    *(*SEARCHING, "revo_ray/combine", "revo_ray/model", "revo_ray/report/paired_tests.py"),
+    *("benchmarks/scale.py", "benchmarks/searches.py"),
+)
 Settings = dict[str, dict[str, Any]]
 
 FASHION: Settings = {key: SCALE["fashion"][key] for key in ("model", "data")}
@@ -296,8 +299,14 @@ def main() -> None:
     """Run what is not finished, compare, print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cells", nargs="*", help="of A to F; none: all")
+    names = [*GROUPS, *WAYS]
     parser.add_argument(
-        "--ways", nargs="+", choices=[*GROUPS, *WAYS], default=["main"], metavar="WAY"
+        "--ways",
+        nargs="+",
+        choices=names,
+        default=["main"],
+        metavar="WAY",
+        help=f"of {', '.join(names)}",
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the cell's, from 0 on")
     parser.add_argument("--weights", default=str(WEIGHTS), help="of the digits' network")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from revo_ray.data.table.image_table import prepare_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_tuner
 
-MEASURES = (*SEARCHING, "benchmarks/searches.py")
+MEASURES = (*SEARCHING, "benchmarks/searches.py", "revo_ray/report/paired_tests.py")
+Scores = dict[tuple[str, str], float]
+"""A score by cell and seed."""
 FIRST_SEED = 1000
 """Far from those of studies."""
 
@@ -65,6 +67,17 @@ def averaged(found: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: round(statistics.mean(each[key] for each in found), 4) for key in found[0]}
 
 
+def differences(accuracies: Mapping[str, Scores]) -> dict[str, Any]:
+    """Ours less each other method, over the cells and seeds that both have."""
+    ours = accuracies.get(OURS, {})
+    found = {}
+    for method, own in accuracies.items():
+        gains = [ours[pair] - own[pair] for pair in own if pair in ours]
+        if method != OURS and gains:
+            found[method] = difference([gains])
+    return found
+
+
 def main() -> None:
     """Train the winners again, and print the line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -76,7 +89,7 @@ def main() -> None:
     searches = {study: load(study) for study in arguments.studies}
     methods = arguments.methods or dict.fromkeys(s.method for own in searches.values() for s in own)
     line: dict[str, Any] = {"seeds": arguments.seeds, "methods": {}}
-    accuracies: dict[str, dict[tuple[str, str], float]] = {}
+    accuracies: dict[str, Scores] = {}
     for method in methods:
         found = {
             search.pair: again(study, search, arguments.seeds)
@@ -86,12 +99,7 @@ def main() -> None:
         }
         line["methods"][method] = {"searches": len(found), **averaged([*found.values()])}
         accuracies[method] = {pair: each["again_test_accuracy"] for pair, each in found.items()}
-    ours = accuracies.pop(OURS, {})
-    line["differences"] = {
-        method: difference([[ours[pair] - own[pair] for pair in ours.keys() & own.keys()]])
-        for method, own in accuracies.items()
-        if ours.keys() & own.keys()
-    }
+    line["differences"] = differences(accuracies)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
     record.finish(line, seeds, [s.revision for own in searches.values() for s in own])
 

@@ -56,3 +56,13 @@ def test_a_winner_is_trained_again_under_other_seeds(
     assert line["selected"] == pytest.approx(best["val_loss"], abs=1e-4)
     assert line["luck"] == pytest.approx(line["again"] - line["selected"], abs=2e-4)
     assert line["spread"] > 0
+
+
+def test_winners_are_compared_by_cell_and_seed() -> None:
+    """A seed that one method alone has counts for nobody."""
+    ours = {("digits 5 %", "0"): 90.0, ("digits 5 %", "1"): 92.0, ("digits 5 %", "2"): 10.0}
+    full = {("digits 5 %", "1"): 88.0, ("digits 5 %", "0"): 88.0, ("digits 20 %", "2"): 99.0}
+    found = noise.differences({"full": full, "revo": ours, "last": {("iris", "0"): 1.0}})
+    assert found.keys() == {"full"}
+    assert found["full"]["mean"] == 3.0
+    assert noise.differences({"full": full}) == {}
