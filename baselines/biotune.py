@@ -40,8 +40,9 @@ class Breeding:
     """A real-coded genetic algorithm with elites; values are minimised.
 
     The first generation is drawn uniformly. A later child is a uniform crossover of two elites, and
-    each of its genes moves with a probability by a normal deviate, reflected at 0 and 1. The elites
-    are the best of all that were told, of equals the earlier ones.
+    each of its genes moves with a probability by a normal deviate, reflected at 0 and 1; at least
+    one moves, since a copy of a parent would learn nothing new. The elites are the best of all that
+    were told, of equals the earlier ones.
 
     Args:
         space: variables that have places from 0 to 1.
@@ -88,6 +89,7 @@ class Breeding:
         first, second = (self._elites[i][0].genes for i in (chosen[0], chosen[-1]))
         child = np.where(self._rng.random(len(first)) < 0.5, first, second)
         moves = self._rng.random(len(child)) < self._mutation
+        moves[self._rng.integers(len(child))] |= not moves.any()
         child = child + moves * self._rng.normal(0.0, self._sigma, len(child))
         child = np.abs(child) % 2  # reflected at both ends
         return np.where(child > 1, 2 - child, child)

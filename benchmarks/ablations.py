@@ -6,7 +6,8 @@ Each search has 100 evaluations. Finished searches are not run again. Prints one
     choices      by choice and way: the mean validation loss of the best model, which is what a
                  search sees, and its test accuracy in percent, by seed and on average
     differences  test accuracy of a way less that of the same way at the defaults, or of `revo`
-                 there, paired by seed, with t intervals of 95 %
+                 there, paired by seed, with t intervals of 95 %; p_holm is corrected for all
+                 of these
 
     python -m benchmarks.pretrain build/pretrained
     python -m benchmarks.ablations [--only block cosine] [--seeds 100 101 102] [--set …]
@@ -25,12 +26,15 @@ from benchmarks.cells import (
     OURS,
     Figures,
     Settings,
+    correct,
     difference,
+    gains,
     merged,
     searched,
     settings_of,
 )
 from benchmarks.record import ROOT, SEARCHING, begin
+from benchmarks.runs import loss_of
 from benchmarks.scale import WEIGHTS, mean, use_weights
 from benchmarks.searches import Search
 from revo_ray.report.scores import ACCURACY
@@ -38,6 +42,7 @@ from revo_ray.report.scores import ACCURACY
 MEASURES = (
     *(*SEARCHING, "revo_ray/presets"),
     *("benchmarks/cells.py", "benchmarks/scale.py", "benchmarks/searches.py"),
+    "revo_ray/report/paired_tests.py",
 )
 BOTH: dict[str, Settings] = {way: MAIN[way] for way in (OURS, "full")}
 PRESETS = ROOT / "revo_ray" / "presets"
@@ -67,9 +72,10 @@ CHOICES: dict[str, tuple[Settings, dict[str, Settings]]] = {
 
 def figures(searches: list[Search]) -> Figures:
     """Scores of the best models of one way."""
-    losses = [s.outcome.validation.loss or 0.0 for s in searches if s.outcome.validation]
+    losses = [loss_of(s.outcome.validation) for s in searches if s.outcome.validation]
     accuracies = [search.score(ACCURACY) for search in searches]
     return {
+        "seeds": [search.seed for search in searches],
         "mean_loss": mean(losses),
         "accuracy": [round(each, 3) for each in accuracies],
         "mean_accuracy": mean(accuracies),
@@ -83,8 +89,9 @@ def differences(choices: Mapping[str, Figures]) -> Figures:
         for way, own in ways.items():
             beside = usual.get(way, usual.get(OURS))
             if choice != "defaults" and beside:
-                pairs = zip(own["accuracy"], beside["accuracy"], strict=True)
-                found.setdefault(choice, {})[way] = difference([[a - b for a, b in pairs]])
+                own_gains = gains(own, beside, "accuracy")
+                found.setdefault(choice, {})[way] = difference([own_gains], [choice])
+    correct({f"{choice} {way}": own for choice, ways in found.items() for way, own in ways.items()})
     return found
 
 

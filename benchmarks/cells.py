@@ -6,17 +6,20 @@
 
 No method stops evaluations early, so that equal evaluations are equal epochs. `--ways others` runs
 methods that are compared on A and D only, `--ways last strong` these two; `strong` is a plain
-recipe whose rate comes from ten evaluations. Prints one JSON line:
+recipe whose rate comes from ten evaluations between 1e-4 and 1e-2. Prints one JSON line:
 
     cells        by cell and way: test accuracy in percent by seed of the best model and of the
                  ensemble, with means, and the best validation loss after 20, 50 and 100 evaluations
     differences  test accuracy of `revo` less each other way, paired by seed, with t intervals of
-                 95 %, p of the t test, and `visible`: half of the interval's width
-    together     the mean over cells of these, with an interval by Welch and Satterthwaite, and p
-                 corrected for the number of rivals (Holm)
+                 95 %, `visible`, half of the interval's width, p of the t test, and p corrected for
+                 the number of rivals (Holm)
+    together     the mean over cells of these. Cells on the same images share the splits of a seed,
+                 and are averaged by seed first
     ensembles    the same two, of the ensembles
     cost         test accuracy of the best of the first 1, 10, 20, 50, 100 evaluations, trained
-                 again and tested; `one` is a single fine-tuning at a usual rate
+                 again and tested, for `full`, `random` and `revo`; `usual_rate` is a single
+                 fine-tuning at a usual rate
+    ahead        differences of these, of `revo` to each other
 
 Finished searches are not run again; `--minutes` begins no further study after so long. A cell has a
 record of its own, and `--together` compares over all of these:
@@ -35,6 +38,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +58,7 @@ from revo_ray.report import paired_tests
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 from revo_ray.rundir import Evaluation
+from revo_ray.settings.schema import SearchConfig
 
 MEASURES = (
     *(*SEARCHING, "revo_ray/combine", "revo_ray/model", "revo_ray/report/paired_tests.py"),
@@ -77,15 +83,15 @@ CLIP_ART: Settings = {
         "train_fraction": 0.05,
     },
 }
-CELLS: dict[str, tuple[Settings, int]] = {
-    "A": (DIGITS, 10),
-    "B": ({"data": {"train_fraction": 0.2}}, 8),
-    "C": ({"train": {"epochs": 50}}, 8),
-    "D": (FASHION, 8),
-    "E": (CLIP_ART, 4),
-    "F": ({**FASHION, "train": {"optimizer": "sgd", "momentum": 0.9}}, 8),
+CELLS: dict[str, tuple[str, Settings, int]] = {
+    "A": ("digits", DIGITS, 10),
+    "B": ("digits", {"data": {"train_fraction": 0.2}}, 8),
+    "C": ("digits", {"train": {"epochs": 50}}, 8),
+    "D": ("fashion", FASHION, 8),
+    "E": ("clip art", CLIP_ART, 4),
+    "F": ("fashion", {**FASHION, "train": {"optimizer": "sgd", "momentum": 0.9}}, 8),
 }
-"""Settings of each cell, and its number of seeds. B and C have those of A, too."""
+"""Images, settings and number of seeds of each cell. B and C have the settings of A, too."""
 
 OURS = "revo"
 MAIN: dict[str, Settings] = {
@@ -103,7 +109,7 @@ OTHERS: dict[str, Settings] = {
     "revo-mixed": {"method": {"name": "revo-mixed"}},
     "full-asha": {"method": {"name": "full"}, "search": {"budget": "epochs"}},
     "strong": {
-        "method": {"name": "layer-decay", "halving": "none"},
+        "method": {"name": "layer-decay", "halving": "none", "lr": [1e-4, 1e-2]},
         "train": {"schedule": "cosine", "warmup_epochs": 1, "label_smoothing": 0.1},
         "search": {"evaluations": 10},
     },
@@ -112,6 +118,8 @@ OTHERS: dict[str, Settings] = {
 WAYS = MAIN | OTHERS
 GROUPS = {"main": MAIN, "others": OTHERS, "all": WAYS}
 COUNTS = (1, 10, 20, 50, 100)
+COSTS = ("full", "random", OURS)
+"""Ways whose accuracy by cost is measured."""
 USUAL = {"adamw": 1e-3, "sgd": 1e-2}
 """Rate of a single fine-tuning that nobody tuned."""
 
@@ -120,7 +128,7 @@ Figures = dict[str, Any]
 
 def settings_of(cell: str) -> Settings:
     """All settings of a cell."""
-    own, _ = CELLS[cell]
+    _, own, _ = CELLS[cell]
     return merged(DIGITS, own) if cell in "BC" else own
 
 
@@ -158,6 +166,9 @@ def searched(
         seeds: one for each search.
         runs: the folder of the studies.
         settings: `KEY=VALUE` that come last.
+
+    Raises:
+        SystemExit: a search ended before its budget did.
     """
     own: dict[str, Any] = {key: each for key, each in values.items() if key != "method"}
     methods = [{**values["method"], "label": label}]
@@ -167,13 +178,15 @@ def searched(
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(own))
         clocked([*revo_ray("study", *settings, preset=str(file)), "--resume"])
-    found = [s for s in load(runs / name) if s.outcome.config.search.seed in seeds]
-    return sorted(found, key=lambda search: search.outcome.config.search.seed)
+    by_seed = {search.seed: search for search in load(runs / name)}
+    if missing := {*seeds} - {*by_seed}:
+        sys.exit(f"{name}: seed {min(missing)} is not finished; run the same command again")
+    return [by_seed[seed] for seed in sorted(seeds)]
 
 
 def figures(searches: Sequence[Search]) -> Figures:
     """Scores of the searches of one way."""
-    found: Figures = {}
+    found: Figures = {"seeds": [search.seed for search in searches]}
     forms = [search.outcome.result.forms for search in searches]
     for name, values in {
         "accuracy": [search.score(ACCURACY) for search in searches],
@@ -185,33 +198,41 @@ def figures(searches: Sequence[Search]) -> Figures:
             found |= {name: [round(v, 3) for v in values], f"mean_{name}": mean(values)}
     bests = [best_so_far(search.rows, LOSS) for search in searches]
     for count in AFTER:
-        losses = [round(float(best[min(count, len(best)) - 1]), 4) for best in bests]
-        found |= {f"loss_{count}": losses, f"mean_loss_{count}": mean(losses)}
+        if count <= min(map(len, bests)):
+            losses = [round(float(best[count - 1]), 4) for best in bests]
+            found |= {f"loss_{count}": losses, f"mean_loss_{count}": mean(losses)}
     return found
 
 
-def difference(groups: Sequence[Sequence[float]]) -> Figures:
+def gains(ours: Figures, theirs: Figures, score: str) -> dict[int, float]:
+    """Scores of ours less a rival's, by the seeds of both."""
+    one, other = (dict(zip(own["seeds"], own[score], strict=True)) for own in (ours, theirs))
+    return {seed: one[seed] - other[seed] for seed in one if seed in other}
+
+
+def difference(cells: Sequence[Mapping[int, float]], images: Sequence[str]) -> Figures:
     """The mean difference of one cell or several, with its t interval and p."""
-    found = paired_tests.difference(groups)
+    found = paired_tests.difference(cells, images)
     values = {"mean": found.mean, "low": found.low, "high": found.high, "visible": found.visible}
     line = {name: None if value is None else round(value, 2) for name, value in values.items()}
-    return line | {"p": None if found.p is None else round(found.p, 5)}
+    return line | {"p": found.p}
 
 
-def gains_of(cells: Mapping[str, Figures], score: str) -> Iterator[tuple[str, str, list[float]]]:
-    """Cell, rival, and the scores of ours less the rival's, of the seeds of both."""
+def gains_of(
+    cells: Mapping[str, Figures], score: str
+) -> Iterator[tuple[str, str, dict[int, float]]]:
+    """Cell, rival, and the gains of ours by seed, of the cells and rivals that have any."""
     for cell, ways in cells.items():
         for way, own in ways.items():
             if way != OURS and score in ways.get(OURS, {}) and score in own:
-                pairs = zip(ways[OURS][score], own[score], strict=False)
-                yield cell, way, [a - b for a, b in pairs]
+                yield cell, way, gains(ways[OURS], own, score)
 
 
 def differences(cells: Mapping[str, Figures], score: str) -> Figures:
     """Differences by cell, with p corrected for the rivals of the cell."""
     found: Figures = {}
-    for cell, way, gains in gains_of(cells, score):
-        found.setdefault(cell, {})[way] = difference([gains])
+    for cell, way, own in gains_of(cells, score):
+        found.setdefault(cell, {})[way] = difference([own], [cell])
     for ways in found.values():
         correct(ways)
     return found
@@ -219,37 +240,54 @@ def differences(cells: Mapping[str, Figures], score: str) -> Figures:
 
 def together(cells: Mapping[str, Figures], score: str) -> Figures:
     """Means over all cells that have a rival, each cell with the same weight."""
-    by_way: dict[str, list[list[float]]] = {}
-    for _, way, gains in gains_of(cells, score):
-        by_way.setdefault(way, []).append(gains)
-    found = {
-        way: {"cells": len(own), "pairs": sum(map(len, own)), **difference(own)}
-        for way, own in by_way.items()
-        if len(own) > 1
-    }
+    by_way: dict[str, dict[str, dict[int, float]]] = {}
+    for cell, way, own in gains_of(cells, score):
+        by_way.setdefault(way, {})[cell] = own
+    found: Figures = {}
+    for way, of_cells in by_way.items():
+        if len(of_cells) > 1:
+            counts = {"cells": len(of_cells), "pairs": sum(map(len, of_cells.values()))}
+            images = [CELLS[cell][0] for cell in of_cells]
+            found[way] = counts | difference([*of_cells.values()], images)
     correct(found)
     return found
 
 
 def correct(found: Mapping[str, Figures]) -> None:
-    """Add Holm's p, corrected for the number of rivals."""
+    """Round p, and add Holm's, corrected for the number of rivals."""
     tested = [own for own in found.values() if own["p"] is not None]
     for own, p in zip(tested, paired_tests.holm([own["p"] for own in tested]), strict=True):
-        own["p_holm"] = round(p, 5)
+        own |= {"p": float(f"{own['p']:.2g}"), "p_holm": float(f"{p:.2g}")}
 
 
 def cost(searches: Sequence[Search], folder: Path) -> Figures:
-    """Mean test accuracy of the best of the first evaluations, and of one at a usual rate."""
-    found: Figures = {"epochs": searches[0].outcome.config.train.epochs}
+    """Test accuracy of the best of the first evaluations, and of one at a usual rate."""
+    config = searches[0].outcome.config
+    plans: dict[str, list[Plan]] = {}
     for count in COUNTS:
         if count <= min(len(search.rows) for search in searches):
-            found[f"after_{count}"] = mean([tested(s, best_of(s, count), folder) for s in searches])
-    config = searches[0].outcome.config
+            plans[f"after_{count}"] = [best_of(search, count) for search in searches]
     if config.method.name == "full":
         usual = USUAL[config.train.optimizer]
-        plans = [Plan((usual,) * len(search.rows[0].unit_lrs), 0.0) for search in searches]
-        pairs = zip(searches, plans, strict=True)
-        found["one"] = mean([tested(search, plan, folder) for search, plan in pairs])
+        rates = [(usual,) * len(search.rows[0].unit_lrs) for search in searches]
+        plans["usual_rate"] = [Plan(own, 0.0) for own in rates]
+    scores = tested(searches, [*plans.values()], folder)
+    found: Figures = {"seeds": [search.seed for search in searches], "epochs": config.train.epochs}
+    for name, own in zip(plans, scores, strict=True):
+        found |= {name: own, f"mean_{name}": mean(own)}
+    return found
+
+
+def ahead(ways: Mapping[str, Figures]) -> Figures:
+    """Differences of ours to each other way after equal numbers of evaluations."""
+    found: Figures = {}
+    for way, own in ways.items():
+        for name in (f"after_{count}" for count in COUNTS):
+            if way != OURS and name in own and name in ways.get(OURS, {}):
+                line = difference([gains(ways[OURS], own, name)], [way])
+                found.setdefault(way, {})[name] = {
+                    key: line[key] for key in ("mean", "low", "high")
+                }
     return found
 
 
@@ -261,28 +299,51 @@ def best_of(search: Search, count: int) -> Plan:
     return Plan.from_json(values)
 
 
-def tested(search: Search, plan: Plan, folder: Path) -> float:
-    """Test accuracy of a plan, trained again as in the search; 0 if it diverged."""
-    file = folder / f"{search.outcome.name}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    key = json.dumps(plan.to_json(), sort_keys=True)
-    if key not in known:
-        try:
-            trained = train_plan(search.outcome.config, plan)
-            known[key] = percent(trained.test.finite.accuracy)
-        except SearchError:
-            known[key] = 0.0
+def tested(
+    searches: Sequence[Search], groups: Sequence[Sequence[Plan]], folder: Path
+) -> list[list[float]]:
+    """Test accuracies of plans, one for each search in each group, trained again as in the search.
+
+    What was trained is kept in the folder, and not trained again.
+    """
+    files = [folder / f"{search.outcome.name}.json" for search in searches]
+    known = [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    keys = [[json.dumps(plan.to_json(), sort_keys=True) for plan in group] for group in groups]
+    missing: dict[tuple[int, str], Plan] = {}
+    for group, own in zip(groups, keys, strict=True):
+        for index, (plan, key) in enumerate(zip(group, own, strict=True)):
+            if key not in known[index]:
+                missing[index, key] = plan
+    if missing:
+        configs = [searches[index].outcome.config for index, _ in missing]
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known))
-    return float(known[key])
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            found = pool.map(train_again, configs, missing.values())
+            for (index, key), accuracy in zip(missing, found, strict=True):
+                known[index][key] = accuracy
+                files[index].write_text(json.dumps(known[index]))
+    return [[known[index][key] for index, key in enumerate(own)] for own in keys]
+
+
+def train_again(config: SearchConfig, plan: Plan) -> float:
+    """Test accuracy of a plan, trained again as in the search; 0 if it diverged."""
+    try:
+        return percent(train_plan(config, plan).test.finite.accuracy)
+    except SearchError:
+        return 0.0
 
 
 def joined(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """The figures of several records; one cell may stand in two, with other ways."""
+    """The figures of several records; one cell may stand in two, with other ways.
+
+    A record without seeds is from before they were noted, and begins at 0.
+    """
     found: dict[str, Figures] = {}
     for part in parts:
         for cell, ways in part.items():
-            found[cell] = {**found.get(cell, {}), **ways}
+            for way, own in ways.items():
+                seeds = {"seeds": [*range(len(own["accuracy"]))]}
+                found.setdefault(cell, {})[way] = seeds | own
     return found
 
 
@@ -330,17 +391,18 @@ def main() -> None:
     costs: dict[str, Figures] = {}
     searches: list[Search] = []
     for cell in arguments.cells or CELLS:
-        seeds = arguments.seeds or range(CELLS[cell][1])
+        seeds = arguments.seeds or range(CELLS[cell][2])
         for way in ways:
             if time.monotonic() - began > 60 * arguments.minutes:
                 sys.exit(f"{cell}, {way} and what follows: not begun; run the same command again")
             own = run(cell, way, seeds, runs, arguments.settings)
             found.setdefault(cell, {})[way] = figures(own)
-            if way in ("full", OURS):
+            if way in COSTS:
                 costs.setdefault(cell, {})[way] = cost(own, runs / "again" / cell / way)
             searches += own
-    seen = {search.outcome.config.search.seed for search in searches}
-    line = {"cells": found, **compared(found), "cost": costs}
+    seen = {search.seed for search in searches}
+    leads = {cell: ahead(ways) for cell, ways in costs.items()}
+    line = {"cells": found, **compared(found), "cost": costs, "ahead": leads}
     record.finish(line, seen, {search.revision for search in searches})
 
 

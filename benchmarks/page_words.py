@@ -38,9 +38,11 @@ BENCHMARKS = {
         "Six cells at the defaults",
         "Test accuracy in percent by seed, of the best model and of the ensemble. Differences are "
         "of `revo`, the defaults, to each other way, in points, paired by seed, with their 95 % t "
-        "intervals. `visible` is half of an interval's width: the smallest difference that so many "
-        "pairs can show. `p_holm` is corrected for the number of rivals. `together` gives each "
-        "cell the same weight. `cost` has the test accuracy of the best of the first evaluations.",
+        "intervals. `visible` is half of an interval's width: a smaller difference would not have "
+        "been decided. p is of the t test; `p_holm` is corrected for the number of rivals. "
+        "`together` gives each cell the same weight; cells on the same images are averaged by seed "
+        "first. `cost` has the test accuracy of the best of the first evaluations, and `ahead` the "
+        "differences of these.",
     ),
     "variants": (
         "Ways to propose, one change at a time",
@@ -75,7 +77,7 @@ BENCHMARKS = {
     "noise": (
         "Winners under other seeds",
         "The best validation loss that a search saw, and the mean of the same plan under other "
-        "seeds.",
+        "seeds. Luck is the second less the first. Differences are of `revo` to each other method.",
     ),
     "pretrain": (
         "The small pretrained network",
@@ -126,7 +128,7 @@ BENCHMARKS = {
     "optimisers": (
         "Quality of the searchers",
         "The best value after a number of evaluations; 0 is perfect. `catcmawm 5` is CatCMAwM "
-        "with a lookahead of 5.",
+        "with a lookahead of 5. p is Wilcoxon's.",
     ),
     "set_encoding": (
         "Quality of set encoding",
@@ -195,7 +197,6 @@ WORDS = {
     "over_usual": "evaluations an hour, over the usual trainable's",
     "own_ms": "driver's own work an evaluation, ms",
     "own_share": "the same without Ray",
-    "p": "Wilcoxon's p",
     "program_over_program": "program over program",
     "ray_mb": "Ray's own processes, MB",
     "rows_per_second": "rows a second",

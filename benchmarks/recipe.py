@@ -26,7 +26,7 @@ from typing import Any
 from scipy.stats import ttest_rel
 
 from benchmarks.record import SEARCHING, begin
-from benchmarks.runs import clocked, revo_ray
+from benchmarks.runs import clocked, loss_of, percent, revo_ray
 from benchmarks.searches import Search, load
 from revo_ray.methods.recipe import GENES
 
@@ -71,17 +71,17 @@ def scores(search: Search) -> dict[str, float]:
     assert validation is not None
     assert test is not None
     return {
-        "validation_loss": validation.loss or 0.0,
-        "test_loss": test.loss or 0.0,
-        "test_accuracy": 100 * (test.accuracy or 0.0),
+        "validation_loss": loss_of(validation),
+        "test_loss": loss_of(test),
+        "test_accuracy": percent(test.accuracy),
     }
 
 
 def figures(searches: Sequence[Search]) -> dict[str, Any]:
     """Means of each way, and its differences to the reference; no interval of a single seed."""
-    found: dict[str, dict[tuple[str, str], dict[str, float]]] = {}
+    found: dict[str, dict[tuple[Any, ...], dict[str, float]]] = {}
     for search in searches:
-        found.setdefault(search.method, {})[search.pair] = scores(search)
+        found.setdefault(search.method, {})[search.outcome.block] = scores(search)
     line: dict[str, Any] = {}
     for way, own in found.items():
         line[way] = {}

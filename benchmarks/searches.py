@@ -24,10 +24,9 @@ class Search:
         return self.outcome.name.partition(f"-{model}-")[2].rpartition("-s")[0]
 
     @property
-    def pair(self) -> tuple[str, str]:
-        """Cell and seed: searches of two methods are compared if they share both."""
-        own = self.outcome.identity
-        return f"{own.data} {100 * own.fraction:g} %", own.seed
+    def seed(self) -> int:
+        """The seed of its proposals, and in a study of its split and training."""
+        return self.outcome.config.search.seed
 
     @property
     def revision(self) -> str | None:

@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from scipy import stats
 
 ScoresByMethod = Mapping[str, Mapping[Any, float]]
-"""Scores by method, then by block: cell and seed. Two methods are paired by their common blocks."""
+"""Scores by method, then by block. Two methods are paired by their common blocks."""
+Gains = Mapping[Any, float]
+"""Differences of one cell by seed."""
 
 DECIMALS = 12
 """Decimals to which scores are compared; later ones hold rounding errors."""
+
+
+class Block(NamedTuple):
+    """Where a score is from.
+
+    Attributes:
+        cell: scores of one cell differ by method and seed alone.
+        images: the data set of the cell. Cells on the same one share the splits of a seed.
+        seed: of the split, the training and the search.
+    """
+
+    cell: Any
+    images: Any
+    seed: Any
 
 
 @dataclass(frozen=True)
@@ -66,21 +82,21 @@ class Comparison:
 
 
 def compare(
-    scores: ScoresByMethod, cells: Mapping[Any, Any], reference: str, *, alpha: float = 0.05
+    scores: ScoresByMethod, blocks: Mapping[Any, Block], reference: str, *, alpha: float = 0.05
 ) -> list[Comparison]:
     """Compare every other method with the reference.
 
     Args:
         scores: scores of each method.
-        cells: the cell of each block; its seeds are the blocks that share it.
+        blocks: what each block is.
         reference: name of the reference. It may have no score yet.
         alpha: 1 − confidence of the intervals.
     """
     found = []
     for method, own in scores.items():
         if method != reference:
-            groups = _differences(own, scores.get(reference, {}), cells)
-            found.append(_comparison(method, reference, groups, alpha))
+            cells, images = _differences(own, scores.get(reference, {}), blocks)
+            found.append(_comparison(method, reference, cells, images, alpha))
     tested = [index for index, each in enumerate(found) if each.difference.p is not None]
     corrected = holm([found[index].difference.p or 0.0 for index in tested])
     for index, p_holm in zip(tested, corrected, strict=True):
@@ -88,30 +104,38 @@ def compare(
     return found
 
 
-def difference(groups: Sequence[Sequence[float]], alpha: float = 0.05) -> Difference:
+def difference(
+    cells: Sequence[Gains], images: Sequence[Any] | None = None, alpha: float = 0.05
+) -> Difference:
     """The mean over cells of their mean differences, with a t interval.
 
-    Each cell has the same weight. The variance of the mean is the sum of those of the cells' means,
-    and its degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). With one cell this
-    is the paired t interval. If a cell has a single pair, all pairs count as one cell.
+    Each cell has the same weight. Cells on the same images share the splits of a seed, so their
+    differences are no independent draws. They are averaged by seed, over the seeds that all of them
+    have, and the spread of these averages is their part of the error. The parts add up, and their
+    degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). With one cell this is the
+    paired t interval. If a cell has a single pair, all pairs count as one cell.
 
     Args:
-        groups: the differences of each cell.
+        cells: the differences of each cell.
+        images: the data set of each cell; None if no two cells share one.
         alpha: 1 − confidence of the interval.
     """
-    if not groups:
+    if not cells:
         return Difference()
-    if len(groups) > 1 and min(map(len, groups)) == 1:
-        groups = [[value for group in groups for value in group]]
-    mean = statistics.fmean(statistics.fmean(group) for group in groups)
-    if min(map(len, groups)) == 1:
+    if len(cells) > 1 and min(map(len, cells)) == 1:
+        pairs = [value for cell in cells for value in cell.values()]
+        cells, images = [dict(enumerate(pairs))], None
+    mean = statistics.fmean(statistics.fmean(cell.values()) for cell in cells)
+    if min(map(len, cells)) == 1:
         return Difference(mean)
-    parts = [statistics.variance(group) / len(group) / len(groups) ** 2 for group in groups]
-    if not sum(parts):
+    parts, squares = [], []
+    for share, values in _independent(cells, images):
+        part = share**2 * statistics.variance(values) / len(values)
+        parts.append(part)
+        squares.append(part**2 / (len(values) - 1))
+    if not sum(squares):
         return Difference(mean)
-    error = math.sqrt(sum(parts))
-    squares = [part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True)]
-    freedom = sum(parts) ** 2 / sum(squares)
+    error, freedom = math.sqrt(sum(parts)), sum(parts) ** 2 / sum(squares)
     half = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
     return Difference(mean, mean - half, mean + half, p)
@@ -127,30 +151,49 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _independent(
+    cells: Sequence[Gains], images: Sequence[Any] | None
+) -> Iterator[tuple[float, list[float]]]:
+    """Groups of cells that share no split: their share of all cells, and means by seed."""
+    groups: dict[Any, list[Gains]] = {}
+    for index, cell in enumerate(cells):
+        groups.setdefault(index if images is None else images[index], []).append(cell)
+    for group in groups.values():
+        seeds = [seed for seed in group[0] if all(seed in cell for cell in group)]
+        if len(seeds) > 1:
+            means = [statistics.fmean(cell[seed] for cell in group) for seed in seeds]
+            yield len(group) / len(cells), means
+        else:
+            yield from ((1 / len(cells), [*cell.values()]) for cell in group)
+
+
 def _comparison(
-    method: str, reference: str, groups: Sequence[Sequence[float]], alpha: float
+    method: str, reference: str, cells: Sequence[Gains], images: Sequence[Any], alpha: float
 ) -> Comparison:
     """One comparison, before the correction for the others."""
-    values = [value for group in groups for value in group]
+    values = [value for cell in cells for value in cell.values()]
     return Comparison(
         method=method,
         reference=reference,
         pairs=len(values),
-        cells=len(groups),
+        cells=len(cells),
         wins=sum(value > 0 for value in values),
         ties=sum(value == 0 for value in values),
         losses=sum(value < 0 for value in values),
-        difference=difference(groups, alpha),
+        difference=difference(cells, images, alpha),
     )
 
 
 def _differences(
-    method: Mapping[Any, float], reference: Mapping[Any, float], cells: Mapping[Any, Any]
-) -> list[list[float]]:
-    """The differences of each cell that has any."""
-    groups: dict[Any, list[float]] = {}
-    for block, value in method.items():
-        if block in reference:
-            gain = round(value - reference[block], DECIMALS)
-            groups.setdefault(cells[block], []).append(gain)
-    return list(groups.values())
+    method: Mapping[Any, float], reference: Mapping[Any, float], blocks: Mapping[Any, Block]
+) -> tuple[list[Gains], list[Any]]:
+    """The differences of each cell that has any, and the images of these cells."""
+    cells: dict[Any, dict[Any, float]] = {}
+    images: dict[Any, Any] = {}
+    for name, value in method.items():
+        if name in reference:
+            block = blocks[name]
+            gain = round(value - reference[name], DECIMALS)
+            cells.setdefault(block.cell, {})[block.seed] = gain
+            images[block.cell] = block.images
+    return [*cells.values()], [*images.values()]

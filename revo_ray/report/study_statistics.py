@@ -9,7 +9,7 @@ from typing import Any
 from revo_ray.errors import UserError
 from revo_ray.objective import Metric
 from revo_ray.report.outcomes import Outcomes, is_revo, methods_of, objectives_of
-from revo_ray.report.paired_tests import Comparison, compare
+from revo_ray.report.paired_tests import Block, Comparison, compare
 from revo_ray.report.ranking import Ranking, average_repeats, rank_methods
 from revo_ray.report.scores import compared_scores
 
@@ -112,12 +112,11 @@ def _metric_statistics(
     for outcome in outcomes:
         if (value := outcome.score(metric)) is not None:
             scores[outcome.identity.method][outcome.block] = value
-    blocks = list(dict.fromkeys(outcome.block for outcome in outcomes))
-    cells_of = {outcome.block: outcome.cell for outcome in outcomes}
-    cells = list(dict.fromkeys(cells_of.values()))
+    blocks = {o.block: Block(o.cell, o.identity.data, o.identity.seed) for o in outcomes}
+    cells = list(dict.fromkeys(block.cell for block in blocks.values()))
     return MetricStatistics(
         metric=metric,
-        comparisons=compare(scores, cells_of, reference, alpha=alpha),
-        ranking=rank_methods(scores, blocks, alpha),
-        ranking_by_cell=rank_methods(average_repeats(scores, blocks), cells, alpha),
+        comparisons=compare(scores, blocks, reference, alpha=alpha),
+        ranking=rank_methods(scores, [*blocks], alpha),
+        ranking_by_cell=rank_methods(average_repeats(scores, [*blocks]), cells, alpha),
     )

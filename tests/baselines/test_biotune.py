@@ -72,6 +72,13 @@ def test_elites_stay_until_better_ones_come() -> None:
         source.tell([(child, 5.0) for child in children])
 
 
+def test_no_child_is_a_copy() -> None:
+    source = breeding(mutation=1e-9, elites=1)
+    source.tell([(each, float(place)) for place, each in enumerate(generation(source))])
+    children = {tuple(source.ask().genes) for _ in range(50)}
+    assert len(children) == 50
+
+
 def test_moves_stay_in_the_cube_and_reach_its_ends() -> None:
     source = breeding(sigma=1.0, mutation=1.0)
     first = generation(source)

@@ -56,13 +56,21 @@ def test_a_winner_is_trained_again_under_other_seeds(
     assert line["selected"] == pytest.approx(best["val_loss"], abs=1e-4)
     assert line["luck"] == pytest.approx(line["again"] - line["selected"], abs=2e-4)
     assert line["spread"] > 0
+    assert line["diverged"] == 0
+
+
+def winners(**cells: dict[int, float]) -> noise.Winners:
+    """Winners of one method with a loss, by cell and seed."""
+    return {
+        cell: {seed: {"loss": loss} for seed, loss in own.items()} for cell, own in cells.items()
+    }
 
 
 def test_winners_are_compared_by_cell_and_seed() -> None:
-    """A seed that one method alone has counts for nobody."""
-    ours = {("digits 5 %", "0"): 90.0, ("digits 5 %", "1"): 92.0, ("digits 5 %", "2"): 10.0}
-    full = {("digits 5 %", "1"): 88.0, ("digits 5 %", "0"): 88.0, ("digits 20 %", "2"): 99.0}
-    found = noise.differences({"full": full, "revo": ours, "last": {("iris", "0"): 1.0}})
+    """A seed that one method alone has counts for nobody, and each cell has the same weight."""
+    ours = winners(a={0: 90.0, 1: 92.0, 2: 10.0}, b={0: 20.0, 1: 30.0})
+    full = winners(a={1: 88.0, 0: 88.0}, b={1: 20.0, 0: 12.0, 7: 0.0}, c={2: 99.0})
+    found = noise.differences({"full": full, "revo": ours, "last": winners(c={0: 1.0})}, "loss")
     assert found.keys() == {"full"}
-    assert found["full"]["mean"] == 3.0
-    assert noise.differences({"full": full}) == {}
+    assert found["full"]["mean"] == pytest.approx((3 + 9) / 2)
+    assert noise.differences({"full": full}, "loss") == {}

@@ -416,14 +416,17 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         pairs = zip(found["revo"]["accuracy"], found["full"]["accuracy"], strict=True)
         gains = [ours - theirs for ours, theirs in pairs]
         assert differs["mean"] == pytest.approx(sum(gains) / 3, abs=0.006)
-        costs = lines[cell]["cost"][cell]
-        assert costs["revo"]["after_5"] == pytest.approx(found["revo"]["mean_accuracy"], abs=1e-3)
-        assert costs["full"].keys() == {"epochs", "after_1", "after_5", "one"}
+        costs, leads = lines[cell]["cost"][cell], lines[cell]["ahead"][cell]["full"]
+        assert costs["revo"]["after_5"] == pytest.approx(found["revo"]["accuracy"], abs=1e-3)
+        assert costs["full"].keys() - costs["revo"].keys() == {"usual_rate", "mean_usual_rate"}
+        assert leads["after_5"]["mean"] == differs["mean"]
         assert found["revo"]["mean_ensemble"] > 0
     monkeypatch.setattr(cells, "clocked", lambda command: None)
-    monkeypatch.setattr(cells, "train_plan", None)
+    monkeypatch.setattr(cells, "train_again", None)
     again = last_line(printed("cells", *words, *tiny))
     assert again["cost"] == lines["B"]["cost"]
+    with pytest.raises(SystemExit, match="seed 9 is not finished"):
+        printed("cells", *[word if word != "5" else "9" for word in words], *tiny)
     joined = last_line(printed("cells", "--together", *map(str, files)))
     assert joined["differences"] == lines["A"]["differences"] | lines["B"]["differences"]
     means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
@@ -431,6 +434,26 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert joined["together"]["full"]["pairs"] == 6
     best = [lines[cell]["ensembles"]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["ensembles"]["together"]["full"]["mean"] == pytest.approx(sum(best) / 2, abs=0.01)
+
+
+def test_cells_are_paired_by_seed() -> None:
+    """Seeds are names, not places; cells on the same images are averaged by seed."""
+    ours = {"seeds": [1, 0, 2], "accuracy": [80.0, 90.0, 70.0]}
+    full = {"seeds": [0, 1, 5], "accuracy": [86.0, 79.0, 0.0]}
+    assert cells.gains(ours, full, "accuracy") == {0: 4.0, 1: 1.0}
+    old = {"accuracy": [86.0, 79.0]}
+    found = cells.joined([{"A": {"revo": ours}}, {"A": {"full": old}}])
+    assert cells.differences(found, "accuracy")["A"]["full"]["mean"] == 2.5
+    both = {cell: {"revo": ours, "full": full} for cell in "ABDE"}
+    pooled = {
+        names: cells.together({cell: both[cell] for cell in names}, "accuracy")["full"]
+        for names in ("AB", "AD")
+    }
+    one = cells.differences(both, "accuracy")["A"]["full"]
+    assert [pooled["AB"][key] for key in ("mean", "low", "high")] == [
+        one[key] for key in ("mean", "low", "high")
+    ]
+    assert pooled["AD"]["visible"] < one["visible"]
 
 
 def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -491,7 +514,8 @@ def test_every_ablation_is_a_study(
     own, ways = ablations.CHOICES[choice]
     for way, method in ways.items():
         values = cells.merged(cells.settings_of("A"), own, method)
-        cells.searched(f"{choice}-{way}", values, way, [0, 1], tmp_path, [])
+        with pytest.raises(SystemExit, match="seed 0 is not finished"):
+            cells.searched(f"{choice}-{way}", values, way, [0, 1], tmp_path, [])
     assert len(found) == 2 * len(ways)
     assert {config.search.evaluations for config in found} == {100}
 

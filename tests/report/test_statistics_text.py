@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.report.paired_tests import compare
+from revo_ray.report.paired_tests import Block, compare
 from revo_ray.report.statistics_text import verdict
 
 UP = [0.01 + 0.001 * number for number in range(12)]
@@ -34,5 +34,5 @@ def test_the_verdict_of_a_comparison(differences: list[float], others: int, expe
     scores["method"] = {block: 0.5 + value for block, value in enumerate(differences)}
     for other in range(others):
         scores[str(other)] = {block: 0.5 + 0.01 * (-1) ** block for block in blocks}
-    cells = dict.fromkeys(blocks, "cell")
-    assert verdict(compare(scores, cells, "reference")[0], 0.05) == expected
+    names = {block: Block("cell", "digits", block) for block in blocks}
+    assert verdict(compare(scores, names, "reference")[0], 0.05) == expected
