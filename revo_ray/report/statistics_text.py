@@ -76,7 +76,7 @@ def _comparison_grid(study: StudyStatistics, metric: MetricStatistics) -> Grid:
     caption = (
         f"Test {metric.metric.title} minus that of {study.reference}, in percentage points, paired "
         "by model, data set, fraction and seed; better, equal and worse count the pairs. Visible: "
-        "the smallest difference that so many pairs can show."
+        "half of the interval's width; a smaller difference would not have been decided."
     )
     title = f"{metric.metric.title}: every method against {study.reference}"
     return Grid(title, caption, columns, rows)
@@ -107,7 +107,9 @@ def sentence(comparison: Comparison, study: StudyStatistics, title: str) -> str:
     decided = {"better": "it is worse", "worse": "it is better"}.get(
         verdict(comparison, study.alpha), "not decided"
     )
-    return f"{start} (± {_points(found.visible).lstrip('+')}, {seeds}): {decided}."
+    chance = _p(comparison.p_holm)
+    chance = f"p {chance}" if chance.startswith("<") else f"p = {chance}"
+    return f"{start} (± {_points(found.visible).lstrip('+')}, {seeds}, {chance}): {decided}."
 
 
 def _rank_grid(metric: MetricStatistics) -> Grid:
@@ -178,11 +180,13 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
     )
     yield (
         "Intervals and p are those of the paired t test. Over several cells each cell has the same "
-        "weight, and the degrees of freedom are Satterthwaite's."
+        "weight, and the degrees of freedom are Satterthwaite's. Cells on one data set share the "
+        "splits of a seed, so their differences are averaged by seed first."
     )
     *titles, last = [metric.metric.title for metric in study.metrics]
     yield (
-        "p (Holm) is corrected for comparing several methods with one reference. "
+        "p (Holm), which the sentences have, is corrected for comparing several methods with one "
+        "reference. "
         f"{', '.join(titles)} and {last} measure the same searches and are not corrected for each "
         "other."
     )

@@ -83,9 +83,12 @@ def test_a_study_opens_with_a_plain_sentence_on_each_rival(small: Path) -> None:
         assert visible is not None
         gain = f"{-100 * mean:+.1f}".replace("-", "−")
         end = {"better": "it is worse", "worse": "it is better"}.get(verdict(comparison, 0.05))
+        assert comparison.p_holm is not None
+        assert comparison.p_holm >= 0.001
         assert (
             f"- revo-binary has {gain} points of test {first.metric.title} against "
-            f"{comparison.method} (± {100 * visible:.1f}, 3 pairs): {end or 'not decided'}."
+            f"{comparison.method} (± {100 * visible:.1f}, 3 pairs, p = {comparison.p_holm:.2g}): "
+            f"{end or 'not decided'}."
         ) in lines
     assert any("1 complete block." in line for line in lines)
 
@@ -99,12 +102,12 @@ def test_what_sixteen_pairs_decide_is_said(decisive: Path) -> None:
         assert verdict(comparisons["last"], 0.05) == "worse"
         for method, comparison in comparisons.items():
             differences = [score(method, *b) - score("revo-binary", *b) for b in blocks]
-            by_cell = np.array(differences).reshape(4, 4)
+            by_data = np.array(differences).reshape(2, 2, 4).mean(axis=1)  # over the fractions
             assert (comparison.pairs, comparison.cells) == (16, 4)
             assert comparison.difference.mean == pytest.approx(np.mean(differences))
-            error = np.sqrt(np.mean(np.var(by_cell, axis=1, ddof=1) / 4) / 4)
+            error = np.sqrt(np.mean(np.var(by_data, axis=1, ddof=1) / 4) / 2)
             assert comparison.difference.visible is not None
-            assert 2.1 < comparison.difference.visible / error < 3.2  # t of 3 to 12 degrees
+            assert 2.4 < comparison.difference.visible / error < 3.2  # t of 3 to 6 degrees
         table = [[score(method, *b) for b in blocks] for method in METHODS]
         assert metric.ranking.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
         cells = np.array(table).reshape(3, 4, 4).mean(axis=2)
