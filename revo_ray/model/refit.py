@@ -194,6 +194,7 @@ def _description(config: SearchConfig, table: Table, trained: Trained) -> Descri
         std=trained.std,
         fit=config.data.fit,
         intensity=table.intensity,
+        max_pixels=config.data.max_pixels,
     )
 
 

@@ -177,6 +177,7 @@ def _compare(
         )
     exported, original = classifier.description, model.description
     fields = ("labels", "image_size", "mean", "std", "library", "architecture", "fit", "intensity")
+    fields += ("max_pixels",)
     if wrong := [name for name in fields if getattr(exported, name) != getattr(original, name)]:
         raise SearchError(f"nothing was written: the exported model has other {', '.join(wrong)}")
     return difference, source
