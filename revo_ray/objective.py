@@ -116,10 +116,6 @@ class Metric:
         value = _finite(self.value(scores))
         return value if value is None or self.mode == "min" else 1 - value
 
-    def of_cost(self, cost: float) -> float:
-        """The metric that has this cost."""
-        return cost if self.mode == "min" else 1 - cost
-
     def rank(self, scores: Scores, evaluation: int) -> Rank:
         """The place of an evaluation among all: by cost, then loss, then proposal order."""
         cost = self.cost(scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ def score_intervals(
 
     That of the accuracy is Wilson's. The others are percentiles of 1,000 seeded bootstrap samples
     of the images. Images of one group are not independent: if there are groups, whole groups are
-    sampled, for the accuracy too. The intervals do not cover what another training seed would
-    change.
+    sampled, for the accuracy too. If all samples have the same accuracy, such as 1, its interval is
+    Wilson's for as many images as there are groups. The intervals do not cover what another
+    training seed would change.
 
     Args:
         logits: (n, C).
@@ -43,13 +45,11 @@ def score_intervals(
         scores: of these logits. Undefined scores get no interval, and neither do scores of which
             all samples agree, such as those of a model without errors.
     """
-    from scipy.stats import binomtest
-
-    right = int((logits.argmax(1) == labels).sum())
-    wilson = binomtest(right, len(labels)).proportion_ci(method="wilson")
-    found = {"accuracy": (float(wilson.low), float(wilson.high))}
     group_of = group_numbers(groups) if len(groups) else np.arange(len(labels))
-    alone = len(np.unique(group_of)) == len(labels)
+    independent = len(np.unique(group_of))
+    alone = independent == len(labels)
+    accuracy = float((logits.argmax(1) == labels).mean())
+    found = {"accuracy": _wilson(accuracy, independent)}
     if np.isfinite(logits).all():
         sampled_scores = _bootstrap(logits, labels, group_of)
         if alone:
@@ -60,6 +60,15 @@ def score_intervals(
                 low, high = np.percentile(defined, [2.5, 97.5])
                 found[name] = float(low), float(high)
     return {name: ends for name, ends in found.items() if getattr(scores, name) is not None}
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share of `count` independent images (Wilson 1927)."""
+    z = NormalDist().inv_cdf(0.975)
+    centre = share + z**2 / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    low, high = ((centre + end) / (1 + z**2 / count) for end in (-half, half))
+    return max(0.0, low), min(1.0, high)
 
 
 def _bootstrap(

@@ -11,7 +11,7 @@ from typing import Any
 from revo_ray.data.files.decode import Fit
 from revo_ray.data.files.intensity import Range
 from revo_ray.errors import UserError
-from revo_ray.settings.limits import LARGEST_SIDE
+from revo_ray.settings.limits import LARGEST, LARGEST_SIDE, MAX_PIXELS
 from revo_ray.settings.safe_json import read_json
 
 INPUT = "images"
@@ -31,6 +31,7 @@ class Description:
         fit: `data.fit` of the search.
         intensity: values that became black and white in images of more than 8 bits, signed or
             float; None if the search saw none.
+        max_pixels: `data.max_pixels` of the search.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Description:
     std: tuple[float, ...]
     fit: Fit = "crop"
     intensity: Range | None = None
+    max_pixels: int = MAX_PIXELS
 
     @property
     def library(self) -> str:
@@ -63,6 +65,7 @@ class Description:
             "interpolation": INTERPOLATION,
             "fit": self.fit,
             "intensity": json.dumps(self.intensity),
+            "max_pixels": str(self.max_pixels),
             "input": f"{INPUT}: (N, 3, {size}, {size}) uint8, RGB, 0 to 255; the model normalises",
             "output": f"{OUTPUT}: (N, {len(self.labels)}) float32; softmax makes probabilities",
         }
@@ -83,6 +86,7 @@ class Description:
                 std=read_json(values["std"]),
                 fit=values.get("fit"),
                 intensity=read_json(values.get("intensity") or "null"),
+                max_pixels=read_json(values.get("max_pixels") or "null"),
             )
         except (KeyError, TypeError, ValueError):
             raise UserError(
@@ -105,11 +109,19 @@ class Description:
             std=preprocessing["std"],
             fit=config.get("fit"),
             intensity=config.get("intensity"),
+            max_pixels=config.get("max_pixels"),
         )
 
 
 def checked_description(
-    model: Any, labels: Any, image_size: Any, mean: Any, std: Any, fit: Any, intensity: Any
+    model: Any,
+    labels: Any,
+    image_size: Any,
+    mean: Any,
+    std: Any,
+    fit: Any,
+    intensity: Any,
+    max_pixels: Any,
 ) -> Description:
     """A description of values that a file holds.
 
@@ -130,6 +142,9 @@ def checked_description(
         if low > high:
             raise ValueError("black is not above white")
         limits = low, high
+    most = MAX_PIXELS if max_pixels is None else max_pixels  # older files lack it
+    if type(most) is not int or not 1 <= most <= LARGEST:
+        raise ValueError("the most pixels are a number from 1 on")
     return Description(
         model=str(model),
         labels=tuple(labels),
@@ -138,6 +153,7 @@ def checked_description(
         std=deviations,
         fit=fit if fit in ("pad", "stretch") else "crop",  # files of older searches lack it
         intensity=limits,
+        max_pixels=most,
     )
 
 

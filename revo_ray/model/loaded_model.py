@@ -103,6 +103,7 @@ def _describe(run: RunDirectory, config: SearchConfig, stored: StoredForm) -> De
             std=card["std"],
             fit=config.data.fit,
             intensity=card.get("intensity") or None,
+            max_pixels=config.data.max_pixels,
         )
     except (TypeError, ValueError) as error:
         raise UserError(

@@ -50,8 +50,8 @@ def pixels_of(picture: Picture, description: Description) -> NDArray[np.uint8] |
     """The pixels (3, S, S) that a model sees of an image, or the reason why it cannot be read."""
     try:
         with FILES.taking(file_room(picture.size)):
-            size, fit = description.image_size, description.fit
-            _, pixels = facts_and_square(picture.open, size, fit)
+            size, fit, most = description.image_size, description.fit, description.max_pixels
+            _, pixels = facts_and_square(picture.open, size, fit, most)
         return shown(pixels, description.intensity)
     except Exception as error:  # decoders raise anything
         return Problem(picture.name, explain(error))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from revo_ray.combine.explanation import score_intervals
 from revo_ray.data.shared_files import tables_folder
-from revo_ray.data.table.image_table import Table, prepare_table
+from revo_ray.data.table.image_table import Table, prepare_table, split_table
 from revo_ray.errors import UserError
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.loop import Epoch
@@ -133,7 +133,9 @@ def refit(
             if count > 1:
                 shares = {f"seed-{seed}": 1 / count for seed in seeds}
                 write_members(shares, description, folder)
-            intervals = score_intervals(logits, labels.numpy(), together)
+            tested = split_table(table, recorded.config.data).test
+            groups = [table.groups[row] for row in tested] if table.groups else ()
+            intervals = score_intervals(logits, labels.numpy(), together, groups)
             units = [unit.name for unit in trained.tuner.units]
             sizes = {str(name): len(feed) for name, feed in trained.tuner.feeds.items()}
             known = _facts(
@@ -192,6 +194,7 @@ def _description(config: SearchConfig, table: Table, trained: Trained) -> Descri
         std=trained.std,
         fit=config.data.fit,
         intensity=table.intensity,
+        max_pixels=config.data.max_pixels,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,18 @@ SOURCES = {
 }
 """Reader of a file, by its ending; those of archives are the ones that `data` opens."""
 
+IMAGES = frozenset(
+    {
+        *(".apng", ".avif", ".avifs", ".bmp", ".bw", ".dcm", ".dds", ".dib", ".dicom", ".gif"),
+        *(".heic", ".heics", ".heif", ".heifs", ".hif", ".icb", ".icns", ".ico", ".j2c", ".j2k"),
+        *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm"),
+        *(".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba"),
+        *(".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm"),
+    }
+)
+"""Endings of image files; the source `folder` reads those of them that its libraries read."""
+
 _CONFIGURATIONS = (".yaml", ".yml", ".json")
-_LOOKED_AT = 1000
-"""Files of a folder that are looked at, in search of the kind of its images."""
 
 
 def images_settings(argument: str) -> dict[str, Any] | None:
@@ -72,13 +80,13 @@ def images_overrides(argument: str, config: str) -> list[str]:
 
 
 def _holds_tables(folder: Path) -> bool:
-    """Whether the first files of a folder are parquet tables, as those of a Hub data set are."""
-    found = [path.suffix.lower() for path in _first_files(folder)]
-    return ".parquet" in found and not any(ending in (".png", ".jpg", ".jpeg") for ending in found)
-
-
-def _first_files(folder: Path) -> Iterator[Path]:
-    for count, path in enumerate(folder.rglob("*")):
-        if count == _LOOKED_AT:
-            return
-        yield path
+    """Whether a folder holds parquet tables and no image, as that of a Hub data set does."""
+    tables = False
+    for path in folder.rglob("*"):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # no source reads hidden files
+        ending = path.suffix.lower()
+        if ending in IMAGES and path.is_file():
+            return False
+        tables = tables or ending == ".parquet"
+    return tables

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn.metrics import classification_report, confusion_matrix
 
 from revo_ray.combine import explanation
@@ -89,6 +90,17 @@ def test_the_interval_of_the_accuracy_is_wilsons() -> None:
     expected = [(centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1)]
     scores = classification_scores(logits, labels)
     assert score_intervals(logits, labels, scores)["accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("right", [0, 1, 2])
+def test_the_accuracy_of_groups_that_are_all_alike_is_that_of_so_many_images(right: int) -> None:
+    """Ten groups of 20 are known no better than ten images, if every group has the same share."""
+    labels = np.zeros(200, np.int64)
+    logits = np.eye(2, dtype=np.float32)[(np.arange(200) % 2 >= right).astype(int)]
+    groups = [str(number // 20) for number in range(200)]
+    found = score_intervals(logits, labels, classification_scores(logits, labels), groups)
+    few = binomtest(5 * right, 10).proportion_ci(method="wilson")
+    assert found["accuracy"] == pytest.approx((few.low, few.high))
 
 
 @examples(40)

@@ -13,9 +13,11 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from revo_ray.cli.main import app
 from revo_ray.errors import UserError
 from revo_ray.evolve.proposals import Outcome
 from revo_ray.methods import make_method
@@ -140,3 +142,19 @@ def test_everybody_names_the_same_versions(monkeypatch: pytest.MonkeyPatch) -> N
     assert tool["ruff"]["target-version"] == f"py{first.replace('.', '')}"
     image = (ROOT / "cluster/Containerfile").read_text()
     assert all(base in wanted for base in re.findall(r"/python:([\d.]+)", image))
+
+
+def test_the_page_of_commands_says_which_of_them_take_an_option() -> None:
+    group: Any = typer.main.get_command(app)
+    known = dict(group.commands)
+    known |= {f"data {name}": command for name, command in known.pop("data").commands.items()}
+    text = (ROOT / "docs" / "commands.md").read_text()
+    rows = re.findall(r"^\| `(--[a-z-]+).*\| (`[^|]*`) \|$", text, re.MULTILINE)
+    assert [option for option, _ in rows] == ["--set", "--plugin-path", "--json"]
+    for option, names in rows:
+        takes = {
+            name
+            for name, command in known.items()
+            if any(option in parameter.opts for parameter in command.params)
+        }
+        assert set(re.findall("`([a-z ]+)`", names)) == takes - {"predict"}  # its own --json

@@ -30,6 +30,7 @@ from revo_ray.model.export.export import export_model
 from revo_ray.model.model import Model
 from revo_ray.rundir.forms import FORMS, Form
 from revo_ray.rundir.run_directory import RunDirectory
+from revo_ray.settings.limits import MAX_PIXELS
 from tests.model.all_modes import write_pictures
 from tests.model.run_directories import make_run, probabilities
 from tests.object_store import object_store
@@ -238,6 +239,27 @@ def test_grey_values_lie_in_the_range_of_a_search_that_had_one(kind: Any) -> Non
     assert np.abs(model.transform(grey).numpy() - wanted).max() <= 1
     byte = np.arange(32 * 32).reshape(32, 32).astype(np.uint8)
     assert np.array_equal(model.transform(byte)[1].numpy(), byte)
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_an_image_may_be_as_large_as_in_the_search(
+    place: Path, tmp_path: Path, exported: bool
+) -> None:
+    """An export keeps the limit too; a file of an older version has the default."""
+    run = configured(place, tmp_path, f"max_pixels: {MAX_PIXELS}", "max_pixels: 100")
+    made = run
+    if exported:
+        made = tmp_path / "out"
+        export_model(str(run), "safetensors", made)
+    model = revo_ray.load(made)
+    small, large = model.predict([np.zeros(shape, np.uint8) for shape in ((10, 10), (10, 11))])
+    assert small.error is None
+    assert large.error == "110 pixels, over data.max_pixels: 100"
+    if exported:
+        config = json.loads((made / "config.json").read_text())
+        del config["max_pixels"]
+        (made / "config.json").write_text(json.dumps(config))
+        assert not revo_ray.load(made).predict(np.zeros((10, 11), np.uint8)).errors
 
 
 def test_one_or_many_of_any_kind_together(model: Model, pictures: list[Path]) -> None:
@@ -464,6 +486,8 @@ def ensemble(place: Path, tmp_path: Path) -> Path:
         {"intensity": [5]},
         {"intensity": [9, 2]},
         {"intensity": "dark"},
+        {"max_pixels": 0},
+        {"max_pixels": "many"},
         {"architecture": None},
         {"architecture": "../../evil"},
         {"architecture": "hf-hub:timm/resnet18.a1_in1k"},

@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pyarrow import fs
 from safetensors.torch import load_file
 
 import revo_ray
+from revo_ray.combine.explanation import score_intervals
 from revo_ray.finetune.plan import Plan
+from revo_ray.finetune.training.metrics import classification_scores
 from revo_ray.model.export.export import export_model
 from revo_ray.model.refit import spread
 from revo_ray.model.train import train_plan
 from revo_ray.objective import Scores
 from revo_ray.settings.schema import SearchConfig
+from revo_ray.words import number_text
 from tests.model.run_directories import make_run
 from tests.object_store import object_store
 from tests.typed import Typed
@@ -117,9 +121,35 @@ def test_several_seeds_are_one_model_that_gives_their_mean(
     assert status == 0, err
 
 
-def _pictures(folder: Path) -> list[Path]:
-    from PIL import Image
+def test_intervals_are_for_whole_groups(typed: Typed, run: Path, tmp_path: Path) -> None:
+    """As in a search; each patient has four images."""
+    rng = np.random.default_rng(0)
+    rows = ["image,label,patient"]
+    for number in range(80):
+        label = number // 4 % 2
+        pixels = rng.integers(0, 256, (32, 32), np.uint8) // 2 + 100 * label * rng.integers(2)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{label},{number // 4}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    columns = "{image: image, label: label, group: patient}"
+    changed = {"data.source": "csv", "data.root": tmp_path / "table.csv", "data.columns": columns}
+    changed |= {"data.train_fraction": 0.4, "data.test_fraction": 0.4}
+    words = [f"{key}={value}" for key, value in changed.items()]
+    options = [word for each in words for word in ("--set", each)]
+    out = tmp_path / "model"
+    status, _, err = typed("train", run, *options, "--out", out)
+    assert status == 0, err
+    plan = Plan.from_json(json.loads((run / "best" / "plan.json").read_text()))
+    config = SearchConfig.load(run / "config.yaml", words)
+    tuner = train_plan(config, plan).tuner
+    logits, labels = tuner.predict("test").numpy(), tuner.feeds["test"].labels.numpy()
+    patients = np.repeat(np.arange(len(labels) // 4), 4).astype(str)
+    scores = classification_scores(logits, labels).finite
+    low, high = score_intervals(logits, labels, scores, list(patients))["accuracy"]
+    assert f"({number_text(low)}–{number_text(high)})" in (out / "README.md").read_text()
 
+
+def _pictures(folder: Path) -> list[Path]:
     Image.new("RGB", (9, 9), "red").save(folder / "red.png")
     return [folder / "red.png"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from revo_ray.data.files.archive import _TAR, _ZIP
+from revo_ray.data.files.formats import extensions
 from revo_ray.settings.images_argument import SOURCES, images_settings
 from revo_ray.settings.schema import SearchConfig
 
@@ -50,8 +51,18 @@ def test_a_folder_is_read_by_what_it_holds(tmp_path: Path) -> None:
     assert (config.name, config.data.train_fraction) == ("my-images-2", "rest")
     (folder / "data" / "train-00000-of-00001.parquet").touch()
     assert SearchConfig.load(str(folder)).data.source == "parquet"
-    (folder / "data" / "1.png").touch()
-    assert SearchConfig.load(str(folder)).data.source == "folder"
+    (folder / "data" / ".thumbnail.png").touch()
+    (folder / "data" / "README.md").touch()
+    assert SearchConfig.load(str(folder)).data.source == "parquet"
+
+
+@pytest.mark.parametrize("ending", sorted({*extensions(), ".TIFF"}))
+def test_a_folder_with_an_image_of_any_kind_holds_no_tables(tmp_path: Path, ending: str) -> None:
+    """However many other files are listed before it."""
+    for number in range(1100 if ending == ".webp" else 1):
+        (tmp_path / f"{number}.parquet").touch()
+    (tmp_path / f"picture{ending}").touch()
+    assert SearchConfig.load(str(tmp_path)).data.source == "folder"
 
 
 def test_settings_override_what_the_path_says(tmp_path: Path) -> None:

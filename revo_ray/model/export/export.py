@@ -176,7 +176,10 @@ def _compare(
             f" (allowed {allowed:.2g}) on {source}"
         )
     exported, original = classifier.description, model.description
-    fields = ("labels", "image_size", "mean", "std", "library", "architecture", "fit", "intensity")
+    fields = (
+        *("labels", "image_size", "mean", "std", "library", "architecture"),
+        *("fit", "intensity", "max_pixels"),
+    )
     if wrong := [name for name in fields if getattr(exported, name) != getattr(original, name)]:
         raise SearchError(f"nothing was written: the exported model has other {', '.join(wrong)}")
     return difference, source

@@ -80,7 +80,7 @@ def write_members(shares: Mapping[str, float], description: Description, folder:
         "num_classes": len(description.labels),
         "label_names": list(description.labels),
         "members": [{"folder": name, "share": share} for name, share in shares.items()],
-        **_intensities(description),
+        **_reading(description),
         "pretrained_cfg": _preprocessing(description, None),
     }
     _write_json(config, folder / CONFIG)
@@ -182,7 +182,7 @@ def _write_timm_config(network: Any, head: Head, description: Description, path:
         more = {
             "label_names": list(description.labels),
             "library_name": "timm",
-            **_intensities(description),
+            **_reading(description),
         }
         save_config_for_hf(network, path, model_config=more)
     finally:
@@ -202,7 +202,7 @@ def _write_torchvision_config(
         or getattr(classifier, "in_channels", None),
         "model_args": _torchvision_arguments(network, description),
         "label_names": list(description.labels),
-        **_intensities(description),
+        **_reading(description),
         "pretrained_cfg": _preprocessing(description, head),
     }
     _write_json(config, path)
@@ -213,9 +213,13 @@ def _write_json(values: Mapping[str, Any], path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _intensities(description: Description) -> dict[str, Any]:
+def _reading(description: Description) -> dict[str, Any]:
     """The preprocessing for which timm has no name."""
-    return {"fit": description.fit, "intensity": description.intensity}
+    return {
+        "fit": description.fit,
+        "intensity": description.intensity,
+        "max_pixels": description.max_pixels,
+    }
 
 
 def _preprocessing(description: Description, head: Head | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from revo_ray.model.description import Description
+from revo_ray.settings.limits import MAX_PIXELS
 
 _READ = '''
 SIZE, FIT, INTENSITY = {size}, {fit!r}, {intensity}
@@ -176,4 +177,6 @@ def snippet(description: Description, to: str, name: str, members: int = 1) -> s
         parts = (_READ, _NORMALISED, opened, _ONE if members == 1 else _SEVERAL)
     lines = ["import json", *(f"import {module}" for module in sorted(imports))]
     body = "".join(part.format(**values) for part in (*parts, _USE))
+    if description.max_pixels > MAX_PIXELS:
+        body = f"\nImage.MAX_IMAGE_PIXELS = {description.max_pixels}\n{body.lstrip()}"
     return "\n".join(lines) + "\nfrom PIL import Image\n" + body

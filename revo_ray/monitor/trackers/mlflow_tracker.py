@@ -172,10 +172,10 @@ class MlflowTracker(Tracker):
             for name, value in point.scores.items()
         ]
         self._log(run_id, params, metrics)
-        status = "FAILED" if evaluation.failed else "FINISHED"
-        self._client.set_terminated(run_id, status, ended)
         best = [Metric(name, v, ended, evaluation.rows) for name, v in evaluation.best.items()]
         self._log(self._run_id, {}, best)
+        status = "FAILED" if evaluation.failed else "FINISHED"
+        self._client.set_terminated(run_id, status, ended)  # last: all of an ended run was sent
 
     def end(self, outcome: TrackedOutcome) -> None:
         """Send the test scores, the report and the model, and end the search's run."""

@@ -25,12 +25,6 @@ from revo_ray.report.text_sections import budget_section, failures_section, repe
 from revo_ray.rundir import RunDirectory, StudyDirectory
 from revo_ray.words import counted, number_text, times
 
-GENOME_OPTIONS = {
-    "revo-continuous": ("scale", "low", "high"),
-    "revo-binary": ("global_lr", "head"),
-}
-"""Options that shape a method's genome, for the methods whose genome random search can draw."""
-
 
 def search_page(run: Run) -> Page:
     """Make the page: result, figures, costs, failures, and how to repeat the search."""
@@ -151,24 +145,27 @@ def _random_beside(run: Run) -> Run | None:
 
 def _find_random(run: Run) -> Run | None:
     parent = run.outcome.directory.storage.parent
-    genome = GENOME_OPTIONS.get(run.config.method.name)
-    if parent is None or genome is None or not StudyDirectory(parent).exists:
+    if parent is None or not StudyDirectory(parent).exists:
         return None
     for directory in StudyDirectory(parent).runs().values():
-        if directory.exists and _draws_same_genome(directory, run, genome):
+        if directory.exists and _draws_same_genome(directory, run):
             found = load_run(directory)
             return found if len(found.rows) > 1 else None
     return None
 
 
-def _draws_same_genome(directory: RunDirectory, run: Run, genome: tuple[str, ...]) -> bool:
+def _draws_same_genome(directory: RunDirectory, run: Run) -> bool:
+    """Whether it is random search, with the genome, the images and the training of this search.
+
+    Random search takes the options that shape a genome under the names of the revo methods.
+    """
     config = directory.config().config
     options, own = config.method.options, run.config.method.options
-    encoding = run.config.method.name.removeprefix("revo-")
+    encoding = options.pop("encoding", "continuous")
     return (
         config.method.name == "random"
-        and options.get("encoding", "continuous") == encoding
-        and all(options.get(key) == own.get(key) for key in genome)
+        and run.config.method.name == f"revo-{encoding}"
+        and all(options[key] == own[key] for key in options.keys() & own.keys())
         and (config.data, config.model, config.train)
         == (run.config.data, run.config.model, run.config.train)
     )

@@ -123,8 +123,17 @@ class Scheduler(FIFOScheduler):
                 work.state.early_stopping.add(work.proposal.evaluation, trial, tune_controller)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Note that a trial is about to end."""
+        """Note that a trial is about to end.
+
+        One that took all the epochs that the budget had left is judged after the last of them: its
+        row is like that of a stopped one, and a resumed search enters both in the same way.
+        """
         self._ending.append(trial)
+        work = self._assignments.live.get(trial.trial_id)
+        if work is None or result.get("whole") is not False:
+            return
+        if result["epoch"] == work.request.config["epochs"]:
+            self.on_trial_result(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Note that a trial is about to end."""

@@ -46,8 +46,8 @@ class Halving:
             if row.status == "cached":
                 continue
             self.add(row.evaluation, None)
-            # The last epoch of an evaluation that was not stopped was not judged.
-            judged = row.curve if row.status == "stopped" else row.curve[:-1]
+            # An evaluation that ended by itself was not judged after its last epoch.
+            judged = row.curve[:-1] if row.status in ("ok", "diverged") else row.curve
             for point in judged:
                 value = self._objective.value(point.scores)
                 self.result(row.evaluation, None, point.epoch, value, None)

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,21 @@ def test_it_reads_pictures_as_training_does_under_every_setting(
         content = path.read_bytes()
         wanted = pixels_of(Picture(path.name, lambda: open_image(content)), description)  # noqa: B023
         assert np.array_equal(here["read"](path), wanted), path.name  # type: ignore[operator]
+
+
+def test_it_reads_pictures_as_large_as_the_search_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's own limit, which is lowered here, refuses larger ones."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    Image.new("RGB", (11, 11), "red").save(tmp_path / "large.png")
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "large.png")
+    description = Description("timm/none", ("a",), 8, (0.5,) * 3, (0.5,) * 3, max_pixels=2**30)
+    lines = snippet(description, "onnx", "model.onnx").partition("session =")[0]
+    here: dict[str, Any] = {}
+    exec(lines.replace("import onnxruntime\n", ""), here)
+    assert here["read"](tmp_path / "large.png")[:, 4, 4].tolist() == [255, 0, 0]
 
 
 def test_pictures_of_the_test_are_of_all_kinds(place: Path) -> None:

@@ -134,6 +134,7 @@ OTHERS: dict[str, Any] = {
     "image_size": SIZE + 1,
     "fit": "pad",
     "intensity": (0.0, 4095.0),
+    "max_pixels": 2**30,
     "mean": (0.5, 0.4, 0.6),
     "std": (0.2, 0.25, 0.31),
 }
@@ -155,9 +156,13 @@ def test_a_form_that_describes_another_model_is_refused(field: str) -> None:
         st.text('aZ019é💥"\\,[]\n ', max_size=5), min_size=2, max_size=6, unique=True
     ).map(tuple),
     statistics=st.tuples(*[st.floats(1e-3, 1e3)] * 3),
+    most=st.integers(1, 2**31 - 1),
 )
-def test_a_description_survives_as_text(labels: Any, statistics: tuple[float, ...]) -> None:
+def test_a_description_survives_as_text(
+    labels: Any, statistics: tuple[float, ...], most: int
+) -> None:
     made = replace(DESCRIPTION, labels=labels, mean=statistics, std=statistics[::-1])
+    made = replace(made, max_pixels=most)
     assert Description.from_strings(made.to_strings(), "none") == made
 
 

@@ -182,7 +182,9 @@ def test_nothing_is_doubled_after_a_death_at_any_request(
     last = Command(tmp_path / "shot", MLFLOW)
     last.run()
     last.trackers.finish()
-    _, children = runs(tmp_path.name)
+    (parent,), children = runs(tmp_path.name)
+    curve = MlflowClient().get_metric_history(parent.info.run_id, "best_val_loss")
+    assert sorted(point.step for point in curve) == list(range(1, EVALUATIONS + 1))
     assert children.keys() == set(range(EVALUATIONS))
     for number, row in enumerate(last.state.ledger):
         assert children[number].info.status in ("FINISHED", "FAILED")

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
+from revo_ray.report.loaded_run import load_run
 from revo_ray.report.outcomes import load_outcomes
+from revo_ray.report.pages.search_page import _random_beside
 from revo_ray.report.pages.site import write_page
 from revo_ray.report.study_report import study_report
 from revo_ray.rundir import Evaluation, Ledger, RunDirectory, open_directory
@@ -228,6 +230,41 @@ def test_a_random_search_of_the_study_is_what_a_search_is_compared_with(reported
     )
     text = page_of(study / "busi-0.05-revo-binary-s1")  # random drew the other genome
     assert "proposals from before it had learnt, median" in text
+
+
+OPTIONS = {
+    "continuous": ("scale=relative", "low=-4", "high=0", "spread=2", "weight_decay=null"),
+    "binary": ("low=-4", "high=0", "recipe=null", "global_lr=searched", "head=trained"),
+    "mixed": ("low=-4", "high=0", "spread=2", "weight_decay=[1e-6, 0.1]", "recipe=null"),
+}
+"""Options that random search and a method have in common, as run directories record them."""
+OTHERS = ("scale=linear", "low=-5", "high=-1", "spread=1", "weight_decay=[1e-5, 0.1]")
+OTHERS += ("recipe=[momentum]", "global_lr=0.1", "head=searched")
+
+
+@pytest.mark.parametrize("encoding", OPTIONS)
+def test_a_random_search_over_another_space_is_none_to_compare_with(
+    tmp_path: Path, encoding: str
+) -> None:
+    def written(name: str, method: str, *options: str) -> None:
+        settings = [f"method.{option}" for option in options]
+        write_search(tmp_path, name, [f"method.name={method}", *settings])
+
+    def beside() -> str | None:
+        found = _random_beside(load_run(RunDirectory(str(tmp_path / "own"))))
+        return found and found.config.name
+
+    (tmp_path / "study.yaml").write_text("study: {}")
+    options = OPTIONS[encoding]
+    written("own", f"revo-{encoding}", *options, "algorithm=sop", "sigma=0.2")
+    keys = [option.partition("=")[0] for option in options]
+    for other in OTHERS:
+        key = other.partition("=")[0]
+        if key in keys:
+            written(f"random-{key}", "random", f"encoding={encoding}", *options, other)
+            assert beside() is None, key
+    written("random", "random", f"encoding={encoding}", *options)
+    assert beside() == "random"
 
 
 def test_the_same_ledger_gives_the_same_bytes(reported: Path) -> None:
