@@ -174,7 +174,7 @@ class Preparation:
                 run.write_warm_start(warm)
             run.write_config(config, checksums, RULES, network.revision)
         splits = self.splits(config)
-        if run.predictions.images("test") is None:
+        if not begun or run.predictions.images("test") is None:  # not those of other settings
             run.predictions.write_images(
                 _scored(table, splits.validation), _scored(table, splits.test)
             )

@@ -238,6 +238,26 @@ def test_a_search_of_other_rules_is_refused_before_its_images_are_read(
             resume(config)
 
 
+def test_a_search_without_a_row_is_begun_anew_with_other_images(tmp_path: Path) -> None:
+    settings = {"model.name": "timm/test_resnet", "model.weights": "none"}
+    settings |= {"data.max_images": 200, "data.image_size": 32}
+    for seed in (0, 1):
+        config = config_of(tmp_path, "full", settings | {"data.seed": seed})
+        with ExitStack() as stack:
+            preparation = Preparation(
+                str(tmp_path),
+                False,
+                stack,
+                prepare_table=prepare_table,
+                early_stopping=lambda method, config: None,
+            )
+            state = preparation.state(config)
+            table, rows = preparation.table(config), preparation.splits(config).test
+        images = state.run.predictions.images("test")
+        assert images is not None
+        assert images.names == tuple(table.names[row] for row in rows)
+
+
 @pytest.mark.parametrize("file", CHECKSUMS)
 def test_a_file_that_changed_is_refused_by_name(
     file: str, tmp_path: Path, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
