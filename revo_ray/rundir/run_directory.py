@@ -182,6 +182,12 @@ class RunDirectory(Folder):
         """Whether anything is in the ledger, rows that were cut short included."""
         return bool(self.storage.list(Ledger.FOLDER))
 
+    @property
+    def has_evaluations(self) -> bool:
+        """Whether an evaluation has ended here, also where the ledger was put away since."""
+        ends = (ledger.TABLE, outcome.FILE)
+        return self.has_rows or any(self.storage.exists(name) for name in ends)
+
     def count_rows(self) -> int:
         """Number of row files; none of them is read."""
         return len(ledger.row_files(self.storage))

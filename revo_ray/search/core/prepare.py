@@ -131,7 +131,7 @@ class Preparation:
         """
         run = self.refuse_second(config)
         resolved, method = resolve(config)
-        if run.has_rows:
+        if run.has_evaluations:
             resolved = _with_recorded_fraction(resolved, run)
             self._check_recorded(run, resolved, method)  # before images are read for nothing
         else:
@@ -148,7 +148,7 @@ class Preparation:
         """
         check_paths(config)
         run = RunDirectory.of(config)
-        if not self.resume and run.has_rows:
+        if not self.resume and run.has_evaluations:
             raise UserError(
                 f"{run.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"
@@ -166,7 +166,7 @@ class Preparation:
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
         method, grown = checked.method, False
-        if begun := run.has_rows:
+        if begun := run.has_evaluations:
             grown = self._check_recorded(run, config, method, checksums)
         warm = find_warm_start(config, run, network.units)
         if not begun:

@@ -238,6 +238,21 @@ def test_a_search_of_other_rules_is_refused_before_its_images_are_read(
             resume(config)
 
 
+@pytest.mark.parametrize("left", ["ledger/000000.json", "ledger.parquet", "result.json"])
+def test_a_search_is_not_begun_over_another_whose_ledger_may_have_been_put_away(
+    left: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    run = RunDirectory.of(config)
+    run.write_config(config, CHECKSUMS, RULES)
+    run.storage.write(left, b"")
+    with pytest.raises(UserError, match=r"other settings: train\.seed"):
+        preparation.check_unlocked(config_of(tmp_path, "full", {"train.seed": 7}))
+    preparation.resume = False
+    with pytest.raises(UserError, match=r"run already holds a search; go on with --resume"):
+        preparation.check_unlocked(config)
+
+
 def test_a_search_without_a_row_is_begun_anew_with_other_images(tmp_path: Path) -> None:
     settings = {"model.name": "timm/test_resnet", "model.weights": "none"}
     settings |= {"data.max_images": 200, "data.image_size": 32}
