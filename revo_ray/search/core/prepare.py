@@ -225,13 +225,11 @@ class Preparation:
         run = RunDirectory.of(config)
         try:
             result = run.outcome()
+            if result is None or result.evaluations != run.count_rows():
+                return None  # an outcome also stands where its ledger was put away
+            if not (result.spends(config.search.evaluations) and run.holds(result)):
+                return None
         except UserError:  # the ledger still has all that is needed to write it again
-            return None
-        if result is None or result.evaluations != run.count_rows():
-            return None  # an outcome also stands where its ledger was put away
-        if not result.spends(config.search.evaluations):
-            return None
-        if not run.holds(result):
             return None
         resolved, method = resolve(config)
         self._check_recorded(run, _with_recorded_fraction(resolved, run), method)

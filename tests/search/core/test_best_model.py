@@ -136,6 +136,11 @@ def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, sp
     write_result(state)
     assert finished()
     assert finished_result(open_search()) is not None
+    for form in state.forms.members:
+        (folder / form / "config.json").write_text("{")
+        assert not finished()
+        finish(open_search())
+        assert finished()
     path, number = folder / "best" / "model.safetensors", state.best.evaluation
     SPOILT[spoilt](path, number)
     assert not finished()
