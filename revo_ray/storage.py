@@ -164,12 +164,22 @@ class Storage:
                 return
         self.write(path, content)
 
-    def delete_leftovers(self, path: str = "") -> None:
-        """Delete files that killed processes left half-written. Nobody may be writing there."""
+    def delete_leftovers(self, path: str = "", *, below: bool = False, age: float = 0.0) -> None:
+        """Delete files that killed processes left half-written.
+
+        Args:
+            path: a folder.
+            below: look in its folders, too.
+            age: seconds since a file was last changed; 0 if nobody else may be writing there.
+        """
         self._own(posixpath.join(path, TEMPORARY))
-        for name in self.list(path) if self.local else []:
-            if name.startswith(".") and name.endswith(TEMPORARY):
-                self.delete(posixpath.join(path, name))
+        if self.local is None:
+            return
+        for pattern in (f".*{TEMPORARY}", f"*/.*{TEMPORARY}")[: 1 + below]:
+            for file in (self.local / path).glob(pattern):
+                with suppress(FileNotFoundError):  # whole, and renamed
+                    if not age or time.time() - file.lstat().st_mtime > age:
+                        self.delete(file.relative_to(self.local).as_posix())
 
     def _put_on_disk(
         self, target: str, content: bytes, place: Callable[[str, str], object]

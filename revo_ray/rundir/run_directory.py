@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from revo_ray.errors import UserError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 REPORT = "report"
 TRACKING = "tracking.json"
 TENSORBOARD = "tensorboard"
+ABANDONED_SECONDS = 3600.0
+"""Age after which a temporary file of a report counts as left by a killed process."""
 _ID = re.compile("[0-9a-f]{12}")
 """Matches the id of a search; trackers make file names of it."""
 
@@ -80,6 +83,19 @@ class Folder:
     def report(self) -> Storage:
         """The folder that `revo-ray report` writes."""
         return self.storage.child(REPORT)
+
+    def delete_leftovers(self) -> None:
+        """Delete the temporary files that a killed process left; call it while holding the lock.
+
+        Reports take no lock, so only old files of theirs are deleted.
+
+        Raises:
+            OSError: the storage is unreachable.
+            UserError: a folder is a link, which leads to files that are not this search's.
+        """
+        self.storage.delete_leftovers()
+        with suppress(UserError):  # nothing of a search goes through this link
+            self.storage.delete_leftovers(REPORT, below=True, age=ABANDONED_SECONDS)
 
     def lock(
         self, say: Callable[[str], None] | None = None, *, within: RunLock | None = None
@@ -352,14 +368,11 @@ class RunDirectory(Folder):
         return made
 
     def delete_leftovers(self) -> None:
-        """Delete the temporary files that a killed process left; no other process may write here.
-
-        Raises:
-            OSError: the storage is unreachable.
-            UserError: a folder is a link, which leads to files that are not this search's.
-        """
-        for folder in ("", Ledger.FOLDER, self.models.folder, PREDICTIONS, *FORMS):
+        """Delete the temporary files that a killed process left; see `Folder.delete_leftovers`."""
+        super().delete_leftovers()
+        for folder in (Ledger.FOLDER, self.models.folder, PREDICTIONS, *FORMS):
             self.storage.delete_leftovers(folder)
+        self.storage.delete_leftovers(TENSORBOARD, below=True)
 
     @property
     def tensorboard(self) -> Storage:
