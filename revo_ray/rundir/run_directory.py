@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -312,6 +312,21 @@ class RunDirectory(Folder):
             OSError: the storage is unreachable.
         """
         return read_form(self.storage, name)
+
+    def delete_forms_of_others(self, evaluations: Collection[int]) -> None:
+        """Delete forms, and their tests, that other evaluations than these have a part in.
+
+        The number of a row that was taken back may come again, with other weights.
+
+        Raises:
+            OSError: the storage is unreachable.
+            UserError: a folder is a link, which leads to files that are not this search's.
+        """
+        for folder in (self.best, self.plain, self.ensemble, self.soup):
+            if not folder.sources <= set(evaluations):
+                folder.delete()
+        self.members.delete_others(evaluations)
+        self.predictions.delete_tests_of_others(evaluations)
 
     def write_weights(self, folder: str, weights: Mapping[str, Tensor], evaluation: int) -> None:
         """Write the weights of an evaluation into one of the folders of models.
