@@ -144,7 +144,7 @@ class Preparation:
         """The run directory of a search, which no other one has begun, unless it is resumed.
 
         Raises:
-            UserError: another one has, or a path is relative inside a Ray job.
+            UserError: another one has, its ledger is gone, or a path is relative inside a Ray job.
         """
         check_paths(config)
         run = RunDirectory.of(config)
@@ -152,6 +152,11 @@ class Preparation:
             raise UserError(
                 f"{run.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"
+            )
+        if not run.has_rows and (found := run.outcome()) is not None and found.best is not None:
+            raise UserError(
+                f"{run.uri} holds the result of a search without its ledger; put ledger/ back, or "
+                "delete result.json and ledger.parquet to begin anew"
             )
         return run
 

@@ -20,6 +20,7 @@ from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.methods import load_methods
 from revo_ray.objective import LOSS
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
@@ -245,11 +246,30 @@ def test_a_search_is_not_begun_over_another_whose_ledger_may_have_been_put_away(
     config = config_of(tmp_path, "full", {})
     run = RunDirectory.of(config)
     run.write_config(config, CHECKSUMS, RULES)
-    run.storage.write(left, b"")
+    if left == "result.json":
+        nothing = SearchResult.of_rows("run", run.uri, [], LOSS)
+        run.write_outcome(replace(nothing, evaluations=1, stopped_by="budget"))
+    else:
+        run.storage.write(left, b"")
     with pytest.raises(UserError, match=r"other settings: train\.seed"):
         preparation.check_unlocked(config_of(tmp_path, "full", {"train.seed": 7}))
     preparation.resume = False
     with pytest.raises(UserError, match=r"run already holds a search; go on with --resume"):
+        preparation.check_unlocked(config)
+
+
+def test_a_result_without_its_ledger_is_not_trained_again_unasked(
+    tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    run = RunDirectory.of(config)
+    run.write_config(config, CHECKSUMS, RULES)
+    best = Evaluation(evaluation=0, sample={}, status="ok", val_loss=0.5)
+    run.write_outcome(SearchResult.of_rows("run", run.uri, [best], LOSS))
+    with pytest.raises(UserError, match="put ledger/ back, or delete result"):
+        preparation.check_unlocked(config)
+    run.storage.delete("result.json")
+    with pytest.raises(ReadImagesError):
         preparation.check_unlocked(config)
 
 
