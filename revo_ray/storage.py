@@ -23,7 +23,7 @@ from revo_ray.errors import UserError
 from revo_ray.s3_create import ATTEMPTS, NotSupportedError
 from revo_ray.s3_create import create as create_in_s3
 from revo_ray.uris import divided, refuse_odd
-from revo_ray.whole_file import TEMPORARY, replacing
+from revo_ray.whole_file import TEMPORARY, place_once, replacing
 
 T = TypeVar("T")
 
@@ -115,24 +115,25 @@ class Storage:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._put, target, content).result()
             return
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with replacing(target) as temporary, open(temporary, "wb") as file:
-            file.write(content)
+        self._put_on_disk(target, content, os.replace)
 
     def create(self, path: str, content: bytes) -> bytes:
         """Write a file that is not there; returns the file's content, another's if that was first.
 
-        S3 itself refuses to replace the file if boto3 is installed. Other object stores are asked
-        before the write, so a process that is suspended in between replaces it. On a disk the file
-        is replaced: a lock keeps other processes out.
+        A disk refuses to replace the file, and so does S3 if boto3 is installed. Other object
+        stores, and disks without hard links, are asked before the write, so a process that is
+        suspended in between replaces it.
 
         Raises:
             OSError: the storage is full, read-only or unreachable.
         """
-        if self.local is not None:
-            self.write(path, content)
-            return content
         target = self._own(path)
+        if self.local is not None:
+            try:
+                self._put_on_disk(target, content, place_once)
+            except FileExistsError:
+                return self.read(path)
+            return content
         with suppress(NotSupportedError), ThreadPoolExecutor(1) as pool:  # as in `write`
             made = pool.submit(self._create, target, content).result()
             return content if made else self.read(path)
@@ -163,12 +164,29 @@ class Storage:
                 return
         self.write(path, content)
 
-    def delete_leftovers(self, path: str = "") -> None:
-        """Delete files that killed processes left half-written. Nobody may be writing there."""
+    def delete_leftovers(self, path: str = "", *, below: bool = False, age: float = 0.0) -> None:
+        """Delete files that killed processes left half-written.
+
+        Args:
+            path: a folder.
+            below: look in its folders, too.
+            age: seconds since a file was last changed; 0 if nobody else may be writing there.
+        """
         self._own(posixpath.join(path, TEMPORARY))
-        for name in self.list(path) if self.local else []:
-            if name.startswith(".") and name.endswith(TEMPORARY):
-                self.delete(posixpath.join(path, name))
+        if self.local is None:
+            return
+        for pattern in (f".*{TEMPORARY}", f"*/.*{TEMPORARY}")[: 1 + below]:
+            for file in (self.local / path).glob(pattern):
+                with suppress(FileNotFoundError):  # whole, and renamed
+                    if not age or time.time() - file.lstat().st_mtime > age:
+                        self.delete(file.relative_to(self.local).as_posix())
+
+    def _put_on_disk(
+        self, target: str, content: bytes, place: Callable[[str, str], object]
+    ) -> None:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with replacing(target, place) as temporary, open(temporary, "wb") as file:
+            file.write(content)
 
     def _put(self, target: str, content: bytes) -> None:
         system = (len(content) < SMALL_BYTES and self._small_fs) or self._fs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -54,15 +55,36 @@ def test_a_file_where_a_folder_should_be_is_an_error_of_the_system(tmp_path: Pat
     assert Storage(str(tmp_path)).list() == ["ledger"]
 
 
+@pytest.mark.parametrize("write", [Storage.write, Storage.create])
 def test_the_name_of_a_written_file_is_made_to_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Storage, str, bytes], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), fsync(fd)))
-    Storage(str(tmp_path)).write("ledger/row.json", b"row")
+    write(Storage(str(tmp_path)), "ledger/row.json", b"row")
     folder = tmp_path / "ledger"
     assert synced == [(folder / "row.json").stat().st_ino, folder.stat().st_ino]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_of_a_disk_is_created_once(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a disk without hard links, where another process wrote the file before."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    storage = Storage(str(tmp_path))
+    for content in (b"first", b"first", b"second"):
+        assert storage.create("ledger/row.json", content) == b"first"
+    assert storage.read("ledger/row.json") == b"first"
+    assert storage.list("ledger") == ["row.json"]
+    storage.delete("ledger/row.json")
+    assert storage.create("ledger/row.json", b"third") == b"third"
 
 
 @pytest.mark.slow

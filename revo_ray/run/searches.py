@@ -148,6 +148,7 @@ def run_study(
         stack.enter_context(leaving_nothing(config.storage))
         lock = stack.enter_context(folder.lock(teller(console)))
         _refuse_second(folder, config, resume)
+        folder.delete_leftovers()
         _allow_files(len(searches))
         preparation = _preparation(config.storage, True, console, stack, within=lock)
         progress = StudyProgress(config.name, len(searches), console)

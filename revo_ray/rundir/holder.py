@@ -10,15 +10,12 @@ from typing import Literal
 from revo_ray.rundir.lease import FILE as LEASE
 from revo_ray.rundir.lease import PATIENCE, names_a_dead_process
 from revo_ray.rundir.lock import FILE as LOCK
-from revo_ray.rundir.machine import is_this_machine
-from revo_ray.settings.safe_json import read_json
+from revo_ray.rundir.lock import MOST_BYTES
+from revo_ray.rundir.machine import other_machine
 from revo_ray.storage import Storage
 
 Held = Literal["held", "free", "unknown"]
 """State of a folder; unknown if its disk shows the locks of other machines to none."""
-
-MOST_BYTES = 4096
-"""Most bytes that are read of a lock file."""
 
 
 class Holder:
@@ -78,19 +75,10 @@ def _lock_state(path: str) -> Held:
         return "unknown"
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return "unknown" if _names_another_machine(os.read(file, MOST_BYTES)) else "free"
+        return "free" if other_machine(os.read(file, MOST_BYTES)) is None else "unknown"
     except BlockingIOError:
         return "held"
     except OSError:
         return "unknown"
     finally:
         os.close(file)
-
-
-def _names_another_machine(content: bytes) -> bool:
-    """Whether the last holder was on another machine, and has not said that it ended."""
-    try:
-        named = read_json(content)
-    except ValueError:  # empty: it ended, or is of a version that named no machine
-        return False
-    return isinstance(named, dict) and not is_this_machine(named)

@@ -16,10 +16,12 @@ from filelock import FileLock, Timeout
 from revo_ray.errors import UserError
 from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_alive
 from revo_ray.rundir.ledger import Ledger
-from revo_ray.rundir.machine import this_machine
+from revo_ray.rundir.machine import other_machine, this_machine
 from revo_ray.storage import Storage
 
 FILE = ".lock"
+MOST_BYTES = 4096
+"""Most bytes that are read of a lock file."""
 GLANCE = 0.5
 """Seconds to wait for a lock, because `Holder` takes it for an instant."""
 
@@ -36,7 +38,8 @@ class RunLock:
 
     Args:
         storage: the run directory; created if it does not exist.
-        say: called with one line if taking the lock takes long.
+        say: called with one line if taking the lock takes long, or if the last holder was on
+            another machine and did not end by itself.
         within: lock of the study's folder above. If it is a lease, it covers this folder too, and
             nothing is written here.
         heartbeat, patience, settle: seconds; see `Lease`.
@@ -63,6 +66,8 @@ class RunLock:
         if storage.local is not None:
             made = not storage.local.exists()
             self._file = _lock_file(storage)
+            _tell_of_another(storage, say if within is None else None)
+            _write_holder(self._file.lock_file, json.dumps(this_machine()).encode())
             self._made = storage.local if made else None
             return
         try:
@@ -123,7 +128,6 @@ def _lock_file(storage: Storage) -> FileLock:
             lock.release()
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-        _write_holder(file, json.dumps(this_machine()).encode())
     except Timeout:
         raise UserError(
             f"another search is running in {storage.uri}; wait for it or stop it"
@@ -138,6 +142,22 @@ def _lock_file(storage: Storage) -> FileLock:
             f"cannot write to {storage.uri!r}: {error.strerror}", key="storage"
         ) from None
     return lock
+
+
+def _tell_of_another(storage: Storage, say: Callable[[str], None] | None) -> None:
+    """Say so if the last holder was on another machine and has not said that it ended.
+
+    It may have died. A machine that was started again has kept its name, and its processes ended.
+    """
+    file = storage.own_path(FILE)
+    assert file is not None
+    with suppress(OSError):
+        host = other_machine(file.read_bytes()[:MOST_BYTES])
+        if say is not None and host not in (None, this_machine()["host"]):
+            say(
+                f"the last search in {storage.uri} ran on {host} and did not end by itself; some "
+                "network disks keep locks to one machine, so make sure that it does not run there"
+            )
 
 
 def _write_holder(file: str | os.PathLike[str], content: bytes) -> None:

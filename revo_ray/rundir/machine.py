@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from revo_ray.settings.safe_json import read_json
+
 
 def this_machine() -> dict[str, str]:
     """Host name and boot ID; the boot ID is empty on systems that have none."""
@@ -21,6 +23,17 @@ def is_this_machine(named: Mapping[str, Any]) -> bool:
     own = this_machine()
     key = "boot" if own["boot"] else "host"
     return named.get(key) == own[key]
+
+
+def other_machine(content: bytes) -> str | None:
+    """The host that a process of another machine named in a file; None if it is this machine's."""
+    try:
+        named = read_json(content)
+    except ValueError:  # empty: it ended, or is of a version that named no machine
+        return None
+    if not isinstance(named, dict) or is_this_machine(named):
+        return None
+    return str(named.get("host"))
 
 
 def boot_id() -> str | None:

@@ -96,6 +96,24 @@ class ModelFolder:
         """The evaluation whose weights are stored, or those whose mean; none without a file."""
         return owners_of(self._storage, self._path(WEIGHTS))
 
+    @property
+    def sources(self) -> set[int]:
+        """The evaluations that the weights are of, or that members were chosen among."""
+        try:
+            card = self.card()
+        except UserError:  # it is written again
+            card = {}
+        return {*self.owners, *card.get("members", ()), *card.get("candidates", ())}
+
+    def delete(self) -> None:
+        """Delete the description, the plan and the weights.
+
+        The weights go last, for they name the evaluation: a process that dies in between leaves
+        what the next one deletes.
+        """
+        for name in (CARD, PLAN, WEIGHTS):
+            self._storage.delete(self._path(name))
+
     def weights(self) -> dict[str, Tensor]:
         """The weights, on the CPU.
 

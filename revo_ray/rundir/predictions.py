@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from revo_ray.errors import UserError
 from revo_ray.rundir.bounded import read_arrays, read_table
 from revo_ray.rundir.evaluation import Evaluation
-from revo_ray.rundir.forms import Form, Members
+from revo_ray.rundir.forms import FORMS, Form, Members
 from revo_ray.settings.safe_json import read_json
 from revo_ray.storage import Storage
 
@@ -167,6 +168,14 @@ class Predictions:
             path = f"{FOLDER}/{name}"
             if name.removesuffix(".npz").isdigit() and path not in kept:
                 self._storage.delete(path)
+
+    def delete_tests_of_others(self, evaluations: Collection[int]) -> None:
+        """Delete the answers of forms with a member that is not one of these evaluations."""
+        for form in FORMS:
+            with suppress(UserError):  # a damaged file is made again
+                found = self.test(form)
+                if found is not None and not found.members.keys() <= set(evaluations):
+                    self._storage.delete(_test_path(form))
 
     def write_test(self, form: Form, found: TestPredictions) -> None:
         """Write what a form answers on the test images.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from revo_ray.errors import UserError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 REPORT = "report"
 TRACKING = "tracking.json"
 TENSORBOARD = "tensorboard"
+ABANDONED_SECONDS = 3600.0
+"""Age after which a temporary file of a report counts as left by a killed process."""
 _ID = re.compile("[0-9a-f]{12}")
 """Matches the id of a search; trackers make file names of it."""
 
@@ -80,6 +83,19 @@ class Folder:
     def report(self) -> Storage:
         """The folder that `revo-ray report` writes."""
         return self.storage.child(REPORT)
+
+    def delete_leftovers(self) -> None:
+        """Delete the temporary files that a killed process left; call it while holding the lock.
+
+        Reports take no lock, so only old files of theirs are deleted.
+
+        Raises:
+            OSError: the storage is unreachable.
+            UserError: a folder is a link, which leads to files that are not this search's.
+        """
+        self.storage.delete_leftovers()
+        with suppress(UserError):  # nothing of a search goes through this link
+            self.storage.delete_leftovers(REPORT, below=True, age=ABANDONED_SECONDS)
 
     def lock(
         self, say: Callable[[str], None] | None = None, *, within: RunLock | None = None
@@ -181,6 +197,12 @@ class RunDirectory(Folder):
     def has_rows(self) -> bool:
         """Whether anything is in the ledger, rows that were cut short included."""
         return bool(self.storage.list(Ledger.FOLDER))
+
+    @property
+    def has_evaluations(self) -> bool:
+        """Whether an evaluation has ended here, also where the ledger was put away since."""
+        ends = (ledger.TABLE, outcome.FILE)
+        return self.has_rows or any(self.storage.exists(name) for name in ends)
 
     def count_rows(self) -> int:
         """Number of row files; none of them is read."""
@@ -291,6 +313,21 @@ class RunDirectory(Folder):
         """
         return read_form(self.storage, name)
 
+    def delete_forms_of_others(self, evaluations: Collection[int]) -> None:
+        """Delete forms, and their tests, that other evaluations than these have a part in.
+
+        The number of a row that was taken back may come again, with other weights.
+
+        Raises:
+            OSError: the storage is unreachable.
+            UserError: a folder is a link, which leads to files that are not this search's.
+        """
+        for folder in (self.best, self.plain, self.ensemble, self.soup):
+            if not folder.sources <= set(evaluations):
+                folder.delete()
+        self.members.delete_others(evaluations)
+        self.predictions.delete_tests_of_others(evaluations)
+
     def write_weights(self, folder: str, weights: Mapping[str, Tensor], evaluation: int) -> None:
         """Write the weights of an evaluation into one of the folders of models.
 
@@ -346,14 +383,11 @@ class RunDirectory(Folder):
         return made
 
     def delete_leftovers(self) -> None:
-        """Delete the temporary files that a killed process left; no other process may write here.
-
-        Raises:
-            OSError: the storage is unreachable.
-            UserError: a folder is a link, which leads to files that are not this search's.
-        """
-        for folder in ("", Ledger.FOLDER, self.models.folder, PREDICTIONS, *FORMS):
+        """Delete the temporary files that a killed process left; see `Folder.delete_leftovers`."""
+        super().delete_leftovers()
+        for folder in (Ledger.FOLDER, self.models.folder, PREDICTIONS, *FORMS):
             self.storage.delete_leftovers(folder)
+        self.storage.delete_leftovers(TENSORBOARD, below=True)
 
     @property
     def tensorboard(self) -> Storage:

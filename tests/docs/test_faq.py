@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from revo_ray.cli.main import main
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import resolve
 from revo_ray.storage import Storage
 from tests.monitor.synthetic import open_state, run
@@ -43,6 +45,13 @@ def searched(folder: Path, errors: int = 0) -> None:
     for number in range(4, 4 + errors):
         error = {"status": "error", "error": "OSError: photos/cat/0.png: No such file"}
         state.ledger.append(Evaluation(evaluation=number, sample={}, **error))
+
+
+def put_away(folder: Path) -> None:
+    searched(folder)
+    directory = RunDirectory(str(folder / "run"))
+    directory.write_outcome(directory.outcome_so_far(directory.config().config))
+    shutil.rmtree(folder / "run" / "ledger")
 
 
 def edited(folder: Path) -> None:
@@ -77,6 +86,7 @@ CASES: list[tuple[Prepare, list[str]]] = [
     # run directory
     (searched, ["search", *SET, "--set", "name=run"]),
     (searched, ["search", "{}/run"]),
+    (put_away, ["search", *SET, *RUN, "--resume"]),
     (searched, ["search", *SET, *RUN, "--set", "train.epochs=20", "--resume"]),
     (lambda folder: (folder / "file").touch(), ["search", "--set", "storage={}/file"]),
     (edited, ["report", "{}/run"]),

@@ -50,11 +50,11 @@ POINTS = {
     # The table of all rows is written, the result is not.
     "result": Point("revo_ray.storage", "Storage.write", _writes("result.json")),
     # A row's temporary file is whole, its name is not there yet.
-    "replace": Point("os", "replace", lambda source, target: "/ledger/" in os.fspath(target)),
+    "replace": Point("os", "link", lambda source, target: "/ledger/" in os.fspath(target)),
     # A row's temporary file is half written.
     "fsync": Point("os", "fsync", lambda file: "/ledger/" in os.readlink(f"/proc/self/fd/{file}")),
 }
-"""By the name of the function in whose call, before it does anything, the driver dies."""
+"""By name, mostly that of the function in whose call, before it does anything, the driver dies."""
 
 
 def arm(name: str, nth: int) -> None:

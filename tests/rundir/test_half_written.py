@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,8 @@ def write_all(folder: Path) -> list[Callable[[], object]]:
             lambda number=number: run.predictions.write_images(*[scored(number)] * 2),
             lambda number=number: run.predictions.write_test("best", answered(number)),
             lambda new=new: run.best.take(new, "none", CARD),
+            lambda: run.tensorboard.write("events", b"whole"),
+            lambda: run.tensorboard.write("000000/events", b"whole"),
         ]
     for number in (0, 1):
         new = row(number)
@@ -208,3 +211,18 @@ def test_a_writer_that_fails_halfway_leaves_the_old_file(
         assert read_all(tmp_path / "run") == before
         assert [p.name for p in tmp_path.rglob("*") if p.name.startswith(".")] == []
         write()
+
+
+@pytest.mark.parametrize("kind", [RunDirectory, StudyDirectory])
+def test_a_report_that_is_being_written_is_left_alone(
+    kind: type[RunDirectory | StudyDirectory], tmp_path: Path
+) -> None:
+    """It takes no lock: only files that were not touched for hours go."""
+    folder = kind(str(tmp_path))
+    for name in (".old.tmp", ".new.tmp", "figures/.old.tmp", "figures/.new.tmp", "page.html"):
+        folder.report.write(name, b"half")
+        if "old" in name:
+            os.utime(tmp_path / "report" / name, (0, 0))
+    folder.delete_leftovers()
+    left = {path.name for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert left == {".new.tmp", "page.html"}

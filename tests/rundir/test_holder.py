@@ -20,6 +20,7 @@ from revo_ray.errors import UserError
 from revo_ray.rundir import lock
 from revo_ray.rundir.holder import Holder
 from revo_ray.rundir.lock import RunLock
+from revo_ray.rundir.machine import this_machine
 from revo_ray.storage import Storage
 from tests.object_store import object_store
 
@@ -104,11 +105,22 @@ def test_a_lock_of_another_machine_may_be_held(tmp_path: Path) -> None:
     holder, file = Holder(Storage(str(tmp_path))), tmp_path / lock.FILE
     file.write_bytes(ELSEWHERE)
     assert holder.state == "unknown"
-    with RunLock(Storage(str(tmp_path))):
+    said: list[str] = []
+    with RunLock(Storage(str(tmp_path)), said.append) as outer:
         assert holder.state == "held"
+        assert f"the last search in {tmp_path} ran on elsewhere" in " ".join(said)
+        (tmp_path / "search").mkdir()
+        (tmp_path / "search" / lock.FILE).write_bytes(ELSEWHERE)
+        RunLock(Storage(str(tmp_path / "search")), said.append, within=outer).close()
+        assert len(said) == 1, "a study's search says nothing more"
         assert "host" in json.loads(file.read_bytes())
     assert holder.state == "free"
     assert not file.read_bytes(), "it ended, on any machine"
+    own = this_machine()
+    for named in (b"", json.dumps(own).encode(), json.dumps(own | {"boot": "before"}).encode()):
+        file.write_bytes(named)
+        RunLock(Storage(str(tmp_path)), said.append).close()
+    assert len(said) == 1, "no process of this machine outlives its restart"
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOLCK, errno.EACCES])

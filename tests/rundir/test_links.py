@@ -135,6 +135,7 @@ WRITERS: dict[str, Callable[[RunDirectory], object]] = {
     "rows that are taken back": lambda run: run.ledger().remove(range(9)),
     "weights of no row": lambda run: run.models.delete_others([]),
     "predictions of no row": lambda run: run.predictions.delete_others([]),
+    "forms of no row": lambda run: run.delete_forms_of_others([]),
     "members of no ensemble": lambda run: run.members.delete_others([]),
     "a lock": lambda run: run.lock().close(),
 }

@@ -13,6 +13,8 @@ from revo_ray.objective import METRICS
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.storage import Storage
 
+FILE = "events.out.tfevents.revo"
+
 
 class EvaluationCurves:
     """Writes one TensorBoard run for each evaluation; a listener of the ledger.
@@ -31,8 +33,11 @@ class EvaluationCurves:
         self._hyperparameters = hyperparameters
 
     def catch_up(self, rows: Iterable[Evaluation]) -> None:
-        """Write the runs of rows that have none."""
-        present = set(self._storage.list())
+        """Write the runs of rows that have none, and delete those of rows that were taken back."""
+        rows, present = list(rows), set(self._storage.list())
+        for name in present - {_run(row) for row in rows}:
+            if name.isdigit():
+                self._storage.delete(f"{name}/{FILE}")
         for row in rows:
             # A disk may have the folder without its file; an object store has no such folder.
             if _run(row) not in present or (
@@ -57,7 +62,7 @@ class EvaluationCurves:
 
 def _path(row: Evaluation) -> str:
     """The event file of a row. A row that is made again replaces its file."""
-    return f"{_run(row)}/events.out.tfevents.revo"
+    return f"{_run(row)}/{FILE}"
 
 
 def _run(row: Evaluation) -> str:

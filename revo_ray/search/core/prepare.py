@@ -131,7 +131,7 @@ class Preparation:
         """
         run = self.refuse_second(config)
         resolved, method = resolve(config)
-        if run.has_rows:
+        if run.has_evaluations:
             resolved = _with_recorded_fraction(resolved, run)
             self._check_recorded(run, resolved, method)  # before images are read for nothing
         else:
@@ -144,14 +144,19 @@ class Preparation:
         """The run directory of a search, which no other one has begun, unless it is resumed.
 
         Raises:
-            UserError: another one has, or a path is relative inside a Ray job.
+            UserError: another one has, its ledger is gone, or a path is relative inside a Ray job.
         """
         check_paths(config)
         run = RunDirectory.of(config)
-        if not self.resume and run.has_rows:
+        if not self.resume and run.has_evaluations:
             raise UserError(
                 f"{run.uri} already holds a search; go on with --resume (resume=True), or "
                 f"choose another name with --set name={config.name}-2"
+            )
+        if not run.has_rows and (found := run.outcome()) is not None and found.best is not None:
+            raise UserError(
+                f"{run.uri} holds the result of a search without its ledger; put ledger/ back, or "
+                "delete result.json and ledger.parquet to begin anew"
             )
         return run
 
@@ -166,7 +171,7 @@ class Preparation:
         table, network = self.table(config), self.network(config)
         checksums = {"weights": network.sha256, "table": table.sha256}
         method, grown = checked.method, False
-        if begun := run.has_rows:
+        if begun := run.has_evaluations:
             grown = self._check_recorded(run, config, method, checksums)
         warm = find_warm_start(config, run, network.units)
         if not begun:
@@ -174,7 +179,7 @@ class Preparation:
                 run.write_warm_start(warm)
             run.write_config(config, checksums, RULES, network.revision)
         splits = self.splits(config)
-        if run.predictions.images("test") is None:
+        if not begun or run.predictions.images("test") is None:  # not those of other settings
             run.predictions.write_images(
                 _scored(table, splits.validation), _scored(table, splits.test)
             )
@@ -225,13 +230,11 @@ class Preparation:
         run = RunDirectory.of(config)
         try:
             result = run.outcome()
+            if result is None or result.evaluations != run.count_rows():
+                return None  # an outcome also stands where its ledger was put away
+            if not (result.spends(config.search.evaluations) and run.holds(result)):
+                return None
         except UserError:  # the ledger still has all that is needed to write it again
-            return None
-        if result is None or result.evaluations != run.count_rows():
-            return None  # an outcome also stands where its ledger was put away
-        if not result.spends(config.search.evaluations):
-            return None
-        if not run.holds(result):
             return None
         resolved, method = resolve(config)
         self._check_recorded(run, _with_recorded_fraction(resolved, run), method)

@@ -114,6 +114,7 @@ class SearchState:
         for row in self.ledger:
             self._spend(row.evaluation, row.epochs)
         self.few.begin(self.ledger)
+        self.run.delete_forms_of_others([row.evaluation for row in self.ledger])
         self.delete_unrecorded()
 
     def delete_unrecorded(self) -> None:

@@ -264,3 +264,14 @@ def test_long_searches_have_few_histograms() -> None:
     due = [generation for generation in range(100_000) if has_histograms(generation)]
     assert due[: HISTOGRAMS + 3] == [*range(HISTOGRAMS + 1), HISTOGRAMS + 2, HISTOGRAMS + 4]
     assert len(due) < HISTOGRAMS * (1 + math.log2(100_000 / HISTOGRAMS) / 2) + 1
+
+
+def test_a_row_that_was_taken_back_leaves_no_curves(tmp_path: Path) -> None:
+    """It may come again with other ones, written by a driver that dies before it shows them."""
+    storage = Storage(str(tmp_path))
+    run(open_state(storage), rows=3)
+    curves = tmp_path / "tensorboard" / "000002"
+    assert list(curves.iterdir())
+    (tmp_path / "ledger" / "000002.json").unlink()
+    open_state(storage)
+    assert not list(curves.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ def loss_of(request: Request) -> float:
     return sum((rate - 0.01) ** 2 for rate in request.config["plan"]["unit_lrs"])
 
 
+def weights_of(plan: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights that an evaluation has, which follow from its plan as they do in training."""
+    return {"w": torch.tensor(plan["unit_lrs"])}
+
+
 def logits_of(run: RunDirectory, split: str, number: int) -> np.ndarray:
     """The logits that an evaluation has on the images of a split."""
     images = run.predictions.images(split) or IMAGES
@@ -84,7 +90,7 @@ def measure(request: Request, folder: Path, status: str = "ok", **extra: Any) ->
         row["predictions"] = run.predictions.write(number, logits, "float32")
     wrote = loss is not None and (limit is None or (loss, loss, number) < tuple(limit))
     if wrote:
-        run.models.write(WEIGHTS, number)
+        run.models.write(weights_of(request.config["plan"]), number)
     return {"row": row, "weights": wrote, "cold": False, "whole": True}
 
 
@@ -92,10 +98,11 @@ def answer(request: Request) -> dict[str, Any]:
     """Do the work at the end of a search, as `final_work.make` does."""
     work, run = request.config, RunDirectory(request.config["task"]["run"])
     if work["make"] == "train":
-        run.write_weights(work["folder"], WEIGHTS, work["evaluation"])
+        run.write_weights(work["folder"], weights_of(work["plan"]), work["evaluation"])
     elif work["make"] == "soup":
         members = {row["evaluation"]: 0.5 for row in work["candidates"][:2]}
-        run.soup.write(WEIGHTS, *members)
+        means = [run.models.weights(number)["w"].mean() for number in members]
+        run.soup.write({"w": torch.stack(means).mean(0, keepdim=True)}, *members)
         return {
             "error": None,
             "members": members,
@@ -107,6 +114,7 @@ def answer(request: Request) -> dict[str, Any]:
         assert form is not None
         assert form.complete
         logits = np.mean([logits_of(run, "test", number) for number in form.members], 0)
+        logits[:, 0] += sum(share * float(found["w"].sum()) for share, found in form.weights())
         worst, shown = np.array([3]), np.zeros((1, 8, 8, 3), np.uint8)
         run.predictions.write_test(
             work["form"], TestPredictions(form.members, logits, work["looks"], worst, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,15 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from revo_ray.errors import SearchError
 from revo_ray.objective import METRICS, Scores
 from revo_ray.rundir.evaluation import Evaluation
+from revo_ray.rundir.forms import FORMS
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
+from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.core.summary import finished_result, write_result
 from revo_ray.settings.schema import SearchConfig
 from tests.properties import examples
-from tests.search.core.by_hand import answer, finish, measure, open_state, run
+from tests.search.core.by_hand import answer, files, finish, measure, open_state, run
 from tests.search.core.by_hand import open_search as open_state_of
 
 
@@ -136,6 +140,11 @@ def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, sp
     write_result(state)
     assert finished()
     assert finished_result(open_search()) is not None
+    for form in state.forms.members:
+        (folder / form / "config.json").write_text("{")
+        assert not finished()
+        finish(open_search())
+        assert finished()
     path, number = folder / "best" / "model.safetensors", state.best.evaluation
     SPOILT[spoilt](path, number)
     assert not finished()
@@ -151,3 +160,77 @@ def test_weights_that_are_not_the_best_rows_are_trained_again(tmp_path: Path, sp
     again.forms.answered(request.config, answer(request))
     finish(again)
     assert finished()
+
+
+SMALL = ("search.evaluations=12", "search.population=4")
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """The files of models and predictions; of tests all but the number of looks."""
+    found: dict[str, Any] = files(folder)
+    predictions = RunDirectory(str(folder)).predictions
+    for form in FORMS:
+        test = predictions.test(form)
+        assert test is not None
+        found[f"predictions/test-{form}.npz"] = (test.members, test.logits.tolist())
+    return found
+
+
+def test_nothing_is_left_of_a_search_whose_ledger_was_deleted(tmp_path: Path) -> None:
+    """The numbers of its evaluations come again, for others."""
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    run(open_state(whole, *SMALL), whole)
+    run(open_state(folder, *SMALL, "search.seed=1"), folder)
+    assert contents(folder) != contents(whole)
+    shutil.rmtree(folder / "ledger")
+    state = open_state(folder, *SMALL)
+    assert files(folder).keys() == {"predictions/images.parquet"}
+    run(state, folder)
+    assert contents(folder) == contents(whole)
+
+
+def test_forms_of_rows_that_were_taken_back_are_made_and_tested_again(tmp_path: Path) -> None:
+    """Errors stop a search that was tested before; rows that came from them get other samples."""
+    options = (*SMALL, "search.keep=2")
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+
+    def requests(state: SearchState) -> dict[int, Request]:
+        """All evaluations that may be made now."""
+        found = {}
+        while not state.ended and (request := state.next_request()) is not None:
+            found[request.proposal.evaluation] = request
+        return found
+
+    def work(state: SearchState, request: Request, status: str = "ok") -> None:
+        """Make an evaluation; the tenth is better than all others."""
+        number = request.proposal.evaluation
+        best = {"val_loss": 0.0} if number == 9 else {}
+        state.record(request.proposal, measure(request, Path(state.run.uri), status, **best), "")
+        state.tell(number)
+
+    def work_to_the_end(state: SearchState) -> SearchState:
+        while not state.spent:
+            for request in requests(state).values():
+                work(state, request)
+        finish(state)
+        return state
+
+    work_to_the_end(open_state(whole, *options))
+    state = open_state(folder, *options)
+    for _ in range(2):
+        for number, request in requests(state).items():
+            work(state, request, "error" if number in (6, 7) else "ok")
+    busy = requests(state)
+    work(state, busy.pop(9))
+    state.stop()
+    for request in busy.values():
+        state.returned(request.proposal)
+    finish(state)
+    write_result(state)
+    assert state.run.best.owner == 9
+    state = open_state(folder, *options)
+    with pytest.raises(SearchError, match="evaluations 6 to 8 all failed"):
+        work(state, requests(state)[8], "error")
+    state = work_to_the_end(open_state(folder, *options))
+    assert contents(folder) == contents(whole)
+    assert write_result(state).forms["best"].looks == 2

@@ -20,6 +20,7 @@ from revo_ray.data.table.image_table import prepare_table
 from revo_ray.errors import UserError
 from revo_ray.methods import load_methods
 from revo_ray.objective import LOSS
+from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.outcome import SearchResult
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.prepare import RULES, Preparation, resolve
@@ -236,6 +237,60 @@ def test_a_search_of_other_rules_is_refused_before_its_images_are_read(
     for resume in (preparation.check, preparation.finished):
         with pytest.raises(UserError, match=f"version 77 of the rules of {rule}"):
             resume(config)
+
+
+@pytest.mark.parametrize("left", ["ledger/000000.json", "ledger.parquet", "result.json"])
+def test_a_search_is_not_begun_over_another_whose_ledger_may_have_been_put_away(
+    left: str, tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    run = RunDirectory.of(config)
+    run.write_config(config, CHECKSUMS, RULES)
+    if left == "result.json":
+        nothing = SearchResult.of_rows("run", run.uri, [], LOSS)
+        run.write_outcome(replace(nothing, evaluations=1, stopped_by="budget"))
+    else:
+        run.storage.write(left, b"")
+    with pytest.raises(UserError, match=r"other settings: train\.seed"):
+        preparation.check_unlocked(config_of(tmp_path, "full", {"train.seed": 7}))
+    preparation.resume = False
+    with pytest.raises(UserError, match=r"run already holds a search; go on with --resume"):
+        preparation.check_unlocked(config)
+
+
+def test_a_result_without_its_ledger_is_not_trained_again_unasked(
+    tmp_path: Path, preparation: Preparation
+) -> None:
+    config = config_of(tmp_path, "full", {})
+    run = RunDirectory.of(config)
+    run.write_config(config, CHECKSUMS, RULES)
+    best = Evaluation(evaluation=0, sample={}, status="ok", val_loss=0.5)
+    run.write_outcome(SearchResult.of_rows("run", run.uri, [best], LOSS))
+    with pytest.raises(UserError, match="put ledger/ back, or delete result"):
+        preparation.check_unlocked(config)
+    run.storage.delete("result.json")
+    with pytest.raises(ReadImagesError):
+        preparation.check_unlocked(config)
+
+
+def test_a_search_without_a_row_is_begun_anew_with_other_images(tmp_path: Path) -> None:
+    settings = {"model.name": "timm/test_resnet", "model.weights": "none"}
+    settings |= {"data.max_images": 200, "data.image_size": 32}
+    for seed in (0, 1):
+        config = config_of(tmp_path, "full", settings | {"data.seed": seed})
+        with ExitStack() as stack:
+            preparation = Preparation(
+                str(tmp_path),
+                False,
+                stack,
+                prepare_table=prepare_table,
+                early_stopping=lambda method, config: None,
+            )
+            state = preparation.state(config)
+            table, rows = preparation.table(config), preparation.splits(config).test
+        images = state.run.predictions.images("test")
+        assert images is not None
+        assert images.names == tuple(table.names[row] for row in rows)
 
 
 @pytest.mark.parametrize("file", CHECKSUMS)

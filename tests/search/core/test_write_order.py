@@ -39,6 +39,10 @@ class Watched(Storage):
         self._before(path)
         super().write(path, content)
 
+    def create(self, path: str, content: bytes) -> bytes:
+        self._before(path)
+        return super().create(path, content)
+
     def move(self, source: str, target: str) -> None:
         self._before(target)
         super().move(source, target)
