@@ -80,7 +80,7 @@ def search(
     if as_json:
         tell(asdict(result))
     show_result(result, config, overrides, *more)
-    if result.best is None and result.stopped_by == "budget":
+    if result.best is None:
         ledger = RunDirectory(result.directory).ledger_uri
         raise SearchError(
             f"no evaluation succeeded ({status_counts(result)}); {ledger} has the "
@@ -165,7 +165,9 @@ def study(
             f"search.stop_after has passed with {left} of {left + len(spent)} searches unfinished; "
             "the same command with --resume spends the rest"
         )
-    if nothing := [result.name for result in spent if result.best is None]:
+    if not results:
+        raise SearchError("search.stop_after passed before an evaluation ended; allow more time")
+    if nothing := [result.name for result in results if result.best is None]:
         raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
     show_next(steps)
 
