@@ -1,10 +1,11 @@
-"""How `search` and `study` end: exit status, with searches that were run before."""
+"""How `search` and `study` end: exit status and next commands, with searches that were run before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +18,8 @@ from tests.report.studies import write_search
 from tests.typed import Typed
 
 DIVERGED = (None, None)
+CLUSTER = "ray://cluster name:10001"
+CLUSTER_WORDS = "--address 'ray://cluster name:10001'"
 
 Ended = Callable[..., None]
 
@@ -86,3 +89,40 @@ def test_a_study_that_time_ended_has_a_result_or_ends_with_3(
     assert found == status
     assert "2 of 2 searches unfinished; the same command with --resume" in out
     assert ("search.stop_after passed before an evaluation ended" in err) == (status == 3)
+
+
+@pytest.mark.parametrize("stopped_by", ["budget", "time"])
+def test_the_next_search_joins_the_same_cluster(
+    ended: Ended, typed: Typed, tmp_path: Path, stopped_by: str
+) -> None:
+    (tmp_path / "photos/a").mkdir(parents=True)
+    ended((0.5, 0.6), stopped_by=stopped_by)
+    status, out, _ = typed("search", "photos", "--address", CLUSTER)
+    assert status == 0
+    (again,) = (line for line in out.splitlines() if "--resume" in line and "revo-ray" in line)
+    assert CLUSTER_WORDS in again
+
+
+@pytest.mark.parametrize("kind", ["search", "study"])
+def test_a_checked_search_starts_on_the_same_cluster(
+    typed: Typed, study_file: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(search_commands, "show_dry_run", lambda *_: None)
+    config = [study_file] if kind == "study" else []
+    status, out, _ = typed(kind, *config, "--dry-run", "--address", CLUSTER)
+    assert status == 0
+    assert CLUSTER_WORDS in out
+
+
+@pytest.mark.parametrize("kind", ["search", "study"])
+def test_a_stopped_search_goes_on_on_the_same_cluster(
+    typed: Typed, study_file: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(revo_ray.run, f"run_{kind}", stopped)
+    config = [study_file] if kind == "study" else []
+    status, out, _ = typed(kind, *config, "--address", CLUSTER)
+    assert status == 130
+    assert out.count(CLUSTER_WORDS) == 1
