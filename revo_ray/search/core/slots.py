@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 UNIT = 10_000
-"""Ray counts resources in ten-thousandths, rounded to the nearest."""
+"""Ray counts resources in ten-thousandths, rounded down."""
 
 
 def slots(gpus: float, per_trial: float) -> int:
@@ -17,4 +17,4 @@ def slots(gpus: float, per_trial: float) -> int:
     """
     if per_trial >= 1:
         return int(gpus // per_trial)
-    return int(gpus) * (UNIT // max(1, int(per_trial * UNIT + 0.5)))
+    return int(gpus) * (UNIT // max(1, int(per_trial * UNIT)))

@@ -27,7 +27,7 @@ from revo_ray.storage import Storage
         (1, 0.1, {"CPU": 64.0, "GPU": 1.0}, 10),
         (1, 0.05, {"CPU": 64.0, "GPU": 1.0}, 20),
         (1, 0.6, {"CPU": 64.0, "GPU": 3.0}, 3),
-        (1, 1 / 6, {"CPU": 64.0, "GPU": 1.0}, 5),
+        (1, 1 / 6, {"CPU": 64.0, "GPU": 1.0}, 6),
         (1, 1, {"CPU": 16.0}, 0),
     ],
 )
@@ -40,7 +40,7 @@ def test_ray_gives_as_many_evaluations_their_gpus_as_were_counted() -> None:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     ray.init(address="local", num_cpus=64, num_gpus=3, **quiet)
     try:
-        for gpus in (0.3, 0.4, 0.6, 1 / 3, 1 / 6, 0.1666, 1, 2):
+        for gpus in (0.3, 0.4, 0.6, 1 / 3, 1 / 6, 1, 2):
             bundle = TrialResources(1, gpus).bundle
             groups = [placement_group([bundle]) for _ in range(slots(3, gpus))]
             assert all(group.wait(60) for group in groups), gpus
