@@ -59,7 +59,7 @@ def main() -> None:
         whole = alone(prepare, images, folder / "whole", arguments.size, True)
         use = alone(use_table, folder / "whole", arguments.size)
         reading = alone(count_reads, min(images.iterdir()), folder / "reads", arguments.size)
-        seeking = alone(seek_twins, arguments.hashes)
+        seeking = alone(seek_near_duplicates, arguments.hashes)
         small = []
         for count in (arguments.small, 10 * arguments.small):
             alone(write_small, folder / str(count), count)
@@ -216,7 +216,7 @@ def count_reads(images: Path, folder: Path, size: int) -> dict[str, float]:
     }
 
 
-def seek_twins(count: int) -> dict[str, Any]:
+def seek_near_duplicates(count: int) -> dict[str, Any]:
     """Near-duplicates among hashes of cuts of photographs, and among ten times as many.
 
     Each tenth of the larger set has the same hashes with other bits turned, so that a part of a
@@ -224,9 +224,9 @@ def seek_twins(count: int) -> dict[str, Any]:
     """
     from sklearn.datasets import load_sample_images
 
+    from revo_ray.data.near_duplicates.image_hashes import SIDE, ImageHashes
+    from revo_ray.data.near_duplicates.similar_images import find_similar
     from revo_ray.data.table.threads import in_order
-    from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
-    from revo_ray.data.twins.near_duplicates import find_similar
 
     photographs = load_sample_images().images
 
@@ -252,9 +252,9 @@ def seek_twins(count: int) -> dict[str, Any]:
         pairs.append(sum(map(len, find_similar(many, thumbnails.__getitem__))))
         seconds.append(clock.read()["cpu_seconds"])
     return {
-        "twins_cpu_seconds": [round(each, 3) for each in seconds],
-        "twins_pairs": pairs,
-        "twins_ratio": round(seconds[1] / seconds[0], 2),
+        "near_duplicates_cpu_seconds": [round(each, 3) for each in seconds],
+        "near_duplicates_pairs": pairs,
+        "near_duplicates_ratio": round(seconds[1] / seconds[0], 2),
     }
 
 

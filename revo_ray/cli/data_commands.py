@@ -37,7 +37,7 @@ def inspect(
         with looking(progress_console()) as (progress, seeking):
             try:
                 found = inspect_images(
-                    settings.data, folder, progress, seeking=seeking, list_twins=duplicates
+                    settings.data, folder, progress, seeking=seeking, list_pairs=duplicates
                 )
             except OSError as error:
                 if duplicates is not None and error.filename is not None:

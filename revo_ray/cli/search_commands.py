@@ -62,11 +62,12 @@ def search(
         overrides = [*(overrides or []), f"search.evaluations={evaluations}"]
     _refuse_run_directory(config)
     settings = SearchConfig.load(config, overrides or [])
+    more = [*plugin_words(plugin_path), *_address_words(address)]
     if dry_run:
-        _show_dry_run(settings, config, overrides, resume, plugin_path, time)
+        show_dry_run(settings, resume, plugin_path or (), time)
+        _show_start(settings, config, overrides, resume, *more, *_time_words(time))
         return
-    more = plugin_words(plugin_path)
-    with _resumable(settings, config, overrides, address, *more, *_time_words(time)):
+    with _resumable(settings, config, overrides, *more, *_time_words(time)):
         from revo_ray.run import run_search
 
         result = run_search(
@@ -80,7 +81,7 @@ def search(
     if as_json:
         tell(asdict(result))
     show_result(result, config, overrides, *more)
-    if result.best is None and result.stopped_by == "budget":
+    if result.best is None:
         ledger = RunDirectory(result.directory).ledger_uri
         raise SearchError(
             f"no evaluation succeeded ({status_counts(result)}); {ledger} has the "
@@ -99,23 +100,20 @@ def _refuse_run_directory(config: str | None) -> None:
         raise UserError(f"{config!r} is the run directory of a search; name {file} with --resume")
 
 
-def _show_dry_run(
+def _show_start(
     settings: SearchConfig,
     config: str | None,
     overrides: list[str] | None,
     resume: bool,
-    plugin_path: list[Path] | None,
-    time: timedelta | None = None,
-    images: str | None = None,
+    *more: str,
 ) -> None:
-    show_dry_run(settings, resume, plugin_path or (), time)
-    more = (
-        *([images] if images else []),
-        *plugin_words(plugin_path),
-        *_time_words(time),
-        *(["--resume"] if resume else []),
-    )
-    show_next([("start it", configured(settings.KIND, config, overrides, *more))])
+    """Print the command that starts what a dry run has checked."""
+    words = (*more, *(["--resume"] if resume else []))
+    show_next([("start it", configured(settings.KIND, config, overrides, *words))])
+
+
+def _address_words(address: str | None) -> list[str]:
+    return ["--address", address] if address else []
 
 
 def _time_words(time: timedelta | None) -> list[str]:
@@ -137,12 +135,17 @@ def study(
     """Run a search for each combination of method, model, data, fraction and seed; report all."""
     own = [] if images is None else images_overrides(images, config)
     settings = StudyConfig.load(config, [*own, *(overrides or [])])
-    more = [*([images] if images else []), *plugin_words(plugin_path)]
+    more = [
+        *([images] if images else []),
+        *plugin_words(plugin_path),
+        *_address_words(address),
+    ]
     if dry_run:
-        _show_dry_run(settings, config, overrides, resume, plugin_path, images=images)
+        show_dry_run(settings, resume, plugin_path or ())
+        _show_start(settings, config, overrides, resume, *more)
         return
     folder = Storage(settings.storage).child(settings.name)
-    with _resumable(settings, config, overrides, address, *more):
+    with _resumable(settings, config, overrides, *more):
         from revo_ray.run import run_study
 
         try:
@@ -165,7 +168,9 @@ def study(
             f"search.stop_after has passed with {left} of {left + len(spent)} searches unfinished; "
             "the same command with --resume spends the rest"
         )
-    if nothing := [result.name for result in spent if result.best is None]:
+    if not results:
+        raise SearchError("search.stop_after passed before an evaluation ended; allow more time")
+    if nothing := [result.name for result in results if result.best is None]:
         raise SearchError(f"no evaluation succeeded in {', '.join(nothing)}")
     show_next(steps)
 
@@ -236,8 +241,7 @@ def _resumable(
     settings: SearchConfig,
     config: str | None,
     overrides: list[str] | None,
-    address: str | None,
-    *words: str,
+    *more: str,
 ) -> Iterator[None]:
     """Stop at SIGINT and SIGTERM, and say how to resume after a stop or a failing storage."""
     from revo_ray.search.ray.stopping import stopping_on_signals
@@ -246,8 +250,7 @@ def _resumable(
         with stopping_on_signals(process_ends=True), located(settings):
             yield
     except KeyboardInterrupt:
-        more = ["--address", address] if address else []
-        again = configured(settings.KIND, config, overrides, *words, *more, "--resume")
+        again = configured(settings.KIND, config, overrides, *more, "--resume")
         say(f"Stopped; every finished evaluation is kept. Go on with: {again}")
         raise
     except OSError as error:

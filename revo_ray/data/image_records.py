@@ -75,7 +75,7 @@ class Topic(IntEnum):
     """Folders or values that look like splits; images left out of them."""
     GROUPS = 4
     """Images that may belong together: patients, subjects, scenes."""
-    TWINS = 5
+    NEAR_DUPLICATES = 5
     """Near-duplicates in two splits."""
     LABELS = 6
     """Labels that differ little, or say that there is none."""

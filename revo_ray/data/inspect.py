@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from revo_ray.data.class_findings import class_findings
 from revo_ray.data.image_records import Finding, Record, Source, Topic
 from revo_ray.data.inspection import NAMED, GroupCounts, Inspection, Overlap
+from revo_ray.data.near_duplicates.policy import SPLITS, Across, say_across
 from revo_ray.data.shapes import aspects
 from revo_ray.data.sources import read_source
 from revo_ray.data.splits.split import split_records
@@ -23,7 +24,6 @@ from revo_ray.data.table.fingerprint import table_path
 from revo_ray.data.table.image_table import opened
 from revo_ray.data.table.survey import Survey
 from revo_ray.data.table.threads import Progress
-from revo_ray.data.twins.policy import SPLITS, Across, say_across
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -36,7 +36,7 @@ def inspect(
     progress: Progress | None = None,
     *,
     seeking: Progress | None = None,
-    list_twins: Path | None = None,
+    list_pairs: Path | None = None,
 ) -> Inspection:
     """Look at the images as the preparation of a table would, and report what a search would find.
 
@@ -47,12 +47,13 @@ def inspect(
         config: configuration of the images.
         folder: folder in which tables are prepared, and which remembers the images.
         progress: called with the number of images done and of all images to look at.
-        seeking: called while twins are sought, with the parts of the work done and all parts.
-        list_twins: path of a csv file to write, which lists all pairs of twins.
+        seeking: called while near-duplicates are sought, with the parts of the work done and all
+            parts.
+        list_pairs: path of a csv file to write, which lists all pairs of near-duplicates.
 
     Raises:
         UserError: the source cannot be read; everything else that is wrong is an obstacle.
-        OSError: the file of twins cannot be written.
+        OSError: the file of near-duplicates cannot be written.
     """
     source = read_source(config)
     obstacles: list[UserError] = []
@@ -71,15 +72,15 @@ def inspect(
         facts = list(survey.facts(surveyed.rows))
         contents = survey.digests(rows, found)
         table = table_path(config, source, records, contents, Path(folder))
-        kept = surveyed.settled.records
+        kept = surveyed.treated.records
         labels = np.array([source.classes.index(record.label) for record in kept], np.int64)
         parts = _split(source, kept, config, obstacles)
         across = surveyed.across(parts) if parts else []
         ready = opened(table)
         limits = surveyed.limits(survey, config) if ready is None else ready.intensity
         of_pictures = surveyed.findings(survey, config, limits)
-        if list_twins is not None:
-            surveyed.list_twins(list_twins, parts)
+        if list_pairs is not None:
+            surveyed.list_pairs(list_pairs, parts)
     groups = _count_groups(records)
     leak = say_across(across, parts, config) if parts else None
     warnings = (

@@ -1,4 +1,4 @@
-"""Pictures that were looked at, and the twins among them: for `inspect` and for a table."""
+"""Pictures that were looked at, and the near-duplicates among them, for `inspect` and tables."""
 
 from __future__ import annotations
 
@@ -9,30 +9,37 @@ from pathlib import Path
 from revo_ray.data.files.decode import halved_finding, pages_finding
 from revo_ray.data.files.intensity import Range, intensity_finding
 from revo_ray.data.image_records import Finding, Record
+from revo_ray.data.near_duplicates.pairs import NearDuplicates
+from revo_ray.data.near_duplicates.policy import (
+    SPLITS,
+    Across,
+    Treated,
+    across_splits,
+    say_across,
+    treat,
+)
+from revo_ray.data.near_duplicates.similar_images import Indices
 from revo_ray.data.shapes import shape_findings
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.survey import Survey
 from revo_ray.data.table.threads import Progress
-from revo_ray.data.twins.near_duplicates import Indices
-from revo_ray.data.twins.pairs import Twins
-from revo_ray.data.twins.policy import SPLITS, Across, Settled, across_splits, say_across, settle
 from revo_ray.settings.schema import DataConfig
 
 
 @dataclass(frozen=True, eq=False)
 class Surveyed:
-    """Pictures of a source that can be used, after twins were acted on.
+    """Pictures of a source that can be used, after near-duplicates were acted on.
 
     Attributes:
         usable: records of the pictures that can be used.
-        twins: twins among them.
-        settled: the pictures that are kept, with findings about twins.
+        near_duplicates: near-duplicates among them.
+        treated: the pictures that are kept, with findings about near-duplicates.
         rows: rows of the kept pictures in the survey.
     """
 
     usable: Sequence[Record]
-    twins: Twins
-    settled: Settled
+    near_duplicates: NearDuplicates
+    treated: Treated
     rows: Indices
 
     @classmethod
@@ -44,27 +51,27 @@ class Surveyed:
         config: DataConfig,
         progress: Progress | None = None,
     ) -> Surveyed:
-        """Find the twins among pictures that were looked at, and act on them.
+        """Find the near-duplicates among pictures that were looked at, and act on them.
 
         Args:
             survey: the survey of their source.
             records: (N,) records of all pictures.
             rows: (N,) their rows in the survey.
             config: configuration of the images.
-            progress: called while twins are sought, with the parts done and all parts.
+            progress: called while near-duplicates are sought, with the parts done and all parts.
         """
         known = survey.usable(rows)
         usable = [record for record, good in zip(records, known.tolist(), strict=True) if good]
         rows = rows[known]
-        twins = Twins.find(
+        near_duplicates = NearDuplicates.find(
             [record.name for record in usable],
             survey.hashes(rows),
             lambda positions: survey.thumbnails(rows[positions]),
             survey.pairs_path,
             progress,
         )
-        settled = settle(usable, twins, config)
-        return cls(usable, twins, settled, rows[settled.kept])
+        treated = treat(usable, near_duplicates, config)
+        return cls(usable, near_duplicates, treated, rows[treated.kept])
 
     def limits(self, survey: Survey, config: DataConfig) -> Range | None:
         """The intensities that become black and white; None if no kept picture has any.
@@ -76,7 +83,7 @@ class Surveyed:
             return None
         if config.intensity != "auto":
             return config.intensity
-        return survey.intensities(self.settled.records, self.rows).range()
+        return survey.intensities(self.treated.records, self.rows).range()
 
     def findings(self, survey: Survey, config: DataConfig, limits: Range | None) -> list[Finding]:
         """Findings about the kept pictures themselves, whatever their splits.
@@ -89,30 +96,32 @@ class Surveyed:
         facts = list(survey.facts(self.rows))
         paged = [i for i, fact in enumerate(facts) if fact.pages > 1]
         found = [
-            *self.settled.findings,
+            *self.treated.findings,
             *halved_finding([fact.kind for fact in facts]),
             *shape_findings([fact.size for fact in facts], config.fit),
-            *pages_finding([self.settled.records[i].name for i in paged]),
+            *pages_finding([self.treated.records[i].name for i in paged]),
         ]
         if limits is not None and config.intensity == "auto":
             found.append(intensity_finding(int(survey.deep(self.rows).sum()), limits))
         return found
 
     def across(self, parts: Mapping[str, Indices]) -> list[Across]:
-        """Find twins across splits, whose positions are among the kept pictures."""
-        kept = self.settled.kept
-        return across_splits(self.twins, {name: kept[part] for name, part in parts.items()})
+        """Find near-duplicates across splits, whose positions are among the kept pictures."""
+        kept = self.treated.kept
+        return across_splits(
+            self.near_duplicates, {name: kept[part] for name, part in parts.items()}
+        )
 
     def leaks(self, splits: Splits, config: DataConfig) -> list[Finding]:
-        """Say how many images have a twin in another split."""
+        """Say how many images have a near-duplicate in another split."""
         parts = {name: getattr(splits, name) for name in SPLITS}
         found = say_across(self.across(parts), parts, config)
         return [found] if found else []
 
-    def list_twins(self, path: Path, parts: Mapping[str, Indices]) -> None:
-        """List all pairs of twins in a csv file, with the splits of those that are kept."""
+    def list_pairs(self, path: Path, parts: Mapping[str, Indices]) -> None:
+        """List all pairs of near-duplicates in a csv file, with the splits of those kept."""
         splits = ["left out"] * len(self.usable)
         for name, part in parts.items():
-            for i in self.settled.kept[part].tolist():
+            for i in self.treated.kept[part].tolist():
                 splits[i] = name
-        self.twins.write(path, self.usable, splits)
+        self.near_duplicates.write(path, self.usable, splits)

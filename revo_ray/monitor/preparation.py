@@ -25,7 +25,7 @@ def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) 
     Raises:
         UserError: as `prepare_table`.
     """
-    with table_progress(console) as show, twins_progress(console) as seeking:
+    with table_progress(console) as show, near_duplicates_progress(console) as seeking:
         table = prepare_table(config, folder, show, seeking=seeking, must_split=True)
     for warning in table.warnings:
         say(console, f"warning: {warning}")
@@ -68,8 +68,8 @@ def table_progress(console: Console | None) -> Iterator[Callable[[int, int], Non
 
 
 @contextmanager
-def twins_progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far the search for twins is; yields the function to call.
+def near_duplicates_progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far the search for near-duplicates is; yields the function to call.
 
     Args:
         console: the console to write to; None shows nothing.

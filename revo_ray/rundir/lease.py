@@ -30,7 +30,7 @@ HEARTBEAT = 5.0
 """Seconds between two renewals of a lease."""
 PATIENCE = 20.0
 """Seconds without a renewal after which others take a lease over."""
-SETTLE = 2.0
+READ_BACK = 2.0
 """Seconds between writing a lease and reading it back. The last of two newcomers to write wins."""
 
 Say = Callable[[str], None]
@@ -42,8 +42,8 @@ class Lease:
     Args:
         storage: the folder.
         say: called with one line if taking the lease takes long.
-        heartbeat, patience, settle: seconds, as in the constants; a heartbeat must be shorter than
-            half the patience.
+        heartbeat, patience, read_back: seconds, as in the constants; a heartbeat must be shorter
+            than half the patience.
 
     Raises:
         UserError: another process holds the folder.
@@ -56,7 +56,7 @@ class Lease:
         say: Say | None = None,
         heartbeat: float = HEARTBEAT,
         patience: float = PATIENCE,
-        settle: float = SETTLE,
+        read_back: float = READ_BACK,
     ) -> None:
         self._storage = storage
         self._heartbeat = heartbeat
@@ -69,7 +69,7 @@ class Lease:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         try:
-            self._take(say, settle)
+            self._take(say, read_back)
             self._thread.start()
         except BaseException:
             self.close()
@@ -106,13 +106,13 @@ class Lease:
         finally:
             self._mutex.release()
 
-    def _take(self, say: Say | None, settle: float) -> None:
+    def _take(self, say: Say | None, read_back: float) -> None:
         refuse_if_alive(self._storage, say, self._patience)
         began = _awake()
         self._write()
         # A write that was as slow as others are patient may have replaced a lease in use. Wait
         # until its holder must have noticed.
-        time.sleep(settle if _awake() - began < settle / 2 else self._patience)
+        time.sleep(read_back if _awake() - began < read_back / 2 else self._patience)
         found = _read(self._storage)
         if not self._is_mine(found):
             raise _running(self._storage, found)

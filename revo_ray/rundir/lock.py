@@ -14,7 +14,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from revo_ray.errors import UserError
-from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, SETTLE, Lease, refuse_if_alive
+from revo_ray.rundir.lease import HEARTBEAT, PATIENCE, READ_BACK, Lease, refuse_if_alive
 from revo_ray.rundir.ledger import Ledger
 from revo_ray.rundir.machine import other_machine, this_machine
 from revo_ray.storage import Storage
@@ -42,7 +42,7 @@ class RunLock:
             another machine and did not end by itself.
         within: lock of the study's folder above. If it is a lease, it covers this folder too, and
             nothing is written here.
-        heartbeat, patience, settle: seconds; see `Lease`.
+        heartbeat, patience, read_back: seconds; see `Lease`.
 
     Raises:
         UserError: another process holds it, or the storage cannot be written.
@@ -56,7 +56,7 @@ class RunLock:
         within: RunLock | None = None,
         heartbeat: float = HEARTBEAT,
         patience: float = PATIENCE,
-        settle: float = SETTLE,
+        read_back: float = READ_BACK,
     ) -> None:
         self._file: FileLock | None = None
         self._lease: Lease | None = None
@@ -76,7 +76,7 @@ class RunLock:
                 return
             if storage.parent is not None:
                 refuse_if_alive(storage.parent, say, patience)
-            self._lease = Lease(storage, say, heartbeat, patience, settle)
+            self._lease = Lease(storage, say, heartbeat, patience, read_back)
         except OSError as error:
             raise UserError(f"cannot write to {storage.uri!r}: {error}", key="storage") from None
 

@@ -276,7 +276,7 @@ def test_preparation(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 30 < line["kilobytes"] < 300
     assert line["batch_over_step"] > 0
     assert (line["reads_a_file"], line["resumed_reads"]) == (1, 0.5)
-    assert line["twins_pairs"][1] >= 10 * line["twins_pairs"][0]
+    assert line["near_duplicates_pairs"][1] >= 10 * line["near_duplicates_pairs"][0]
     assert line["small_peak_ratio"] >= 1
 
 

@@ -126,7 +126,7 @@ def test_a_source_that_cannot_be_read_is_one_line(inspect: Inspect) -> None:
     assert inspect.err.count("\n") == 1
 
 
-def test_twins_are_shown_with_their_names(inspect: Inspect) -> None:
+def test_near_duplicates_are_shown_with_their_names(inspect: Inspect) -> None:
     parts = ("train", "val", "test")
     files = {
         f"{part}/{label}/{i}.png": picture(tint, 20 * k + i, kind="PNG")

@@ -78,7 +78,7 @@ def write(out: Path) -> None:
     folder = classes(out / "contradictory", count=40)
     for i in range(20):
         shutil.copy(folder / "cat" / f"{i:03d}.png", folder / "dog" / f"x{i}.png")
-    folder = classes(out / "many-twins", count=60)
+    folder = classes(out / "many-near-duplicates", count=60)
     for i in range(40):
         shutil.copy(folder / "cat" / f"{i:03d}.png", folder / "cat" / f"copy{i}.png")
     folder = classes(out / "near-labels", ("a",), 60) / "a"

@@ -40,7 +40,7 @@ FIRST = {
     "signed": "in all of them; data.intensity: [low, high]",
     "patients": "may each be a patient, subject or scene: data.group_by: 2",
     "contradictory": "20 pictures stand in two classes or more",
-    "many-twins": "data.near_duplicates: group keeps twins in one split",
+    "many-near-duplicates": "data.near_duplicates: group keeps twins in one split",
     "near-labels.csv": "7 images cannot be used",
     "kaggle/train.csv": "data.columns: {image: NAME, label: NAME}",
     "kaggle": "read the labels from a table that lies there: 'train.csv'",
@@ -135,10 +135,10 @@ def test_copies_are_grouped_or_dropped_by_one_key(cases: Path, tmp_path: Path) -
     def held(splits: Any, table: Table) -> list[set[bytes]]:
         return [{table.images[i].tobytes() for i in part} for part in vars(splits).values()]
 
-    table, splits = prepared("many-twins", cases, tmp_path, "data.near_duplicates=group")
+    table, splits = prepared("many-near-duplicates", cases, tmp_path, "data.near_duplicates=group")
     assert len(table.names) == 160
     assert sum(map(len, held(splits, table))) == len(set.union(*held(splits, table)))
-    table, _ = prepared("many-twins", cases, tmp_path, "data.near_duplicates=drop")
+    table, _ = prepared("many-near-duplicates", cases, tmp_path, "data.near_duplicates=drop")
     assert len(table.names) == 120
 
 
@@ -183,7 +183,7 @@ def test_photos_of_phones_are_read(cases: Path, tmp_path: Path) -> None:
 
 
 def test_a_search_says_what_inspect_says(cases: Path, tmp_path: Path) -> None:
-    for case in ("panorama", "imbalance", "deep-12-bit", "many-twins", "patients"):
+    for case in ("panorama", "imbalance", "deep-12-bit", "many-near-duplicates", "patients"):
         config = SearchConfig.load(str(cases / case), ["data.image_size=48"]).data
         warned = inspect(config, tmp_path / case).warnings
         assert warned

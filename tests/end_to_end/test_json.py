@@ -51,3 +51,8 @@ def test_a_search_without_a_result_is_one_document(cli: Cli, one_ray: None) -> N
     assert done.returncode == 3
     assert json.loads(done.stdout)["best"] is None
     assert "no evaluation succeeded" in done.stderr
+    longer = FEW | wild | {"search__evaluations": "8", "search__stop_after": "0.001"}
+    done = cli.run("search", "--json", "--resume", name="wild", **longer, **ONE_WORKER)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["stopped_by"] == "time"
+    assert "no evaluation succeeded" in done.stderr

@@ -98,7 +98,8 @@ ELSEWHERE = {
     "revo-ray data inspect labels.csv": "tests/docs/test_writing_a_source.py"
     "::test_the_table_of_the_page_is_read",
     "revo-ray data inspect labels.csv --json": f"{INSPECT}::test_json_holds_what_the_text_says",
-    "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/twins/test_policy.py"
+    "revo-ray data inspect config.yaml --duplicates twins.csv": "tests/data/near_duplicates/"
+    "test_policy.py"
     "::test_all_pairs_are_listed_and_names_are_to_the_letter",
     "revo-ray data inspect train.csv --set data.columns.image=id_code "
     "--set data.columns.label=diagnosis "

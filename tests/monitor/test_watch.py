@@ -224,7 +224,7 @@ def test_a_search_that_nobody_runs_any_more_has_ended(
         if place == "store":
             uri = stack.enter_context(object_store())("results/shot")
         storage = folder = Storage(uri)
-        lock = stack.enter_context(RunLock(storage, settle=0.1, heartbeat=0.5, patience=2))
+        lock = stack.enter_context(RunLock(storage, read_back=0.1, heartbeat=0.5, patience=2))
         begun = "4/30 evaluations"
         if kind == "study":
             config = two_searches(storage)

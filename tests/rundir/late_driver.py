@@ -20,7 +20,7 @@ from revo_ray.search.core.state import SearchState
 from revo_ray.settings.schema import SearchConfig
 from revo_ray.storage import Storage
 
-FAST = {"heartbeat": 0.2, "patience": 3.0, "settle": 0.5}
+FAST = {"heartbeat": 0.2, "patience": 3.0, "read_back": 0.5}
 EVALUATIONS, STALLS_AT = 8, 2
 
 

@@ -21,7 +21,7 @@ from revo_ray.storage import Storage
 from tests.object_store import object_store
 
 ROOT = Path(__file__).parents[2]
-FAST = {"heartbeat": 0.2, "patience": 3.0, "settle": 0.5}
+FAST = {"heartbeat": 0.2, "patience": 3.0, "read_back": 0.5}
 HELD = f"""
 import sys
 from revo_ray.errors import SearchError, UserError

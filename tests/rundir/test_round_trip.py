@@ -220,8 +220,8 @@ def test_predictions_are_read_as_they_were_written_and_no_others(
     stamp = run.predictions.write(3, logits, kind)
     assert run.predictions.write(3, logits, kind) == stamp  # equal numbers, equal bytes
     own = Evaluation(evaluation=3, sample={}, status="ok", predictions=stamp)
-    twin = Evaluation(evaluation=5, sample={}, status="cached", source=3, predictions=stamp)
-    for row in (own, twin):
+    answered = Evaluation(evaluation=5, sample={}, status="cached", source=3, predictions=stamp)
+    for row in (own, answered):
         found = run.predictions.of(row)
         assert found.dtype == np.float32
         if kind == "float32":

@@ -160,9 +160,10 @@ def prepare_table(
         folder: folder of the table, and of what is remembered of the source's files.
         progress: called with the number of images done and of all images to look at, if a table
             is written.
-        seeking: called while twins are sought, with the parts of the work done and all parts.
-        must_split: try the splits before an image is decoded, and report twins across them and
-            classes with few images.
+        seeking: called while near-duplicates are sought, with the parts of the work done and all
+            parts.
+        must_split: try the splits before an image is decoded, and report near-duplicates across
+            them and classes with few images.
 
     Raises:
         UserError: the source cannot be read or is empty, `max_images` is smaller than the number
@@ -221,7 +222,7 @@ def _prepare(
     if table is None and skipped and config.on_bad_image == "stop":
         raise bad_images_error(skipped, named=True)
     surveyed = Surveyed.of(survey, records, rows, config, seeking)
-    kept = surveyed.settled.records
+    kept = surveyed.treated.records
     findings = list(source.warnings)
     if table is None:
         check_classes(source.classes, (record.label for record in kept), skipped)

@@ -25,14 +25,14 @@ from revo_ray.data.files.image_files import File
 from revo_ray.data.files.intensity import IntensityRange
 from revo_ray.data.files.room import FILES, file_room
 from revo_ray.data.image_records import Picture, Problem, Record
+from revo_ray.data.near_duplicates.image_hashes import SIDE, ImageHashes, pixels_hash
+from revo_ray.data.near_duplicates.similar_images import Indices
 from revo_ray.data.table.database import connect
 from revo_ray.data.table.disk import exclusive
 from revo_ray.data.table.fingerprint import survey_name
 from revo_ray.data.table.seal import private, seal, trusted
 from revo_ray.data.table.spool import Spool
 from revo_ray.data.table.threads import Progress, decode_all
-from revo_ray.data.twins.image_hashes import SIDE, ImageHashes, pixels_hash
-from revo_ray.data.twins.near_duplicates import Indices
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 
@@ -79,11 +79,11 @@ class Survey:
         config: configuration of the images.
 
     Attributes:
-        pairs_path: path of the file of the twins that were found.
+        pairs_path: path of the file of the near-duplicates that were found.
     """
 
     def __init__(self, path: Path, config: DataConfig) -> None:
-        self._path, self.pairs_path, self._config = path, path.with_suffix(".twins"), config
+        self._path, self.pairs_path, self._config = path, path.with_suffix(".pairs"), config
         self._spool = Spool(path, config.image_size)
         self._database = connect(path)
 
@@ -100,7 +100,7 @@ class Survey:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(path.with_suffix(".lock")))
-                for file in (path, path.with_suffix(".twins")):
+                for file in (path, path.with_suffix(".pairs")):
                     if not _is_own(file):
                         file.unlink()
                 survey = cls(path, config)

@@ -45,7 +45,7 @@ class BestFew:
         self._card, self._swept = card, swept
 
     def begin(self, rows: Iterable[Evaluation]) -> None:
-        """Take in the rows of a resumed search; `settle` then finishes what it had begun."""
+        """Take in the rows of a resumed search; `tidy` then finishes what it had begun."""
         rows = list(rows)
         self.rows = best_rows(rows, self.objective, self._count)
         self.plain = self.objective.best(row for row in rows if self._swept(row.generation))
@@ -79,7 +79,7 @@ class BestFew:
         if wrote and row not in self.rows:
             models.delete(number)
 
-    def settle(self) -> None:
+    def tidy(self) -> None:
         """Describe the best models, and delete files that follow from no row; nothing may run.
 
         Raises:

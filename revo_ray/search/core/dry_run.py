@@ -17,6 +17,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.own_images import Measured
 from revo_ray.search.core.prepare import Preparation
 from revo_ray.search.core.shared_gpu import gpu_memory_line
+from revo_ray.search.core.slots import slots
 from revo_ray.search.core.time_budget import FORWARD
 from revo_ray.search.core.winners import find_warm_start, first_space
 from revo_ray.settings.schema import ResourcesConfig, SearchConfig, TrainConfig
@@ -226,5 +227,5 @@ def _workers(resources: ResourcesConfig) -> int:
     most = len(os.sched_getaffinity(0)) // resources.cpus_per_trial
     gpus = resources.gpus_per_trial
     if gpus and torch.cuda.is_available():
-        most = min(most, int(torch.cuda.device_count() / (1 if gpus == "auto" else gpus)))
+        most = min(most, slots(torch.cuda.device_count(), 1 if gpus == "auto" else gpus))
     return max(1, min(most, resources.max_concurrent or most))

@@ -122,7 +122,7 @@ class FinalForms:
 
     def _trained(self) -> None:
         """All weights are stored: describe the forms, and request the soup and the tests."""
-        self._few.settle()
+        self._few.tidy()
         if members := self.members.get("ensemble"):
             self._run.ensemble.describe(self._card | {"members": members})
         for form in self.members:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from revo_ray.data.splits.split import Splits
 from revo_ray.data.table.image_table import Table
+from revo_ray.search.core.slots import slots
 from revo_ray.settings.schema import SearchConfig
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def gpu_memory_line(
     if device_bytes is not None and images * SHARE > device_bytes:
         images = 0  # they are streamed
     needs = estimate_gpu_memory(backbone.model, config.train, image, feed.room, images)
-    together = math.floor(1 / gpus + 1e-9)
+    together = slots(1, gpus)
     parts = ", ".join(f"{name} {_gb(size)}" for name, size in vars(needs).items() if size)
     have = "" if device_bytes is None else f" of {_gb(device_bytes)} GB"
     line = (

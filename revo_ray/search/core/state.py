@@ -119,7 +119,7 @@ class SearchState:
 
     def delete_unrecorded(self) -> None:
         """Delete predictions and weights that follow from no row; no evaluation may run."""
-        self.few.settle()
+        self.few.tidy()
         stored = [row.evaluation for row in self.ledger if row.predictions and row.source is None]
         self.run.predictions.delete_others(stored)
 

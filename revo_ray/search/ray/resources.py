@@ -10,6 +10,7 @@ from ray import tune
 
 from revo_ray.errors import UserError
 from revo_ray.finetune.training.exhausted import Memory
+from revo_ray.search.core.slots import slots
 from revo_ray.search.ray.autoscaler import refuses
 
 
@@ -94,7 +95,4 @@ class TrialResources:
         by_cpus = int(resources.get("CPU", 0) // self.cpus)
         if not self.gpus:
             return by_cpus
-        gpus = resources.get("GPU", 0)
-        if self.gpus >= 1:
-            return min(by_cpus, int(gpus // self.gpus))
-        return min(by_cpus, int(gpus) * math.floor(1 / self.gpus + 1e-9))
+        return min(by_cpus, slots(resources.get("GPU", 0), self.gpus))

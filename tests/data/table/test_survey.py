@@ -21,12 +21,12 @@ from revo_ray.data.files import archive, stored_file
 from revo_ray.data.files.decode import square
 from revo_ray.data.image_records import Record
 from revo_ray.data.inspect import inspect
+from revo_ray.data.near_duplicates.image_hashes import ImageHashes
 from revo_ray.data.sources import read_source
 from revo_ray.data.table import spool
 from revo_ray.data.table.fingerprint import survey_name
 from revo_ray.data.table.image_table import prepare_table
 from revo_ray.data.table.survey import Survey
-from revo_ray.data.twins.image_hashes import ImageHashes
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 

@@ -163,6 +163,20 @@ def test_workers_are_those_that_the_cores_hold(
     assert dry_run._workers(ResourcesConfig(**resources)) == workers
 
 
+@pytest.mark.parametrize(
+    ("gpus", "per_trial", "workers"),
+    [(2, "auto", 2), (2, 1, 2), (2, 0.5, 4), (2, 0.4, 4), (3, 0.6, 3), (8, 0.3, 24), (2, 0, 64)],
+)
+def test_workers_are_those_that_whole_gpus_hold(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, per_trial: float | str, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    resources = ResourcesConfig.model_validate({"gpus_per_trial": per_trial})
+    assert dry_run._workers(resources) == workers
+
+
 def test_memory_is_said_where_evaluations_share_a_gpu(
     dry: DryRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

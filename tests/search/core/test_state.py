@@ -493,8 +493,10 @@ def test_a_row_answered_by_a_later_one_is_not_the_best_of_the_result(tmp_path: P
     state = open_state(tmp_path)
     run(state, tmp_path)
     best = state.best
-    twin = best.model_copy(update={"status": "cached", "evaluation": -1, "source": best.evaluation})
-    result = SearchResult.of_rows("x", "x", [twin, *state.ledger], state.objective)
+    answered = best.model_copy(
+        update={"status": "cached", "evaluation": -1, "source": best.evaluation}
+    )
+    result = SearchResult.of_rows("x", "x", [answered, *state.ledger], state.objective)
     assert result.best["evaluation"] == best.evaluation
 
 

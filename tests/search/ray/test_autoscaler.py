@@ -16,7 +16,8 @@ from ray.autoscaler.v2.schema import (
     Stats,
 )
 
-from revo_ray.search.ray import autoscaler, internals
+from revo_ray.search import ray_internals
+from revo_ray.search.ray import autoscaler
 
 GROUP = "ab12"
 HEAD = NodeInfo("", "head", "", "")
@@ -38,9 +39,9 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
     def set_all(*statuses: ClusterStatus | None, report: Any = None) -> None:
         left = list(statuses)
         monkeypatch.setattr(
-            internals, "cluster_status", lambda: left.pop(0) if len(left) > 1 else left[0]
+            ray_internals, "cluster_status", lambda: left.pop(0) if len(left) > 1 else left[0]
         )
-        monkeypatch.setattr(internals, "autoscaler_report", lambda: report or {})
+        monkeypatch.setattr(ray_internals, "autoscaler_report", lambda: report or {})
 
     return set_all
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import logging
 
+import pytest
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+from revo_ray.search.core.slots import slots
 from revo_ray.search.ray.resources import TrialResources
 from revo_ray.storage import Storage
 
@@ -21,11 +26,30 @@ from revo_ray.storage import Storage
         (1, 0.2, {"CPU": 64.0, "GPU": 1.0}, 5),
         (1, 0.1, {"CPU": 64.0, "GPU": 1.0}, 10),
         (1, 0.05, {"CPU": 64.0, "GPU": 1.0}, 20),
+        (1, 0.6, {"CPU": 64.0, "GPU": 3.0}, 3),
+        (1, 1 / 6, {"CPU": 64.0, "GPU": 1.0}, 6),
         (1, 1, {"CPU": 16.0}, 0),
     ],
 )
 def test_slots_of_a_machine(cpus: int, gpus: float, machine: dict[str, float], slots: int) -> None:
     assert TrialResources(cpus, gpus)._fits(machine) == slots
+
+
+@pytest.mark.slow
+def test_ray_gives_as_many_evaluations_their_gpus_as_were_counted() -> None:
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    ray.init(address="local", num_cpus=64, num_gpus=3, **quiet)
+    try:
+        for gpus in (0.3, 0.4, 0.6, 1 / 3, 1 / 6, 1, 2):
+            bundle = TrialResources(1, gpus).bundle
+            groups = [placement_group([bundle]) for _ in range(slots(3, gpus))]
+            assert all(group.wait(60) for group in groups), gpus
+            groups.append(placement_group([bundle]))
+            assert not groups[-1].wait(1), gpus
+            for group in groups:
+                remove_placement_group(group)
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.parametrize(("gpus", "alone"), [(0, 0), (0.05, 1), (0.33, 1), (0.5, 1), (1, 1)])

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from revo_ray.data.near_duplicates.image_hashes import SIDE
 from revo_ray.data.table.threads import in_order
-from revo_ray.data.twins.image_hashes import SIDE
 
 Indices = NDArray[np.int64]
 Pairs = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Twins among hashes that a test has made."""
+"""Near-duplicates among hashes that a test has made."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from revo_ray.data.near_duplicates.image_hashes import SIDE, ImageHashes
+from revo_ray.data.near_duplicates.pairs import NearDuplicates
 from revo_ray.data.table.survey import Hashes
-from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
-from revo_ray.data.twins.pairs import Twins
 
 
-def find_twins(
+def find_near_duplicates(
     hashes: Sequence[ImageHashes], folder: Path, names: Sequence[str] | None = None
-) -> Twins:
-    """The twins among hashes, as a survey would find them."""
+) -> NearDuplicates:
+    """The near-duplicates among hashes, as a survey would find them."""
     bits = [each.perceptual or bytes(SIDE**2 // 8) for each in hashes]
     found = Hashes(
         np.array([int.from_bytes(each.pixels[:8], "big") for each in hashes], np.uint64),
@@ -24,4 +24,4 @@ def find_twins(
     )
     small = np.array([list(each.thumbnail or bytes(SIDE**2)) for each in hashes], np.uint8)
     names = names or [f"{i:06d}" for i in range(len(hashes))]
-    return Twins.find(names, found, small.__getitem__, folder / "x.twins")
+    return NearDuplicates.find(names, found, small.__getitem__, folder / "x.pairs")

@@ -1,4 +1,4 @@
-"""Twins: images with the same pixels, and images that look nearly the same."""
+"""Near-duplicates: images with the same pixels, and images that look nearly the same."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.image_records import Record
+from revo_ray.data.near_duplicates.similar_images import Indices, Pairs, Thumbnails, find_similar
 from revo_ray.data.table.disk import filling, replacing
 from revo_ray.data.table.survey import Hashes
-from revo_ray.data.twins.near_duplicates import Indices, Pairs, Thumbnails, find_similar
 from revo_ray.words import spreadsheet_cell
 
 LISTED = (
     *("first", "second", "kind"),
     *("first_split", "second_split", "first_label", "second_label"),
 )
-"""Columns of a list of twins. A kind is `same` or `similar`."""
+"""Columns of a list of near-duplicates. A kind is `same` or `similar`."""
 
 _BLOCK = 2**18
 """Number of pairs that are read at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """Twins among N images.
+class NearDuplicates:
+    """Near-duplicates among N images.
 
     Attributes:
         first: (N,) position of the first image by name that has the same pixels.
@@ -49,8 +49,8 @@ class Twins:
         thumbnails: Thumbnails,
         path: Path,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Twins:
-        """Find the twins among images, or read the pairs that were found before.
+    ) -> NearDuplicates:
+        """Find the near-duplicates among images, or read the pairs that were found before.
 
         Args:
             names: (N,) names of the images.
@@ -69,15 +69,15 @@ class Twins:
         key = hashlib.sha256()
         for part in (hashes.pixels, hashes.perceptual, order):
             key.update(part.data)
-        twins = cls(first, rank, path)
-        if not twins._holds(key.digest()):
+        near_duplicates = cls(first, rank, path)
+        if not near_duplicates._holds(key.digest()):
             perceptual = hashes.perceptual[distinct]
             small = partial(_of, thumbnails, distinct)
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.write(key.digest())
                 for pairs in find_similar(perceptual, small, progress):
                     file.write(distinct[pairs].astype(np.int32).tobytes())
-        return twins
+        return near_duplicates
 
     def similar(self) -> Iterator[Pairs]:
         """Yield the pairs (P, 2) of distinct images that look nearly the same, in blocks."""
@@ -96,8 +96,8 @@ class Twins:
 
         Args:
             own: (N,) position of an image that each stays with anyway.
-            sides: (N,) 0 … 2; twins of different sides do not count.
-            only_copies: (N,) images whose similar twins do not count.
+            sides: (N,) 0 … 2; near-duplicates of different sides do not count.
+            only_copies: (N,) images whose similar near-duplicates do not count.
         """
         everyone = np.arange(len(self.first))
         sides = np.zeros_like(everyone) if sides is None else sides
@@ -107,12 +107,12 @@ class Twins:
         cluster = _components(own, copies)
         for pairs in self.similar():
             for side in stands_for:
-                twins = side[pairs]
-                twins = twins[(twins >= 0).all(axis=1)]
+                on_side = side[pairs]
+                on_side = on_side[(on_side >= 0).all(axis=1)]
                 if only_copies is not None:
-                    twins = twins[~only_copies[twins].any(axis=1)]
-                if len(twins):
-                    cluster = _components(cluster, twins)
+                    on_side = on_side[~only_copies[on_side].any(axis=1)]
+                if len(on_side):
+                    cluster = _components(cluster, on_side)
         return cluster
 
     def write(self, path: Path, records: Sequence[Record], splits: Sequence[str]) -> None:

@@ -15,15 +15,15 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
 from revo_ray.data.files.decode import square
-from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
-from revo_ray.data.twins.near_duplicates import (
+from revo_ray.data.near_duplicates.image_hashes import SIDE, ImageHashes
+from revo_ray.data.near_duplicates.policy import across_splits
+from revo_ray.data.near_duplicates.similar_images import (
     MAX_DISTANCE,
     MAX_LOW_DISTANCE,
     MIN_CORRELATION,
     find_similar,
 )
-from revo_ray.data.twins.policy import across_splits
-from tests.data.twins.hashed import find_twins
+from tests.data.near_duplicates.hashed import find_near_duplicates
 
 
 def photographs() -> list[Image.Image]:
@@ -60,8 +60,8 @@ def between(first: list[Image.Image], second: list[Image.Image]) -> tuple[list, 
     split = np.arange(len(hashes))
     splits = {"train": split[: len(first)], "validation": split[len(first) :]}
     with TemporaryDirectory() as folder:
-        twins = find_twins(hashes, Path(folder))
-        found = across_splits(twins, splits | {"test": split[:0]})[0]
+        near_duplicates = find_near_duplicates(hashes, Path(folder))
+        found = across_splits(near_duplicates, splits | {"test": split[:0]})[0]
     return tuple(
         [(i, j - len(first)) for i, j in pairs.tolist()] for pairs in (found.same, found.similar)
     )

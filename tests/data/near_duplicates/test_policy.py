@@ -1,4 +1,4 @@
-"""Twins: said, kept together or dropped before splits are drawn; pictures with two labels."""
+"""Near-duplicates: said, kept together or dropped before splits are drawn. Two labels are said."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from revo_ray.data.image_records import ArrayPicture, Record, Topic
 from revo_ray.data.inspect import inspect
+from revo_ray.data.near_duplicates.image_hashes import SIDE, ImageHashes
+from revo_ray.data.near_duplicates.pairs import LISTED, NearDuplicates
+from revo_ray.data.near_duplicates.policy import LARGEST, SPLITS, across_splits, treat
 from revo_ray.data.splits.split import split_records
 from revo_ray.data.table.image_table import prepare_table, split_table
-from revo_ray.data.twins.image_hashes import SIDE, ImageHashes
-from revo_ray.data.twins.pairs import LISTED, Twins
-from revo_ray.data.twins.policy import LARGEST, SPLITS, across_splits, settle
 from revo_ray.errors import UserError
 from revo_ray.settings.schema import DataConfig
 from tests.data.layouts import Files, picture, unpacked
-from tests.data.twins.hashed import find_twins
+from tests.data.near_duplicates.hashed import find_near_duplicates
 
 THIRDS = {"train_fraction": 0.3, "validation_fraction": 0.3, "test_fraction": 0.3}
 BLANK = ArrayPicture(np.zeros((2, 2), np.uint8))
@@ -72,10 +72,12 @@ class Drawn:
             group = f"g{rng.integers(0, 20)}" if rng.random() < 0.3 else None
             self.records.append(Record(f"{i:04d}", "abc"[i % 3], BLANK, group))
         self.shown = shown
-        self.twins = find_twins(self.hashes, folder, [r.name for r in self.records])
+        self.near_duplicates = find_near_duplicates(
+            self.hashes, folder, [r.name for r in self.records]
+        )
 
     def alike(self) -> NDArray[np.bool_]:
-        """(N, N) whether two images are twins, by all of their bits."""
+        """(N, N) whether two images are near-duplicates, by all of their bits."""
         bits = np.array(
             [np.unpackbits(np.frombuffer(h.perceptual, np.uint8)) for h in self.hashes], int
         )
@@ -103,21 +105,21 @@ def in_one_group(records: list[Record]) -> NDArray[np.bool_]:
     return groups[:, None] == groups[None]
 
 
-def test_groups_are_the_closure_of_twins_and_own_groups(drawn: Drawn) -> None:
+def test_groups_are_the_closure_of_near_duplicates_and_own_groups(drawn: Drawn) -> None:
     own = in_one_group(drawn.records)
     expected = closure(drawn.alike() | own)
-    settled = settle(drawn.records, drawn.twins, config(near_duplicates="group"))
+    treated = treat(drawn.records, drawn.near_duplicates, config(near_duplicates="group"))
     large = expected.sum(axis=1) * LARGEST > len(own)
     if large.any():
         copies = drawn.shown[:, None] == drawn.shown[None]
         expected = closure(np.where(large[:, None], copies, drawn.alike()) | own)
-    assert (in_one_group(list(settled.records)) == expected).all()
-    assert [r.name for r in settled.records] == [r.name for r in drawn.records]
-    assert any("one chain of twins" in str(each) for each in settled.findings) <= large.any()
+    assert (in_one_group(list(treated.records)) == expected).all()
+    assert [r.name for r in treated.records] == [r.name for r in drawn.records]
+    assert any("one chain of twins" in str(each) for each in treated.findings) <= large.any()
 
 
-def test_no_twins_are_left_where_they_were_dropped(drawn: Drawn) -> None:
-    settled = settle(drawn.records, drawn.twins, config(near_duplicates="drop"))
+def test_no_near_duplicates_are_left_where_they_were_dropped(drawn: Drawn) -> None:
+    treated = treat(drawn.records, drawn.near_duplicates, config(near_duplicates="drop"))
     alike = drawn.alike()
     reached = closure(alike)
     large = reached.sum(axis=1) * LARGEST > len(alike)
@@ -129,16 +131,16 @@ def test_no_twins_are_left_where_they_were_dropped(drawn: Drawn) -> None:
         i == next((j for j in np.flatnonzero(row).tolist() if not torn[j]), None)
         for i, row in enumerate(clusters)
     ]
-    assert settled.kept.tolist() == np.flatnonzero(first).tolist()
-    said = [found.topic for found in settled.findings]
+    assert treated.kept.tolist() == np.flatnonzero(first).tolist()
+    said = [found.topic for found in treated.findings]
     assert (Topic.TWO_LABELS in said) == torn.any()
 
 
-def test_all_images_with_a_twin_in_another_split_are_found(drawn: Drawn) -> None:
+def test_all_images_with_a_near_duplicate_in_another_split_are_found(drawn: Drawn) -> None:
     part = np.random.default_rng(0).integers(0, 4, len(drawn.records))
     parts = {name: np.flatnonzero(part == i) for i, name in enumerate(SPLITS)}
     alike, copies = drawn.alike(), drawn.shown[:, None] == drawn.shown[None]
-    for found in across_splits(drawn.twins, parts):
+    for found in across_splits(drawn.near_duplicates, parts):
         first, second = (parts[SPLITS[i]] for i in found.splits)
         same = {int(j) for j in second if copies[first, j].any()}
         near = {int(j) for j in second if alike[first, j].any()} - same
@@ -154,34 +156,34 @@ def test_the_order_of_rows_changes_nothing(drawn: Drawn, tmp_path: Path) -> None
     order = np.random.default_rng(1).permutation(len(drawn.records)).tolist()
     records = [drawn.records[i] for i in order]
     (tmp_path / "other").mkdir()
-    twins = find_twins(
+    near_duplicates = find_near_duplicates(
         [drawn.hashes[i] for i in order], tmp_path / "other", [r.name for r in records]
     )
     for way in ("group", "drop"):
-        first = settle(drawn.records, drawn.twins, config(near_duplicates=way))
-        second = settle(records, twins, config(near_duplicates=way))
+        first = treat(drawn.records, drawn.near_duplicates, config(near_duplicates=way))
+        second = treat(records, near_duplicates, config(near_duplicates=way))
         assert {(r.name, r.group) for r in first.records} == {
             (r.name, r.group) for r in second.records
         }
 
 
-def test_given_splits_stay_and_no_twin_is_drawn_into_training(drawn: Drawn) -> None:
+def test_given_splits_stay_and_no_near_duplicate_is_drawn_into_training(drawn: Drawn) -> None:
     rng = np.random.default_rng(2)
     given = rng.choice(np.array(["train", "test", None]), len(drawn.records))
     records = [
         replace(record, split=split, group=None)
         for record, split in zip(drawn.records, given.tolist(), strict=True)
     ]
-    settled = settle(records, drawn.twins, config(near_duplicates="group"))
-    splits = split_records(settled.records, ("a", "b", "c"), config())
+    treated = treat(records, drawn.near_duplicates, config(near_duplicates="group"))
+    splits = split_records(treated.records, ("a", "b", "c"), config())
     assert set(splits.test.tolist()) == set(np.flatnonzero(given == "test").tolist())
     alike = drawn.alike()
     loose = np.array([i for i in splits.train.tolist() if given[i] is None], int)
-    large = [each for each in settled.findings if "one chain" in str(each)]
+    large = [each for each in treated.findings if "one chain" in str(each)]
     if not large:
         assert not alike[np.ix_(loose, splits.test)].any()
         assert not alike[np.ix_(splits.validation, splits.train)].any()
-    dropped = settle(records, drawn.twins, config(near_duplicates="drop"))
+    dropped = treat(records, drawn.near_duplicates, config(near_duplicates="drop"))
     kept = set(dropped.kept.tolist())
     reached = closure(alike)
     for row in reached:
@@ -195,11 +197,11 @@ def copies(count: int) -> Files:
     return {f"cat/copy{i:02d}.png": picture(0, i, (60, 50), "PNG") for i in range(count)}
 
 
-def test_twins_are_grouped_in_a_search(tmp_path: Path) -> None:
+def test_near_duplicates_are_grouped_in_a_search(tmp_path: Path) -> None:
     warned = pictures_folder(tmp_path, copies(12))
     table = prepare_table(warned, tmp_path / "tables", must_split=True)
     (found,) = table.warnings
-    assert found.topic == Topic.TWINS
+    assert found.topic == Topic.NEAR_DUPLICATES
     assert found.key == "data.near_duplicates"
     for way in ("group", "drop"):
         assert way in str(found)
@@ -215,7 +217,7 @@ def test_twins_are_grouped_in_a_search(tmp_path: Path) -> None:
     assert inspect(grouped, tmp_path / "tables").table == other.path
 
 
-def test_twins_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_near_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
     dropping = pictures_folder(tmp_path, copies(12), near_duplicates="drop")
     table = prepare_table(dropping, tmp_path / "tables", must_split=True)
     assert not any("copy" in name for name in table.names)
@@ -261,7 +263,7 @@ def test_all_pairs_are_listed_and_names_are_to_the_letter(tmp_path: Path) -> Non
     config = pictures_folder(tmp_path, dict.fromkeys(names, picture(0, 3, (60, 50), "PNG")))
     listed = tmp_path / "twins.csv"
     (tmp_path / "link").symlink_to(listed)
-    found = inspect(config, tmp_path / "tables", list_twins=tmp_path / "link")
+    found = inspect(config, tmp_path / "tables", list_pairs=tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     with listed.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -275,13 +277,13 @@ def test_all_pairs_are_listed_and_names_are_to_the_letter(tmp_path: Path) -> Non
 
 
 def test_pairs_that_were_found_are_not_sought_again(drawn: Drawn, tmp_path: Path) -> None:
-    before = [block.tolist() for block in drawn.twins.similar()]
-    path = tmp_path / "x.twins"
+    before = [block.tolist() for block in drawn.near_duplicates.similar()]
+    path = tmp_path / "x.pairs"
     stamp = path.stat().st_mtime_ns
     names = [record.name for record in drawn.records]
-    again = find_twins(drawn.hashes, tmp_path, names)
+    again = find_near_duplicates(drawn.hashes, tmp_path, names)
     assert path.stat().st_mtime_ns == stamp
     assert [block.tolist() for block in again.similar()] == before
-    assert isinstance(again, Twins)
-    find_twins(drawn.hashes[:-1], tmp_path, names[:-1])
+    assert isinstance(again, NearDuplicates)
+    find_near_duplicates(drawn.hashes[:-1], tmp_path, names[:-1])
     assert path.stat().st_mtime_ns != stamp

@@ -1,4 +1,4 @@
-"""Act on twins before the images are split, as `data.near_duplicates` says, and report them."""
+"""Act on near-duplicates before images are split, as `data.near_duplicates` says; report them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revo_ray.data.image_records import Finding, Record, Topic
-from revo_ray.data.twins.near_duplicates import Indices, Pairs
-from revo_ray.data.twins.pairs import Twins
+from revo_ray.data.near_duplicates.pairs import NearDuplicates
+from revo_ray.data.near_duplicates.similar_images import Indices, Pairs
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted
 
@@ -21,12 +21,12 @@ LARGEST = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
-    """Images of a table, after twins were acted on.
+class Treated:
+    """Images of a table, after near-duplicates were acted on.
 
     Attributes:
         kept: positions of the images that are kept.
-        records: their records, with the groups that keep twins together.
+        records: their records, with the groups that keep near-duplicates together.
         findings: what was done, and what users should know.
     """
 
@@ -35,53 +35,57 @@ class Settled:
     findings: tuple[Finding, ...]
 
 
-def settle(records: Sequence[Record], twins: Twins, config: DataConfig) -> Settled:
-    """Find pictures with two labels, and group or drop twins.
+def treat(
+    records: Sequence[Record], near_duplicates: NearDuplicates, config: DataConfig
+) -> Treated:
+    """Find pictures with two labels, and group or drop near-duplicates.
 
     Args:
         records: (N,) records of images that can be used.
-        twins: twins among them.
+        near_duplicates: near-duplicates among them.
         config: configuration of the images.
     """
     everyone = np.arange(len(records))
     if not len(records):
-        return Settled(everyone, records, ())
-    torn = _two_labels(records, twins)
+        return Treated(everyone, records, ())
+    torn = _two_labels(records, near_duplicates)
     findings: list[Finding] = []
     if torn.any():
-        findings.append(_say_two_labels(records, twins, torn, config.near_duplicates))
+        findings.append(_say_two_labels(records, near_duplicates, torn, config.near_duplicates))
     kept = everyone
     if config.near_duplicates == "group":
-        records, found = _group(records, twins, config)
+        records, found = _group(records, near_duplicates, config)
         findings += found
     elif config.near_duplicates == "drop":
-        kept, found = _drop(records, twins, torn, config)
+        kept, found = _drop(records, near_duplicates, torn, config)
         records = [records[i] for i in kept.tolist()]
         findings += found
-    return Settled(kept, records, tuple(findings))
+    return Treated(kept, records, tuple(findings))
 
 
-def _two_labels(records: Sequence[Record], twins: Twins) -> NDArray[np.bool_]:
+def _two_labels(records: Sequence[Record], near_duplicates: NearDuplicates) -> NDArray[np.bool_]:
     """Whether the same picture as each image stands in several classes."""
     numbers: dict[str, int] = {}
     labels = np.array([numbers.setdefault(r.label, len(numbers)) for r in records], np.int64)
     torn = np.zeros(len(records), bool)
-    torn[twins.first[labels != labels[twins.first]]] = True
-    return torn[twins.first]
+    torn[near_duplicates.first[labels != labels[near_duplicates.first]]] = True
+    return torn[near_duplicates.first]
 
 
 def _say_two_labels(
-    records: Sequence[Record], twins: Twins, torn: NDArray[np.bool_], way: str
+    records: Sequence[Record], near_duplicates: NearDuplicates, torn: NDArray[np.bool_], way: str
 ) -> Finding:
-    pictures = len(np.unique(twins.first[torn]))
-    first = min(np.unique(twins.first[torn]).tolist(), key=twins.rank.__getitem__)
+    pictures = len(np.unique(near_duplicates.first[torn]))
+    first = min(
+        np.unique(near_duplicates.first[torn]).tolist(), key=near_duplicates.rank.__getitem__
+    )
     other = min(
         (
             i
-            for i in np.flatnonzero(twins.first == first).tolist()
+            for i in np.flatnonzero(near_duplicates.first == first).tolist()
             if records[i].label != records[first].label
         ),
-        key=twins.rank.__getitem__,
+        key=near_duplicates.rank.__getitem__,
     )
     stand = "picture stands" if pictures == 1 else "pictures stand"
     advice = "mend their labels, or leave them all out with data.near_duplicates: drop"
@@ -113,39 +117,41 @@ def _own(records: Sequence[Record]) -> Indices:
 
 
 def _group(
-    records: Sequence[Record], twins: Twins, config: DataConfig
+    records: Sequence[Record], near_duplicates: NearDuplicates, config: DataConfig
 ) -> tuple[Sequence[Record], list[Finding]]:
-    """Give twins a common group, joined with the groups that images have."""
+    """Give near-duplicates a common group, joined with the groups that images have."""
     own, given = _own(records), _given(records, config)
-    # Images of a given split cannot move. Of the others, those with a twin in a given test or
-    # validation split join it, which keeps them out of training.
-    clusters = twins.join(own, (given == 0).astype(int))
+    # Images of a given split cannot move. Of the others, those with a near-duplicate in a given
+    # test or validation split join it, which keeps them out of training.
+    clusters = near_duplicates.join(own, (given == 0).astype(int))
     sides = given.clip(0)
     for split in (1, 2):
         held = clusters[given == split]
         sides[(given == -1) & np.isin(clusters, held)] = split
-    clusters = twins.join(own, sides)
+    clusters = near_duplicates.join(own, sides)
     large = np.bincount(clusters)[clusters] * LARGEST > len(records)
     findings = []
     if large.any():
-        whole, clusters = clusters, twins.join(own, sides, large)
+        whole, clusters = clusters, near_duplicates.join(own, sides, large)
         for number in np.unique(whole[large]).tolist():
             members = np.flatnonzero(whole == number)
             if len(np.unique(clusters[members])) > 1:  # else its own group is that large
-                findings.append(_say_large(records, twins, members, "kept together"))
-    return _named(records, clusters, twins), findings
+                findings.append(_say_large(records, near_duplicates, members, "kept together"))
+    return _named(records, clusters, near_duplicates), findings
 
 
-def _named(records: Sequence[Record], clusters: Indices, twins: Twins) -> Sequence[Record]:
+def _named(
+    records: Sequence[Record], clusters: Indices, near_duplicates: NearDuplicates
+) -> Sequence[Record]:
     """The records with a group for each cluster: an own group's name, or one of its own."""
     sizes = np.bincount(clusters)
     names: dict[int, str | None] = {}
-    for i in np.argsort(twins.rank).tolist():
+    for i in np.argsort(near_duplicates.rank).tolist():
         group, cluster = records[i].group, int(clusters[i])
         if group is not None and group < (names.get(cluster) or "\U0010ffff"):
             names[cluster] = group
     taken = {record.group for record in records}
-    for i in np.argsort(twins.rank).tolist():
+    for i in np.argsort(near_duplicates.rank).tolist():
         cluster = int(clusters[i])
         if cluster not in names and sizes[cluster] > 1:
             new = f"twins of {records[i].name}"
@@ -159,7 +165,10 @@ def _named(records: Sequence[Record], clusters: Indices, twins: Twins) -> Sequen
 
 
 def _drop(
-    records: Sequence[Record], twins: Twins, torn: NDArray[np.bool_], config: DataConfig
+    records: Sequence[Record],
+    near_duplicates: NearDuplicates,
+    torn: NDArray[np.bool_],
+    config: DataConfig,
 ) -> tuple[Indices, list[Finding]]:
     """Positions of the images to keep: of each cluster the first by name.
 
@@ -168,15 +177,15 @@ def _drop(
     is kept.
     """
     everyone = np.arange(len(records))
-    clusters = twins.join(everyone)
+    clusters = near_duplicates.join(everyone)
     large = np.bincount(clusters)[clusters] * LARGEST > len(records)
     findings = []
     for number in np.unique(clusters[large]).tolist():
         members = np.flatnonzero(clusters == number)
-        if len(np.unique(twins.first[members])) > 1:
-            findings.append(_say_large(records, twins, members, "dropped"))
-    clusters = np.where(large, len(records) + twins.first, clusters)
-    order = np.lexsort([twins.rank, -_given(records, config), clusters])
+        if len(np.unique(near_duplicates.first[members])) > 1:
+            findings.append(_say_large(records, near_duplicates, members, "dropped"))
+    clusters = np.where(large, len(records) + near_duplicates.first, clusters)
+    order = np.lexsort([near_duplicates.rank, -_given(records, config), clusters])
     order = order[~torn[order]]
     _, firsts = np.unique(clusters[order], return_index=True)
     kept = np.sort(order[firsts])
@@ -186,23 +195,25 @@ def _drop(
             f"{counted(dropped, 'image')} left out, for another image with the same picture or "
             "nearly the same is kept (data.near_duplicates: drop)"
         )
-        findings.append(Finding(Topic.TWINS, text, "data.near_duplicates"))
+        findings.append(Finding(Topic.NEAR_DUPLICATES, text, "data.near_duplicates"))
     return kept, findings
 
 
-def _say_large(records: Sequence[Record], twins: Twins, members: Indices, done: str) -> Finding:
-    first = min(members.tolist(), key=twins.rank.__getitem__)
+def _say_large(
+    records: Sequence[Record], near_duplicates: NearDuplicates, members: Indices, done: str
+) -> Finding:
+    first = min(members.tolist(), key=near_duplicates.rank.__getitem__)
     text = (
         f"{len(members):,} of {len(records):,} images are one chain of twins, such as "
         f"{records[first].name!r}: only exact copies among them are {done} "
         "(data.near_duplicates); if they show one subject, name it with data.group_by"
     )
-    return Finding(Topic.TWINS, text, "data.near_duplicates")
+    return Finding(Topic.NEAR_DUPLICATES, text, "data.near_duplicates")
 
 
 @dataclass(frozen=True, eq=False)
 class Across:
-    """Images of a split that have a twin in an earlier split.
+    """Images of a split that have a near-duplicate in an earlier split.
 
     Attributes:
         splits: numbers of the two splits in `SPLITS`.
@@ -214,20 +225,20 @@ class Across:
     similar: Pairs
 
 
-def across_splits(twins: Twins, parts: Mapping[str, Indices]) -> list[Across]:
-    """Find the images that have a twin in another split, for each two splits.
+def across_splits(near_duplicates: NearDuplicates, parts: Mapping[str, Indices]) -> list[Across]:
+    """Find the images that have a near-duplicate in another split, for each two splits.
 
     Args:
-        twins: twins among N images.
+        near_duplicates: near-duplicates among N images.
         parts: positions of the images of each split.
     """
-    count = len(twins.first)
+    count = len(near_duplicates.first)
     member = np.full((len(SPLITS), count), -1)  # of the first copies: one image in each split
     near = np.full((len(SPLITS), count), -1)  # of the first copies: a similar one's image there
     for number, name in enumerate(SPLITS):
-        images = parts[name][np.argsort(-twins.rank[parts[name]])]
-        member[number, twins.first[images]] = images
-    for pairs in twins.similar():
+        images = parts[name][np.argsort(-near_duplicates.rank[parts[name]])]
+        member[number, near_duplicates.first[images]] = images
+    for pairs in near_duplicates.similar():
         for a, b in (pairs.T, pairs.T[::-1]):
             for there, nearby in zip(member, near, strict=True):
                 has = there[b] >= 0
@@ -235,7 +246,10 @@ def across_splits(twins: Twins, parts: Mapping[str, Indices]) -> list[Across]:
     found = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         images = parts[SPLITS[j]]
-        same, similar = member[i, twins.first[images]], near[i, twins.first[images]]
+        same, similar = (
+            member[i, near_duplicates.first[images]],
+            near[i, near_duplicates.first[images]],
+        )
         exact, like = same >= 0, (similar >= 0) & (same < 0)
         found.append(
             Across(
@@ -267,4 +281,4 @@ def say_across(
         f"{count:,} of {held_out:,} validation and test {have} a twin in another split, which "
         f"flatters the scores; {advice}"
     )
-    return Finding(Topic.TWINS, text, "data.near_duplicates")
+    return Finding(Topic.NEAR_DUPLICATES, text, "data.near_duplicates")
