@@ -32,7 +32,7 @@ MEASURED = {
     "docs/measured.md": ("Searchers", "Whole searches", "Parts of a training"),
     "docs/does-it-win.md": (
         *("Six cells", "More rivals", "Accuracy for the cost", "Ensembles and soups"),
-        *("The part of luck", "Other recipes"),
+        *("The part of luck", "Earlier measurements"),
     ),
 }
 """Sections in which a fraction needs no unit to be a figure."""
