@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from revo_ray.search import ray_internals
 from revo_ray.search.core.state import SearchState
+from revo_ray.search.ray import internals
 from tests.end_to_end.cli import ONE_WORKER, Cli
-from tests.search.test_ray_internals import take_away
+from tests.search.ray.test_internals import take_away
 
-EACH_COMMIT = ray_internals.CLEANUP_TIMEOUT
+EACH_COMMIT = internals.CLEANUP_TIMEOUT
 OF_SUBMIT = {
-    ray_internals.UPLOAD_EXCLUDES,
-    ray_internals.UPLOAD_WALK,
-    ray_internals.ALWAYS_EXCLUDED,
-    *ray_internals.UPLOAD_LIMITS,
+    internals.UPLOAD_EXCLUDES,
+    internals.UPLOAD_WALK,
+    internals.ALWAYS_EXCLUDED,
+    *internals.UPLOAD_LIMITS,
 }
 """Names that no search uses."""
 
@@ -24,7 +24,7 @@ OF_SUBMIT = {
     "name",
     [
         pytest.param(name, marks=[] if name == EACH_COMMIT else pytest.mark.nightly)
-        for name in ray_internals.NAMES
+        for name in internals.NAMES
         if name not in OF_SUBMIT
     ],
 )
@@ -37,15 +37,15 @@ def test_a_search_ends_well_and_says_once_what_is_missing(
     take_away(name, monkeypatch)
     settings = {"search__evaluations": "4", "search__population": "4", "train__epochs": "1"}
     settings |= ONE_WORKER
-    if name == ray_internals.CLEANUP_TIMEOUT:  # used by a search that is interrupted
+    if name == internals.CLEANUP_TIMEOUT:  # used by a search that is interrupted
         with monkeypatch.context() as patched:
             patched.setattr(SearchState, "record", interrupt)
             assert cli.run("search", name="ours", **settings).returncode == 130
     done = cli.run("search", "--resume", name="ours", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [row.status for row in cli.ledger("ours")] == ["ok"] * 4
-    (warning,) = (r for r in caplog.records if r.name == ray_internals.__name__)
-    assert f"has no {name}: {ray_internals.NAMES[name]}" in warning.getMessage()
+    (warning,) = (r for r in caplog.records if r.name == internals.__name__)
+    assert f"has no {name}: {internals.NAMES[name]}" in warning.getMessage()
 
 
 def interrupt(*arguments: object) -> None:

@@ -18,7 +18,7 @@ from revo_ray.credentials import refuse_credentials
 from revo_ray.errors import SearchError, UserError, first_line, last_line
 from revo_ray.installation import install_command
 from revo_ray.search.jobs.submit import Job
-from revo_ray.search.ray_internals import quiet_uploads
+from revo_ray.search.ray.internals import quiet_uploads
 
 SERVER = "http://127.0.0.1:8265"
 """Address of the dashboard on this machine, or of a tunnel to another."""

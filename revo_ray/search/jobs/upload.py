@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from revo_ray.errors import UserError
-from revo_ray.search.ray_internals import upload_limit, walk_upload
+from revo_ray.search.ray.internals import upload_limit, walk_upload
 
 _ENTRY = 150
 """Bytes that a file takes in a zip archive beside its content, with a name of usual length."""

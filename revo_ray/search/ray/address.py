@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from revo_ray.errors import UserError
+from revo_ray.search.ray.internals import address_file, process_addresses
 from revo_ray.search.ray.private_folder import PATHS
-from revo_ray.search.ray_internals import address_file, process_addresses
 
 CHOSEN = "RAY_ADDRESS"
 """Variable with which a user, or Ray's job server, names the cluster that `auto` means."""

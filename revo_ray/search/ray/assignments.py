@@ -14,7 +14,7 @@ from revo_ray.errors import SearchError, last_line
 from revo_ray.evolve.proposals import Proposal
 from revo_ray.search.core.requests import Request
 from revo_ray.search.core.state import SearchState
-from revo_ray.search.ray_internals import worker_of
+from revo_ray.search.ray.internals import worker_of
 
 ALONE_S = 600.0
 """Seconds that an evaluation waits for a device of its own, while no other one of the run works."""

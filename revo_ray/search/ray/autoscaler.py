@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from revo_ray.search import ray_internals
+from revo_ray.search.ray import internals
 
 ANSWER_S = 30.0
 """Seconds that the autoscaler has to act on a request; it looks at requests every 5 s."""
@@ -26,8 +26,8 @@ def starts_machines() -> bool:
 
     On Kubernetes also where the cluster's groups have a fixed size; `refuses` then says so.
     """
-    kinds = list(ray_internals.autoscaler_report().get("active_nodes") or {})
-    status = ray_internals.cluster_status()
+    kinds = list(internals.autoscaler_report().get("active_nodes") or {})
+    status = internals.cluster_status()
     if _is_at_work(status):
         kinds += [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
     return any(not kind.startswith(READ_ONLY) for kind in kinds)
@@ -39,14 +39,14 @@ def refuses(bundle: dict[str, float]) -> bool:
     Asks for one; what is started thereby serves what comes next. The first version of the
     autoscaler never says no.
     """
-    if not _is_at_work(ray_internals.cluster_status()):
+    if not _is_at_work(internals.cluster_status()):
         return False
     group = ray.util.placement_group([bundle])
     try:
         asked = None
         deadline = time.monotonic() + 2 * ANSWER_S
         while time.monotonic() < deadline:
-            status = ray_internals.cluster_status()
+            status = internals.cluster_status()
             if status.pending_launches or status.pending_nodes or status.failed_launches:
                 return False
             if asked is None and any(

@@ -20,17 +20,17 @@ from revo_ray.search.core.paths import JOB
 from revo_ray.search.ray import autoscaler
 from revo_ray.search.ray.address import resolve
 from revo_ray.search.ray.head_node import head_watched
-from revo_ray.search.ray.private_folder import StartError, private_folder
-from revo_ray.search.ray.resources import TrialResources
-from revo_ray.search.ray.start_folder import start_folder, starting_in
-from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
-from revo_ray.search.ray.token import asking_for_token
-from revo_ray.search.ray_internals import (
+from revo_ray.search.ray.internals import (
     no_copy_of_uv,
     no_signal_handlers,
     on_loopback,
     without_dashboard,
 )
+from revo_ray.search.ray.private_folder import StartError, private_folder
+from revo_ray.search.ray.resources import TrialResources
+from revo_ray.search.ray.start_folder import start_folder, starting_in
+from revo_ray.search.ray.stopping import listen_anew, stop_if_asked
+from revo_ray.search.ray.token import asking_for_token
 from revo_ray.settings.schema import ResourcesConfig
 from revo_ray.settings.telemetry import no_telemetry
 

@@ -23,15 +23,15 @@ from ray.tune.search import Searcher
 from revo_ray.errors import SearchError, last_line
 from revo_ray.search.core.state import SearchState
 from revo_ray.search.ray.assignments import Assignments
-from revo_ray.search.ray.resources import TrialResources
-from revo_ray.search.ray.stopping import stop_if_asked
-from revo_ray.search.ray.trial import EvaluationTrial
-from revo_ray.search.ray_internals import (
+from revo_ray.search.ray.internals import (
     forget_trial,
     keep_workers,
     no_credentials_sent,
     release_workers,
 )
+from revo_ray.search.ray.resources import TrialResources
+from revo_ray.search.ray.stopping import stop_if_asked
+from revo_ray.search.ray.trial import EvaluationTrial
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the log

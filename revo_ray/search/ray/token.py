@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from revo_ray.search.ray_internals import read_environment_anew
+from revo_ray.search.ray.internals import read_environment_anew
 
 TOKEN, FILE, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"
 """Variables with which a user decides on Ray's token."""

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from revo_ray.errors import UserError
-from revo_ray.search import ray_internals
-from revo_ray.search.ray import address
+from revo_ray.search.ray import address, internals
 from revo_ray.search.ray.address import CHOSEN, resolve
 from revo_ray.search.ray.private_folder import PATHS, private_folder
 
@@ -70,7 +69,7 @@ def test_the_embedded_ray_of_a_search_is_no_cluster(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", *words], stdin=subprocess.PIPE)
         try:
             owner = Path(f"/proc/{process.pid}").stat().st_uid
-            assert "10.9.8.7:6543" not in (ray_internals.process_addresses({owner}, PATHS) or ())
+            assert "10.9.8.7:6543" not in (internals.process_addresses({owner}, PATHS) or ())
         finally:
             process.kill()
             process.wait()
@@ -81,8 +80,8 @@ def test_processes_of_others_are_not_asked() -> None:
     process = subprocess.Popen([sys.executable, "-c", *words], stdin=subprocess.PIPE)
     try:
         owner = Path(f"/proc/{process.pid}").stat().st_uid
-        assert "10.9.8.7:6543" in (ray_internals.process_addresses({owner}, PATHS) or ())
-        assert ray_internals.process_addresses({owner + 1}, PATHS) == set()
+        assert "10.9.8.7:6543" in (internals.process_addresses({owner}, PATHS) or ())
+        assert internals.process_addresses({owner + 1}, PATHS) == set()
     finally:
         process.kill()
         process.wait()

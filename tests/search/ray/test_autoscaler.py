@@ -16,8 +16,7 @@ from ray.autoscaler.v2.schema import (
     Stats,
 )
 
-from revo_ray.search import ray_internals
-from revo_ray.search.ray import autoscaler
+from revo_ray.search.ray import autoscaler, internals
 
 GROUP = "ab12"
 HEAD = NodeInfo("", "head", "", "")
@@ -39,9 +38,9 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
     def set_all(*statuses: ClusterStatus | None, report: Any = None) -> None:
         left = list(statuses)
         monkeypatch.setattr(
-            ray_internals, "cluster_status", lambda: left.pop(0) if len(left) > 1 else left[0]
+            internals, "cluster_status", lambda: left.pop(0) if len(left) > 1 else left[0]
         )
-        monkeypatch.setattr(ray_internals, "autoscaler_report", lambda: report or {})
+        monkeypatch.setattr(internals, "autoscaler_report", lambda: report or {})
 
     return set_all
 

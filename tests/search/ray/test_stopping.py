@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from revo_ray.errors import Interrupted
-from revo_ray.search import ray_internals
+from revo_ray.search.ray import internals
 from revo_ray.search.ray.stopping import stop_if_asked, stopping_on_signals
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ import contextlib, sys, time
 from revo_ray.errors import Interrupted
 from revo_ray.search.ray import cluster
 from revo_ray.search.ray.cluster import connected
-from revo_ray.search import ray_internals
+from revo_ray.search.ray import internals
 from revo_ray.search.ray.stopping import stopping_on_signals
 
 if "without the flag" in sys.argv:  # a Ray that handles signals itself
@@ -51,9 +51,7 @@ def test_many_signals_end_a_driver_as_one_does(moment: str) -> None:
             sent += 1
             time.sleep(0.01)
         ended = process.wait(1), process.stderr.read()
-        if (
-            ray_internals.signal_flag() is None
-        ):  # Ray handles SIGTERM itself while it starts and ends
+        if internals.signal_flag() is None:  # Ray handles SIGTERM itself while it starts and ends
             assert ended[0] in (130, -signal.SIGTERM)
         else:
             assert ended == (130, "")

@@ -1,4 +1,4 @@
-"""The private parts of Ray that searches and jobs use, each looked up when it is used.
+"""The private parts of Ray that a search uses, each looked up when it is used.
 
 A Ray that lacks one of them costs a convenience or a protection, and one warning, not the search.
 """
