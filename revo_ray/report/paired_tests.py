@@ -24,7 +24,7 @@ DECIMALS = 12
 
 
 class Block(NamedTuple):
-    """Where a score is from.
+    """The origin of a score.
 
     Attributes:
         cell: scores of one cell differ by method and seed alone.
