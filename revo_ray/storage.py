@@ -132,7 +132,9 @@ class Storage:
             try:
                 self._put_on_disk(target, content, place_once)
             except FileExistsError:
-                return self.read(path)
+                if os.path.exists(target):
+                    return self.read(path)
+                self.write(path, content)  # over a link that leads nowhere
             return content
         with suppress(NotSupportedError), ThreadPoolExecutor(1) as pool:  # as in `write`
             made = pool.submit(self._create, target, content).result()

@@ -73,6 +73,7 @@ EXPORTS = "tests/model/export/test_commands.py"
 ANSWERS = "tests/model/test_answers.py"
 REFIT = "tests/model/test_refit.py"
 INSPECT = "tests/cli/test_inspection_text.py"
+SMOKE = "tests/benchmarks/test_smoke.py"
 CLIP_ART = "tests/end_to_end/test_data.py::test_debians_clip_art_needs_no_manual_step"
 NEWCOMER = "tests/end_to_end/test_newcomer.py::test_the_lines_of_the_readme_in_an_empty_environment"
 ELSEWHERE = {
@@ -120,6 +121,14 @@ ELSEWHERE = {
     "make stale": "tests/docs/test_results.py::test_page_and_age_need_no_package",
     "python -m benchmarks.searcher --out benchmarks/results/searcher.json": "tests/benchmarks"
     "/test_smoke.py::test_it_prints_its_line",
+    "python -m benchmarks.pretrain build/pretrained": f"{SMOKE}::test_pretrain",
+    "python -m benchmarks.cells A --out benchmarks/results/cells/a.json": f"{SMOKE}::test_cells",
+    "python -m benchmarks.cells --together benchmarks/results/cells/*.json "
+    "--out benchmarks/results/cells.json": f"{SMOKE}::test_cells",
+    "python -m benchmarks.takeaway": f"{SMOKE}::test_takeaway",
+    "python -m benchmarks.noise revo_results/cells/A-full revo_results/cells/A-revo": "tests"
+    "/benchmarks/test_noise.py::test_a_winner_is_trained_again_under_other_seeds",
+    "python -m benchmarks.ablations": f"{SMOKE}::test_ablations",
     "revo-ray search --set search.evaluations=20 --set name=short": "tests/end_to_end"
     "/test_search.py::test_the_number_of_workers_changes_nothing",
     "revo-ray search config.yaml --resume --set search.evaluations=200": "tests/end_to_end"
