@@ -21,7 +21,7 @@ from revo_ray.cli.next_commands import after_watch
 from revo_ray.errors import UserError
 from revo_ray.monitor.look import End
 from revo_ray.monitor.open_watched import open_watched
-from revo_ray.monitor.view import View
+from revo_ray.monitor.view import LINES, View
 from revo_ray.monitor.watch import watch
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.rundir.ledger import Ledger
@@ -184,6 +184,17 @@ def wait_for(console: Console, text: str) -> None:
         time.sleep(0.01)
 
 
+def wait_for_rows(console: Console, rows: int, total: int) -> None:
+    """A log has a line for each twentieth of the budget, so the last rows may have none yet."""
+    deadline = time.monotonic() + 90
+    while True:
+        told = re.findall(r"(\d+)(?:/\d+)? evaluations in ", console.file.getvalue())
+        if told and rows - total / LINES < int(told[-1]) <= rows:
+            return
+        assert time.monotonic() < deadline, console.file.getvalue()
+        time.sleep(0.01)
+
+
 def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=60)
     run_directory = RunDirectory(str(tmp_path / "shot"))
@@ -194,7 +205,7 @@ def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: P
             wait_for(console, "0/30 evaluations, no result yet, time left known after generation 1")
             for rows in (1, 7, 4):
                 run(state, rows=rows)
-                wait_for(console, f"{len(state.ledger)}/30 evaluations in ")
+                wait_for_rows(console, len(state.ledger), 30)
             finish(state)
     lines = console.file.getvalue().splitlines()
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", console.file.getvalue())
@@ -413,7 +424,8 @@ def test_a_study_is_watched_to_its_end(tmp_path: Path) -> None:
         wait_for(console, "0 of 2 searches finished")
         state = begin(folder.child(first))
         run(state, rows=15)
-        wait_for(console, "0 of 2 searches finished, 15 evaluations in 58s, about 2m 45s left")
+        wait_for_rows(console, 15, 60)
+        assert re.search(r", about [23]m \d\ds left", console.file.getvalue())
         finish(state)
         wait_for(console, "1 of 2 searches finished, 30 evaluations in 1m 58s, about ")
         finish(begin(folder.child(second)))
