@@ -304,7 +304,7 @@ def tested(
 ) -> list[list[float]]:
     """Test accuracies of plans, one for each search in each group, trained again as in the search.
 
-    What was trained is kept in the folder, and not trained again.
+    The accuracies are kept in the folder, so that no plan is trained twice.
     """
     files = [folder / f"{search.outcome.name}.json" for search in searches]
     known = [json.loads(file.read_text()) if file.exists() else {} for file in files]

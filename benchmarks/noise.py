@@ -112,7 +112,10 @@ def main() -> None:
     arguments, record = begin(parser, "noise", MEASURES)
     torch.set_num_threads(1)
     searches = {study: load(study) for study in arguments.studies}
-    methods = arguments.methods or dict.fromkeys(s.method for own in searches.values() for s in own)
+    labels = dict.fromkeys(s.method for own in searches.values() for s in own)
+    methods = arguments.methods or labels
+    if unknown := {*methods} - {*labels}:
+        parser.error(f"no finished search of {min(unknown)}; there are {', '.join(labels)}")
     winners: dict[str, Winners] = {method: {} for method in methods}
     for study, own in searches.items():
         for search in own:

@@ -27,6 +27,9 @@ from revo_ray.whole_file import TEMPORARY, place_once, replacing
 
 T = TypeVar("T")
 
+ABANDONED_SECONDS = 3600.0
+"""Age after which a temporary file counts as left by a killed process, where no lock says so."""
+
 PATIENCE_SECONDS = 8.0
 """Time in which a server that refuses connections is tried again."""
 SMALL_BYTES = 2**20

@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 
 TEMPORARY = ".tmp"
 """Suffix of files that are still being written."""
-
-
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of disks that have no hard links."""
 

@@ -26,7 +26,7 @@ from revo_ray.rundir.recorded_config import RecordedConfig
 from revo_ray.rundir.warm_start import WarmStart
 from revo_ray.settings.safe_json import read_json
 from revo_ray.settings.schema import SearchConfig
-from revo_ray.storage import Storage
+from revo_ray.storage import ABANDONED_SECONDS, Storage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 REPORT = "report"
 TRACKING = "tracking.json"
 TENSORBOARD = "tensorboard"
-ABANDONED_SECONDS = 3600.0
-"""Age after which a temporary file of a report counts as left by a killed process."""
 _ID = re.compile("[0-9a-f]{12}")
 """Matches the id of a search; trackers make file names of it."""
 
@@ -87,14 +85,12 @@ class Folder:
     def delete_leftovers(self) -> None:
         """Delete the temporary files that a killed process left; call it while holding the lock.
 
-        Reports take no lock, so only old files of theirs are deleted.
-
         Raises:
             OSError: the storage is unreachable.
             UserError: a folder is a link, which leads to files that are not this search's.
         """
         self.storage.delete_leftovers()
-        with suppress(UserError):  # nothing of a search goes through this link
+        with suppress(UserError):  # a report takes no lock; nothing of a search goes through a link
             self.storage.delete_leftovers(REPORT, below=True, age=ABANDONED_SECONDS)
 
     def lock(
@@ -201,8 +197,7 @@ class RunDirectory(Folder):
     @property
     def has_evaluations(self) -> bool:
         """Whether an evaluation has ended here, also where the ledger was put away since."""
-        ends = (ledger.TABLE, outcome.FILE)
-        return self.has_rows or any(self.storage.exists(name) for name in ends)
+        return self.has_rows or any(map(self.storage.exists, (ledger.TABLE, outcome.FILE)))
 
     def count_rows(self) -> int:
         """Number of row files; none of them is read."""

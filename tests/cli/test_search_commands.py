@@ -1,4 +1,4 @@
-"""How `search` and `study` end: exit status and next commands, where the searches ran before."""
+"""Ends of `search` and `study`: exit status and next commands, where the searches ran before."""
 
 from __future__ import annotations
 

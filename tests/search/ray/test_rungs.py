@@ -21,7 +21,7 @@ from tests.search.core.by_hand import open_state
 EPOCHS = 8
 RUNGS = (1, 2, 4)
 FAILS = {3: "error", 7: "diverged", 11: "error"}
-"""How some evaluations end, all after two epochs."""
+"""Ends of some evaluations, all after two epochs."""
 SETTINGS = ["method.name=full", "method.reduction_factor=2", "search.budget=epochs"]
 SETTINGS += [f"train.epochs={EPOCHS}", "search.evaluations=8"]
 
@@ -34,7 +34,7 @@ def halving() -> Halving:
 
 
 def rungs_of(made: Halving, state: SearchState) -> dict[float, dict[str, float]]:
-    """What each rung knows of the evaluations that have ended."""
+    """The entries of each rung, of the evaluations that have ended."""
     scheduler: Any = made._scheduler
     (bracket,) = scheduler._brackets
     ended = {str(row.evaluation) for row in state.ledger}
