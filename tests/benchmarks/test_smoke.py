@@ -146,6 +146,7 @@ def test_head(printed: Printed) -> None:
     assert line["losses"][0] == pytest.approx(line["losses"][1], rel=1e-3)
 
 
+@pytest.mark.nightly
 def test_throughput(printed: Printed) -> None:
     line = last_line(printed("throughput", *ARGUMENTS["throughput"], "--programs", "search"))
     figures = line["concurrent_2"]["search"]
@@ -235,6 +236,7 @@ def test_gpu_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         gpu.main()
 
 
+@pytest.mark.nightly
 def test_gpu_needs_no_package_beside_those_it_names() -> None:
     """A machine that is lent for an hour has torch and little else."""
     script = """
@@ -254,6 +256,7 @@ print(len(tuner.units))
     assert int(done.stdout) > 3
 
 
+@pytest.mark.nightly
 def test_gpu_without_a_gpu_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],
@@ -267,6 +270,7 @@ def test_gpu_without_a_gpu_says_so() -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.nightly
 def test_preparation(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "alone", lambda function, *arguments: function(*arguments))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
@@ -295,6 +299,7 @@ def test_pretrain(printed: Printed, tmp_path: Path) -> None:
     assert all(torch.equal(trained[k], v) for k, v in load_file(again["weights"]).items())
 
 
+@pytest.mark.nightly
 def test_cluster_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     """More workers than the driver can serve are idle, and a far store serves fewer of them."""
     monkeypatch.setattr(cluster_scale, "record_times", lambda *arguments: [0.5, 1.0, 1.5])
@@ -308,6 +313,7 @@ def test_cluster_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(0 < choice["busy"] <= 1 for choice in settings)
 
 
+@pytest.mark.nightly
 def test_soak(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of a search's tenths; its processes are this one."""
 
@@ -337,6 +343,7 @@ def test_a_real_search_grows_by_little(printed: Printed) -> None:
     assert line["driver_files_grew"] <= 2
 
 
+@pytest.mark.nightly
 def test_study(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "clocked", by_hand)
     tiny = (*TINY, "search.population=4", "resources.max_concurrent=1")
@@ -345,6 +352,7 @@ def test_study(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < line["busy"]["steady"] <= line["busy"]["held"] <= 1
 
 
+@pytest.mark.nightly
 def test_ablations(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A choice is compared with the defaults; what does not run there is compared with `revo`."""
     monkeypatch.setattr(cells, "clocked", by_hand)
@@ -364,6 +372,7 @@ def test_ablations(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert paper[way]["mean_loss"] > 0
 
 
+@pytest.mark.nightly
 def test_baselines(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The same code again changes nothing; a change has Student's interval."""
     monkeypatch.setattr(baselines, "clocked", by_hand)
@@ -381,6 +390,7 @@ def test_baselines(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert baselines.interval(gains) == pytest.approx(expected, abs=0.005)
 
 
+@pytest.mark.nightly
 def test_scale(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Another record's ways stand beside those that were run, and ours is compared with them."""
     monkeypatch.setattr(scale, "clocked", by_hand)
@@ -456,6 +466,7 @@ def test_cells_are_paired_by_seed() -> None:
     assert pooled["AD"]["visible"] < one["visible"]
 
 
+@pytest.mark.nightly
 def test_takeaway(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every form stands beside the others, and what is finished is not trained again."""
     monkeypatch.setattr(scale, "clocked", by_hand)
@@ -520,6 +531,7 @@ def test_every_ablation_is_a_study(
     assert {config.search.evaluations for config in found} == {100}
 
 
+@pytest.mark.nightly
 def test_recipe(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(recipe, "clocked", by_hand)
     tiny = (*TINY, "data.max_images=200", "search.evaluations=1")
@@ -549,6 +561,7 @@ def test_warm_start(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert any(gain["mean"] for gain in line["differences"].values())
 
 
+@pytest.mark.nightly
 def test_overhead(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain process is a real one; its figures stand for all three."""
     once: list[dict[str, Any]] = []
@@ -584,6 +597,7 @@ def test_plain(printed: Printed, monkeypatch: pytest.MonkeyPatch, run: Path) -> 
     assert found == {row.evaluation: row.val_loss for row in rows_of(run)}  # the same bits
 
 
+@pytest.mark.nightly
 def test_practice(printed: Printed, run: Path) -> None:
     line = last_line(printed("practice", str(run), "1", "1"))
     ray.shutdown()
@@ -591,6 +605,7 @@ def test_practice(printed: Printed, run: Path) -> None:
     assert 0 < line["best"] < float("inf")
 
 
+@pytest.mark.nightly
 def test_versions(printed: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="True"):
         printed("versions", "--vary", "python", "--versions", "3.1")

@@ -133,12 +133,14 @@ def test_it_keeps_to_good_manners() -> None:
             assert "--no-cache-dir" in command
 
 
+@pytest.mark.nightly
 def test_the_installed_package_is_the_wheel(built: Built) -> None:
     show = "import revo_ray, revo_ray_baselines as b; print(revo_ray.__file__, b.__file__)"
     files = built.run(f"python -c '{show}'").split()
     assert all(Path(file).is_relative_to(built.folder) for file in files), files
 
 
+@pytest.mark.nightly
 def test_methods_and_presets_are_in_it(built: Built) -> None:
     (entry,) = json.loads(said("ENTRYPOINT")[0])
     listed = built.run(f"{entry} methods")
@@ -148,6 +150,7 @@ def test_methods_and_presets_are_in_it(built: Built) -> None:
         assert name in listed, name
 
 
+@pytest.mark.nightly
 def test_a_search_in_an_empty_folder(built: Built) -> None:
     (entry,) = json.loads(said("ENTRYPOINT")[0])
     words = " ".join(json.loads(said("CMD")[0]))

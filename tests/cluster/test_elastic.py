@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from revo_ray.rundir.evaluation import Evaluation
 from revo_ray.search.core.summary import write_result
 from revo_ray.search.ray.experiment import run_experiment
@@ -13,6 +15,7 @@ from revo_ray.search.ray.resources import TrialResources
 from tests.cluster.cheap import Waiting, add_machine, machines, most_at_once, waiting_search
 
 
+@pytest.mark.nightly
 def test_a_machine_joins_and_leaves(tmp_path: Path) -> None:
     # The fifth goes on only when two more have begun, which takes the other machine.
     state = waiting_search(tmp_path, evaluations=24, seconds=0.3, alone=4, together=7)

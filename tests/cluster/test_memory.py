@@ -85,6 +85,7 @@ def facts(cli: Cli, name: str) -> list[dict[str, Any]]:
 HALVES = {"resources__gpus_per_trial": "0.5"}
 
 
+@pytest.mark.nightly
 def test_alone_on_its_gpu(address: str, cli: Cli, caplog: pytest.LogCaptureFixture) -> None:
     whole = search(cli, "whole", **HALVES)
     assert [row.status for row in whole] == ["ok"] * 8

@@ -97,7 +97,8 @@ class Noting(EvaluationTrial):
         return result
 
 
-@pytest.mark.parametrize("gpus", [1, pytest.param(0, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("gpus", [1, 0])
 def test_real_evaluations_keep_to_their_device_and_cpus(
     cluster: Cluster, tmp_path: Path, gpus: int
 ) -> None:

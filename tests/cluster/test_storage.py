@@ -120,6 +120,7 @@ def move_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVO_RAY_CACHE", str(folder / "cache"))
 
 
+@pytest.mark.nightly
 def test_killed_and_resumed_elsewhere_it_is_the_undisturbed_search(
     store: Uri,
     settings: dict[str, str],
@@ -224,6 +225,7 @@ def holds_secret(path: Path) -> bool:
     return SECRET.encode() in path.read_bytes()
 
 
+@pytest.mark.nightly
 def test_weights_that_the_driver_alone_has_reach_the_other_machine(
     store: Uri,
     settings: dict[str, str],

@@ -114,16 +114,15 @@ def test_trials_at_once_change_no_configuration(tmp_path: Path) -> None:
     assert parallel == serial
 
 
+@pytest.mark.nightly
 def test_lookahead_under_tune_too(tmp_path: Path) -> None:
     serial = run(tmp_path / "one", 1, lookahead=3)
     parallel = run(tmp_path / "four", 4, lookahead=3)
     assert parallel == serial
 
 
-@pytest.mark.parametrize(
-    ("searcher", "sure"),
-    [(CMAMVSearch, 28), pytest.param(Late, 24, marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("searcher", "sure"), [(CMAMVSearch, 28), (Late, 24)])
 def test_a_killed_experiment_restored_by_tune_ends_with_the_same_configurations(
     tmp_path: Path, searcher: type[CMAMVSearch], sure: int
 ) -> None:

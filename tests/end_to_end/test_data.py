@@ -42,7 +42,10 @@ LAYOUTS: dict[str, tuple[Maker, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("source", LAYOUTS)
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(name, marks=[] if name == "srsmas" else pytest.mark.nightly) for name in LAYOUTS],
+)
 def test_a_search_on_a_set_as_it_is_distributed(source: str, cli: Cli, tmp_path: Path) -> None:
     make, classes = LAYOUTS[source]
     settings = {"data__source": source, "data__root": str(make(tmp_path)), "name": source}

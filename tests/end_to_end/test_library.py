@@ -42,6 +42,7 @@ def config(folder: Path, *overrides: str) -> SearchConfig:
     return SearchConfig.load(None, [*SMALL, f"storage={folder}", "name=run", *overrides])
 
 
+@pytest.mark.nightly
 def test_each_trial_holds_the_gpu_that_it_was_given(tmp_path: Path) -> None:
     """In a thread, as a notebook or a server would run it.
 

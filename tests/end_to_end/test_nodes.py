@@ -62,6 +62,7 @@ def tables(cache: Path) -> list[Path]:
     return sorted((cache / "tables").glob("*.arrow")) if (cache / "tables").exists() else []
 
 
+@pytest.mark.nightly
 def test_the_other_machine_copies_the_table_once(
     cluster: str, caches: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_other_machine_copies_the_table_once(
     assert not tables(caches["driver"])  # it maps the original
 
 
+@pytest.mark.nightly
 def test_over_an_object_store(
     cluster: str, caches: dict[str, Path], store: Callable[[str], str]
 ) -> None:

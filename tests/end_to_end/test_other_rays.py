@@ -9,7 +9,6 @@ from revo_ray.search.ray import internals
 from tests.end_to_end.cli import ONE_WORKER, Cli
 from tests.search.ray.test_internals import take_away
 
-EACH_COMMIT = internals.CLEANUP_TIMEOUT
 OF_SUBMIT = {
     internals.UPLOAD_EXCLUDES,
     internals.UPLOAD_WALK,
@@ -19,15 +18,9 @@ OF_SUBMIT = {
 """Names that no search uses."""
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("one_ray")
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name == EACH_COMMIT else pytest.mark.nightly)
-        for name in internals.NAMES
-        if name not in OF_SUBMIT
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in internals.NAMES if name not in OF_SUBMIT])
 def test_a_search_ends_well_and_says_once_what_is_missing(
     name: str,
     cli: Cli,

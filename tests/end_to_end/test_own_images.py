@@ -21,6 +21,7 @@ NETWORK = {"model__name": "timm/test_efficientnet", "model__weights": "none"}
 SHORT = ("--time", "20s", "--evaluations", "4")
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("one_ray")
 def test_what_is_chosen_is_recorded_and_a_resumed_search_keeps_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch

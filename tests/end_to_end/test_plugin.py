@@ -26,6 +26,7 @@ py-modules = ["two_rates"]
 """
 
 
+@pytest.mark.nightly
 def test_the_pages_method_runs_from_another_package(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

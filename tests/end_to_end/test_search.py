@@ -159,6 +159,7 @@ def test_a_search_that_always_diverges_spends_its_budget_and_says_so(cli: Cli) -
     assert again.returncode == 3
 
 
+@pytest.mark.nightly
 def test_random_search_spends_the_same_budget(cli: Cli) -> None:
     little = {"method__name": "random", "search__evaluations": "7"}
     done = cli.run("search", name="random", **little, **ONE_WORKER)
@@ -325,6 +326,7 @@ def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
     assert weights["classifier.weight"].shape == (10, 1280)
 
 
+@pytest.mark.nightly
 def test_floor_without_ray(tmp_path: Path) -> None:
     """`evolve`, `data` and `finetune` run in a plain shell: nothing imports Ray."""
     code = (

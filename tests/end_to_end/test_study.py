@@ -102,12 +102,9 @@ def test_a_finished_study_is_not_run_again(calm: Cli) -> None:
     assert stamps(calm.folder) == before
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
-    "methods",
-    [
-        pytest.param(("revo-continuous", "last"), id="two"),
-        pytest.param((*WHOLE, *HALVED), marks=pytest.mark.nightly, id="all"),
-    ],
+    "methods", [("revo-continuous", "last"), (*WHOLE, *HALVED)], ids=["two", "all"]
 )
 def test_a_killed_study_goes_on_and_repeats_no_row(
     calm: Cli, cli: Cli, tmp_path: Path, methods: Sequence[str]
@@ -188,6 +185,7 @@ def some(folder: Path, *methods: Any) -> str:
     return str(folder / "some.yaml")
 
 
+@pytest.mark.nightly
 def test_a_search_that_cannot_go_on_stops_no_other(cli: Cli, tmp_path: Path) -> None:
     config = some(tmp_path, "boom", "random", "last")
     trusted = ["--plugin-path", str(tmp_path)]  # for the workers, too

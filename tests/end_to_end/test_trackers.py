@@ -21,7 +21,7 @@ from tests.monitor.trackers.wandb_files import offline_runs
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.usefixtures("one_ray")
+pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("one_ray")]
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,6 @@ def test_trackers_change_nothing_and_get_report_and_model(
     assert whole.artifacts.keys() == {"report", "model"}
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_in_the_same_runs(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +99,6 @@ def test_a_killed_search_goes_on_in_the_same_runs(
     assert len(set(each)) == 10
 
 
-@pytest.mark.nightly
 def test_a_study_is_an_experiment_and_a_group(cli: Cli) -> None:
     file = write_study(cli.folder, ["revo-binary", "full"])
     options = {"trackers": "[mlflow, wandb]"}
@@ -120,7 +118,6 @@ def test_a_study_is_an_experiment_and_a_group(cli: Cli) -> None:
     assert searches()[1] == children
 
 
-@pytest.mark.nightly
 def test_a_finished_study_is_sent_later(cli: Cli) -> None:
     file = write_study(cli.folder, ["revo-binary", "full"])
     assert cli.run("study", str(file), small=False).returncode == 0
@@ -132,7 +129,6 @@ def test_a_finished_study_is_sent_later(cli: Cli) -> None:
     assert {run.info.status for run in parents} == {"FINISHED"}
 
 
-@pytest.mark.nightly
 def test_a_server_that_says_nothing_delays_no_stop(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +146,6 @@ def test_a_server_that_says_nothing_delays_no_stop(
         assert time.monotonic() - began < 20
 
 
-@pytest.mark.nightly
 def test_the_tracker_of_the_documentation(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "trackers.md").read_text()
     (code,) = re.findall(r"<!-- tested -->\n```python\n(.*?)```", page, re.DOTALL)

@@ -127,11 +127,18 @@ def configs(results: Any) -> Counter[str]:
 @pytest.mark.parametrize(
     "scheduler",
     [
-        ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2),
-        pytest.param(HyperBandScheduler(max_t=9, reduction_factor=3), marks=pytest.mark.nightly),
-        Pausing(),
+        pytest.param(
+            ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2),
+            marks=pytest.mark.nightly,
+            id="asha",
+        ),
+        pytest.param(
+            HyperBandScheduler(max_t=9, reduction_factor=3),
+            marks=pytest.mark.nightly,
+            id="hyperband",
+        ),
+        pytest.param(Pausing(), id="pausing"),
     ],
-    ids=["asha", "hyperband", "pausing"],
 )
 def test_with_a_scheduler_that_stops_or_pauses_trials(scheduler: Any, tmp_path: Path) -> None:
     """Each evaluation is run as often as it repeats, and no generation waits for ever."""

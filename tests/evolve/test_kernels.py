@@ -81,6 +81,7 @@ def resumption(written: Done, cuts: list[int]) -> Task:
     return Task(methods=list(recorded), recorded=recorded, cuts=cuts)
 
 
+@pytest.mark.nightly
 def test_a_ledger_is_resumed_under_another_kernel() -> None:
     written = whole(["revo-continuous algorithm=cma", "revo-mixed", "revo-binary algorithm=sop"])
     kernel = other_kernels(written["kernels"])[0]

@@ -18,10 +18,11 @@ from tests.faults.watch import BEGAN, Event, RunDirectory, Verdict, judge
 pytestmark = pytest.mark.timeout(600)
 
 PLANS = [
+    ["worker-kill-idle", "driver-kill-at-fsync"],
+    ["driver-freeze", "out-of-memory", "disk-full"],
     ["driver-kill-at-tell", "torn-row", "worker-kill-busy", "clock-jump", "driver-terminate"],
-    ["worker-kill-idle", "driver-freeze", "out-of-memory", "disk-full", "driver-kill-at-fsync"],
 ]
-"""A search each, the first one nightly; `make nightly-faults` has all kinds."""
+"""A search each, all but the first nightly; `make nightly-faults` has all kinds."""
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +41,19 @@ def check(search: Search, verdict: Verdict, kinds: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [pytest.param(PLANS[0], marks=pytest.mark.nightly), PLANS[1]], ids=" ".join
+    "plan",
+    [PLANS[0], *(pytest.param(plan, marks=pytest.mark.nightly) for plan in PLANS[1:])],
+    ids=" ".join,
 )
 def test_faults_cost_nothing(lab: Lab, plan: list[str]) -> None:
     search, verdict = disturb(lab, plan, random.Random(0), lookahead="0")
     check(search, verdict, plan)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("in_store", "kinds"),
-    [
-        (False, ["node-removal", "driver-kill"]),
-        pytest.param(True, ["store-unreachable"], marks=pytest.mark.nightly),
-    ],
+    [(False, ["node-removal", "driver-kill"]), (True, ["store-unreachable"])],
     ids=["disk", "object store"],
 )
 def test_a_second_driver_is_refused_and_disturbs_nothing(

@@ -15,16 +15,19 @@ pytestmark = pytest.mark.slow
 NOBODY = 65534
 
 
+@pytest.mark.nightly
 def test_no_other_user_reads_or_changes_the_files_of_its_ray(seen: dict[str, Any]) -> None:
     assert seen["search"]["status"] == 0, seen["search"]["output"]
     assert seen["search"]["open"] == []
 
 
+@pytest.mark.nightly
 def test_the_token_is_for_the_user_alone(seen: dict[str, Any]) -> None:
     modes = seen["afterwards"]["home"]
     assert (modes[".ray"], modes[".ray/auth_token"]) == ("0o700", "0o600")
 
 
+@pytest.mark.nightly
 def test_nobody_joins_its_ray_without_the_token(seen: dict[str, Any]) -> None:
     """It held: whoever is on the machine knows the address."""
     joined = seen["search"]["joined"]
@@ -33,6 +36,7 @@ def test_nobody_joins_its_ray_without_the_token(seen: dict[str, Any]) -> None:
     assert "InvalidAuthToken" in joined["output"]
 
 
+@pytest.mark.nightly
 def test_without_the_token_it_serves_figures_of_its_own_and_nothing_else(
     seen: dict[str, Any],
 ) -> None:

@@ -372,6 +372,7 @@ print(table.images.nbytes, total)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_table_larger_than_memory_is_written_and_streamed(tmp_path: Path) -> None:
     allowance = 100 * 2**20

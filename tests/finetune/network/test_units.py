@@ -37,6 +37,19 @@ MODELS = [
     "timm/tf_efficientnet_lite0",
     "timm/vit_tiny_patch16_224",
 ]
+OFTEN = {
+    "torchvision/resnet18",
+    "torchvision/densenet121",
+    "torchvision/vit_b_16",
+    "timm/convnext_atto",
+    "timm/regnetx_002",
+    "timm/tf_efficientnet_lite0",
+}
+each_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.nightly) for name in MODELS],
+)
+"""All but those in `OFTEN` are nightly."""
 
 
 @cache
@@ -78,7 +91,7 @@ def test_blocks_are_found_as_attributes_and_with_repeated_parts(name: str, block
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_units_are_an_ordered_partition(name: str, granularity: str) -> None:
     model = build(name)
     units = find_units(model, granularity)
@@ -112,7 +125,7 @@ def _named(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@each_model
 def test_a_coarser_granularity_is_a_union_of_the_finer(name: str) -> None:
     layers, blocks, stages = (find_units(build(name), g) for g in GRANULARITIES)
     for fine, coarse in ((layers, blocks), (blocks, stages)):

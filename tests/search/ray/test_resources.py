@@ -35,6 +35,7 @@ def test_slots_of_a_machine(cpus: int, gpus: float, machine: dict[str, float], s
     assert TrialResources(cpus, gpus)._fits(machine) == slots
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ray_gives_as_many_evaluations_their_gpus_as_were_counted() -> None:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
