@@ -10,25 +10,37 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from revo_ray.data.image_records import Finding
 from revo_ray.data.table.image_table import Table, prepare_table
 from revo_ray.monitor.terminal import say
 from revo_ray.settings.schema import DataConfig
 from revo_ray.words import counted, duration
 
 
-def prepare_and_show(config: DataConfig, folder: Path, console: Console | None) -> Table:
+def prepare_and_show(
+    config: DataConfig, folder: Path, console: Console | None, told: set[Finding] | None = None
+) -> Table:
     """Call `prepare_table`, and show its progress and the findings on the console.
 
     A table that is there already shows no progress of images. Images that cannot be split are
     refused before one is decoded.
+
+    Args:
+        config, folder: as for `prepare_table`.
+        console: the console to write to; None shows nothing.
+        told: findings that were shown for other tables. They are not repeated, and new ones are
+            added.
 
     Raises:
         UserError: as `prepare_table`.
     """
     with table_progress(console) as show, near_duplicates_progress(console) as seeking:
         table = prepare_table(config, folder, show, seeking=seeking, must_split=True)
+    told = set() if told is None else told
     for warning in table.warnings:
-        say(console, f"warning: {warning}")
+        if warning not in told:
+            say(console, f"warning: {warning}")
+    told.update(table.warnings)
     return table
 
 

@@ -243,7 +243,7 @@ def _preparation(
         storage,
         resume,
         stack,
-        prepare_table=partial(prepare_and_show, console=console),
+        prepare_table=partial(prepare_and_show, console=console, told=set()),
         early_stopping=make_halving,
         say=teller(console),
         within=within,

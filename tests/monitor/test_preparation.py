@@ -82,3 +82,23 @@ def test_an_error_takes_the_bar_off_the_terminal() -> None:
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert stream.getvalue().endswith("\x1b[2K")  # the line is erased
+
+
+def test_what_was_said_of_another_table_is_not_repeated(tmp_path: Path) -> None:
+    source = write_photos(tmp_path / "p", {"temple": 6, "flower": 4}, (64, 48))
+    (source / "temple" / "broken.jpg").write_bytes(b"no image")
+    told: set[Finding] = set()
+    said = []
+    for size in (16, 24):
+        config = DataConfig(
+            source="folder",
+            root=str(source),
+            image_size=size,
+            on_bad_image="skip",
+            train_fraction="rest",
+        )
+        stream = io.StringIO()
+        prepare_and_show(config, tmp_path / "tables", Console(file=stream, width=300), told)
+        said.append([line for line in stream.getvalue().splitlines() if "warning" in line])
+    assert any("broken.jpg" in line for line in said[0])
+    assert said[1] == []

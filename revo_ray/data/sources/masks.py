@@ -44,9 +44,8 @@ def mask_finding(records: Sequence[Record]) -> Finding | None:
         return None
     found = sum(map(excluder(patterns), names))
     shown = ", ".join(f'"{pattern}"' for pattern in patterns)
-    text = (
-        f"{counted(found, 'image')} may be masks of others: data.exclude: [{shown}] leaves them out"
-    )
+    masks, them = counted(found, "possible mask"), "it" if found == 1 else "them"
+    text = f"{masks} among the images: data.exclude: [{shown}] leaves {them} out"
     return Finding(Topic.MASKS, text, "data.exclude")
 
 

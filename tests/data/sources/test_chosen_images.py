@@ -87,7 +87,7 @@ def test_masks_are_counted_and_left_out_by_the_key_that_is_named(
     names = [f"{label}/{i}.png" for label in PETS for i in range(4)]
     root = write([*names, *masks], tmp_path)
     (finding,) = found(read(root), Topic.MASKS)
-    assert finding.text.startswith(f"{len(masks)} image")
+    assert finding.text.startswith(f"{len(masks)} possible mask")
     assert f'data.exclude: ["{pattern}"]' in finding.text
     after = read(root, exclude=[pattern])
     assert sorted(record.name for record in after.records) == names
