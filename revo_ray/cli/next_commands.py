@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -110,12 +111,18 @@ def after_report(directory: Directory, page: str) -> list[Step]:
     steps = [] if "://" in page else [("look at it", _open(page))]
     alone = isinstance(directory, RunDirectory)
     runs = [directory] if isinstance(directory, RunDirectory) else directory.runs().values()
-    run = next((run for run in runs if run.best.exists), None)
+    run = min((run for run in runs if run.best.exists), key=_validation_loss, default=None)
     if run is None:
         return steps
     folder = shown_path(run.uri)
-    more = _train(run) if alone else ("one of its searches", shown_command("report", folder))
+    more = _train(run) if alone else ("its best search", shown_command("report", folder))
     return [*steps, more, _predict(folder), *([_export(folder)] if alone else [])]
+
+
+def _validation_loss(run: RunDirectory) -> float:
+    outcome = run.outcome()
+    scores = None if outcome is None else outcome.validation_scores
+    return math.inf if scores is None or scores.loss is None else scores.loss
 
 
 def after_inspect(config: str | None, overrides: Sequence[str] | None) -> list[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -101,9 +102,16 @@ def test_a_path_outside_of_the_working_folder_stays_whole(
     assert shown_path(str(tmp_path / "here/run")) == "run"
 
 
-def test_a_study_leads_to_one_of_its_searches(here: Path) -> None:
+def test_a_study_leads_to_its_best_search(here: Path) -> None:
     write_search(here / "all", "a", ["search.seed=1"])  # no model: it is not shown
-    run = described(here / "all", "b")
+    run = described(here / "all", "c")
+    outcome = run.outcome()
+    assert outcome is not None
+    assert outcome.best is not None
+    other = RunDirectory(str(here / "all" / "b"))
+    shutil.copytree(here / "all" / "c", here / "all" / "b")
+    loss = outcome.best["val_loss"] + 0.1
+    other.write_outcome(replace(outcome, name="b", best=outcome.best | {"val_loss": loss}))
     steps = next_commands.after_report(StudyDirectory(str(here / "all")), "s3://page")
     assert parsed(words_of(steps[0]))["directory"] == shown_path(run.uri)
     assert parsed(words_of(steps[1]))["model"] == shown_path(run.uri)

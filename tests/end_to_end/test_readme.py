@@ -79,6 +79,10 @@ NEWCOMER = "tests/end_to_end/test_newcomer.py::test_the_lines_of_the_readme_in_a
 ELSEWHERE = {
     "revo-ray study preset:compare photos": "tests/end_to_end/test_study.py"
     "::test_own_images_are_compared",
+    "revo-ray study preset:compare /usr/share/openclipart/png --set data.max_images=1800 "
+    "--set data.min_per_class=300 --set data.train_fraction=0.05 --set data.on_bad_image=skip "
+    "--set data.near_duplicates=group": "tests/end_to_end/test_study.py"
+    "::test_own_images_are_compared",
     "python3 -m venv .venv && . .venv/bin/activate": NEWCOMER,
     "pip install .[demo]": NEWCOMER,
     "pip wheel --no-deps --wheel-dir dist .": "tests/end_to_end/test_wheel.py"

@@ -64,6 +64,8 @@ def test_the_run_directory_is_whole(undisturbed: Undisturbed) -> None:
     stored = {int(path.stem) for path in (folder / "models").iterdir()}
     assert stored == {row.evaluation for row in kept}
     assert [*result["forms"]] == ["best", "ensemble", "soup", "plain"]
+    fitted = {form: made["cross_fitted"] is not None for form, made in result["forms"].items()}
+    assert fitted == {"best": True, "ensemble": True, "soup": False, "plain": True}
     outside = {int(number) for number in result["forms"]["ensemble"]["members"]} - stored
     own = {path.name for path in (folder / "ensemble").iterdir()}
     assert own == {"config.json", *(f"{number:06d}.safetensors" for number in outside)}

@@ -46,7 +46,7 @@ def names(folder: Path) -> dict[str, str]:
 
 def stamps(folder: Path) -> dict[str, int]:
     """When each row of the study was written."""
-    rows = folder.glob("all/*/ledger/*.json")
+    rows = folder.glob("*/*/ledger/*.json")
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in rows}
 
 
@@ -224,3 +224,10 @@ def test_own_images_are_compared(cli: Cli) -> None:
     for rival in ("full", "random"):
         assert re.search(rf"revo-continuous has \S+ points of test accuracy against {rival}", text)
     assert (cli.folder / "photos-compare/report/index.html").exists()
+    kept = stamps(cli.folder)
+    words[words.index("study.seeds=[0, 1]")] = "study.seeds=[0, 1, 2]"
+    more = cli.run("study", "preset:compare", "photos", *words, "--resume", small=False)
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert len(kept) == 3 * 2 * 4
+    assert kept.items() < stamps(cli.folder).items()
+    assert "9 of 9 searches are finished" in " ".join(more.stdout.split())

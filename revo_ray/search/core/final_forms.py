@@ -13,6 +13,7 @@ from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.best_few import BestFew
 from revo_ray.search.core.retries import MAX_DEATHS
 from revo_ray.search.core.stored_validation import StoredValidation
+from revo_ray.settings.schema import ResultForm
 
 Work = dict[str, Any]
 """Work for a worker, in plain values: `name`, `make`, which is train, soup or test, and more."""
@@ -30,12 +31,20 @@ class FinalForms:
         ledger: its rows.
         few: the rows whose weights are kept.
         card: what is needed to load a model of this search.
+        result: the form that the search hands over. A soup that is another one gets no cross-fitted
+            score, since that takes some five times as many forward passes as the soup itself.
     """
 
     def __init__(
-        self, run: RunDirectory, ledger: Ledger, few: BestFew, card: Mapping[str, Any]
+        self,
+        run: RunDirectory,
+        ledger: Ledger,
+        few: BestFew,
+        card: Mapping[str, Any],
+        result: ResultForm,
     ) -> None:
         self._run, self._ledger, self._few, self._card = run, ledger, few, dict(card)
+        self._result = result
         self._works: dict[str, Work] | None = None
         self._running: set[str] = set()
         self._deaths: Counter[str] = Counter()
@@ -129,7 +138,11 @@ class FinalForms:
             self._test(form)
         if len(self._few.rows) > 1:
             rows = [{"evaluation": r.evaluation, "unit_lrs": r.unit_lrs} for r in self._few.rows]
-            work = {"candidates": rows, "objective": self._few.objective.name}
+            work = {
+                "candidates": rows,
+                "objective": self._few.objective.name,
+                "cross_fit": self._result == "soup",
+            }
             if not self._test_soup(_candidates(work)):
                 self._add("soup", "greedy", **work)
 

@@ -16,7 +16,7 @@ from revo_ray.combine.explanation import worst_errors
 from revo_ray.combine.soup import choose_soup, mean_weights
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.metrics import classification_scores
-from revo_ray.objective import LOSS, METRICS, Rank
+from revo_ray.objective import LOSS, METRICS, Metric, Rank, Scores
 from revo_ray.rundir.predictions import TestPredictions
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.search.core.worker_plugins import policy_here
@@ -95,24 +95,28 @@ def _soup(run: RunDirectory, config: dict[str, Any], tuner: FineTuner) -> dict[s
         logits: NDArray[np.float32] = tuner.predict("validation").cpu().numpy()
         return logits
 
-    def choose(positions: Positions) -> tuple[int, ...]:
-        """Choose by some of the images, which rank the candidates, too."""
-        there = labels[positions]
+    def scores_of(members: tuple[int, ...], positions: Positions, metric: Metric) -> Scores:
+        return ranking_scores(logits_of(members)[positions], labels[positions], metric)
+
+    def choose(ranked: Sequence[int], positions: Positions) -> tuple[int, ...]:
+        """Choose by the loss of some of the images."""
+        return choose_soup(ranked, lambda tried: LOSS.rank(scores_of(tried, positions, LOSS), 0)[0])
+
+    def answers(positions: Positions) -> NDArray[np.float32]:
+        """Answers of a soup of which some of the images decide all, the ranks too."""
 
         def rank(candidate: int) -> Rank:
-            scores = ranking_scores(logits_of((candidate,))[positions], there, objective)
-            return objective.rank(scores, candidate)
+            return objective.rank(scores_of((candidate,), positions, objective), candidate)
 
-        def loss(members: tuple[int, ...]) -> float:
-            return LOSS.rank(ranking_scores(logits_of(members)[positions], there, LOSS), 0)[0]
+        return logits_of(choose(sorted(candidates, key=rank), positions))
 
-        return choose_soup(sorted(candidates, key=rank), loss)
-
-    images = run.predictions.images("validation")
-    groups = images.groups if images is not None else [None] * len(labels)
-    folds = make_folds(labels, groups, config["task"]["data"]["seed"])
-    fitted = cross_fitted(labels, folds, lambda positions: logits_of(choose(positions)))
-    members = choose(np.arange(len(labels)))
+    fitted = None
+    if config["cross_fit"]:
+        images = run.predictions.images("validation")
+        groups = images.groups if images is not None else [None] * len(labels)
+        folds = make_folds(labels, groups, config["task"]["data"]["seed"])
+        fitted = cross_fitted(labels, folds, answers)
+    members = choose(candidates, np.arange(len(labels)))
     cook(members)
     run.soup.write(tuner.state_dict(), *members)
     return {

@@ -96,7 +96,7 @@ class SearchState:
         run.delete_leftovers()
         self.ledger = run.ledger(self.objective)
         self.few = BestFew(run, self.objective, config.search.keep, card, self.is_swept)
-        self.forms = FinalForms(run, self.ledger, self.few, card)
+        self.forms = FinalForms(run, self.ledger, self.few, card, config.search.result)
         self._resume()
 
     def _resume(self) -> None:

@@ -407,6 +407,13 @@ def test_each_form_is_tested_once_and_again_if_a_worker_died(tmp_path: Path) -> 
     assert written.test_looks == 4
 
 
+@pytest.mark.parametrize("result", ["best", "ensemble", "soup"])
+def test_only_a_soup_that_is_the_result_is_cross_fitted(tmp_path: Path, result: str) -> None:
+    state = spent(tmp_path, "search.keep=30", f"search.result={result}")
+    (soup,) = (request.config for request in works(state) if request.config["make"] == "soup")
+    assert soup["cross_fit"] == (result == "soup")
+
+
 def test_a_form_that_workers_die_of_ends_the_search_resumable(tmp_path: Path) -> None:
     state = spent(tmp_path)
     for _ in range(MAX_DEATHS - 1):
