@@ -166,7 +166,7 @@ def prepare(images: Path, folder: Path, size: int, reduced: bool) -> dict[str, f
 
         JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign, assignment]
     shutil.rmtree(folder, ignore_errors=True)
-    settings = DataConfig(source="folder", root=str(images), image_size=size)
+    settings = DataConfig(source="folder", root=str(images), image_size=size, splits="drawn")
     prepare_table(settings.model_copy(update={"max_images": 32}), folder)  # imports what it needs
     clock = Clock()
     prepare_table(settings, folder)
@@ -192,7 +192,7 @@ def count_reads(images: Path, folder: Path, size: int) -> dict[str, float]:
 
     stored_file.StoredFile.read = counted  # type: ignore[method-assign]
     stored_file.RECENT_NS = 0  # nobody changes these files
-    settings = DataConfig(source="folder", root=str(images), image_size=size)
+    settings = DataConfig(source="folder", root=str(images), image_size=size, splits="drawn")
     records = read_source(settings).records
     clock = Clock()
     inspect(settings, folder / "both")
@@ -276,7 +276,9 @@ def prepare_small(folder: Path) -> dict[str, float]:
     from revo_ray.settings.schema import DataConfig
 
     clock = Clock()
-    settings = DataConfig(source="folder", root=str(folder / "images"), image_size=32)
+    settings = DataConfig(
+        source="folder", root=str(folder / "images"), image_size=32, splits="drawn"
+    )
     prepare_table(settings, folder / "tables")
     return clock.read()
 
