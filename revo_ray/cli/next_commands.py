@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from revo_ray.cli.console import mode, out, program, say
+from revo_ray.objective import Rank, Scores
 from revo_ray.rundir.run_directory import RunDirectory
 from revo_ray.rundir.study_directory import Directory, open_directory
 from revo_ray.storage import Storage
@@ -111,7 +111,7 @@ def after_report(directory: Directory, page: str) -> list[Step]:
     steps = [] if "://" in page else [("look at it", _open(page))]
     alone = isinstance(directory, RunDirectory)
     runs = [directory] if isinstance(directory, RunDirectory) else directory.runs().values()
-    run = min((run for run in runs if run.best.exists), key=_validation_loss, default=None)
+    run = min((run for run in runs if run.best.exists), key=_rank, default=None)
     if run is None:
         return steps
     folder = shown_path(run.uri)
@@ -119,10 +119,11 @@ def after_report(directory: Directory, page: str) -> list[Step]:
     return [*steps, more, _predict(folder), *([_export(folder)] if alone else [])]
 
 
-def _validation_loss(run: RunDirectory) -> float:
+def _rank(run: RunDirectory) -> Rank:
+    """The place of a search among others by its validation score; the last without a result."""
     outcome = run.outcome()
     scores = None if outcome is None else outcome.validation_scores
-    return math.inf if scores is None or scores.loss is None else scores.loss
+    return run.config().config.search.metric.rank(scores or Scores(), 0)
 
 
 def after_inspect(config: str | None, overrides: Sequence[str] | None) -> list[Step]:

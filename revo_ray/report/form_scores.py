@@ -70,7 +70,8 @@ def explained_columns(outcome: SearchOutcome) -> str:
     parts = [
         f"Test: unseen images; looks count the tests; the interval is{many}. Validation: the "
         "images that chose the members, so their score flatters. Cross-fitted: the choice is made "
-        "on four fifths of the validation images and scored on the other fifth.",
+        "on four fifths of the validation images and scored on the other fifth; a soup has that "
+        "score only as the result.",
     ]
     if "plain" in outcome.result.forms:
         parts.append(plain_text(outcome))

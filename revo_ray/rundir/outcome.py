@@ -29,7 +29,8 @@ class FormResult:
         members: evaluations with their weights, which sum to 1.
         validation: scores on the validation images, by which it was chosen.
         cross_fitted: scores of the validation images, each fifth answered by what the other four
-            choose; None if the validation images cannot be divided so, or nothing was chosen.
+            choose; None if the validation images cannot be divided so, if nothing was chosen, and
+            for a soup that is not the result.
         test: scores on the test images.
         intervals: 95 % intervals of the test scores for so many test images.
         looks: number of times that it was tested.

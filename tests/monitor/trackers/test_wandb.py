@@ -30,7 +30,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def parts(folder: Path) -> tuple[list[OfflineRun], dict[int, OfflineRun]]:
     """The runs of the search, and those of its evaluations."""
-    deadline = time.monotonic() + 120  # W&B's own process writes the files
+    deadline = time.monotonic() + 30  # W&B's own process writes the files
     while not all(run.run and run.exit_code is not None for run in offline_runs(folder)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
