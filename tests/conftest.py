@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -53,6 +54,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if turn(item) < len(SLOW):
             item.add_marker(pytest.mark.slow)
+    _leave_the_rest_to_nightly(items)
+
+
+def _leave_the_rest_to_nightly(items: list[pytest.Item]) -> None:
+    """Of each test that is marked `sample(n)`, keep n cases, always the same, in `make test`."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sample") and not item.get_closest_marker("nightly"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, found in cases.items():
+        mark = found[0].get_closest_marker("sample")
+        assert mark is not None
+        kept = random.Random(name).sample(found, min(mark.args[0], len(found)))
+        for item in found:
+            if item not in kept:
+                item.add_marker(pytest.mark.nightly)
 
 
 @pytest.hookimpl(tryfirst=True)

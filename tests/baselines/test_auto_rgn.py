@@ -161,6 +161,7 @@ def by_hand(
     return epochs, model.state_dict()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("train", [20, 41, 60])  # fewer than five batches; 9 in the last; more
 @pytest.mark.parametrize(
     ("optimizer", "lr", "scoring"),
@@ -201,6 +202,7 @@ def three_networks() -> dict[str, tuple[nn.Module, str]]:
     }
 
 
+@pytest.mark.sample(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet", "test_convnext", "test_vit"])
 def test_rates_are_those_of_the_papers_formula_on_whole_networks(name: str) -> None:

@@ -248,7 +248,7 @@ def test_it_beats_random_draws_from_its_own_space_at_100_evaluations(units: int)
     assert bred.mean() < 0.75 * drawn.mean()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_benchmark_prints_one_json_line() -> None:
     command = [sys.executable, "-m", "benchmarks.set_encoding", "--seeds", "1"]
     root = Path(__file__).parents[2]

@@ -55,6 +55,7 @@ def fit(folder: Path, trainable: Any, space: dict[str, Any], **options: Any) -> 
     return list(results)
 
 
+@pytest.mark.nightly
 def test_a_serial_tuner_with_hyperopt_proposes_the_same(tmp_path: Path) -> None:
     results = fit(
         tmp_path,

@@ -63,6 +63,7 @@ def as_it_is(plan: Plan) -> Plan:
     return plan
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("other", "train"),
     [

@@ -84,6 +84,7 @@ def test_any_name_of_a_folder(name: str, tmp_path: Path) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("name", TAKEN)
 def test_images_and_a_configuration_of_that_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed

@@ -173,6 +173,7 @@ def test_a_job_that_was_stopped_and_submitted_again_has_the_undisturbed_ledger(
         assert any("__main__.py" in text for text in ran)
 
 
+@pytest.mark.nightly
 def test_a_wrong_token_is_refused(head: Head, commands: Commands, tmp_path: Path) -> None:
     write_config(tmp_path, tmp_path / "results")
     wrong = head.environment | {"RAY_AUTH_TOKEN": "another-token"}

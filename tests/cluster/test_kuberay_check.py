@@ -54,6 +54,7 @@ def test_its_pod_is_the_head_without_ray() -> None:
     assert ours == head
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("text", "status", "said"),
     [

@@ -68,6 +68,7 @@ def test_one_evaluation_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
     assert set(at_once.values()) == {1}
 
 
+@pytest.mark.nightly
 def test_two_evaluations_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
     rows = run(tmp_path, TrialResources(1, 0.5), together=14)
     assert most_at_once(rows, lambda row: "all") == {"all": 14}

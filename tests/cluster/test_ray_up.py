@@ -90,6 +90,7 @@ def test_the_roles_are_a_sound_template() -> None:
     assert not lint((CLUSTER / "aws-roles.yaml").read_text())
 
 
+@pytest.mark.nightly
 def test_aws_starts_a_head_that_stays_and_spot_workers_with_gpus(cloud: None) -> None:
     config = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
     ready = _bootstrap_config(config, no_config_cache=True)

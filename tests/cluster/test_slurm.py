@@ -134,6 +134,7 @@ def test_a_search_on_one_node(slurm: Slurm) -> None:
     assert len((slurm.folder / ".ray" / "auth_token").read_text()) >= 32
 
 
+@pytest.mark.nightly
 def test_a_ray_that_does_not_start_is_no_success(slurm: Slurm) -> None:
     job = slurm.start(RAY_TMPDIR=f"/tmp/{'long' * 30}")  # of a socket's path
     log, _ = job.communicate(timeout=120)

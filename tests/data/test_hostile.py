@@ -366,6 +366,7 @@ def skipped(keys: dict[str, str], tmp_path: Path) -> list[str]:
     return [f"{problem.name}: {problem.cause}" for problem in table.skipped]
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_a_file_that_is_no_good_image(
     name: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -108,6 +108,7 @@ def run(folder: Path, concurrent: int, samples: int = 30, **options: Any) -> lis
     return [result.config or {} for result in results]
 
 
+@pytest.mark.nightly
 def test_trials_at_once_change_no_configuration(tmp_path: Path) -> None:
     serial = run(tmp_path / "one", 1)
     parallel = run(tmp_path / "four", 4)
@@ -170,6 +171,7 @@ class Layer:
     """What JSON cannot hold."""
 
 
+@pytest.mark.nightly
 def test_a_search_space_with_objects_has_to_be_given_again(tmp_path: Path) -> None:
     """Tune would begin anew, and hand its placeholders to the trials."""
     space = SPACE | {"layer": tune.choice([Layer, None])}

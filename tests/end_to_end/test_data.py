@@ -42,6 +42,7 @@ LAYOUTS: dict[str, tuple[Maker, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "source",
     [pytest.param(name, marks=[] if name == "srsmas" else pytest.mark.nightly) for name in LAYOUTS],
@@ -94,6 +95,7 @@ def test_a_table_of_names_without_endings(cli: Cli, tmp_path: Path) -> None:
     assert searched(cli, "kaggle", root, data__source="csv", **columns, **pattern) == ["0", "1"]
 
 
+@pytest.mark.nightly
 def test_a_set_of_the_hub(cli: Cli, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
@@ -124,6 +126,7 @@ def test_a_folder_of_a_phones_photos(cli: Cli, tmp_path: Path) -> None:
     assert searched(cli, "heic", tmp_path / "photos", data__source="folder") == ["cat", "dog"]
 
 
+@pytest.mark.nightly
 def test_a_folder_of_dicom_files(cli: Cli, tmp_path: Path) -> None:
     """The slices are turns of pydicom's own CT: deep images, whose range the model keeps."""
     pydicom = pytest.importorskip("pydicom")

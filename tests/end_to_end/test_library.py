@@ -118,6 +118,7 @@ def test_addresses_that_cannot_work_are_refused(tmp_path: Path, address: str, sa
         run_search(config(tmp_path), address=address)
 
 
+@pytest.mark.nightly
 def test_a_refused_start_does_not_stand_in_the_way_of_its_correction(tmp_path: Path) -> None:
     small = ("search.evaluations=4", "resources.gpus_per_trial=0")
     with pytest.raises(UserError, match="is 999, but no machine"):

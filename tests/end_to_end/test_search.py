@@ -318,6 +318,7 @@ def test_what_is_typed_wrong_is_exit_2(cli: Cli) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_imagenet_weights_fine_tune_under_the_command_line(cli: Cli) -> None:
     """The quick start's own network, weights and images, on a small budget."""
     little = {"search__evaluations": "2", "train__epochs": "1"}

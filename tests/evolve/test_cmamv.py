@@ -365,6 +365,7 @@ def assert_finite(optimizer: CMAMV) -> None:
 
 
 # The library takes the median of nothing with a warning, and then ranks by NaN.
+@pytest.mark.sample(20)
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("tied", range(1, 10))
 @pytest.mark.parametrize(("algorithm", "space"), SEARCHES)
@@ -563,6 +564,7 @@ def test_wrong_settings_are_refused(space: Space, settings_: dict[str, Any], nam
         CMAMV(space, **settings_)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("choices", [3, 4, 5, 9])
 @pytest.mark.parametrize("binary", [1, 2, 3])
 @pytest.mark.parametrize("ordered", [0, 1, 2, 3])

@@ -103,6 +103,7 @@ def text(rows: Rows) -> dict[int, str]:
     return {number: repr(rows[number]) for number in sorted(rows)}
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("method", METHODS)
 @given(
     lookahead=st.sampled_from([0, 3, 9]),

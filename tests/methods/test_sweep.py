@@ -149,6 +149,7 @@ def test_nothing_is_sampled_behind_it_before_it_ended(method: str) -> None:
     assert proposals.ask() is not None
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("method", SWEPT)
 @given(
     lookahead=st.integers(0, 30),

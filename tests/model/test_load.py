@@ -115,10 +115,8 @@ def test_while_a_grown_search_replaces_its_ensemble_the_best_model_stands_for_it
     assert np.abs(answers.probabilities - wanted).max() < 1e-4
 
 
-@pytest.mark.parametrize(
-    "far",
-    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("far", [False, True])
 def test_every_form_answers_the_same_here_and_on_an_object_store(
     place: Path, pictures: list[Path], pixels: Pixels, far: bool
 ) -> None:

@@ -217,6 +217,7 @@ def test_a_log_follows_a_search_from_before_its_beginning_to_its_end(tmp_path: P
     assert ends == [End(told, complete=True, resumable=False)]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("ends", "told"),
     [

@@ -39,6 +39,7 @@ def searched(folder: Path, options: list[str], turned: bool, workers: int, stop:
     return [row.evaluation for row in loaded.uninformed], samples
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("lookahead", [0, 3, 4, 10])
 @pytest.mark.parametrize(("workers", "stop"), [(1, 99), (3, 13), (4, 5)])
 @pytest.mark.parametrize("method", ["", "method.sweep=false", "method.scale=linear"])

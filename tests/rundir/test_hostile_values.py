@@ -89,6 +89,7 @@ FILES: dict[str, Callable[[RunDirectory], object]] = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("file", FILES)
 def test_a_value_that_nobody_writes_is_read_or_refused_in_one_line(
     file: str, run: RunDirectory

@@ -93,6 +93,7 @@ def go_on(gate: Gate, process: Any) -> str:
     return str(said)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("moment", "first"),
     [
@@ -137,6 +138,7 @@ def contents(storage: Storage) -> dict[str, bytes]:
     return {name: storage.read(name) for name in names}
 
 
+@pytest.mark.nightly
 def test_without_conditional_writes_a_row_that_is_there_stands(
     gate: Gate, uri: str, stalled: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

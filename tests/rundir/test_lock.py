@@ -173,6 +173,7 @@ def test_a_driver_that_slept_while_another_took_over_learns_of_it(
     lock.close()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("stale", [False, True])
 def test_of_two_that_come_together_one_has_it(store: Uri, driver: Driver, stale: bool) -> None:
     storage = Storage(store(f"two{stale}"))

@@ -36,6 +36,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> None:
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr[-2000:]
 
 
+@pytest.mark.nightly
 def test_an_archive_of_many_large_images_takes_the_memory_of_one(run: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for number in range(2):

@@ -32,6 +32,7 @@ def figures(run: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_matplotlibrc_in_the_current_folder_changes_no_figure(run: Path) -> None:
     plain, spoilt = run.parent / "plain", run.parent / "spoilt"
     plain.mkdir()

@@ -85,6 +85,7 @@ def test_an_archive_writes_no_file(run: Path) -> None:
     assert sorted(run.parent.rglob("*")) == before
 
 
+@pytest.mark.nightly
 def test_pictures_of_a_report_hold_no_metadata(run: Path) -> None:
     """A search of photographs with a place and a name in them, and all that is made of it."""
     photos, random = run.parent / "photos", np.random.default_rng(0)

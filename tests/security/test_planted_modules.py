@@ -107,6 +107,7 @@ LONG = {
 }
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "command", [*QUICK, *(pytest.param(n, marks=pytest.mark.nightly) for n in LONG)]
 )

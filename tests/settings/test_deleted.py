@@ -48,6 +48,7 @@ def resume(run: Path) -> list[str]:
     return ["search", "--resume", *(word for pair in sets for word in ("--set", pair))]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fuse", "measured", "goes_on"),

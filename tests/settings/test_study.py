@@ -140,6 +140,7 @@ def test_the_studies_that_ship() -> None:
         StudyConfig.load("quick.yaml")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("table", ["table1-paper", "table2-paper", "table3-paper"])
 def test_a_table_of_the_paper_has_the_papers_settings(table: str) -> None:
     """As the presets of single searches have them, on torchvision's first weights."""

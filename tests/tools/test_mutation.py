@@ -92,7 +92,7 @@ def test_a_seed_gives_the_same_sample() -> None:
     assert sample(5, None, seed=0) == sample(5, 60, seed=0) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_survived_and_endless_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(PROGRAM)
     (tmp_path / "tests").mkdir()

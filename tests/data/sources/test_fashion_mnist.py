@@ -98,7 +98,7 @@ def unpack() -> list[object]:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not os.path.isdir(fashion_mnist.DEBIAN), reason="its package is not installed")
 def test_the_real_files_cost_little_more_than_unpacking_them(
     monkeypatch: pytest.MonkeyPatch,

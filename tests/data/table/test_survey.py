@@ -236,6 +236,7 @@ prepare_table(config(Path(sys.argv[1])), Path(sys.argv[2]), say)
 """
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("done", [1, 8, 15, COUNT])
 def test_a_preparation_that_was_killed_goes_on_where_it_was(

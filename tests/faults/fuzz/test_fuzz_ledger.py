@@ -298,6 +298,7 @@ PLACES = st.tuples(
 )
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("first", LOST)
 @given(place=PLACES, more=st.lists(st.sampled_from(list(LOST)), max_size=3))
 @examples(3)
@@ -327,6 +328,7 @@ def test_what_is_lost_is_made_again(
         load_outcomes(open_directory(str(folder)))
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("first", FORGED)
 @given(place=PLACES, more=st.lists(st.sampled_from(list(FORGED)), max_size=1))
 @examples(3)

@@ -25,6 +25,7 @@ def test_random_weights_and_head_depend_on_the_seed_alone(name: str) -> None:
     assert first.weights_sha256 is None
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", [SMALL, "timm/test_resnet"])
 def test_the_callers_random_state_is_left_alone(name: str) -> None:
     before = torch.get_rng_state()
@@ -67,6 +68,7 @@ def test_normalisation_is_that_of_the_model() -> None:
     assert (imagenet.mean, imagenet.std) == IMAGENET
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("name", "size"),
     [

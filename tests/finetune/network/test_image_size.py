@@ -32,6 +32,7 @@ def network_refusal(name: str, size: int) -> str:
     return str(caught.value)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("name", "size", "nearest"),
     [

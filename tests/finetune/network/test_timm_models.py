@@ -37,7 +37,7 @@ print(json.dumps([backbone.head, backbone.weights, backbone.weights_sha256, mess
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_timm_pretrained_weights_are_found_in_hf_home(tmp_path: Path) -> None:
     torch.manual_seed(99)
     state = timm.create_model("test_resnet").state_dict()

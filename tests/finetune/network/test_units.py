@@ -65,6 +65,7 @@ def unit_of(units: list[Unit], parameter: str) -> Unit:
     return next(unit for unit in units if parameter in unit.parameters)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_counts_are_the_reference_ones(name: str) -> None:
     model = build(name)
@@ -90,6 +91,7 @@ def test_blocks_are_found_as_attributes_and_with_repeated_parts(name: str, block
     assert len(units) == blocks + 2
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @each_model
 def test_units_are_an_ordered_partition(name: str, granularity: str) -> None:
@@ -124,6 +126,7 @@ def _named(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(module.named_modules())
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @each_model
 def test_a_coarser_granularity_is_a_union_of_the_finer(name: str) -> None:
@@ -136,6 +139,7 @@ def test_a_coarser_granularity_is_a_union_of_the_finer(name: str) -> None:
             assert set(unit.modules) <= set(holders[0].modules)
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize(
     ("name", "parameter", "unit"),
     [

@@ -180,6 +180,7 @@ MAKES = (
 SLOW = [pytest.param(make, marks=pytest.mark.slow, id=make.__name__) for make in COMPILED]
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("make", [*MAKES, *SLOW])
 def test_a_file_of_a_usual_tool_loads(tmp_path: Path, network: nn.Module, make: Make) -> None:
     file = make(tmp_path, copy.deepcopy(network))

@@ -41,6 +41,7 @@ def frozen_below(tuner: FineTuner, unit: int, rate: float = 0.05) -> Plan:
     return Plan((0.0,) * unit + (rate,) * (len(tuner.units) - unit), 0.01)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("name", "options"),
     [

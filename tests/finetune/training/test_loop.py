@@ -93,6 +93,7 @@ def reference(
         return model.state_dict(), model(images[splits.validation])
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(
     ("name", "side", "schedule", "decay_all"),

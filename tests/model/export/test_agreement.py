@@ -36,6 +36,7 @@ def predicted(model: Path, images: list[Path]) -> list[str | None]:
     return [*revo_ray.load(model, trust=True).predict(images).labels]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["run directory", *MARKED_FORMS])
 @pytest.mark.parametrize("library", LIBRARIES)

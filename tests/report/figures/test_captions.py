@@ -39,6 +39,7 @@ def pages(folder: Path) -> list[Page]:
     return [*found, study_page(study_report(study), runs)]
 
 
+@pytest.mark.nightly
 def test_captions_are_short_and_count_what_they_leave_out(tmp_path: Path) -> None:
     charts: list[Chart] = [
         chart for page in pages(tmp_path) for section in page.shown for chart in section.drawn

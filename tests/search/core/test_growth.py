@@ -43,6 +43,7 @@ def test_all_methods_that_may_grow_are_tried() -> None:
     assert GROW.keys() | tuned == load_methods().keys()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("method", [*[*GROW][:-1], pytest.param("full", marks=pytest.mark.slow)])
 def test_the_rows_stay_and_the_others_are_those_of_the_longer_search(
     method: str, tmp_path: Path

@@ -66,6 +66,7 @@ def chosen(source: Path, workers: Workers, *sets: str, limit: timedelta = MINUTE
     return choose(config, lambda: workers, limit, time.monotonic())
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("key", OPEN)
 def test_a_key_that_the_user_sets_is_never_chosen(photos: Path, key: str) -> None:
     choice = chosen(photos, Workers(), f"{key}={SET[key]}")
@@ -151,6 +152,7 @@ def test_the_time_at_which_layers_vary_is_enough(photos: Path) -> None:
     assert any("(--evaluations 20)" in line for line in by_count.lines)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("speed", [1e-4, 0.01, 0.1, 10.0])
 @pytest.mark.parametrize("limit", [MINUTE, 10 * MINUTE, timedelta.max])
 def test_more_time_buys_what_is_said(photos: Path, speed: float, limit: timedelta) -> None:

@@ -312,6 +312,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("encoding", ["revo-continuous", "revo-binary", "random"])
 @pytest.mark.parametrize("damage", list(DAMAGES))
 @pytest.mark.parametrize("lookahead", [0, 4])

@@ -110,6 +110,7 @@ def test_at_every_change_a_row_goes_before_its_weights_and_a_resumed_search_find
     assert len({path for path in paths if path.startswith(Ledger.FOLDER)}) == 14
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("end", [Death, OSError])
 @given(

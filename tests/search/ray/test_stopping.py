@@ -41,6 +41,7 @@ except Interrupted:
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("moment", ["starting", "started"])
 def test_many_signals_end_a_driver_as_one_does(moment: str) -> None:
     with driver(moment) as process:

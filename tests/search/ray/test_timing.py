@@ -54,6 +54,7 @@ def test_the_key_of_a_users_error_is_named_once(workers: RayWorkers) -> None:
     assert str(raised.value).count("model.name") == 1
 
 
+@pytest.mark.nightly
 def test_a_wait_for_a_machine_is_no_part_of_a_start(workers: RayWorkers) -> None:
     """Others hold all CPUs for a while, as a machine that starts keeps tasks waiting."""
     workers.time_steps(NETWORK, 2, [32], TrainConfig(batch_size=2), 2)
