@@ -259,6 +259,8 @@ def _resumable(
 
 def _follow(server: JobServer, job_id: str) -> int:
     """Print a job's log until the job ends; gives the job's exit status."""
+    from revo_ray.search.ray.stopping import stopping_on_signals
+
     shown = CleanStream(sys.stdout)
 
     def write(text: str) -> None:
@@ -266,7 +268,8 @@ def _follow(server: JobServer, job_id: str) -> int:
         shown.flush()
 
     try:
-        status = server.follow(job_id, write)
+        with stopping_on_signals(process_ends=True):
+            status = server.follow(job_id, write)
     except KeyboardInterrupt:
         say("")
         say(f"{job_id} goes on; {server.ways_back(job_id)}")

@@ -224,7 +224,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.nightly
-def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
+def test_ctrl_c_or_sigterm_leaves_the_job_running_and_it_can_be_followed_again(
     head: Head, undisturbed: Cli, installed: Path, commands: Commands, tmp_path: Path
 ) -> None:
     folder, storage = tmp_path / "mine", tmp_path / "results"
@@ -234,18 +234,24 @@ def test_ctrl_c_leaves_the_job_running_and_it_can_be_followed_again(
     process = commands.start(command, folder, ours_in(head.environment | secret))
     assert process.stdout.readline().startswith("submitted revo-search-1: python -m revo_ray")
     second = commands.start(command, folder, ours_in(head.environment))
+    back = ["--follow", "revo-search-1", "--address", head.address]
+    follow = [sys.executable, "-m", "revo_ray", "submit", *back]
+    followed = commands.start(follow, folder, ours_in(head.environment))
+    assert followed.stdout.readline()
+    followed.send_signal(signal.SIGTERM)
     wait_for_rows(storage, 2, process)
     process.send_signal(signal.SIGINT)
     left = finish(process)
     assert left.returncode == 130, left.stdout + left.stderr
     assert "Traceback" not in left.stderr
     assert "revo-search-1 goes on; follow it with `revo-ray submit --follow" in left.stdout
-    back = ["--follow", "revo-search-1", "--address", head.address]
     assert " ".join(back) in left.stdout
 
-    done = commands.run(
-        [sys.executable, "-m", "revo_ray", "submit", *back], folder, ours_in(head.environment)
-    )
+    told = finish(followed)
+    assert told.returncode == 130, told.stdout + told.stderr
+    assert "revo-search-1 goes on; follow it with" in told.stdout
+
+    done = commands.run(follow, folder, ours_in(head.environment))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n1/20 evaluations" in done.stdout
     assert "test (once)" in done.stdout
