@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _leave_the_rest_to_nightly(items: list[pytest.Item]) -> None:
-    """Of each test that is marked `sample(n)`, keep n cases, always the same, in `make test`."""
+    """Keep n cases, always the same, of a test that is marked `sample(n)`; the rest are nightly."""
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("sample") and not item.get_closest_marker("nightly"):

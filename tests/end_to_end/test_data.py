@@ -43,10 +43,7 @@ LAYOUTS: dict[str, tuple[Maker, tuple[str, ...]]] = {
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    "source",
-    [pytest.param(name, marks=[] if name == "srsmas" else pytest.mark.nightly) for name in LAYOUTS],
-)
+@pytest.mark.parametrize("source", LAYOUTS)
 def test_a_search_on_a_set_as_it_is_distributed(source: str, cli: Cli, tmp_path: Path) -> None:
     make, classes = LAYOUTS[source]
     settings = {"data__source": source, "data__root": str(make(tmp_path)), "name": source}
