@@ -21,18 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.cells import (
-    MAIN,
-    OURS,
-    Figures,
-    Settings,
-    correct,
-    difference,
-    gains,
-    merged,
-    searched,
-    settings_of,
-)
+from benchmarks.cell_gains import OURS, Figures, correct, difference, gains
+from benchmarks.cells import MAIN, Settings, merged, searched, settings_of
 from benchmarks.record import ROOT, SEARCHING, begin
 from benchmarks.runs import loss_of
 from benchmarks.scale import WEIGHTS, mean, use_weights
@@ -42,7 +32,7 @@ from revo_ray.report.scores import ACCURACY
 MEASURES = (
     *(*SEARCHING, "revo_ray/presets"),
     *("benchmarks/cells.py", "benchmarks/scale.py", "benchmarks/searches.py"),
-    "revo_ray/report/paired_tests.py",
+    *("revo_ray/report/paired_tests.py", "benchmarks/cell_gains.py"),
 )
 BOTH: dict[str, Settings] = {way: MAIN[way] for way in (OURS, "full")}
 PRESETS = ROOT / "revo_ray" / "presets"

@@ -8,14 +8,17 @@ No method stops evaluations early, so that equal evaluations are equal epochs. `
 methods that are compared on A and D only, `--ways last strong` these two; `strong` is a plain
 recipe whose rate comes from ten evaluations between 1e-4 and 1e-2. Prints one JSON line:
 
-    cells        by cell and way: test accuracy in percent by seed of the best model and of the
-                 ensemble, with means, and the best validation loss after 20, 50 and 100 evaluations
+    cells        by cell and way: test accuracy in percent by seed of the best model, of the
+                 ensemble, and of the best plan trained again on training and validation images
+                 (`refit`), with means; the best validation loss after 20, 50 and 100 evaluations
     differences  test accuracy of `revo` less each other way, paired by seed, with t intervals of
                  95 %, `visible`, half of the interval's width, p of the t test, and p corrected for
                  the number of rivals (Holm)
     together     the mean over cells of these. Cells on the same images share the splits of a seed,
-                 and are averaged by seed first
-    ensembles    the same two, of the ensembles
+                 which count as one draw. The interval is for these cells; that of `draws` for many
+    images       the same over the cells on some images
+    ensembles, refits  all of this, of the ensembles and of the refits
+    one_rate     all of this, of `full` less each other way
     cost         test accuracy of the best of the first 1, 10, 20, 50, 100 evaluations, trained
                  again and tested, for `full`, `random` and `revo`; `usual_rate` is a single
                  fine-tuning at a usual rate
@@ -37,14 +40,16 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.cell_gains import OURS, Figures, ahead, compared, joined
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import clocked, percent, revo_ray
 from benchmarks.scale import AFTER, DIGITS, WEIGHTS, mean, use_weights
@@ -54,7 +59,6 @@ from revo_ray.errors import SearchError
 from revo_ray.finetune.plan import Plan
 from revo_ray.model.train import train_plan
 from revo_ray.objective import LOSS
-from revo_ray.report import paired_tests
 from revo_ray.report.figures.best_so_far import best_so_far
 from revo_ray.report.scores import ACCURACY
 from revo_ray.rundir import Evaluation
@@ -62,7 +66,7 @@ from revo_ray.settings.schema import SearchConfig
 
 MEASURES = (
     *(*SEARCHING, "revo_ray/combine", "revo_ray/model", "revo_ray/report/paired_tests.py"),
-    *("benchmarks/scale.py", "benchmarks/searches.py"),
+    *("benchmarks/scale.py", "benchmarks/searches.py", "benchmarks/cell_gains.py"),
 )
 Settings = dict[str, dict[str, Any]]
 
@@ -92,8 +96,8 @@ CELLS: dict[str, tuple[str, Settings, int]] = {
     "F": ("fashion", {**FASHION, "train": {"optimizer": "sgd", "momentum": 0.9}}, 8),
 }
 """Images, settings and number of seeds of each cell. B and C have the settings of A, too."""
+IMAGES = {cell: images for cell, (images, _, _) in CELLS.items()}
 
-OURS = "revo"
 MAIN: dict[str, Settings] = {
     "full": {"method": {"name": "full", "halving": "none"}},
     "layer-decay": {"method": {"name": "layer-decay", "decay": "searched", "halving": "none"}},
@@ -122,8 +126,6 @@ COSTS = ("full", "random", OURS)
 """Ways whose accuracy by cost is measured."""
 USUAL = {"adamw": 1e-3, "sgd": 1e-2}
 """Rate of a single fine-tuning that nobody tuned."""
-
-Figures = dict[str, Any]
 
 
 def settings_of(cell: str) -> Settings:
@@ -204,62 +206,6 @@ def figures(searches: Sequence[Search]) -> Figures:
     return found
 
 
-def gains(ours: Figures, theirs: Figures, score: str) -> dict[int, float]:
-    """Scores of ours less a rival's, by the seeds of both."""
-    one, other = (dict(zip(own["seeds"], own[score], strict=True)) for own in (ours, theirs))
-    return {seed: one[seed] - other[seed] for seed in one if seed in other}
-
-
-def difference(cells: Sequence[Mapping[int, float]], images: Sequence[str]) -> Figures:
-    """The mean difference of one cell or several, with its t interval and p."""
-    found = paired_tests.difference(cells, images)
-    values = {"mean": found.mean, "low": found.low, "high": found.high, "visible": found.visible}
-    line = {name: None if value is None else round(value, 2) for name, value in values.items()}
-    return line | {"p": found.p}
-
-
-def gains_of(
-    cells: Mapping[str, Figures], score: str
-) -> Iterator[tuple[str, str, dict[int, float]]]:
-    """Cell, rival, and the gains of ours by seed, of the cells and rivals that have any."""
-    for cell, ways in cells.items():
-        for way, own in ways.items():
-            if way != OURS and score in ways.get(OURS, {}) and score in own:
-                yield cell, way, gains(ways[OURS], own, score)
-
-
-def differences(cells: Mapping[str, Figures], score: str) -> Figures:
-    """Differences by cell, with p corrected for the rivals of the cell."""
-    found: Figures = {}
-    for cell, way, own in gains_of(cells, score):
-        found.setdefault(cell, {})[way] = difference([own], [cell])
-    for ways in found.values():
-        correct(ways)
-    return found
-
-
-def together(cells: Mapping[str, Figures], score: str) -> Figures:
-    """Means over all cells that have a rival, each cell with the same weight."""
-    by_way: dict[str, dict[str, dict[int, float]]] = {}
-    for cell, way, own in gains_of(cells, score):
-        by_way.setdefault(way, {})[cell] = own
-    found: Figures = {}
-    for way, of_cells in by_way.items():
-        if len(of_cells) > 1:
-            counts = {"cells": len(of_cells), "pairs": sum(map(len, of_cells.values()))}
-            images = [CELLS[cell][0] for cell in of_cells]
-            found[way] = counts | difference([*of_cells.values()], images)
-    correct(found)
-    return found
-
-
-def correct(found: Mapping[str, Figures]) -> None:
-    """Round p, and add Holm's, corrected for the number of rivals."""
-    tested = [own for own in found.values() if own["p"] is not None]
-    for own, p in zip(tested, paired_tests.holm([own["p"] for own in tested]), strict=True):
-        own |= {"p": float(f"{own['p']:.2g}"), "p_holm": float(f"{p:.2g}")}
-
-
 def cost(searches: Sequence[Search], folder: Path) -> Figures:
     """Test accuracy of the best of the first evaluations, and of one at a usual rate."""
     config = searches[0].outcome.config
@@ -271,24 +217,18 @@ def cost(searches: Sequence[Search], folder: Path) -> Figures:
         usual = USUAL[config.train.optimizer]
         rates = [(usual,) * len(search.rows[0].unit_lrs) for search in searches]
         plans["usual_rate"] = [Plan(own, 0.0) for own in rates]
-    scores = tested(searches, [*plans.values()], folder)
+    scores = tested(searches, [*plans.values()], folder, with_validation=False)
     found: Figures = {"seeds": [search.seed for search in searches], "epochs": config.train.epochs}
     for name, own in zip(plans, scores, strict=True):
         found |= {name: own, f"mean_{name}": mean(own)}
     return found
 
 
-def ahead(ways: Mapping[str, Figures]) -> Figures:
-    """Differences of ours to each other way after equal numbers of evaluations."""
-    found: Figures = {}
-    for way, own in ways.items():
-        for name in (f"after_{count}" for count in COUNTS):
-            if way != OURS and name in own and name in ways.get(OURS, {}):
-                line = difference([gains(ways[OURS], own, name)], [way])
-                found.setdefault(way, {})[name] = {
-                    key: line[key] for key in ("mean", "low", "high")
-                }
-    return found
+def refit(searches: Sequence[Search], folder: Path) -> Figures:
+    """Test accuracy of the best plans, trained again on training and validation images."""
+    plans = [best_of(search, len(search.rows)) for search in searches]
+    (scores,) = tested(searches, [plans], folder, with_validation=True)
+    return {"refit": scores, "mean_refit": mean(scores)}
 
 
 def best_of(search: Search, count: int) -> Plan:
@@ -300,15 +240,22 @@ def best_of(search: Search, count: int) -> Plan:
 
 
 def tested(
-    searches: Sequence[Search], groups: Sequence[Sequence[Plan]], folder: Path
+    searches: Sequence[Search],
+    groups: Sequence[Sequence[Plan]],
+    folder: Path,
+    *,
+    with_validation: bool,
 ) -> list[list[float]]:
     """Test accuracies of plans, one for each search in each group, trained again as in the search.
 
     The accuracies are kept in the folder, so that no plan is trained twice.
     """
+    images = "all " if with_validation else ""
     files = [folder / f"{search.outcome.name}.json" for search in searches]
     known = [json.loads(file.read_text()) if file.exists() else {} for file in files]
-    keys = [[json.dumps(plan.to_json(), sort_keys=True) for plan in group] for group in groups]
+    keys = [
+        [images + json.dumps(plan.to_json(), sort_keys=True) for plan in group] for group in groups
+    ]
     missing: dict[tuple[int, str], Plan] = {}
     for group, own in zip(groups, keys, strict=True):
         for index, (plan, key) in enumerate(zip(group, own, strict=True)):
@@ -317,43 +264,22 @@ def tested(
     if missing:
         configs = [searches[index].outcome.config for index, _ in missing]
         folder.mkdir(parents=True, exist_ok=True)
+        train = partial(train_again, with_validation=with_validation)
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            found = pool.map(train_again, configs, missing.values())
+            found = pool.map(train, configs, missing.values())
             for (index, key), accuracy in zip(missing, found, strict=True):
                 known[index][key] = accuracy
                 files[index].write_text(json.dumps(known[index]))
     return [[known[index][key] for index, key in enumerate(own)] for own in keys]
 
 
-def train_again(config: SearchConfig, plan: Plan) -> float:
+def train_again(config: SearchConfig, plan: Plan, *, with_validation: bool) -> float:
     """Test accuracy of a plan, trained again as in the search; 0 if it diverged."""
     try:
-        return percent(train_plan(config, plan).test.finite.accuracy)
+        trained = train_plan(config, plan, with_validation=with_validation)
+        return percent(trained.test.finite.accuracy)
     except SearchError:
         return 0.0
-
-
-def joined(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """The figures of several records; one cell may stand in two, with other ways.
-
-    A record without seeds is from before they were noted, and begins at 0.
-    """
-    found: dict[str, Figures] = {}
-    for part in parts:
-        for cell, ways in part.items():
-            for way, own in ways.items():
-                seeds = {"seeds": [*range(len(own["accuracy"]))]}
-                found.setdefault(cell, {})[way] = seeds | own
-    return found
-
-
-def compared(cells: Mapping[str, Figures]) -> Figures:
-    """Differences by cell, and over all of them; of the best models, and of the ensembles."""
-
-    def of(score: str) -> Figures:
-        return {"differences": differences(cells, score), "together": together(cells, score)}
-
-    return of("accuracy") | {"ensembles": of("ensemble")}
 
 
 def main() -> None:
@@ -382,7 +308,7 @@ def main() -> None:
         records = [json.loads(file.read_text()) for file in arguments.together]
         revisions = {revision for each in records for revision in each["searches"]}
         cells = joined([each["line"]["cells"] for each in records])
-        record.finish(compared(cells), [], revisions)
+        record.finish(compared(cells, IMAGES), [], revisions)
         return
     use_weights(arguments.weights)
     ways = dict.fromkeys(way for name in arguments.ways for way in GROUPS.get(name, [name]))
@@ -396,13 +322,14 @@ def main() -> None:
             if time.monotonic() - began > 60 * arguments.minutes:
                 sys.exit(f"{cell}, {way} and what follows: not begun; run the same command again")
             own = run(cell, way, seeds, runs, arguments.settings)
-            found.setdefault(cell, {})[way] = figures(own)
+            again = runs / "again" / cell / way
+            found.setdefault(cell, {})[way] = figures(own) | refit(own, again)
             if way in COSTS:
-                costs.setdefault(cell, {})[way] = cost(own, runs / "again" / cell / way)
+                costs.setdefault(cell, {})[way] = cost(own, again)
             searches += own
     seen = {search.seed for search in searches}
     leads = {cell: ahead(ways) for cell, ways in costs.items()}
-    line = {"cells": found, **compared(found), "cost": costs, "ahead": leads}
+    line = {"cells": found, **compared(found, IMAGES), "cost": costs, "ahead": leads}
     record.finish(line, seen, {search.revision for search in searches})
 
 

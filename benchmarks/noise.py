@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.cells import CELLS, OURS, correct, difference
+from benchmarks.cell_gains import OURS, correct, difference
+from benchmarks.cells import IMAGES
 from benchmarks.record import SEARCHING, begin
 from benchmarks.runs import loss_of, percent
 from benchmarks.searches import Search, load
@@ -35,7 +36,7 @@ MEASURES = (
     *SEARCHING,
     "benchmarks/searches.py",
     "revo_ray/report/paired_tests.py",
-    "benchmarks/cells.py",
+    "benchmarks/cell_gains.py",
 )
 Winners = dict[str, dict[int, dict[str, float]]]
 """Figures of the winners of one method, by cell and seed."""
@@ -97,7 +98,7 @@ def differences(winners: Mapping[str, Winners], figure: str) -> dict[str, Any]:
             if seeds:
                 gains[cell] = {s: ours[cell][s][figure] - own[cell][s][figure] for s in seeds}
         if method != OURS and gains:
-            images = [CELLS[cell][0] if cell in CELLS else cell for cell in gains]
+            images = [IMAGES.get(cell, cell) for cell in gains]
             found[method] = difference([*gains.values()], images)
     correct(found)
     return found

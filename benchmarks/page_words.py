@@ -36,13 +36,15 @@ BENCHMARKS = {
     ),
     "cells": (
         "Six cells at the defaults",
-        "Test accuracy in percent by seed, of the best model and of the ensemble. Differences are "
-        "of `revo`, the defaults, to each other way, in points, paired by seed, with their 95 % t "
-        "intervals. `visible` is half of an interval's width: a smaller difference would not have "
-        "been decided. p is of the t test; `p_holm` is corrected for the number of rivals. "
-        "`together` gives each cell the same weight; cells on the same images are averaged by seed "
-        "first. `cost` has the test accuracy of the best of the first evaluations, and `ahead` the "
-        "differences of these.",
+        "Test accuracy in percent by seed: of the best model, the ensemble, and the best plan "
+        "trained again on training and validation images (`refit`). Differences are of `revo`, the "
+        "defaults, to each other way, in points, paired by seed, with their 95 % t intervals. "
+        "`visible` is half of an interval's width. p is of the t test; `p_holm` is corrected for "
+        "the number of rivals. `together` gives each cell the same weight, and `images` the same "
+        "over the cells on some images. These intervals are for these cells under other seeds; for "
+        "`draws` the cells count as draws from many. `one_rate` has the differences of `full` to "
+        "each other way, `cost` the test accuracy of the best of the first evaluations, and "
+        "`ahead` the differences of these.",
     ),
     "variants": (
         "Ways to propose, one change at a time",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -110,10 +111,11 @@ def difference(
     """The mean over cells of their mean differences, with a t interval.
 
     Each cell has the same weight. Cells on the same images share the splits of a seed, so their
-    differences are no independent draws. They are averaged by seed, over the seeds that all of them
-    have, and the spread of these averages is their part of the error. The parts add up, and their
-    degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). With one cell this is the
-    paired t interval. If a cell has a single pair, all pairs count as one cell.
+    differences under a seed are no independent draws, and count as one cluster. The error is that
+    of the clusters (Liang and Zeger, Biometrika 73, 1986). The degrees of freedom of some images
+    are the fewest seeds of a cell on them less one, and together Satterthwaite's (Biometrics
+    Bulletin 2, 1946). With one cell this is the paired t interval. If a cell has a single pair, all
+    pairs count as one cell. The interval is for these cells under other seeds, not for other cells.
 
     Args:
         cells: the differences of each cell.
@@ -129,10 +131,10 @@ def difference(
     if min(map(len, cells)) == 1:
         return Difference(mean)
     parts, squares = [], []
-    for share, values in _independent(cells, images):
-        part = share**2 * statistics.variance(values) / len(values)
+    for residuals, freedom in _clusters(cells, images):
+        part = sum(each**2 for each in residuals) * (freedom + 1) / freedom
         parts.append(part)
-        squares.append(part**2 / (len(values) - 1))
+        squares.append(part**2 / freedom)
     if not sum(squares):
         return Difference(mean)
     error, freedom = math.sqrt(sum(parts)), sum(parts) ** 2 / sum(squares)
@@ -151,20 +153,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _independent(
+def _clusters(
     cells: Sequence[Gains], images: Sequence[Any] | None
-) -> Iterator[tuple[float, list[float]]]:
-    """Groups of cells that share no split: their share of all cells, and means by seed."""
+) -> Iterator[tuple[list[float], int]]:
+    """By images: the part of each seed in the error of the mean, and the degrees of freedom."""
     groups: dict[Any, list[Gains]] = {}
     for index, cell in enumerate(cells):
         groups.setdefault(index if images is None else images[index], []).append(cell)
     for group in groups.values():
-        seeds = [seed for seed in group[0] if all(seed in cell for cell in group)]
-        if len(seeds) > 1:
-            means = [statistics.fmean(cell[seed] for cell in group) for seed in seeds]
-            yield len(group) / len(cells), means
-        else:
-            yield from ((1 / len(cells), [*cell.values()]) for cell in group)
+        residuals: dict[Any, float] = defaultdict(float)
+        for cell in group:
+            mean = statistics.fmean(cell.values())
+            for seed, value in cell.items():
+                residuals[seed] += (value - mean) / len(cell) / len(cells)
+        yield [*residuals.values()], min(map(len, group)) - 1
 
 
 def _comparison(

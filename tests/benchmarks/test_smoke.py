@@ -431,10 +431,15 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert costs["full"].keys() - costs["revo"].keys() == {"usual_rate", "mean_usual_rate"}
         assert leads["after_5"]["mean"] == differs["mean"]
         assert found["revo"]["mean_ensemble"] > 0
+        refits = lines[cell]["refits"]["differences"][cell]["full"]
+        changes = found["revo"]["mean_refit"] - found["full"]["mean_refit"]
+        assert refits["mean"] == pytest.approx(changes, abs=0.01)
+        other = lines[cell]["one_rate"]["differences"][cell]["revo"]
+        assert other["mean"] == pytest.approx(-differs["mean"], abs=0.01)
     monkeypatch.setattr(cells, "clocked", lambda command: None)
     monkeypatch.setattr(cells, "train_again", None)
     again = last_line(printed("cells", *words, *tiny))
-    assert again["cost"] == lines["B"]["cost"]
+    assert (again["cost"], again["cells"]) == (lines["B"]["cost"], lines["B"]["cells"])
     with pytest.raises(SystemExit, match="seed 9 is not finished"):
         printed("cells", *[word if word != "5" else "9" for word in words], *tiny)
     joined = last_line(printed("cells", "--together", *map(str, files)))
@@ -442,28 +447,9 @@ def test_cells(printed: Printed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     means = [lines[cell]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["together"]["full"]["mean"] == pytest.approx(sum(means) / 2, abs=0.01)
     assert joined["together"]["full"]["pairs"] == 6
+    assert joined["images"] == {"digits": joined["together"]}
     best = [lines[cell]["ensembles"]["differences"][cell]["full"]["mean"] for cell in "AB"]
     assert joined["ensembles"]["together"]["full"]["mean"] == pytest.approx(sum(best) / 2, abs=0.01)
-
-
-def test_cells_are_paired_by_seed() -> None:
-    """Seeds are names, not places; cells on the same images are averaged by seed."""
-    ours = {"seeds": [1, 0, 2], "accuracy": [80.0, 90.0, 70.0]}
-    full = {"seeds": [0, 1, 5], "accuracy": [86.0, 79.0, 0.0]}
-    assert cells.gains(ours, full, "accuracy") == {0: 4.0, 1: 1.0}
-    old = {"accuracy": [86.0, 79.0]}
-    found = cells.joined([{"A": {"revo": ours}}, {"A": {"full": old}}])
-    assert cells.differences(found, "accuracy")["A"]["full"]["mean"] == 2.5
-    both = {cell: {"revo": ours, "full": full} for cell in "ABDE"}
-    pooled = {
-        names: cells.together({cell: both[cell] for cell in names}, "accuracy")["full"]
-        for names in ("AB", "AD")
-    }
-    one = cells.differences(both, "accuracy")["A"]["full"]
-    assert [pooled["AB"][key] for key in ("mean", "low", "high")] == [
-        one[key] for key in ("mean", "low", "high")
-    ]
-    assert pooled["AD"]["visible"] < one["visible"]
 
 
 @pytest.mark.nightly

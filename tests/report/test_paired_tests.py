@@ -92,28 +92,39 @@ def test_cells_on_the_same_images_are_averaged_by_seed() -> None:
     assert one.visible == pytest.approx(half, rel=1e-4)
 
 
-def test_shared_seeds_give_the_error_and_all_pairs_the_mean() -> None:
-    cells = [{0: 1.0, 1: 3.0, 2: 8.0}, {1: 2.0, 0: 2.0}]
-    found = difference(cells, "aa")
-    assert found.mean == pytest.approx((4 + 2) / 2)
-    common = difference(by_seed([1.5, 2.5]))
-    assert found.visible == pytest.approx(common.visible)
-    assert difference([{0: 1.0, 1: 3.0}, {2: 2.0, 3: 2.5}], "aa") == difference(
-        [{0: 1.0, 1: 3.0}, {2: 2.0, 3: 2.5}]
-    )
+def test_seeds_of_one_cell_alone_count_in_its_mean_and_its_error() -> None:
+    """The variance of the mean of two means, written out."""
+    first, second = {0: 1.0, 1: 3.0, 2: 8.0}, {1: 2.0, 0: 3.0}
+    found = difference([first, second], "aa")
+    assert found.mean == pytest.approx((4 + 2.5) / 2)
+    own = sum((x - 4) ** 2 for x in first.values()) / 9
+    others = sum((x - 2.5) ** 2 for x in second.values()) / 4
+    shared = sum((first[seed] - 4) * (second[seed] - 2.5) for seed in second) / 6
+    error = np.sqrt((own + others + 2 * shared) / 4 * 2)  # two seeds at least: times 2 / (2 − 1)
+    assert found.visible == pytest.approx(stats.t.ppf(0.975, 1) * error)
 
 
-def test_the_interval_covers_where_cells_share_their_splits() -> None:
+def test_cells_on_the_same_images_without_a_common_seed_are_apart() -> None:
+    cells = [{0: 1.0, 1: 3.0}, {2: 2.0, 3: 2.5}]
+    together, apart = difference(cells, "aa"), difference(cells)
+    assert together.mean == apart.mean
+    assert together.visible is not None
+    assert apart.visible is not None
+    assert together.visible >= apart.visible
+
+
+@pytest.mark.parametrize("counts", [(8, 8, 8), (10, 8, 8)])
+def test_the_interval_covers_where_cells_share_their_splits(counts: tuple[int, ...]) -> None:
     covered: Counter[str | None] = Counter()
     for _ in range(1000):
-        split = RNG.normal(0, 1, 8)
-        cells = by_seed(*(1 + split + RNG.normal(0, 1, 8) for _ in range(3)))
+        split = RNG.normal(0, 1, max(counts))
+        cells = by_seed(*(1 + split[:count] + RNG.normal(0, 1, count) for count in counts))
         for images in ("aaa", None):
             found = difference(cells, images)
             assert found.low is not None
             assert found.high is not None
             covered[images] += found.low < 1 < found.high
-    assert 930 < covered["aaa"] < 970
+    assert 930 < covered["aaa"] < 975
     assert covered[None] < 900
 
 
