@@ -68,8 +68,8 @@ def together(cells: Cells, images: Mapping[str, str], score: str, ours: str = OU
         if len(of_cells) > 1:
             counts = {"cells": len(of_cells), "pairs": sum(map(len, of_cells.values()))}
             pooled = difference([*of_cells.values()], [images[cell] for cell in of_cells])
-            means = {cell: statistics.fmean(own.values()) for cell, own in of_cells.items()}
-            draws = difference([means], [way])
+            means = [statistics.fmean(own.values()) for own in of_cells.values()]
+            draws = difference([dict(enumerate(means))], [way])
             found[way] = counts | pooled | {f"draws_{end}": draws[end] for end in ("low", "high")}
     correct(found)
     return found

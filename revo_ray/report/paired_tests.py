@@ -131,10 +131,10 @@ def difference(
     if min(map(len, cells)) == 1:
         return Difference(mean)
     parts, squares = [], []
-    for residuals, freedom in _clusters(cells, images):
-        part = sum(each**2 for each in residuals) * (freedom + 1) / freedom
+    for residuals, degrees in _clusters(cells, images):
+        part = sum(each**2 for each in residuals) * (degrees + 1) / degrees
         parts.append(part)
-        squares.append(part**2 / freedom)
+        squares.append(part**2 / degrees)
     if not sum(squares):
         return Difference(mean)
     error, freedom = math.sqrt(sum(parts)), sum(parts) ** 2 / sum(squares)
