@@ -181,7 +181,7 @@ def _reading(study: StudyStatistics) -> Iterator[str]:
     yield (
         "Intervals and p are those of the paired t test. Over several cells each cell has the same "
         "weight, and the degrees of freedom are Satterthwaite's. Cells on one data set share the "
-        "splits of a seed, so their differences are averaged by seed first."
+        "splits of a seed, so their differences under a seed count as one draw."
     )
     *titles, last = [metric.metric.title for metric in study.metrics]
     yield (

@@ -75,7 +75,7 @@ def test_differences_without_an_interval() -> None:
     assert difference(single, "aab") == difference(single)
 
 
-def test_cells_on_the_same_images_are_averaged_by_seed() -> None:
+def test_cells_on_the_same_images_are_one_draw_for_each_seed() -> None:
     """Their seeds share splits; what the splits do to both cells does not average out."""
     first, second = RNG.normal(1, 2, 6), RNG.normal(1, 2, 6)
     alike = difference(by_seed(first, second), "aa")
