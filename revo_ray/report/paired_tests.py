@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -156,17 +156,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _clusters(
     cells: Sequence[Gains], images: Sequence[Any] | None
 ) -> Iterator[tuple[list[float], int]]:
-    """By images: the part of each seed in the error of the mean, and the degrees of freedom."""
+    """The part of each seed in the error of the mean, and the degrees of freedom.
+
+    There is one item for the cells on some images, and one for each cell if these share no seed.
+    """
     groups: dict[Any, list[Gains]] = {}
     for index, cell in enumerate(cells):
         groups.setdefault(index if images is None else images[index], []).append(cell)
     for group in groups.values():
-        residuals: dict[Any, float] = defaultdict(float)
-        for cell in group:
-            mean = statistics.fmean(cell.values())
-            for seed, value in cell.items():
-                residuals[seed] += (value - mean) / len(cell) / len(cells)
-        yield [*residuals.values()], min(map(len, group)) - 1
+        counts = Counter(seed for cell in group for seed in cell)
+        for part in [group] if max(counts.values()) > 1 else [[cell] for cell in group]:
+            residuals: dict[Any, float] = defaultdict(float)
+            for cell in part:
+                mean = statistics.fmean(cell.values())
+                for seed, value in cell.items():
+                    residuals[seed] += (value - mean) / len(cell) / len(cells)
+            yield [*residuals.values()], min(map(len, part)) - 1
 
 
 def _comparison(

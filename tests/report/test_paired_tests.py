@@ -106,11 +106,7 @@ def test_seeds_of_one_cell_alone_count_in_its_mean_and_its_error() -> None:
 
 def test_cells_on_the_same_images_without_a_common_seed_are_apart() -> None:
     cells = [{0: 1.0, 1: 3.0}, {2: 2.0, 3: 2.5}]
-    together, apart = difference(cells, "aa"), difference(cells)
-    assert together.mean == apart.mean
-    assert together.visible is not None
-    assert apart.visible is not None
-    assert together.visible >= apart.visible
+    assert difference(cells, "aa") == difference(cells)
 
 
 @pytest.mark.parametrize("counts", [(8, 8, 8), (10, 8, 8)])
@@ -124,7 +120,7 @@ def test_the_interval_covers_where_cells_share_their_splits(counts: tuple[int, .
             assert found.low is not None
             assert found.high is not None
             covered[images] += found.low < 1 < found.high
-    assert 930 < covered["aaa"] < 975
+    assert 930 < covered["aaa"] < 970
     assert covered[None] < 900
 
 
