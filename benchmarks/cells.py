@@ -15,7 +15,8 @@ recipe whose rate comes from ten evaluations between 1e-4 and 1e-2. Prints one J
                  95 %, `visible`, half of the interval's width, p of the t test, and p corrected for
                  the number of rivals (Holm)
     together     the mean over cells of these. Cells on the same images share the splits of a seed,
-                 which count as one draw. The interval is for these cells; that of `draws` for many
+                 which count as one draw. The interval is for these cells under other seeds;
+                 `draws_low` and `draws_high` are for cells as draws from many
     images       the same over the cells on some images
     ensembles, refits  all of this, of the ensembles and of the refits
     one_rate     all of this, of `full` less each other way
