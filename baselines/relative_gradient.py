@@ -65,7 +65,7 @@ class RelativeGradientNorm:
             parameter.requires_grad_(False)
         for tensor in tensors:  # also those that the epoch before froze
             tensor.requires_grad_(True)
-        batches = first_batches(tuner.order, tuner.train.batch_size, self.batches)
+        batches = tuner.batches[: self.batches]
         gradients = torch.zeros(len(tensors), dtype=torch.float64, device=tuner.device)
         with undisturbed(model, tuner.device):
             for index in batches:
@@ -118,17 +118,6 @@ def weight_beside(model: nn.Module) -> dict[str, str]:
         weight = max(own, key=sizes.__getitem__)
         beside.update({name: weight for name in unit.parameters if name in norms})
     return beside
-
-
-def first_batches(order: Tensor, size: int, count: int) -> list[Tensor]:
-    """The first batches of an epoch's order (n,), as training cuts it.
-
-    A last batch of one image joins the one before.
-    """
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches[:count]
 
 
 def _relative_to_largest(ratios: Tensor) -> Tensor:

@@ -119,6 +119,11 @@ class TunerLike(Protocol):
         """The model's units, input to output, with the names of their parameters."""
         ...
 
+    @property
+    def batches(self) -> Sequence[Tensor]:
+        """`order` in batches (B,), as this epoch trains on them."""
+        ...
+
     def loss(self, index: Tensor) -> Tensor:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""
         ...

@@ -16,7 +16,8 @@ class TrainConfig(Section):
     epochs: int = Field(10, ge=1, le=LARGEST)
     """Passes over the training images."""
     batch_size: int = Field(32, ge=2, le=LARGEST)
-    """Images per step. A last batch of one image joins the batch before it."""
+    """Images per step. If the last batch would have less than half as many, it shares evenly with
+    the one before, since BatchNorm cannot learn from few. A single image joins the one before."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """One learning rate per unit. The paper uses sgd, which learns far less in few steps."""
     momentum: float = Field(0.0, ge=0, lt=1)

@@ -30,6 +30,8 @@ from revo_ray.settings.schema import SearchOptions, TrainConfig
 CLASSES = 4
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 BATCH = 8
+SIZES = {20: [8, 8, 4], 41: [8, 8, 8, 8, 9], 42: [8, 8, 8, 8, 5, 5], 60: [*(7 * [8]), 4]}
+"""By the number of training images: few; a single one left; two left; many."""
 HEAD = "12"
 """Name of the head of `small`."""
 
@@ -136,13 +138,7 @@ def by_hand(
     epochs = []
     for _ in range(config.epochs):
         order = torch.randperm(train, generator=generator)
-        edges = list(range(0, train, BATCH))
-        if train % BATCH == 1:
-            edges.pop()
-        ends = [*edges[1:], train]
-        batches = [
-            (images[order[a:b]], labels[order[a:b]]) for a, b in zip(edges, ends, strict=True)
-        ]
+        batches = [(images[part], labels[part]) for part in order.split(SIZES[train])]
         rates = by_the_formula(model, batches[:5], lr, scoring, HEAD)
         epochs.append(rates)
         for name, parameter in model.named_parameters():
@@ -162,7 +158,7 @@ def by_hand(
 
 
 @pytest.mark.sample(3)
-@pytest.mark.parametrize("train", [20, 41, 60])  # fewer than five batches; 9 in the last; more
+@pytest.mark.parametrize("train", SIZES)
 @pytest.mark.parametrize(
     ("optimizer", "lr", "scoring"),
     [("sgd", 0.1, "train"), ("sgd", 0.1, "eval"), ("adamw", 0.01, "train")],

@@ -133,10 +133,18 @@ def normalisation(
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:
-    """Cut `order` (n,) into batches; a last one of one image joins the one before (BatchNorm)."""
+    """Cut `order` (n,) into batches of `size` images.
+
+    The last two share their images evenly if the last would have less than half of `size`. A last
+    one of one image joins the one before.
+    """
+    # BatchNorm divides by the deviation over a batch, which few images can bring near 0.
     edges = list(range(0, len(order), size))
-    if len(edges) > 1 and len(order) - edges[-1] == 1:
+    last = len(order) - edges[-1] if len(edges) > 1 else size
+    if last == 1:
         edges.pop()
+    elif 2 * last < size:
+        edges[-1] -= (size - last) // 2
     return [order[start:stop] for start, stop in pairwise([*edges, len(order)])]
 
 

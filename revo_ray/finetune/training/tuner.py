@@ -208,7 +208,7 @@ class FineTuner:
             return None
         if not self.model.training:  # the walk over all modules takes a while
             training_mode(self.model, self._frozen)
-        parts = batches(self.order, self.train.batch_size)
+        parts = self.batches
         self.feeds["train"].announce(parts)
 
         def set_gradients(index: Tensor) -> Tensor:
@@ -274,6 +274,11 @@ class FineTuner:
         return functional.cross_entropy(
             logits, labels, self._class_weights, label_smoothing=smoothing
         )
+
+    @property
+    def batches(self) -> list[Tensor]:
+        """`order` in batches (B,), as this epoch trains on them."""
+        return batches(self.order, self.train.batch_size)
 
     def loss(self, index: Tensor) -> Tensor:
         """Training loss () of the images at `index` (B,), without augmentation or mixing."""

@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from revo_ray.data.table.image_table import Table
 from revo_ray.data.table.images import Images
 from revo_ray.finetune.training import feed
-from revo_ray.finetune.training.feed import Feed, fits, normalisation
+from revo_ray.finetune.training.feed import Feed, batches, fits, normalisation
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
@@ -41,6 +43,25 @@ def test_batches_are_rows_of_the_split(
         assert images.dtype == torch.uint8
         assert np.array_equal(images.numpy(), PIXELS[INDICES[list(at)]])
         assert np.array_equal(labels.numpy(), LABELS[INDICES[list(at)]])
+
+
+@given(st.integers(1, 300), st.integers(2, 70))
+def test_no_batch_has_less_than_half_of_its_images_unless_there_are_no_more(
+    n: int, size: int
+) -> None:
+    order = torch.randperm(n)
+    parts = batches(order, size)
+    assert torch.equal(torch.cat(parts), order)
+    sizes = [*map(len, parts)]
+    plain = [*map(len, order.split(size))]
+    if len(plain) == 1 or 2 * plain[-1] >= max(size, 4):
+        assert sizes == plain
+    elif plain[-1] == 1:
+        assert sizes == [*plain[:-2], size + 1]
+    else:
+        assert sizes[:-2] == plain[:-2]
+        assert 0 <= sizes[-2] - sizes[-1] <= 1
+    assert min(sizes) >= min(n, max(2, size / 2))
 
 
 @pytest.mark.parametrize("sizes", [[7], [3, 4], [1, 2, 1, 2, 1], []])
