@@ -67,6 +67,12 @@ BENCHMARKS = {
         "Validation with running averages and with precise statistics of the same weights; "
         "accuracy in percent.",
     ),
+    "last_batch": (
+        "A last batch of few images",
+        "Test accuracy in percent if the images left over are a batch (`cut`), and if they share "
+        "with the batch before (`shared`). Gains are in points, paired by seed, with their 95 % t "
+        "intervals.",
+    ),
     "takeaway": (
         "The model to take away",
         "Each search's best model, ensemble and soup, and the best with one rate for all layers. "

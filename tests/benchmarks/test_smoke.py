@@ -162,6 +162,16 @@ def test_batch_norm(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert line["precise_is_better"] in ("0 of 1", "1 of 1")
 
 
+def test_last_batch(printed: Printed) -> None:
+    """As a batch of their own two images hurt a training by SGD; they do not if they share."""
+    words = ("--cells", "A", "--left", "2", "--seeds", "2", "--weights", "none")
+    found = last_line(printed("last_batch", *words))["images"]["digits"]
+    assert found.keys() == {"adamw, 2 left", "sgd, 2 left"}
+    for own in found.values():
+        assert own["gain"]["mean"] == pytest.approx(own["shared"] - own["cut"], abs=0.006)
+    assert found["sgd, 2 left"]["gain"]["mean"] > 0
+
+
 @pytest.mark.parametrize("part", sorted(set(gpu.LIMITS) - {"processes"}))
 def test_gpu(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part, in this process."""
