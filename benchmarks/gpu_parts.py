@@ -25,7 +25,7 @@ from revo_ray.finetune.network.backbone import load_backbone
 from revo_ray.finetune.network.units import find_units
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.augment import Kind
-from revo_ray.finetune.training.feed import Feed, batches
+from revo_ray.finetune.training.feed import Feed
 from revo_ray.finetune.training.numerics import numerics
 from revo_ray.finetune.training.tuner import FineTuner
 from revo_ray.settings.schema import TrainConfig
@@ -239,7 +239,7 @@ def evaluation(size: Size, device: str) -> Figures:
 def split(size: Size, tuner: FineTuner, device: str, steps: int = 20) -> dict[str, float]:
     """Seconds of each part of an evaluation, each waited for: more in sum than the whole."""
     tuner.begin(make_plan(tuner).unit_lrs)
-    parts = batches(tuner.order, size.batch)
+    parts = tuner.batches
     names = ("feed", "forward", "backward", "step")
     taken: dict[str, list[float]] = {name: [] for name in names}
     optimizer = tuner._optimizer

@@ -29,6 +29,7 @@ from revo_ray.data.table.image_table import Table, split_table
 from revo_ray.finetune.plan import Plan
 from revo_ray.finetune.training.assemble import load_network
 from revo_ray.finetune.training.depthwise import use_matrices
+from revo_ray.finetune.training.feed import batches
 from revo_ray.rundir import RunDirectory
 from revo_ray.settings.schema import SearchConfig
 
@@ -65,12 +66,13 @@ class Plain:
         optimizer, frozen = self.optimizer(plan)
         shuffler = torch.Generator().manual_seed(self.train.seed)
         size, epochs = self.train.batch_size, self.train.epochs
-        steps, step = epochs * math.ceil(len(self.labels) / size), 0
+        count = len(self.labels)
+        steps, step = epochs * len(batches(torch.arange(count), size)), 0
         for _ in range(epochs):
             self.model.train()
             for module in frozen:
                 module.eval()
-            for index in torch.randperm(len(self.labels), generator=shuffler).split(size):
+            for index in batches(torch.randperm(count, generator=shuffler), size):
                 loss = functional.cross_entropy(self.logits(self.images[index]), self.labels[index])
                 optimizer.zero_grad()
                 loss.backward()

@@ -17,7 +17,8 @@ class TrainConfig(Section):
     """Passes over the training images."""
     batch_size: int = Field(32, ge=2, le=LARGEST)
     """Images per step. If the last batch would have less than half as many, it shares evenly with
-    the one before, since BatchNorm cannot learn from few. A single image joins the one before."""
+    the one before, since BatchNorm learns badly from few. A single image joins the one before
+    instead."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """One learning rate per unit. The paper uses sgd, which learns far less in few steps."""
     momentum: float = Field(0.0, ge=0, lt=1)

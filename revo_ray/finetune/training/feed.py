@@ -135,10 +135,10 @@ def normalisation(
 def batches(order: Tensor, size: int) -> list[Tensor]:
     """Cut `order` (n,) into batches of `size` images.
 
-    The last two share their images evenly if the last would have less than half of `size`. A last
-    one of one image joins the one before.
+    The last two share their images evenly if the last would have less than half of `size`. A single
+    image joins the batch before instead.
     """
-    # BatchNorm divides by the deviation over a batch, which few images can bring near 0.
+    # BatchNorm divides by the deviation over a batch, which over few images can be near 0.
     edges = list(range(0, len(order), size))
     last = len(order) - edges[-1] if len(edges) > 1 else size
     if last == 1:

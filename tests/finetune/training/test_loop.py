@@ -123,7 +123,7 @@ def test_a_run_is_the_plain_torch_loop_bit_for_bit(
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(17, [8, 9]), (18, [8, 5, 5]), (9, [9]), (3, [3])])
-def test_no_batch_of_few_images(images: int, sizes: list[int]) -> None:
+def test_no_batch_of_less_than_half_its_images(images: int, sizes: list[int]) -> None:
     tuner = make_tuner(train=images, epochs=1)
     seen: list[int] = []
     tuner.model.register_forward_hook(
