@@ -162,6 +162,7 @@ def test_batch_norm(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert line["precise_is_better"] in ("0 of 1", "1 of 1")
 
 
+@pytest.mark.nightly
 def test_last_batch(printed: Printed) -> None:
     """As a batch of their own two images hurt a training by SGD; they do not if they share."""
     words = ("--cells", "A", "--left", "2", "--seeds", "2", "--weights", "none")

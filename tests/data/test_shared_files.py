@@ -54,7 +54,7 @@ def fetch_and_count(shared: SharedFile, start: object, reads: object) -> None:
 
 @pytest.mark.slow
 def test_eight_processes_at_once_make_one_copy(shared: SharedFile, cache: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # the threads of other tests do not fork
     start, reads = context.Barrier(8), context.Value("i", 0)
     workers = [
         context.Process(target=fetch_and_count, args=(shared, start, reads)) for _ in range(8)

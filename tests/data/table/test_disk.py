@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,10 @@ def test_a_link_and_a_fifo_stay_and_a_file_is_there_whole_or_as_it_was(tmp_path:
     assert len([*tmp_path.iterdir()]) == 5
 
 
-def add(folder: Path, times: int) -> None:
+def add(folder: Path, times: int, start: Barrier) -> None:
     """A race for whoever is let in while another is inside."""
     total = folder / "total"
+    start.wait()
     for _ in range(times):
         with exclusive(folder / "lock"):
             value = int(total.read_text())
@@ -77,8 +79,9 @@ def add(folder: Path, times: int) -> None:
 @pytest.mark.slow
 def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "total").write_text("0")
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=add, args=(tmp_path, 100)) for _ in range(4)]
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(4)
+    workers = [context.Process(target=add, args=(tmp_path, 100, start)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -87,17 +90,18 @@ def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["total"]
 
 
+def hold(folder: Path, inside: Event) -> None:
+    """Stay in the lock of a folder."""
+    with exclusive(folder / "lock"):
+        inside.set()
+        time.sleep(60)
+
+
 @pytest.mark.slow
 def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     inside = context.Event()
-
-    def hold() -> None:
-        with exclusive(tmp_path / "lock"):
-            inside.set()
-            time.sleep(60)
-
-    worker = context.Process(target=hold)
+    worker = context.Process(target=hold, args=(tmp_path, inside))
     worker.start()
     assert inside.wait(20)
     worker.kill()
