@@ -22,8 +22,6 @@ from tests.typed import typed as typed  # a fixture of all tests
 TESTS = Path(__file__).parent
 SLOW = [TESTS / folder for folder in ("faults", "end_to_end", "cluster", "benchmarks")]
 """Every test below these is slow; the first take longest, and so begin first."""
-EARLY = [*SLOW, TESTS / "security"]
-"""Folders with files that take minutes: at the end one worker would run them alone."""
 CI = os.environ.get("REVO_RAY_CI") == "1"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 CONNECTED = pytest.StashKey[bool]()
@@ -49,8 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
-        found = [turn for turn, folder in enumerate(EARLY) if folder in item.path.parents]
-        return found[0] if found else len(EARLY)
+        found = [turn for turn, folder in enumerate(SLOW) if folder in item.path.parents]
+        return found[0] if found else len(SLOW)
 
     items.sort(key=turn)
     for item in items:

@@ -33,7 +33,7 @@ ask study preset : table1
 """As bash hands words over, in pieces at `=` and `:`."""
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_bash_completes_commands_options_presets_and_keys(tmp_path: Path) -> None:
     program = tmp_path / "revo-ray"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m revo_ray "$@"\n')

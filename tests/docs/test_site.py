@@ -53,7 +53,7 @@ def test_resources_are_found() -> None:
     assert resources('@import "e.css"; src: url(//f/g.woff)') == {"e.css", "//f/g.woff"}
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     files = [path for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > len(NAMES)
@@ -62,7 +62,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
         assert not far, f"{path.name}: {far}"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_every_page_stands_in_the_table_of_contents_and_in_the_search(site: Path) -> None:
     contents = (site / "index.html").read_text()
     index = (site / "searchindex.js").read_text()
@@ -74,7 +74,7 @@ def test_every_page_stands_in_the_table_of_contents_and_in_the_search(site: Path
     assert (site / "search.html").exists()
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_public_names_have_a_reference(site: Path) -> None:
     page = (site / "api.html").read_text()
     public = {name for package in ("", "methods", "tune") for name in names_of(package)}

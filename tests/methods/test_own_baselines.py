@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_checkout_takes_its_own_folder(checkout: Path, tmp_path: Path) -> None:
     own = str(checkout / "baselines" / "random.py")
     assert found(checkout, checkout) == own

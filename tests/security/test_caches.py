@@ -23,7 +23,6 @@ def trained(run: Path, folder: Path, home: Path) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith(("validation:", "test:"))]
 
 
-@pytest.mark.nightly
 def test_a_table_with_other_pixels_is_made_anew(run: Path, tmp_path: Path, home: Path) -> None:
     (tmp_path / "storage").mkdir()
     before = trained(run, tmp_path / "storage", home)

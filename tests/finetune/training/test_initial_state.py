@@ -56,7 +56,7 @@ def digest() -> str:
     return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits() -> None:
     code = "import torch; torch.set_num_threads(1); "
     root = Path(__file__).parents[3]

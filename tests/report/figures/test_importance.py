@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from scipy import stats
 
 from revo_ray.objective import METRICS
@@ -45,7 +44,6 @@ def test_directions_are_those_of_the_objective() -> None:
     assert "↑: the balanced accuracy rises" in importance_text(found)
 
 
-@pytest.mark.nightly
 def test_a_ledger_of_noise_cannot_tell() -> None:
     found = measure(planted(60, 1000.0))
     assert found is not None
@@ -55,7 +53,6 @@ def test_a_ledger_of_noise_cannot_tell() -> None:
     assert measure(planted(19, 0.1)) is None
 
 
-@pytest.mark.nightly
 def test_a_genome_in_several_rows_is_no_evidence_for_itself() -> None:
     """Forests that had seen a copy of what they are asked about would explain pure noise."""
     genes = planted(30, 1000.0)
