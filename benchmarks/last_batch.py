@@ -1,4 +1,4 @@
-"""What a last batch of few images does to a training with BatchNorm.
+"""Measures how much a last batch of few images harms a training with BatchNorm.
 
 64 images and a few more are fine-tuned for 10 epochs in batches of 32, at one rate for all units.
 Either the few that are left over are a batch (`cut`), or they share with the batch before
@@ -87,17 +87,15 @@ def compared(found: Mapping[Case, float]) -> dict[str, Any]:
     """Both ways by optimizer and number of images left over."""
     line: dict[str, Any] = {}
     for optimizer, left in dict.fromkeys((case.optimizer, case.left) for case in found):
-        by_seed: dict[str, dict[int, list[float]]] = {way: {} for way in WAYS}
+        scores: dict[str, dict[int, list[float]]] = {way: {} for way in WAYS}
         for case, score in found.items():
             if (case.optimizer, case.left) == (optimizer, left):
-                by_seed[case.way].setdefault(case.seed, []).append(score)
-        cut, shared = (
-            {seed: mean(scores) for seed, scores in by_seed[way].items()} for way in WAYS
-        )
-        gain = difference([{seed: shared[seed] - cut[seed] for seed in cut}], ["images"])
+                scores[case.way].setdefault(case.seed, []).append(score)
+        means = {way: {seed: mean(s) for seed, s in own.items()} for way, own in scores.items()}
+        gains = {seed: shared - means["cut"][seed] for seed, shared in means["shared"].items()}
+        gain = difference([gains], ["images"])
         line[f"{optimizer}, {left} left"] = {
-            "cut": mean([*cut.values()]),
-            "shared": mean([*shared.values()]),
+            **{way: mean([*own.values()]) for way, own in means.items()},
             "gain": {key: gain[key] for key in ("mean", "low", "high")},
         }
     return line
