@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.security.commands import CHECKOUT, SMALL, sets
+from tests.security.planted import NAMES, OF_PYTHON, imported, planted
 
 SENTINELS = {
     "AWS_SECRET_ACCESS_KEY": "sentinel-of-aws-5d0c",
@@ -25,6 +26,7 @@ SENTINELS = {
 """Secrets in the environment of every command."""
 
 VICTIM = "not to be touched\n"
+COMMANDS = ("search", "report", "export", "predict")
 SWITCHES = "ORT_DISABLE_TELEMETRY RAY_USAGE_STATS_ENABLED HF_HUB_DISABLE_TELEMETRY DO_NOT_TRACK"
 NAMESPACE = ["unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
 
@@ -40,18 +42,19 @@ def watched(folder: Path) -> dict[str, Any]:
     if not able or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("namespaces are not allowed here")
     folder.chmod(0o755)
-    for name, mode in (("home", 0o700), ("tmp", 0o1777), ("work", 0o700)):
+    planted(folder / "work", *NAMES, *OF_PYTHON).chmod(0o700)
+    for name, mode in (("home", 0o700), ("tmp", 0o1777)):
         (folder / name).mkdir()
         (folder / name).chmod(mode)
     (folder / "victim").write_text(VICTIM)
     (folder / "tmp" / ".ses").symlink_to(folder / "victim")
-    storage = f"storage={folder / 'work'}"
-    commands = {
-        "search": ["search", *sets(*SMALL, storage, "name=r")],
-        "report": ["report", "r"],
-        "export": ["export", "r", "--to", "onnx", "--out", "x.onnx"],
-        "predict": ["predict", "x.onnx", str(CHECKOUT / "docs" / "images")],
-    }
+    lines = (
+        ["search", *sets(*SMALL, "storage=results", "name=r")],
+        ["report", "results/r"],
+        ["export", "results/r", "--to", "onnx", "--out", "x.onnx"],
+        ["predict", "x.onnx", str(CHECKOUT / "docs" / "images")],
+    )
+    commands = dict(zip(COMMANDS, lines, strict=True))
     (folder / "commands.json").write_text(json.dumps(commands))
     variables = {
         name: value
@@ -80,4 +83,5 @@ def watched(folder: Path) -> dict[str, Any]:
         raise
     assert process.returncode == 0, output
     seen: dict[str, Any] = json.loads((folder / "seen.json").read_text())
+    seen["afterwards"]["imported"] = imported(folder / "work")
     return seen
