@@ -364,16 +364,17 @@ def test_what_is_wrong_is_said_before_anything_is_uploaded(
 
 
 CLIENT_TELLS = "_server_ray_version" in inspect.getsource(dashboard_sdk)
-"""Whether the client of this Ray keeps the server's release; older ones do not."""
+"""Whether the client of this Ray remembers the server's release; older ones do not."""
 
 
 @pytest.mark.parametrize(
     ("version", "says"),
     [
         ('{"ray_version": "1.8.0"}', "Ray version 1.8.0 is running on the cluster"),
-        (
+        pytest.param(
             '{"ray_version": "2.40.0"}',
-            "runs Ray 2.40.0, and this machine 2." if CLIENT_TELLS else "http://127.0.0.1:",
+            "runs Ray 2.40.0, and this machine 2.",
+            marks=pytest.mark.skipif(not CLIENT_TELLS, reason="the client of this Ray forgets it"),
         ),
         ("welcome", "http://127.0.0.1:"),
     ],

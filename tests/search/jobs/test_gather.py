@@ -11,6 +11,9 @@ from revo_ray.errors import UserError
 from revo_ray.methods.plugins import CHECKOUT, trusting
 from revo_ray.search.jobs.submit import Job, make_job
 from revo_ray.settings.schema import SearchConfig
+from tests.search.jobs.told import rays_that_tell
+
+pytestmark = rays_that_tell
 
 CODE = """
 from revo_ray.methods import RevoContinuous

@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ray._private import ray_constants
 from ray._private.runtime_env.packaging import create_package
 from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
 
@@ -14,11 +13,9 @@ from revo_ray.errors import UserError
 from revo_ray.search.jobs.submit import EXCLUDES, make_job
 from revo_ray.search.jobs.upload import check_size, uploaded_files
 from revo_ray.settings.schema import SearchConfig
+from tests.search.jobs.told import rays_that_tell
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(ray_constants, "get_runtime_env_default_excludes"),
-    reason="this Ray does not tell which files it uploads",
-)
+pytestmark = rays_that_tell
 
 TREE = (
     *("config.yaml", "my_methods.py", "notes.txt", "photos/cat/1.jpg", "big.bin", "a b/ü.py"),
