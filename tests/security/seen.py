@@ -26,7 +26,14 @@ SENTINELS = {
 """Secrets in the environment of every command."""
 
 VICTIM = "not to be touched\n"
-COMMANDS = ("search", "report", "export", "predict")
+COMMANDS = {
+    "search": ["search", *sets(*SMALL, "storage=results", "name=r")],
+    "report": ["report", "results/r"],
+    "export": ["export", "results/r", "--to", "onnx", "--out", "x.onnx"],
+    "predict": ["predict", "x.onnx", str(CHECKOUT / "docs" / "images")],
+}
+"""What is run, in this order, in a folder of planted modules."""
+
 SWITCHES = "ORT_DISABLE_TELEMETRY RAY_USAGE_STATS_ENABLED HF_HUB_DISABLE_TELEMETRY DO_NOT_TRACK"
 NAMESPACE = ["unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
 
@@ -48,14 +55,7 @@ def watched(folder: Path) -> dict[str, Any]:
         (folder / name).chmod(mode)
     (folder / "victim").write_text(VICTIM)
     (folder / "tmp" / ".ses").symlink_to(folder / "victim")
-    lines = (
-        ["search", *sets(*SMALL, "storage=results", "name=r")],
-        ["report", "results/r"],
-        ["export", "results/r", "--to", "onnx", "--out", "x.onnx"],
-        ["predict", "x.onnx", str(CHECKOUT / "docs" / "images")],
-    )
-    commands = dict(zip(COMMANDS, lines, strict=True))
-    (folder / "commands.json").write_text(json.dumps(commands))
+    (folder / "commands.json").write_text(json.dumps(COMMANDS))
     variables = {
         name: value
         for name, value in os.environ.items()

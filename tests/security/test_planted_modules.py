@@ -47,6 +47,7 @@ def test_an_empty_entry_of_pythons_path_is_not_the_folder(folder: Path) -> None:
 IMAGES = ("data.source=folder", "data.root=photos", "data.train_fraction=0.5")
 COMMANDS = {
     "inspect": ("data", "inspect", *sets(*IMAGES)),
+    "predict": ("predict", "{run}", "photos"),
     "watch": ("watch", "{run}"),
     "models": ("models", "resnet18"),
     "study": ("study", "preset:quick", "--dry-run", "--set", "storage=results"),
@@ -55,7 +56,7 @@ COMMANDS = {
     "safetensors": ("export", "{run}", "--to", "safetensors", "--out", "exported"),
     "torch-export": ("export", "{run}", "--to", "torch-export", "--out", "exported.pt2"),
 }
-"""Those that `test_watched` does not run."""
+"""What `test_watched` does not run."""
 
 
 @pytest.mark.parametrize(
